@@ -1,0 +1,60 @@
+import type { Digest } from "./digest.ts";
+
+/**
+ * What the file tree needs of the CAS: directories and ranges of files, by digest. Answers from memory are
+ * returned at once, all else as promises; any number of callers may ask for the same thing at the same time
+ * and it is fetched once.
+ *
+ * Throws or rejects with {@link BlobError}.
+ */
+export interface ContentSource {
+  /** The decoded and checked REAPI Directory message. */
+  directory(digest: Digest): InputDirectory | Promise<InputDirectory>;
+
+  /**
+   * `count` bytes from `offset` on, fewer at the blob's end, and at least one before the end. The view is
+   * never written to afterwards.
+   */
+  read(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array>;
+}
+
+/**
+ * A REAPI Directory with every name checked: 1 to 255 bytes, no `/`, no NUL, not `.` or `..`, no name twice.
+ * Names hold one byte per char ("latin1"), so that any byte string is a name.
+ */
+export interface InputDirectory {
+  readonly files: readonly InputFile[];
+  readonly directories: readonly InputSubdirectory[];
+  readonly symlinks: readonly InputSymlink[];
+}
+
+export interface InputFile {
+  readonly name: string;
+  readonly digest: Digest;
+  readonly isExecutable: boolean;
+}
+
+export interface InputSubdirectory {
+  readonly name: string;
+  readonly digest: Digest;
+}
+
+export interface InputSymlink {
+  readonly name: string;
+  /** One byte per char. */
+  readonly target: string;
+}
+
+/** Why a blob could not be had. `code` is a google.rpc.Code / gRPC status code. */
+export class BlobError extends Error {
+  override readonly name = "BlobError";
+  readonly code: number;
+  /** The blob it is about, where it is about one. */
+  readonly digest: Digest | undefined;
+
+  constructor(code: number, message: string, digest?: Digest, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.digest = digest;
+  }
+}

@@ -1,0 +1,89 @@
+import { createHash, type Hash } from "node:crypto";
+
+/** A REAPI digest function: how content is hashed, and how the function is named on the wire. */
+export interface DigestFunction {
+  /** Lower-case name, as in ByteStream resource names: "sha256". */
+  readonly name: string;
+  /** Value of the REAPI enum `DigestFunction.Value`. */
+  readonly value: number;
+  /** Length of a hash in bytes. */
+  readonly hashBytes: number;
+  createHash(): Hash;
+}
+
+export const SHA256: DigestFunction = {
+  name: "sha256",
+  value: 1,
+  hashBytes: 32,
+  createHash: () => createHash("sha256"),
+};
+
+const supportedFunctions: readonly DigestFunction[] = [SHA256];
+
+/**
+ * Names a blob: REAPI's Digest together with what it needs to be looked up anywhere, the instance name
+ * and the digest function.
+ */
+export interface Digest {
+  readonly instanceName: string;
+  readonly function: DigestFunction;
+  /** Lower-case hexadecimal, `2 * function.hashBytes` chars. */
+  readonly hash: string;
+  readonly sizeBytes: number;
+}
+
+/** A digest, digest function or size from the wire that cannot be one. Maps to INVALID_ARGUMENT. */
+export class InvalidDigestError extends Error {
+  override readonly name = "InvalidDigestError";
+}
+
+/**
+ * The function that a REAPI message names; 0 (unknown) means that the sender leaves it to the hash's length,
+ * as older clients do.
+ */
+export function digestFunctionFor(value: number, hash: string): DigestFunction {
+  const found = supportedFunctions.find((candidate) =>
+    value === 0 ? candidate.hashBytes * 2 === hash.length : candidate.value === value,
+  );
+  if (found === undefined) {
+    throw new InvalidDigestError(
+      value === 0
+        ? `no supported digest function makes hashes of ${hash.length} characters`
+        : `digest function ${value} is not supported; supported are ${supportedFunctions.map((f) => f.name).join(", ")}`,
+    );
+  }
+  return found;
+}
+
+/** Checks what came from the wire. `sizeBytes` may be a bigint, as generated code has it. */
+export function makeDigest(
+  instanceName: string,
+  digestFunction: DigestFunction,
+  hash: string,
+  sizeBytes: number | bigint,
+): Digest {
+  if (hash.length !== digestFunction.hashBytes * 2 || !/^[0-9a-f]*$/.test(hash)) {
+    throw new InvalidDigestError(
+      `hash ${JSON.stringify(hash.slice(0, 200))} is not ${digestFunction.hashBytes * 2} lower-case hexadecimal characters`,
+    );
+  }
+  const size = Number(sizeBytes);
+  if (!Number.isSafeInteger(size) || size < 0) {
+    throw new InvalidDigestError(`blob ${hash} has size ${sizeBytes}, which is not a size`);
+  }
+  return { instanceName, function: digestFunction, hash, sizeBytes: size };
+}
+
+/** Identifies the content, whatever the instance it came from: `sha256-HASH-SIZE`. */
+export function digestKey(digest: Digest): string {
+  return `${digest.function.name}-${digest.hash}-${digest.sizeBytes}`;
+}
+
+export function computeDigest(
+  instanceName: string,
+  digestFunction: DigestFunction,
+  content: Uint8Array,
+): Digest {
+  const hash = digestFunction.createHash().update(content).digest("hex");
+  return { instanceName, function: digestFunction, hash, sizeBytes: content.length };
+}
