@@ -1,0 +1,80 @@
+import type { ChannelOptions } from "@grpc/grpc-js";
+import { Channel, ChannelCredentials, Metadata } from "@grpc/grpc-js";
+
+/**
+ * A gRPC server to call and how: what Buildbarn's grpc.ClientConfiguration says, as plain data, so that it can be
+ * handed to a worker thread.
+ */
+export interface GrpcEndpoint {
+  /** "HOST:PORT", or a gRPC URI such as "unix:///path". */
+  readonly address: string;
+  /** Absent means plain text. */
+  readonly tls?: GrpcTls;
+  /** Headers sent with every call, name and value; a name may occur more than once. */
+  readonly metadata?: readonly (readonly [name: string, value: string])[];
+  readonly keepalive?: GrpcKeepalive;
+  /** HTTP/2 flow control per stream, in bytes. */
+  readonly initialWindowSizeBytes?: number;
+}
+
+/** PEM texts. Absent authorities mean the system's. */
+export interface GrpcTls {
+  readonly serverCertificateAuthorities?: string;
+  readonly certificate?: string;
+  readonly privateKey?: string;
+  /** Expected in the server's certificate instead of the address's host. */
+  readonly serverName?: string;
+}
+
+export interface GrpcKeepalive {
+  readonly timeMilliseconds: number;
+  readonly timeoutMilliseconds: number;
+  readonly permitWithoutStream: boolean;
+}
+
+/**
+ * A channel to the endpoint; it connects when it is first used. Whoever opens it closes it. Messages of any size
+ * are received. Calls are not retried by the channel: that is left to the caller, who knows what can be repeated.
+ */
+export function openChannel(endpoint: GrpcEndpoint): Channel {
+  return new Channel(endpoint.address, channelCredentials(endpoint.tls), channelOptions(endpoint));
+}
+
+/** The endpoint's headers, to be given with a call; a new object, which may be added to. */
+export function endpointMetadata(endpoint: GrpcEndpoint): Metadata {
+  const metadata = new Metadata();
+  for (const [name, value] of endpoint.metadata ?? []) metadata.add(name, value);
+  return metadata;
+}
+
+function channelCredentials(tls: GrpcTls | undefined): ChannelCredentials {
+  if (tls === undefined) return ChannelCredentials.createInsecure();
+  const pem = (text: string | undefined) => (text === undefined ? null : Buffer.from(text));
+  return ChannelCredentials.createSsl(
+    pem(tls.serverCertificateAuthorities),
+    pem(tls.privateKey),
+    pem(tls.certificate),
+  );
+}
+
+function channelOptions({ tls, keepalive, initialWindowSizeBytes }: GrpcEndpoint): ChannelOptions {
+  return {
+    "grpc.max_receive_message_length": -1,
+    "grpc.max_send_message_length": -1,
+    "grpc.enable_retries": 0,
+    // A pool of its own, so that closing the channel closes the connection.
+    "grpc.use_local_subchannel_pool": 1,
+    "grpc.initial_reconnect_backoff_ms": 200,
+    "grpc.max_reconnect_backoff_ms": 5000,
+    ...(tls?.serverName !== undefined && {
+      "grpc.ssl_target_name_override": tls.serverName,
+      "grpc.default_authority": tls.serverName,
+    }),
+    ...(keepalive && {
+      "grpc.keepalive_time_ms": keepalive.timeMilliseconds,
+      "grpc.keepalive_timeout_ms": keepalive.timeoutMilliseconds,
+      "grpc.keepalive_permit_without_calls": keepalive.permitWithoutStream ? 1 : 0,
+    }),
+    ...(initialWindowSizeBytes !== undefined && { "grpc-node.flow_control_window": initialWindowSizeBytes }),
+  };
+}
