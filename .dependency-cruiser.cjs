@@ -5,13 +5,14 @@
 const mayImport = {
   xdr: [],
   proto: [],
-  mount: [],
+  mount: ["native"],
   telemetry: [],
+  native: [],
   nfs: ["xdr"],
   cas: ["proto", "telemetry"],
   vfs: ["nfs", "cas"],
   config: ["proto"],
-  runner: ["proto", "config", "telemetry"],
+  runner: ["proto", "config", "telemetry", "native"],
   worker: ["proto", "config", "telemetry", "cas", "vfs", "nfs", "mount"],
   cluster: ["proto", "config", "telemetry", "cas", "vfs", "nfs", "mount", "worker", "runner"],
 };

@@ -1,0 +1,133 @@
+/**
+ * `npm run demo`: a C compiler's root file system out of this machine's own Debian packages goes into the CAS, and
+ * actions run in it, chrooted, on a kernel NFS mount. See `README.md` beside this file.
+ */
+import { spawn } from "node:child_process";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { parseArgs } from "node:util";
+import type { InputRootEntry } from "../../src/cluster/storage/import-input-root.ts";
+import { Storage } from "../../src/cluster/storage/storage.ts";
+import { collectDebianRoot, type DebianRoot } from "./debian-root.ts";
+import type { DemoPlan } from "./plan.ts";
+
+const help = `Usage: npm run demo [-- OPTION…]
+
+Builds Lua with this machine's own C compiler, chrooted into an input root of some 10,000 files that is loaded
+lazily over NFSv4, and shows what was fetched, how long it took, and the same on a hard-linked directory.
+
+  --data DIR  keep the CAS and all else in DIR (default: a temporary folder, removed at the end)
+  --help      this text`;
+
+const { values: options } = parseArgs({ options: { data: { type: "string" }, help: { type: "boolean" } } });
+if (options.help) {
+  console.log(help);
+} else {
+  const data = path.resolve(options.data ?? (await mkdtemp(path.join(tmpdir(), "demo-"))));
+  try {
+    process.exitCode = await demo(data);
+  } catch (error) {
+    console.error(`\ndemo: ${error instanceof Error ? error.message : error}`);
+    process.exitCode = 1;
+  } finally {
+    if (options.data === undefined) {
+      await rm(data, { recursive: true, force: true });
+    }
+  }
+}
+
+async function demo(data: string): Promise<number> {
+  console.log("1. Looking at this machine's packages for a C compiler, a shell and the basic tools …");
+  const debian = await collectDebianRoot();
+  const files = debian.entries.filter((entry) => entry.kind === "file").length;
+  console.log(`   ${debian.packages.length} packages with ${files} files.`);
+
+  console.log("2. Putting them, and the source code of Lua, into the embedded CAS …");
+  const storage = await Storage.open({ folder: path.join(data, "storage") });
+  const started = performance.now();
+  const plan = await importRoots(storage, debian).finally(() => storage.close());
+  await writeFile(path.join(data, "plan.json"), JSON.stringify(plan));
+  console.log(
+    `   ${plan.files} files, ${plan.directories} directories, ${megabytes(plan.bytes)} MB in ${seconds(started)} s.`,
+  );
+
+  console.log("3. Running the actions where the kernel has an NFS client …");
+  const script = path.join(import.meta.dirname, "run-actions.ts");
+  const harness = path.join(import.meta.dirname, "../../test/kernel/in-kernel.ts");
+  return await new Promise((resolve, reject) => {
+    const child = spawn(
+      process.execPath,
+      [harness, "--out", data, "--memory", "4G", "--", process.execPath, script, data],
+      { stdio: ["ignore", "inherit", "inherit"] },
+    );
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+      process.once(signal, () => child.kill(signal));
+    }
+    child.once("error", reject);
+    child.once("exit", (code) => resolve(code ?? 1));
+  });
+}
+
+/** The root with Lua's sources in `/build`, and the same with one source changed. */
+async function importRoots(storage: Storage, debian: DebianRoot): Promise<DemoPlan> {
+  const system = debian.entries.map((entry): InputRootEntry => {
+    const place = entry.path.slice(1);
+    switch (entry.kind) {
+      case "file":
+        return { path: place, type: "file", isExecutable: entry.isExecutable, hostPath: entry.path };
+      case "symlink":
+        return { path: place, type: "symlink", target: entry.target };
+      case "directory":
+        return { path: place, type: "directory" };
+    }
+  });
+  const sourceFolder = path.join(
+    path.dirname(createRequire(import.meta.url).resolve("lua-src/package.json")),
+    "src",
+  );
+  const sources = (await readdir(sourceFolder)).map(
+    (name): InputRootEntry => ({
+      path: `build/${name}`,
+      type: "file",
+      isExecutable: false,
+      hostPath: path.join(sourceFolder, name),
+    }),
+  );
+  const root = await storage.importInputRoot([...system, ...sources]);
+  const changedPath = "build/lua.c";
+  const original = Buffer.from(await storage.blobs.read(root.fileDigests.get(changedPath)!)).toString();
+  const changed = await storage.importInputRoot([
+    ...system,
+    ...sources,
+    {
+      path: changedPath,
+      type: "file",
+      isExecutable: false,
+      content: Buffer.from(original.replace('#define LUA_PROMPT\t\t"> "', '#define LUA_PROMPT\t\t"lua> "')),
+    },
+  ]);
+  const digestOf = ({ hash, sizeBytes }: { hash: string; sizeBytes: number }) => ({ hash, sizeBytes });
+  return {
+    inputRoot: digestOf(root.digest),
+    changedInputRoot: digestOf(changed.digest),
+    changedFile: digestOf(changed.fileDigests.get(changedPath)!),
+    files: root.files,
+    directories: root.directories,
+    bytes: root.bytes,
+    fileKeys: [...new Set([...root.fileDigests.values(), ...changed.fileDigests.values()].map(keyOf))],
+  };
+}
+
+function keyOf({ hash, sizeBytes }: { hash: string; sizeBytes: number }): string {
+  return `${hash}-${sizeBytes}`;
+}
+
+function megabytes(bytes: number): string {
+  return (bytes / 1e6).toFixed(1);
+}
+
+function seconds(since: number): string {
+  return ((performance.now() - since) / 1000).toFixed(1);
+}
