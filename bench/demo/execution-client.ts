@@ -21,6 +21,11 @@ export interface CommandLine {
   readonly outputPaths: readonly string[];
 }
 
+export interface PlatformProperty {
+  readonly name: string;
+  readonly value: string;
+}
+
 export interface Outcome {
   readonly result: ActionResult;
   readonly cachedResult: boolean;
@@ -40,9 +45,11 @@ export interface Outcome {
 export class ExecutionClient {
   readonly #storage: Storage;
   readonly #execution: Client<typeof Execution>;
+  readonly #platform: { properties: PlatformProperty[] };
 
-  constructor(storage: Storage, channel: Channel) {
+  constructor(storage: Storage, channel: Channel, platform: readonly PlatformProperty[]) {
     this.#storage = storage;
+    this.#platform = { properties: platform.map((property) => ({ ...property })) };
     this.#execution = createClient(Execution, channel);
   }
 
@@ -55,6 +62,7 @@ export class ExecutionClient {
           arguments: [...commandLine.arguments],
           environmentVariables: [{ name: "PATH", value: "/usr/bin:/bin" }],
           outputPaths: [...commandLine.outputPaths],
+          platform: this.#platform,
           workingDirectory: commandLine.workingDirectory,
         }),
       ),
@@ -62,7 +70,11 @@ export class ExecutionClient {
     const action = await this.#storage.putBlob(
       toBinary(
         ActionSchema,
-        create(ActionSchema, { commandDigest: toWire(command), inputRootDigest: toWire(inputRoot) }),
+        create(ActionSchema, {
+          commandDigest: toWire(command),
+          inputRootDigest: toWire(inputRoot),
+          platform: this.#platform,
+        }),
       ),
     );
     this.#storage.resetStatistics();

@@ -2,7 +2,6 @@
  * `npm run demo`: a C compiler's root file system out of this machine's own Debian packages goes into the CAS, and
  * actions run in it, chrooted, on a kernel NFS mount. See `README.md` beside this file.
  */
-import { spawn } from "node:child_process";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -10,6 +9,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 import type { InputRootEntry } from "../../src/cluster/storage/import-input-root.ts";
 import { Storage } from "../../src/cluster/storage/storage.ts";
+import { runInKernel } from "../kernel.ts";
 import { collectDebianRoot, type DebianRoot } from "./debian-root.ts";
 import type { DemoPlan } from "./plan.ts";
 
@@ -54,20 +54,7 @@ async function demo(data: string): Promise<number> {
   );
 
   console.log("3. Running the actions where the kernel has an NFS client …");
-  const script = path.join(import.meta.dirname, "run-actions.ts");
-  const harness = path.join(import.meta.dirname, "../../test/kernel/in-kernel.ts");
-  return await new Promise((resolve, reject) => {
-    const child = spawn(
-      process.execPath,
-      [harness, "--out", data, "--memory", "4G", "--", process.execPath, script, data],
-      { stdio: ["ignore", "inherit", "inherit"] },
-    );
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      process.once(signal, () => child.kill(signal));
-    }
-    child.once("error", reject);
-    child.once("exit", (code) => resolve(code ?? 1));
-  });
+  return await runInKernel(path.join(import.meta.dirname, "run-actions.ts"), [data], data);
 }
 
 /** The root with Lua's sources in `/build`, and the same with one source changed. */

@@ -1,16 +1,34 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 
-/** Calls the kernel's NFS client has made for a mount, by operation. */
+/** Calls the kernel's NFS client has made, by operation. */
 export type OperationCounts = ReadonlyMap<string, number>;
 
-/** Reads /proc/self/mountstats (Linux: fs/nfs/super.c). Empty where nothing is mounted there. */
-export function mountOperations(mountPath: string): OperationCounts {
-  const sections = readFileSync("/proc/self/mountstats", "utf8").split(/^device /m);
-  const section = sections.find((text) => text.includes(` mounted on ${mountPath} with fstype nfs4`)) ?? "";
-  const operations = section.slice(section.indexOf("per-op statistics"));
-  return new Map(
-    [...operations.matchAll(/^\s*([A-Z_]+): (\d+) /gm)].map(([, name, calls]) => [name!, Number(calls)]),
-  );
+/**
+ * Reads the NFSv4 mount's statistics (Linux: fs/nfs/super.c, "mountstats") from whichever process sees it: the
+ * worker has a mount namespace of its own. Throws where no process has such a mount.
+ */
+export function mountOperations(): OperationCounts {
+  for (const process of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    const section = readMountStatistics(process)
+      .split(/^device /m)
+      .find((text) => / with fstype nfs4 /.test(text));
+    if (section !== undefined) {
+      const operations = section.slice(section.indexOf("per-op statistics"));
+      return new Map(
+        [...operations.matchAll(/^\s*([A-Z_]+): (\d+) /gm)].map(([, name, calls]) => [name!, Number(calls)]),
+      );
+    }
+  }
+  throw new Error("no process has an NFSv4 mount: is the worker running on this kernel?");
+}
+
+/** Empty for a process that has ended meanwhile. */
+function readMountStatistics(process: string): string {
+  try {
+    return readFileSync(`/proc/${process}/mountstats`, "utf8");
+  } catch {
+    return "";
+  }
 }
 
 /** What came on top, most frequent first, without operations that did not occur. */
