@@ -1,0 +1,337 @@
+/*
+ * Owns a worker's mounts: makes and removes them at the worker's request, and removes them by force when the worker
+ * is gone. It is a process of its own since the worker is itself the server of what is mounted: a system call that
+ * waits for the server must neither occupy the worker's threads nor keep it from exiting.
+ *
+ * Standard input carries requests (message.h), standard output a reply to each, in any order: ID ERRNO.
+ *
+ *   ID mount SOURCE TARGET TYPE FLAGS DATA SUPERVISED   mount(2); 1 if TARGET is to be unmounted at the end of input
+ *   ID unmount TARGET                                   umount2(2); gone, written back, or EBUSY
+ *   ID force-unmount TARGET                             gone within 5 s, waiting for no server
+ *   ID sync TARGET                                      syncfs(2)
+ *
+ * Each request is done by a child, so that one that waits does not delay the others and can be killed.
+ */
+#include "message.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum {
+  maximum_pending = 256,
+  /* How long force_unmount() goes on before it detaches the mount from the tree, in use or not. */
+  force_milliseconds = 3000,
+  force_interval_milliseconds = 50,
+  detach_milliseconds = 1000,
+};
+
+struct pending {
+  pid_t pid; /* 0: free */
+  char *id;
+  char *target;
+  bool to_supervise;
+  bool unmounts;
+};
+
+struct supervised {
+  char *target;
+  struct supervised *next;
+};
+
+static struct pending pending[maximum_pending];
+static struct supervised *supervised;
+
+static void supervise(char *target) {
+  struct supervised *entry = malloc(sizeof *entry);
+  if (entry == NULL) {
+    perror("bb_mount");
+    exit(1);
+  }
+  *entry = (struct supervised){target, supervised};
+  supervised = entry;
+}
+
+static void stop_supervising(const char *target) {
+  for (struct supervised **link = &supervised; *link != NULL; link = &(*link)->next) {
+    struct supervised *entry = *link;
+    if (strcmp(entry->target, target) != 0)
+      continue;
+    *link = entry->next;
+    free(entry->target);
+    free(entry);
+    return;
+  }
+}
+
+static long long now_milliseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+static void sleep_milliseconds(long milliseconds) {
+  struct timespec duration = {milliseconds / 1000, milliseconds % 1000 * 1000000};
+  nanosleep(&duration, NULL);
+}
+
+/* fork(2); the child ends with its parent, and does not keep the worker's pipes open. */
+static pid_t fork_child(void) {
+  pid_t parent = getpid();
+  pid_t child = fork();
+  if (child != 0)
+    return child;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent)
+    _exit(EINTR);
+  close(STDIN_FILENO);
+  close(STDOUT_FILENO);
+  return 0;
+}
+
+/* The errno of syncfs(2) on the file system mounted at target. */
+static int sync_mount(const char *target) {
+  int fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return fd < 0 || syncfs(fd) != 0 ? errno : 0;
+}
+
+/* A child's errno, or EINTR if it had to be killed because it did not end in time. */
+static int wait_for(pid_t child, long milliseconds) {
+  int status;
+  for (long long deadline = now_milliseconds() + milliseconds;;) {
+    if (waitpid(child, &status, WNOHANG) != 0)
+      return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+    if (now_milliseconds() >= deadline)
+      break;
+    sleep_milliseconds(2);
+  }
+  kill(child, SIGKILL);
+  return EINTR;
+}
+
+/* umount2(2) in a child, since it may wait for the server even after the mount has left the tree. */
+static int unmount_within(const char *target, int flags, long milliseconds) {
+  pid_t child = fork_child();
+  if (child == 0)
+    _exit(umount2(target, flags) == 0 ? 0 : errno);
+  return child < 0 ? errno : wait_for(child, milliseconds);
+}
+
+/* Starts syncfs(2) on target in a child, and returns when that has opened it, which takes long on a dead mount. */
+static pid_t start_flusher(const char *target) {
+  int opened[2];
+  if (pipe2(opened, O_CLOEXEC) != 0)
+    return -1;
+  pid_t flusher = fork_child();
+  if (flusher == 0) {
+    int fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || write(opened[1], "", 1) != 1)
+      _exit(1);
+    _exit(syncfs(fd) == 0 ? 0 : 1);
+  }
+  close(opened[1]);
+  struct pollfd watched = {.fd = opened[0], .events = POLLIN};
+  poll(&watched, 1, 200);
+  close(opened[0]);
+  return flusher;
+}
+
+/* Whether a mount point as /proc/self/mountinfo has it, with octal escapes and ended by a space, is the target. */
+static bool is_escaped_path(const char *escaped, const char *target) {
+  for (; *escaped != ' ' && *escaped != '\0'; target++) {
+    unsigned char character = (unsigned char)*escaped;
+    if (character == '\\') {
+      character = (unsigned char)((escaped[1] - '0') << 6 | (escaped[2] - '0') << 3 | (escaped[3] - '0'));
+      escaped += 3;
+    }
+    escaped++;
+    if (character != (unsigned char)*target)
+      return false;
+  }
+  return *target == '\0';
+}
+
+/* How many mounts lie upon each other at target. Asks no file system's server. */
+static int count_mounts(const char *target) {
+  FILE *table = fopen("/proc/self/mountinfo", "re");
+  if (table == NULL)
+    return 0;
+  int count = 0;
+  char *line = NULL;
+  size_t size = 0;
+  while (getline(&line, &size, table) > 0) {
+    const char *field = line;
+    for (int i = 0; i < 4 && field != NULL; i++)
+      field = strchr(field, ' ') == NULL ? NULL : strchr(field, ' ') + 1;
+    if (field != NULL && is_escaped_path(field, target))
+      count++;
+  }
+  free(line);
+  fclose(table);
+  return count;
+}
+
+/*
+ * Removes the topmost mount at target without waiting for its server. MNT_FORCE fails the calls that wait for the
+ * server right now, so it is repeated. Dirty pages must go first (each fails with EIO), since the last unmount
+ * would wait for them where MNT_FORCE can no longer reach: hence the flusher, whose open file keeps the mount busy
+ * until then.
+ */
+static int force_unmount(const char *target) {
+  int mounts = count_mounts(target);
+  pid_t flusher = start_flusher(target);
+  long long force_until = now_milliseconds() + force_milliseconds;
+  long long detach_until = force_until + detach_milliseconds;
+  int error;
+  do {
+    bool detach = now_milliseconds() >= force_until;
+    if (detach && flusher > 0)
+      kill(flusher, SIGKILL);
+    error = unmount_within(target, (detach ? MNT_DETACH : MNT_FORCE) | UMOUNT_NOFOLLOW, 500);
+    if (count_mounts(target) < mounts)
+      error = 0;
+    else if (error != 0)
+      sleep_milliseconds(force_interval_milliseconds);
+  } while ((error == EBUSY || error == EINTR) && now_milliseconds() < detach_until);
+  if (flusher > 0)
+    kill(flusher, SIGKILL);
+  return error;
+}
+
+static struct pending *find_pending(pid_t pid) {
+  for (size_t i = 0; i < maximum_pending; i++)
+    if (pending[i].pid == pid)
+      return &pending[i];
+  return NULL;
+}
+
+static bool reply(const char *id, int error) {
+  struct reply reply;
+  begin_reply(&reply);
+  put_string(&reply, id);
+  put_number(&reply, error);
+  return send_reply(STDOUT_FILENO, &reply);
+}
+
+/* Does one request in a child; false if it is none. */
+static bool begin(struct message *request) {
+  const char *id = take_string(request);
+  const char *verb = take_string(request);
+  bool mounts = strcmp(verb, "mount") == 0;
+  const char *source = mounts ? take_string(request) : "";
+  const char *target = take_string(request);
+  const char *type = mounts ? take_string(request) : "";
+  unsigned long flags = mounts ? take_number(request, UINT32_MAX) : 0;
+  const char *data = mounts ? take_string(request) : "";
+  bool to_supervise = mounts && take_number(request, 1) == 1;
+  bool unmounts = strcmp(verb, "unmount") == 0;
+  bool forces = strcmp(verb, "force-unmount") == 0;
+  if (request->malformed || request->next != request->end ||
+      !(mounts || unmounts || forces || strcmp(verb, "sync") == 0))
+    return false;
+
+  struct pending *slot = find_pending(0);
+  if (slot == NULL)
+    return reply(id, EAGAIN);
+  pid_t child = fork_child();
+  if (child < 0)
+    return reply(id, errno);
+  if (child == 0) {
+    if (mounts)
+      _exit(mount(source, target, type, flags, data) == 0 ? 0 : errno);
+    if (unmounts)
+      _exit(umount2(target, UMOUNT_NOFOLLOW) == 0 ? 0 : errno);
+    _exit(forces ? force_unmount(target) : sync_mount(target));
+  }
+  *slot = (struct pending){child, strdup(id), strdup(target), to_supervise, unmounts || forces};
+  return true;
+}
+
+/* Takes note of what a request has done. */
+static void finish(struct pending *request, int status) {
+  int error = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+  reply(request->id, error);
+  if (error == 0 && request->unmounts)
+    stop_supervising(request->target);
+  if (error == 0 && request->to_supervise)
+    supervise(request->target);
+  else
+    free(request->target);
+  free(request->id);
+  *request = (struct pending){0};
+}
+
+static void finish_ended(void) {
+  int status;
+  for (pid_t child; (child = waitpid(-1, &status, WNOHANG)) > 0;) {
+    struct pending *request = find_pending(child);
+    if (request != NULL)
+      finish(request, status);
+  }
+}
+
+/* Ends the requests that are under way; a mount(2) among them may still succeed, and then is to be undone. */
+static void end_pending(void) {
+  for (size_t i = 0; i < maximum_pending; i++) {
+    if (pending[i].pid == 0)
+      continue;
+    kill(pending[i].pid, SIGKILL);
+    for (int tries = 0; tries < 100 && pending[i].pid != 0; tries++) {
+      finish_ended();
+      sleep_milliseconds(5);
+    }
+  }
+}
+
+int main(void) {
+  /* The worker's group may be signalled as a whole, on Ctrl-C for one: this process must be its last. */
+  setsid();
+  signal(SIGINT, SIG_IGN);
+  signal(SIGTERM, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
+  signal(SIGPIPE, SIG_IGN);
+  sigset_t child_ended;
+  sigemptyset(&child_ended);
+  sigaddset(&child_ended, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &child_ended, NULL);
+  int signals = signalfd(-1, &child_ended, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (signals < 0) {
+    perror("bb_mount: signalfd");
+    return 1;
+  }
+
+  struct pollfd watched[] = {{.fd = signals, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
+  for (;;) {
+    if (poll(watched, 2, -1) < 0 && errno != EINTR)
+      break;
+    if (watched[0].revents != 0) {
+      struct signalfd_siginfo signal;
+      while (read(signals, &signal, sizeof signal) > 0)
+        ;
+      finish_ended();
+    }
+    if (watched[1].revents != 0) {
+      struct message request;
+      if (!read_message(STDIN_FILENO, &request))
+        break;
+      bool understood = begin(&request);
+      free(request.memory);
+      if (!understood) {
+        fprintf(stderr, "bb_mount: malformed request\n");
+        break;
+      }
+    }
+  }
+
+  end_pending();
+  int failures = 0;
+  for (; supervised != NULL; supervised = supervised->next)
+    if (force_unmount(supervised->target) != 0)
+      failures++;
+  return failures == 0 ? 0 : 1;
+}

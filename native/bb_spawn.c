@@ -1,0 +1,438 @@
+/*
+ * Runs one command of an action for bb_runner and leaves no process of it behind.
+ *
+ * Standard input carries one request (message.h), and after it nothing: its end means that the command is
+ * cancelled, or that the runner has died. Standard output carries one reply, sent when every process the command
+ * started is gone:
+ *
+ *   exited CODE SIGNAL RUSAGE…     CODE is -1 if it was killed by SIGNAL; RUSAGE are the numbers of getrusage(2)
+ *   failed STAGE ERRNO TEXT SUBJECT…   it was never started; TEXT is strerror(ERRNO)
+ *
+ * The process that reads the request touches no file of the action, since those may lie on a file system whose
+ * server does not answer; its child does, and can always be killed.
+ */
+#include "message.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+/* In the child: where it says why it could not become the command; closed by execve(2). */
+static int report_fd;
+
+struct limit {
+  int resource;
+  struct rlimit values;
+};
+
+struct run_request {
+  const char *build_directory;
+  const char *input_root_directory;
+  const char *working_directory;
+  const char *stdout_path;
+  const char *stderr_path;
+  bool chroot_into_input_root;
+  bool has_credentials;
+  uid_t user;
+  gid_t group;
+  gid_t *additional_groups;
+  size_t additional_group_count;
+  struct limit *limits;
+  size_t limit_count;
+  char **arguments;
+  char **environment;
+};
+
+struct check_request {
+  const char *build_directory;
+  const char *path;
+  char **readiness_paths;
+};
+
+/* Ends the child with a reply that says why it could not do what was asked. */
+static _Noreturn void fail(const char *stage, int error, const char *subject, const char *more) {
+  struct reply reply;
+  begin_reply(&reply);
+  put_string(&reply, "failed");
+  put_string(&reply, stage);
+  put_number(&reply, error);
+  put_string(&reply, strerror(error));
+  put_string(&reply, subject);
+  if (more != NULL)
+    put_string(&reply, more);
+  send_reply(report_fd, &reply);
+  _exit(127);
+}
+
+/*
+ * Opens a path below a directory without following a symlink anywhere on the way: a command could have placed one
+ * to make the runner, which may be root, write elsewhere.
+ */
+static int open_beneath(int directory, const char *path, int flags, mode_t mode) {
+  char *copy = strdup(path);
+  if (copy == NULL)
+    return -1;
+  int current = fcntl(directory, F_DUPFD_CLOEXEC, 0);
+  char *rest;
+  char *name = strtok_r(copy, "/", &rest);
+  if (name == NULL)
+    name = ".";
+  while (current >= 0 && name != NULL) {
+    char *following = strtok_r(NULL, "/", &rest);
+    int next = -1;
+    if (strcmp(name, "..") == 0)
+      errno = EXDEV;
+    else if (following != NULL)
+      next = openat(current, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    else
+      next = openat(current, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
+    int error = errno;
+    close(current);
+    errno = error;
+    current = next;
+    name = following;
+  }
+  int error = errno;
+  free(copy);
+  errno = error;
+  return current;
+}
+
+static const char *find_variable(char **environment, const char *name) {
+  size_t length = strlen(name);
+  for (; *environment != NULL; environment++)
+    if (strncmp(*environment, name, length) == 0 && (*environment)[length] == '=')
+      return *environment + length + 1;
+  return NULL;
+}
+
+/* Why execve(2) failed: ENOENT also stands for an interpreter that is not there. */
+static _Noreturn void fail_exec(int error, const char *path) {
+  fail(error == ENOENT && access(path, F_OK) == 0 ? "interpreter" : "exec", error, path, NULL);
+}
+
+static _Noreturn void execute(char **arguments, char **environment) {
+  const char *name = arguments[0];
+  if (strchr(name, '/') != NULL) {
+    execve(name, arguments, environment);
+    fail_exec(errno, name);
+  }
+
+  const char *path = find_variable(environment, "PATH");
+  if (path == NULL)
+    path = "";
+  char *candidate = malloc(strlen(path) + strlen(name) + 2);
+  char *refused = malloc(strlen(path) + strlen(name) + 2);
+  if (candidate == NULL || refused == NULL)
+    fail("exec", ENOMEM, name, NULL);
+  int refusal = 0;
+  for (const char *entry = path; *path != '\0' && entry != NULL;) {
+    const char *end = strchrnul(entry, ':');
+    int length = (int)(end - entry);
+    sprintf(candidate, "%.*s%s%s", length, entry, length > 0 && end[-1] != '/' ? "/" : "", name);
+    execve(candidate, arguments, environment);
+    int error = errno;
+    bool elsewhere = error == ENOENT || error == ENOTDIR || error == ENAMETOOLONG || error == ELOOP;
+    if (!elsewhere && error != EACCES)
+      fail_exec(error, candidate);
+    struct stat status;
+    bool present = stat(candidate, &status) == 0 && !S_ISDIR(status.st_mode);
+    if (refusal == 0 && present) {
+      refusal = error;
+      strcpy(refused, candidate);
+    }
+    entry = *end == '\0' ? NULL : end + 1;
+  }
+  if (refusal != 0)
+    fail_exec(refusal, refused);
+  fail("search", ENOENT, name, path);
+}
+
+static void apply_credentials(const struct run_request *request) {
+  if (setgroups(request->additional_group_count, request->additional_groups) != 0)
+    fail("credentials", errno, "setgroups", NULL);
+  if (setresgid(request->group, request->group, request->group) != 0)
+    fail("credentials", errno, "setresgid", NULL);
+  if (setresuid(request->user, request->user, request->user) != 0)
+    fail("credentials", errno, "setresuid", NULL);
+}
+
+/* In the child: becomes the command. */
+static _Noreturn void run(const struct run_request *request, pid_t parent) {
+  setsid();
+  int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (null < 0)
+    fail("stdin", errno, "/dev/null", NULL);
+  int build_directory = open(request->build_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (build_directory < 0)
+    fail("build_directory", errno, request->build_directory, NULL);
+  int input_root = open_beneath(build_directory, request->input_root_directory, O_PATH | O_DIRECTORY, 0);
+  if (input_root < 0)
+    fail("input_root_directory", errno, request->input_root_directory, NULL);
+  int create = O_WRONLY | O_APPEND | O_CREAT | O_EXCL;
+  int out = open_beneath(build_directory, request->stdout_path, create, 0666);
+  if (out < 0)
+    fail("stdout_path", errno, request->stdout_path, NULL);
+  int err = open_beneath(build_directory, request->stderr_path, create, 0666);
+  if (err < 0)
+    fail("stderr_path", errno, request->stderr_path, NULL);
+
+  for (size_t i = 0; i < request->limit_count; i++)
+    if (setrlimit(request->limits[i].resource, &request->limits[i].values) != 0)
+      fail("limits", errno, "setrlimit", NULL);
+  if (fchdir(input_root) != 0)
+    fail("input_root_directory", errno, request->input_root_directory, NULL);
+  if (request->chroot_into_input_root && chroot(".") != 0)
+    fail("chroot", errno, request->input_root_directory, NULL);
+  if (request->has_credentials)
+    apply_credentials(request);
+  if (*request->working_directory != '\0' && chdir(request->working_directory) != 0)
+    fail("working_directory", errno, request->working_directory, NULL);
+
+  /* Changing credentials clears it, hence only now; the parent may have died before. */
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent)
+    _exit(127);
+
+  if (dup2(null, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0)
+    fail("stdio", errno, "dup2", NULL);
+  execute(request->arguments, request->environment);
+}
+
+/* In the child: whether paths exist, which may take for ever on a dead mount. */
+static _Noreturn void check(const struct check_request *request) {
+  struct stat status;
+  for (char **path = request->readiness_paths; *path != NULL; path++)
+    if (stat(*path, &status) != 0)
+      fail("readiness_path", errno, *path, NULL);
+  int build_directory = open(request->build_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (build_directory < 0)
+    fail("build_directory", errno, request->build_directory, NULL);
+  if (open_beneath(build_directory, request->path, O_PATH, 0) < 0)
+    fail("path", errno, request->path, NULL);
+  _exit(0);
+}
+
+static bool is_child_of(const char *pid, pid_t parent) {
+  char path[64], text[512];
+  snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0)
+    return false;
+  ssize_t size = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (size <= 0)
+    return false;
+  text[size] = '\0';
+  /* The command's name, in parentheses, may hold any byte. */
+  const char *name_end = strrchr(text, ')');
+  int its_parent;
+  return name_end != NULL && sscanf(name_end + 1, " %*c %d", &its_parent) == 1 && its_parent == parent;
+}
+
+static void kill_children(void) {
+  DIR *processes = opendir("/proc");
+  if (processes == NULL)
+    return;
+  for (struct dirent *entry; (entry = readdir(processes)) != NULL;)
+    if (*entry->d_name >= '1' && *entry->d_name <= '9' && is_child_of(entry->d_name, getpid()))
+      kill((pid_t)atoi(entry->d_name), SIGKILL);
+  closedir(processes);
+}
+
+struct outcome {
+  int status;
+  struct rusage usage;
+};
+
+/*
+ * Waits until the command has ended, or standard input has, then kills whatever is left: as the subreaper
+ * (prctl(2)) this process becomes the parent of each orphan, so it is done when it has no child left.
+ */
+static struct outcome supervise(pid_t command, int signals) {
+  struct outcome outcome = {0};
+  struct pollfd watched[] = {{.fd = signals, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
+  bool killing = false;
+  for (;;) {
+    siginfo_t ended = {0};
+    int left;
+    while ((left = waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT)) == 0 && ended.si_pid != 0) {
+      if (ended.si_pid == command) {
+        killing = true;
+        /* Before it is reaped, since its number may then become another's. */
+        kill(-command, SIGKILL);
+        wait4(command, &outcome.status, 0, &outcome.usage);
+      } else {
+        waitpid(ended.si_pid, NULL, 0);
+      }
+      ended.si_pid = 0;
+    }
+    if (left < 0 && errno == ECHILD)
+      return outcome;
+    if (killing)
+      kill_children();
+    if (poll(watched, killing ? 1 : 2, killing ? 100 : -1) <= 0)
+      continue;
+    if (watched[1].revents != 0 && !killing) {
+      killing = true;
+      kill(-command, SIGKILL);
+      kill(command, SIGKILL);
+    }
+    struct signalfd_siginfo signal;
+    if (watched[0].revents != 0 && read(signals, &signal, sizeof signal) == sizeof signal &&
+        signal.ssi_signo != SIGCHLD)
+      killing = true;
+  }
+}
+
+static void put_outcome(struct reply *reply, const struct outcome *outcome) {
+  const struct rusage *usage = &outcome->usage;
+  bool signalled = WIFSIGNALED(outcome->status);
+  put_string(reply, "exited");
+  put_number(reply, signalled ? -1 : WEXITSTATUS(outcome->status));
+  put_number(reply, signalled ? WTERMSIG(outcome->status) : 0);
+  const long long numbers[] = {
+      usage->ru_utime.tv_sec * 1000000LL + usage->ru_utime.tv_usec,
+      usage->ru_stime.tv_sec * 1000000LL + usage->ru_stime.tv_usec,
+      usage->ru_maxrss,
+      usage->ru_minflt,
+      usage->ru_majflt,
+      usage->ru_nswap,
+      usage->ru_inblock,
+      usage->ru_oublock,
+      usage->ru_msgsnd,
+      usage->ru_msgrcv,
+      usage->ru_nsignals,
+      usage->ru_nvcsw,
+      usage->ru_nivcsw,
+  };
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+    put_number(reply, numbers[i]);
+}
+
+static struct run_request take_run_request(struct message *message) {
+  struct run_request request = {
+      .build_directory = take_string(message),
+      .input_root_directory = take_string(message),
+      .working_directory = take_string(message),
+      .stdout_path = take_string(message),
+      .stderr_path = take_string(message),
+      .chroot_into_input_root = take_number(message, 1) == 1,
+  };
+  request.has_credentials = take_number(message, 1) == 1;
+  if (request.has_credentials) {
+    request.user = (uid_t)take_number(message, UINT32_MAX - 1);
+    request.group = (gid_t)take_number(message, UINT32_MAX - 1);
+    request.additional_group_count = take_count(message, 1);
+    request.additional_groups = calloc(request.additional_group_count + 1, sizeof(gid_t));
+    for (size_t i = 0; request.additional_groups != NULL && i < request.additional_group_count; i++)
+      request.additional_groups[i] = (gid_t)take_number(message, UINT32_MAX - 1);
+    message->malformed |= request.additional_groups == NULL;
+  }
+  request.limit_count = take_count(message, 3);
+  request.limits = calloc(request.limit_count + 1, sizeof(struct limit));
+  for (size_t i = 0; request.limits != NULL && i < request.limit_count; i++) {
+    request.limits[i].resource = (int)take_number(message, INT_MAX);
+    request.limits[i].values.rlim_cur = take_number(message, UINT64_MAX);
+    request.limits[i].values.rlim_max = take_number(message, UINT64_MAX);
+  }
+  request.arguments = take_strings(message);
+  request.environment = take_strings(message);
+  message->malformed |= request.limits == NULL || request.arguments == NULL || request.environment == NULL ||
+                        request.arguments[0] == NULL || message->next != message->end;
+  return request;
+}
+
+static struct check_request take_check_request(struct message *message) {
+  struct check_request request = {.build_directory = take_string(message), .path = take_string(message)};
+  request.readiness_paths = take_strings(message);
+  message->malformed |= request.readiness_paths == NULL || message->next != message->end;
+  return request;
+}
+
+static void set_default_signals(void) {
+  sigset_t none;
+  sigemptyset(&none);
+  for (int number = 1; number < NSIG; number++)
+    signal(number, SIG_DFL);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int take_signals(void) {
+  sigset_t handled;
+  sigemptyset(&handled);
+  sigaddset(&handled, SIGCHLD);
+  sigaddset(&handled, SIGTERM);
+  sigaddset(&handled, SIGINT);
+  sigaddset(&handled, SIGHUP);
+  signal(SIGCHLD, SIG_DFL);
+  signal(SIGPIPE, SIG_IGN);
+  if (sigprocmask(SIG_BLOCK, &handled, NULL) != 0)
+    return -1;
+  return signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static _Noreturn void die(const char *what) {
+  perror(what);
+  exit(1);
+}
+
+int main(void) {
+  struct message message;
+  if (!read_message(STDIN_FILENO, &message)) {
+    if (isatty(STDIN_FILENO))
+      fprintf(stderr, "bb_spawn: bb_runner runs this program, with a request on its standard input\n");
+    return 2;
+  }
+  const char *verb = take_string(&message);
+  bool runs = strcmp(verb, "run") == 0;
+  struct run_request run_request = {0};
+  struct check_request check_request = {0};
+  if (runs)
+    run_request = take_run_request(&message);
+  else
+    check_request = take_check_request(&message);
+  if (message.malformed || (!runs && strcmp(verb, "check") != 0)) {
+    fprintf(stderr, "bb_spawn: malformed request\n");
+    return 2;
+  }
+
+  setsid();
+  /* What was inherited by mistake would otherwise be the command's. */
+  close_range(STDERR_FILENO + 1, ~0U, 0);
+  int report[2];
+  int signals = take_signals();
+  if (signals < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0 || pipe2(report, O_CLOEXEC) != 0)
+    die("bb_spawn");
+  pid_t self = getpid();
+  pid_t child = fork();
+  if (child < 0)
+    die("bb_spawn: fork");
+  if (child == 0) {
+    set_default_signals();
+    report_fd = report[1];
+    if (runs)
+      run(&run_request, self);
+    check(&check_request);
+  }
+  close(report[1]);
+
+  struct outcome outcome = supervise(child, signals);
+  struct message failure;
+  struct reply reply;
+  begin_reply(&reply);
+  if (read_message(report[0], &failure))
+    while (failure.next != failure.end)
+      put_string(&reply, take_string(&failure));
+  else
+    put_outcome(&reply, &outcome);
+  return send_reply(STDOUT_FILENO, &reply) ? 0 : 1;
+}

@@ -1,0 +1,4 @@
+export { MountError } from "./mount-helper.ts";
+export { isMounted, type MountTableEntry, parseMountTable, readMountTable } from "./mount-table.ts";
+export { clearStaleMounts, NfsMount, type NfsMountSettings, shareMounts } from "./nfs-mount.ts";
+export type { NfsVersion } from "./nfs-mount-options.ts";

@@ -1,0 +1,130 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { constants } from "node:os";
+import { helperPath } from "../native/helper.ts";
+import { encodeMessage, MessageDecoder } from "../native/message.ts";
+
+/** A mount(2), umount2(2) or syncfs(2) that failed. */
+export class MountError extends Error {
+  override readonly name = "MountError";
+  /** Such as "EBUSY". */
+  readonly code: string;
+
+  constructor(message: string, code: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export interface MountArguments {
+  readonly source: string;
+  readonly target: string;
+  readonly type: string;
+  /** MS_… of mount(2). */
+  readonly flags: number;
+  readonly data: string;
+  /** Whether the target is to be unmounted by force when this process ends without having done so. */
+  readonly supervised: boolean;
+}
+
+/**
+ * The helper process that owns this process's mounts (native/bb_mount.c). No call of it occupies this process's
+ * threads, and ending it, as the end of this process does, ends every call.
+ */
+export class MountHelper {
+  readonly #process: ChildProcess;
+  readonly #closed: Promise<unknown>;
+  readonly #pending = new Map<string, PromiseWithResolvers<string>>();
+  #nextId = 0;
+  #failure: Error | undefined;
+
+  constructor() {
+    // In no mount: a working directory would keep it busy.
+    this.#process = spawn(helperPath("bb_mount"), [], {
+      stdio: ["pipe", "pipe", "inherit"],
+      cwd: "/",
+      env: {},
+    });
+    this.#closed = once(this.#process, "close").then(([code, signal]) =>
+      this.#fail(new Error(`the mount helper has ended (${signal ?? code})`)),
+    );
+    this.#closed.catch((error: Error) =>
+      this.#fail(new Error(`cannot run the mount helper: ${error.message}`)),
+    );
+    const decoder = new MessageDecoder();
+    this.#process.stdout?.on("data", (chunk: Buffer) => {
+      for (const [id = "", errno] of decoder.push(chunk)) this.#settle(id, Number(errno));
+    });
+    // That it is gone is seen when it closes.
+    this.#process.stdin?.on("error", () => {});
+    this.#keepAlive(false);
+  }
+
+  /** mount(2). Resolves to "" or the name of its errno. */
+  mount({ source, target, type, flags, data, supervised }: MountArguments): Promise<string> {
+    return this.#call("mount", source, target, type, flags, data, supervised ? 1 : 0);
+  }
+
+  /** umount2(2): "EBUSY" if the mount is in use; waits for the file server to take what was written. */
+  unmount(target: string): Promise<string> {
+    return this.#call("unmount", target);
+  }
+
+  /**
+   * Removes every mount at the target within five seconds, without waiting for a file server: calls that wait for
+   * one fail, what was not written back is lost, and in the end a mount in use is detached from the tree.
+   */
+  forceUnmount(target: string): Promise<string> {
+    return this.#call("force-unmount", target);
+  }
+
+  /** syncfs(2) on the file system mounted at the target. */
+  sync(target: string): Promise<string> {
+    return this.#call("sync", target);
+  }
+
+  /** Ends the helper, which ends pending calls and unmounts by force what is supervised and still mounted. */
+  async close(): Promise<void> {
+    this.#keepAlive(true);
+    this.#process.stdin?.destroy();
+    await this.#closed.catch(() => {});
+  }
+
+  #call(...request: (string | number)[]): Promise<string> {
+    if (this.#failure) return Promise.reject(this.#failure);
+    const id = String(this.#nextId++);
+    const message = encodeMessage([id, ...request]);
+    const call = Promise.withResolvers<string>();
+    if (this.#pending.size === 0) this.#keepAlive(true);
+    this.#pending.set(id, call);
+    this.#process.stdin?.write(message);
+    return call.promise;
+  }
+
+  #settle(id: string, errno: number): void {
+    this.#pending.get(id)?.resolve(errnoName(errno));
+    this.#pending.delete(id);
+    if (this.#pending.size === 0) this.#keepAlive(false);
+  }
+
+  #fail(error: Error): void {
+    this.#failure = error;
+    for (const call of this.#pending.values()) call.reject(error);
+    this.#pending.clear();
+  }
+
+  /** An idle helper does not keep this process from ending; a call under way does. */
+  #keepAlive(keep: boolean): void {
+    for (const handle of [this.#process, this.#process.stdin, this.#process.stdout]) {
+      const socket = handle as { ref?(): void; unref?(): void } | null;
+      if (keep) socket?.ref?.();
+      else socket?.unref?.();
+    }
+  }
+}
+
+function errnoName(errno: number): string {
+  if (errno === 0) return "";
+  const found = Object.entries(constants.errno).find(([, value]) => value === errno);
+  return found?.[0] ?? `errno ${errno}`;
+}

@@ -1,0 +1,45 @@
+#!/usr/bin/env node
+import { ConfigurationError } from "../config/error.ts";
+import { loadConfiguration } from "../config/load-configuration.ts";
+import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
+import { createLog } from "../telemetry/log.ts";
+import { startRunner } from "./server.ts";
+
+const usage = `Usage: bb_runner CONFIG.jsonnet
+
+Runs the commands of actions for bb_worker: serves buildbarn.runner.Runner, as Buildbarn's bb_runner does.
+CONFIG.jsonnet is a buildbarn.configuration.bb_runner.ApplicationConfiguration; see configs/bb_runner.jsonnet.
+SIGTERM stops it: running commands are ended (with stopGracefully: may end within 25 s), and none is left behind.
+`;
+
+/** Less than Kubernetes' default time between SIGTERM and SIGKILL. */
+const graceMilliseconds = 25_000;
+
+async function main(): Promise<void> {
+  const [path, ...more] = process.argv.slice(2);
+  if (path === "--help" || path === "-h") {
+    process.stdout.write(usage);
+    return;
+  }
+  if (path === undefined || path.startsWith("-") || more.length > 0) {
+    process.stderr.write(usage);
+    process.exitCode = 2;
+    return;
+  }
+  const log = createLog();
+  const runner = await startRunner(loadConfiguration(path, ApplicationConfigurationSchema), log);
+  const stop = async (signal: NodeJS.Signals) => {
+    log.info("stopping", { signal });
+    await runner.close(graceMilliseconds);
+    // Everything has been waited for.
+    process.exit(0);
+  };
+  process.once("SIGTERM", stop);
+  process.once("SIGINT", stop);
+}
+
+main().catch((error: unknown) => {
+  const message = error instanceof ConfigurationError ? error.message : (error as Error).stack;
+  process.stderr.write(`bb_runner: ${message}\n`);
+  process.exitCode = 1;
+});

@@ -1,0 +1,232 @@
+import { symlink, unlink } from "node:fs/promises";
+import { constants } from "node:os";
+import { join } from "node:path";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { POSIXResourceUsageSchema } from "../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
+import type { RunRequest, RunResponseSchema } from "../proto/gen/buildbarn/runner/runner_pb.ts";
+import { Code } from "../proto/gen/google/rpc/code_pb.ts";
+import { packAny, StatusError, status } from "../proto/status.ts";
+import { type CommandResult, checkPaths, HelperError, runCommand } from "./command.ts";
+import { cleanerOf, IdleCleaner } from "./idle-cleaner.ts";
+import { relativePath } from "./relative-path.ts";
+import type { RunnerSettings } from "./settings.ts";
+
+/** How long a file system may take to say whether a path exists. */
+const readinessMilliseconds = 10_000;
+
+/** What buildbarn.runner.Runner promises, without gRPC around it. */
+export class Runner {
+  readonly #settings: RunnerSettings;
+  readonly #cleaner: IdleCleaner | undefined;
+  #running = 0;
+
+  constructor(settings: RunnerSettings) {
+    this.#settings = settings;
+    const cleans =
+      settings.cleanProcessTable ||
+      settings.cleanTemporaryDirectories.length > 0 ||
+      settings.cleaningCommand.length > 0;
+    if (cleans) this.#cleaner = new IdleCleaner(cleanerOf(settings));
+  }
+
+  /**
+   * Whether commands can be run: the path exists in the build directory as this process sees it, and so do the
+   * paths the configuration names. Throws a StatusError that says what is missing.
+   */
+  checkReadiness(path: string, signal: AbortSignal): Promise<void> {
+    const normal = relativePath("path", path);
+    return this.#clean(async () => {
+      if (this.#running === 0) await this.#linkTemporaryDirectories("/nonexistent");
+      await this.#checkPaths(normal, signal);
+    });
+  }
+
+  /**
+   * Runs a command to its end; an exit code that is not 0 is no error. When the signal aborts, every process of the
+   * command is killed before this returns. Throws a StatusError: INVALID_ARGUMENT for a command that cannot be
+   * executed.
+   */
+  run(request: RunRequest, signal: AbortSignal): Promise<MessageInitShape<typeof RunResponseSchema>> {
+    checkRequest(request);
+    return this.#clean(async () => {
+      this.#running++;
+      try {
+        const result = await this.#run(request, signal);
+        if (result.exitCode !== 0 && this.#settings.readinessPaths.length > 0)
+          await this.#checkPaths(".", signal);
+        return response(result);
+      } finally {
+        this.#running--;
+      }
+    });
+  }
+
+  async #run(request: RunRequest, signal: AbortSignal): Promise<CommandResult> {
+    const { buildDirectory, setTmpdirEnvironmentVariable, chrootIntoInputRoot, credentials, limits } =
+      this.#settings;
+    const temporaryDirectory = join(
+      buildDirectory,
+      relativePath("temporary_directory", request.temporaryDirectory),
+    );
+    await this.#linkTemporaryDirectories(temporaryDirectory);
+    const setTmpdir = setTmpdirEnvironmentVariable && request.temporaryDirectory !== "";
+    try {
+      return await runCommand(
+        {
+          buildDirectory,
+          inputRootDirectory: relativePath("input_root_directory", request.inputRootDirectory),
+          workingDirectory: request.workingDirectory,
+          stdoutPath: relativePath("stdout_path", request.stdoutPath),
+          stderrPath: relativePath("stderr_path", request.stderrPath),
+          chrootIntoInputRoot,
+          credentials,
+          limits,
+          arguments: request.arguments,
+          environment: { ...(setTmpdir && { TMPDIR: temporaryDirectory }), ...request.environmentVariables },
+        },
+        signal,
+      );
+    } catch (error) {
+      throw error instanceof HelperError ? new StatusError(this.#statusOf(error), { cause: error }) : error;
+    }
+  }
+
+  #clean<T>(work: () => Promise<T>): Promise<T> {
+    return this.#cleaner ? this.#cleaner.use(work) : work();
+  }
+
+  async #checkPaths(path: string, signal: AbortSignal): Promise<void> {
+    const { buildDirectory, readinessPaths } = this.#settings;
+    const patience = AbortSignal.timeout(readinessMilliseconds);
+    try {
+      await checkPaths(buildDirectory, path, readinessPaths, AbortSignal.any([signal, patience]));
+    } catch (error) {
+      if (error instanceof HelperError) throw new StatusError(this.#statusOf(error), { cause: error });
+      if (!patience.aborted || signal.aborted) throw error;
+      const message =
+        `no answer from the file system at ${join(buildDirectory, path)} for ${readinessMilliseconds / 1000} s: ` +
+        "its server is gone or stuck; restart the worker, which removes dead mounts";
+      throw new StatusError(status(Code.UNAVAILABLE, message), { cause: error });
+    }
+  }
+
+  async #linkTemporaryDirectories(target: string): Promise<void> {
+    for (const path of this.#settings.temporarySymlinks) {
+      try {
+        await unlink(path).catch((error: NodeJS.ErrnoException) => {
+          if (error.code !== "ENOENT") throw error;
+        });
+        await symlink(target, path);
+      } catch (error) {
+        const message = `symlinkTemporaryDirectories: cannot replace ${path}: ${(error as Error).message}`;
+        throw new StatusError(status(Code.INTERNAL, message), { cause: error });
+      }
+    }
+  }
+
+  #statusOf(error: HelperError) {
+    const { stage, subject, reason, code, searchPath } = error;
+    const name = JSON.stringify(subject);
+    switch (stage) {
+      case "search":
+        return status(
+          Code.INVALID_ARGUMENT,
+          `command ${name} was not found: no directory of PATH ${JSON.stringify(searchPath)} has it`,
+        );
+      case "interpreter":
+        return status(
+          Code.INVALID_ARGUMENT,
+          `command ${name} exists, but the interpreter or dynamic loader it names does not`,
+        );
+      case "exec":
+        return status(
+          unexecutable.includes(code) ? Code.INVALID_ARGUMENT : Code.INTERNAL,
+          `command ${name} cannot be executed: ${reason}`,
+        );
+      case "working_directory":
+        return status(
+          unexecutable.includes(code) ? Code.INVALID_ARGUMENT : Code.INTERNAL,
+          `working directory ${name} cannot be entered: ${reason}`,
+        );
+      case "build_directory":
+      case "input_root_directory":
+      case "path":
+        return status(
+          code === "ENOENT" ? Code.FAILED_PRECONDITION : Code.INTERNAL,
+          `${name} is not there in the build directory ${this.#settings.buildDirectory} as this runner sees it ` +
+            `(${reason}). If the worker does see it, its mount is not propagated: the volume they share must be ` +
+            'mounted "shared" (Bidirectional) in the worker\'s container and "slave" (HostToContainer) in the runner\'s',
+        );
+      case "readiness_path":
+        return status(Code.UNAVAILABLE, `readinessCheckingPathnames: ${name}: ${reason}`);
+      case "chroot":
+      case "credentials":
+        return status(
+          Code.FAILED_PRECONDITION,
+          `${stage === "chroot" ? "chrootIntoInputRoot" : "runCommandsAs"}: ${reason}; the runner must be root`,
+        );
+      default:
+        return status(Code.INTERNAL, `cannot start the command: ${error.message}`);
+    }
+  }
+}
+
+/** What of execve(2) and chdir(2) is the fault of the action, not of this machine. */
+const unexecutable = [
+  "ENOENT",
+  "EACCES",
+  "EPERM",
+  "ENOEXEC",
+  "EISDIR",
+  "ENOTDIR",
+  "ELOOP",
+  "ENAMETOOLONG",
+  "E2BIG",
+];
+
+/** Throws a StatusError, INVALID_ARGUMENT, for what no process could be given. */
+function checkRequest(request: RunRequest): void {
+  const invalid = (message: string) => new StatusError(status(Code.INVALID_ARGUMENT, message));
+  if (request.arguments.length === 0) throw invalid("arguments: the command to run is missing");
+  relativePath("working_directory", request.workingDirectory);
+  for (const argument of request.arguments) {
+    if (argument.includes("\0")) throw invalid("arguments: one contains a NUL byte");
+  }
+  for (const [name, value] of Object.entries(request.environmentVariables)) {
+    if (name === "" || name.includes("=") || `${name}${value}`.includes("\0")) {
+      throw invalid(
+        `environment_variables: ${JSON.stringify(name)} is no name, or has a value with a NUL byte in it`,
+      );
+    }
+  }
+}
+
+function response({ exitCode, signal, usage }: CommandResult): MessageInitShape<typeof RunResponseSchema> {
+  const posix = packAny(POSIXResourceUsageSchema, {
+    userTime: duration(usage.userMicroseconds),
+    systemTime: duration(usage.systemMicroseconds),
+    maximumResidentSetSize: usage.maximumResidentSetKibibytes * 1024n,
+    pageReclaims: usage.pageReclaims,
+    pageFaults: usage.pageFaults,
+    swaps: usage.swaps,
+    blockInputOperations: usage.blockInputOperations,
+    blockOutputOperations: usage.blockOutputOperations,
+    messagesSent: usage.messagesSent,
+    messagesReceived: usage.messagesReceived,
+    signalsReceived: usage.signalsReceived,
+    voluntaryContextSwitches: usage.voluntaryContextSwitches,
+    involuntaryContextSwitches: usage.involuntaryContextSwitches,
+    terminationSignal: signalName(signal),
+  });
+  return { exitCode: BigInt(exitCode), resourceUsage: [posix] };
+}
+
+function duration(microseconds: bigint): { seconds: bigint; nanos: number } {
+  return { seconds: microseconds / 1_000_000n, nanos: Number(microseconds % 1_000_000n) * 1000 };
+}
+
+/** "KILL" for 9; "" for 0 and for a signal without a name. */
+function signalName(signal: number): string {
+  const found = Object.entries(constants.signals).find(([, number]) => number === signal);
+  return found?.[0].slice("SIG".length) ?? "";
+}

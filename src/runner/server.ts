@@ -1,0 +1,128 @@
+import type { Server, ServerUnaryCall } from "@grpc/grpc-js";
+import { createServer, listen } from "../config/grpc-server.ts";
+import type { ApplicationConfiguration } from "../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
+import { Runner as RunnerService } from "../proto/gen/buildbarn/runner/runner_pb.ts";
+import { Code } from "../proto/gen/google/rpc/code_pb.ts";
+import { addService } from "../proto/grpc.ts";
+import { StatusError, status, statusFromError } from "../proto/status.ts";
+import type { Log } from "../telemetry/log.ts";
+import { Runner } from "./runner.ts";
+import { runnerSettings } from "./settings.ts";
+
+/** How long clients may take to receive the last responses when the runner stops. */
+const flushMilliseconds = 1000;
+
+/** A runner that serves, until it is closed. */
+export interface RunningRunner {
+  /**
+   * Takes no more calls; ends running commands, where the configuration says stopGracefully after they have had
+   * `graceMilliseconds` to end by themselves. Resolves when no process of a command is left.
+   */
+  close(graceMilliseconds?: number): Promise<void>;
+}
+
+/**
+ * Starts the Runner service on every address of the configuration. Sets this process's umask if that says so.
+ * Throws a ConfigurationError, also for an address that cannot be listened on.
+ */
+export async function startRunner(configuration: ApplicationConfiguration, log: Log): Promise<RunningRunner> {
+  const settings = runnerSettings(configuration);
+  if (settings.umask !== undefined) process.umask(settings.umask);
+  const runner = new Runner(settings);
+  const calls = new Calls();
+  const servers: Server[] = [];
+  const close = async (graceMilliseconds = 0) => {
+    const graceful = settings.servers.some((server) => server.stopGracefully);
+    const stopped = servers.map(
+      (server) => new Promise<void>((resolve) => server.tryShutdown(() => resolve())),
+    );
+    await calls.end(graceful ? graceMilliseconds : 0);
+    // The last responses may still be on their way; a client that does not read them is not waited for.
+    const timer = setTimeout(() => {
+      for (const server of servers) server.forceShutdown();
+    }, flushMilliseconds);
+    await Promise.all(stopped);
+    clearTimeout(timer);
+  };
+  try {
+    for (const [index, serverConfiguration] of settings.servers.entries()) {
+      const path = `grpcServers[${index}]`;
+      const server = createServer(serverConfiguration, path);
+      servers.push(server);
+      addRunnerService(server, runner, calls, log);
+      await listen(server, serverConfiguration, path);
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  log.info("runner ready", {
+    addresses: settings.servers.flatMap(({ listenAddresses, listenPaths }) => [
+      ...listenAddresses,
+      ...listenPaths,
+    ]),
+    buildDirectory: settings.buildDirectory,
+  });
+  return { close };
+}
+
+/** The calls being served. */
+class Calls {
+  readonly #all = new Set<Promise<unknown>>();
+  readonly #ending = new AbortController();
+
+  /** Aborted when calls must end now. */
+  get ending(): AbortSignal {
+    return this.#ending.signal;
+  }
+
+  add(call: Promise<unknown>): void {
+    const settled = call.catch(() => {}).then(() => void this.#all.delete(settled));
+    this.#all.add(settled);
+  }
+
+  /** Waits for the calls, and aborts those that have not ended in time. */
+  async end(graceMilliseconds: number): Promise<void> {
+    const timer = setTimeout(() => this.#ending.abort(), graceMilliseconds);
+    if (graceMilliseconds <= 0) this.#ending.abort();
+    await Promise.all(this.#all);
+    clearTimeout(timer);
+  }
+}
+
+type UnaryCall = Pick<ServerUnaryCall<unknown, unknown>, "on" | "cancelled" | "getPath">;
+type Callback<T> = (error: StatusError | null, response?: T) => void;
+
+function addRunnerService(server: Server, runner: Runner, calls: Calls, log: Log): void {
+  const answer = <T>(call: UnaryCall, callback: Callback<T>, work: (signal: AbortSignal) => Promise<T>) => {
+    const cancelled = new AbortController();
+    call.on("cancelled", () => cancelled.abort());
+    if (call.cancelled) cancelled.abort();
+    const respond = async () => {
+      try {
+        const response = await work(AbortSignal.any([cancelled.signal, calls.ending]));
+        if (calls.ending.aborted) throw shuttingDown();
+        callback(null, response);
+      } catch (error) {
+        const failure = statusFromError(error);
+        if (!cancelled.signal.aborted) {
+          log.warn("call failed", { method: call.getPath(), code: failure.code, error: failure.message });
+        }
+        callback(new StatusError(failure));
+      }
+    };
+    calls.add(respond());
+  };
+  addService(server, RunnerService, {
+    checkReadiness: (call, callback) =>
+      answer(call, callback, async (signal) => {
+        await runner.checkReadiness(call.request.path, signal);
+        return {};
+      }),
+    run: (call, callback) => answer(call, callback, (signal) => runner.run(call.request, signal)),
+  });
+}
+
+function shuttingDown(): StatusError {
+  return new StatusError(status(Code.UNAVAILABLE, "the runner is shutting down"));
+}

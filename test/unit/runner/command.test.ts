@@ -1,0 +1,312 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it, type TestContext } from "node:test";
+import { type Command, checkPaths, HelperError, runCommand } from "../../../src/runner/command.ts";
+import { processIsGone, untilFile } from "./processes.ts";
+import { copyPrograms, makeBuildDirectory } from "./root-file-system.ts";
+
+const asRoot = process.getuid?.() === 0 ? {} : { skip: "needs root" };
+
+/** A command in a fresh build directory with an empty input root, "root". */
+function command(test: TestContext, changes: Partial<Command> & Pick<Command, "arguments">): Command {
+  const buildDirectory = makeBuildDirectory(test);
+  mkdirSync(join(buildDirectory, "root"));
+  return {
+    buildDirectory,
+    inputRootDirectory: "root",
+    workingDirectory: "",
+    stdoutPath: "stdout",
+    stderrPath: "stderr",
+    chrootIntoInputRoot: false,
+    credentials: undefined,
+    limits: [],
+    environment: { PATH: "/usr/bin:/bin" },
+    ...changes,
+  };
+}
+
+function shell(test: TestContext, script: string, changes: Partial<Command> = {}): Command {
+  return command(test, { arguments: ["/bin/sh", "-c", script], ...changes });
+}
+
+const output = (of: Command, name = "stdout") => readFileSync(join(of.buildDirectory, name), "utf8");
+
+function fails(stage: string, code: string, subject: string | RegExp) {
+  return (error: unknown) => {
+    assert.ok(error instanceof HelperError, String(error));
+    assert.deepEqual({ stage: error.stage, code: error.code }, { stage, code });
+    if (typeof subject === "string") assert.equal(error.subject, subject);
+    else assert.match(error.subject, subject);
+    return true;
+  };
+}
+
+describe("a command", () => {
+  it("has exactly the arguments and the environment it was given", async (test) => {
+    const run = command(test, {
+      arguments: ["/usr/bin/printf", "%s|", "", "two words", "\u00e9\n"],
+      environment: {},
+    });
+    assert.equal((await runCommand(run)).exitCode, 0);
+    assert.equal(output(run), "|two words|é\n|");
+
+    const environment = command(test, { arguments: ["/usr/bin/env"], environment: { A: "1", B: "x=y\n" } });
+    await runCommand(environment);
+    assert.equal(output(environment), "A=1\nB=x=y\n\n");
+  });
+
+  it("takes more than a command line's usual length", async (test) => {
+    const long = "x".repeat(100_000);
+    const run = command(test, {
+      arguments: ["/usr/bin/printf", "%s", long, long],
+      environment: { LONG: long },
+    });
+    await runCommand(run);
+    assert.equal(output(run).length, 200_000);
+  });
+
+  it("writes to its own files, and reads nothing", async (test) => {
+    const run = shell(test, "echo out; echo err >&2; cat; exit 7");
+    assert.equal((await runCommand(run)).exitCode, 7);
+    assert.equal(output(run), "out\n");
+    assert.equal(output(run, "stderr"), "err\n");
+  });
+
+  it("inherits no file but those three", async (test) => {
+    const run = shell(test, "ls /proc/self/fd");
+    await runCommand(run);
+    // 3 is the folder that ls reads.
+    assert.equal(output(run), "0\n1\n2\n3\n");
+  });
+
+  it("has default signal handling, and leads its own session", async (test) => {
+    const run = shell(
+      test,
+      "grep -E 'Sig(Blk|Ign)' /proc/self/status; cut -d' ' -f5,6 /proc/$$/stat; echo $$",
+    );
+    await runCommand(run);
+    const [blocked, ignored, ids, pid] = output(run).split("\n");
+    assert.match(`${blocked} ${ignored}`, /^SigBlk:\t0{16} SigIgn:\t0{16}$/);
+    assert.equal(ids, `${pid} ${pid}`);
+  });
+
+  it("reports the signal that ended it, and what it used", async (test) => {
+    const result = await runCommand(
+      shell(test, "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; kill -SEGV $$"),
+    );
+    assert.deepEqual({ exitCode: result.exitCode, signal: result.signal }, { exitCode: -1, signal: 11 });
+    assert.ok(result.usage.userMicroseconds + result.usage.systemMicroseconds > 0n);
+    assert.ok(result.usage.maximumResidentSetKibibytes > 100n);
+    assert.ok(result.usage.pageReclaims > 0n);
+  });
+
+  it("starts in its working directory", async (test) => {
+    const run = shell(test, "pwd", { workingDirectory: "some/where" });
+    mkdirSync(join(run.buildDirectory, "root/some/where"), { recursive: true });
+    await runCommand(run);
+    assert.equal(output(run), `${run.buildDirectory}/root/some/where\n`);
+  });
+
+  it("gets the limits asked for", async (test) => {
+    const run = shell(test, "ulimit -Sn; ulimit -Hn", { limits: [{ resource: 7, soft: 100n, hard: 200n }] });
+    await runCommand(run);
+    assert.equal(output(run), "100\n200\n");
+  });
+
+  it("runs as the user asked for", asRoot, async (test) => {
+    const run = shell(test, "id -u; id -g; id -G", {
+      credentials: { userId: 1234, groupId: 2345, additionalGroupIds: [3456, 4567] },
+    });
+    chmodSync(run.buildDirectory, 0o755);
+    await runCommand(run);
+    assert.equal(output(run), "1234\n2345\n2345 3456 4567\n");
+  });
+});
+
+describe("a chrooted command", asRoot, () => {
+  it("sees the input root as /, and is found there by its own PATH", async (test) => {
+    const run = command(test, {
+      arguments: ["sh", "-c", "pwd; echo /*; echo $0"],
+      workingDirectory: "work",
+      chrootIntoInputRoot: true,
+      environment: { PATH: "/nowhere:/bin" },
+    });
+    const root = join(run.buildDirectory, "root");
+    mkdirSync(join(root, "work"));
+    copyPrograms(root, ["/bin/sh"]);
+    assert.equal((await runCommand(run)).exitCode, 0);
+    assert.match(output(run), /^\/work\n\/bin \/.* \/work\nsh\n$/);
+  });
+
+  it("cannot be found outside", async (test) => {
+    const run = command(test, {
+      arguments: ["sh"],
+      chrootIntoInputRoot: true,
+      environment: { PATH: "/bin" },
+    });
+    await assert.rejects(runCommand(run), fails("search", "ENOENT", "sh"));
+  });
+
+  it("is told apart from its missing loader", async (test) => {
+    const run = command(test, { arguments: ["/sh"], chrootIntoInputRoot: true });
+    writeFileSync(join(run.buildDirectory, "root/sh"), readFileSync("/bin/sh"), { mode: 0o755 });
+    await assert.rejects(runCommand(run), fails("interpreter", "ENOENT", "/sh"));
+  });
+});
+
+describe("a command that cannot be started", () => {
+  it("is reported with the path that was tried", async (test) => {
+    await assert.rejects(runCommand(command(test, { arguments: ["./x"] })), fails("exec", "ENOENT", "./x"));
+    await assert.rejects(runCommand(command(test, { arguments: ["/"] })), fails("exec", "EACCES", "/"));
+    const plain = command(test, { arguments: ["../data"], workingDirectory: "d" });
+    mkdirSync(join(plain.buildDirectory, "root/d"));
+    writeFileSync(join(plain.buildDirectory, "root/data"), "no program", { mode: 0o755 });
+    await assert.rejects(runCommand(plain), fails("exec", "ENOEXEC", "../data"));
+  });
+
+  it("is looked up in the environment's PATH only, whose relative entries are the working directory's", async (test) => {
+    for (const environment of [{}, { PATH: "" }, { PATH: "/nonexistent:/etc/passwd" }] as Record<
+      string,
+      string
+    >[]) {
+      const run = command(test, { arguments: ["sh", "-c", "exit 1"], environment });
+      await assert.rejects(runCommand(run), fails("search", "ENOENT", "sh"));
+    }
+    const run = command(test, { arguments: ["hello"], environment: { PATH: "sub:/usr/bin" } });
+    mkdirSync(join(run.buildDirectory, "root/sub"));
+    writeFileSync(join(run.buildDirectory, "root/sub/hello"), "#!/bin/sh\necho $0\n", { mode: 0o755 });
+    await runCommand(run);
+    assert.equal(output(run), "sub/hello\n");
+  });
+
+  it("is passed over in PATH where it may not be executed, and reported if there is no other", async (test) => {
+    const run = command(test, { arguments: ["env"], environment: { PATH: "sub:/usr/bin" } });
+    mkdirSync(join(run.buildDirectory, "root/sub"));
+    writeFileSync(join(run.buildDirectory, "root/sub/env"), "", { mode: 0o644 });
+    assert.equal((await runCommand(run)).exitCode, 0);
+    const only = { ...run, stdoutPath: "o", stderrPath: "e", environment: { PATH: "sub" } };
+    await assert.rejects(runCommand(only), fails("exec", "EACCES", "sub/env"));
+  });
+
+  it("is told apart from a script's missing interpreter", async (test) => {
+    const run = command(test, { arguments: ["./script"] });
+    writeFileSync(join(run.buildDirectory, "root/script"), "#!/no/such/interpreter\n", { mode: 0o755 });
+    await assert.rejects(runCommand(run), fails("interpreter", "ENOENT", "./script"));
+  });
+
+  it("names the place that is not there", async (test) => {
+    const missing = shell(test, "true", { workingDirectory: "no/where" });
+    await assert.rejects(runCommand(missing), fails("working_directory", "ENOENT", "no/where"));
+    const noRoot = shell(test, "true", { inputRootDirectory: "elsewhere" });
+    await assert.rejects(runCommand(noRoot), fails("input_root_directory", "ENOENT", "elsewhere"));
+    const noBuildDirectory = shell(test, "true", { buildDirectory: "/no/such/directory" });
+    await assert.rejects(
+      runCommand(noBuildDirectory),
+      fails("build_directory", "ENOENT", "/no/such/directory"),
+    );
+  });
+
+  it("gets no output file outside the build directory, or in place of another", async (test) => {
+    const run = shell(test, "true");
+    symlinkSync("/tmp", join(run.buildDirectory, "link"));
+    symlinkSync("/tmp/bb-runner-escaped", join(run.buildDirectory, "dangling"));
+    writeFileSync(join(run.buildDirectory, "taken"), "");
+    const escapes = {
+      "link/x": "ENOTDIR",
+      dangling: "EEXIST",
+      "../x": "EXDEV",
+      "root/../../x": "EXDEV",
+      taken: "EEXIST",
+    };
+    for (const [stdoutPath, code] of Object.entries(escapes)) {
+      await assert.rejects(runCommand({ ...run, stdoutPath }), fails("stdout_path", code, stdoutPath));
+    }
+    await assert.rejects(
+      runCommand({ ...run, inputRootDirectory: "link" }),
+      fails("input_root_directory", "ENOTDIR", "link"),
+    );
+  });
+
+  it("is refused if an argument cannot be passed at all", async (test) => {
+    await assert.rejects(runCommand(command(test, { arguments: ["/bin/true", "a\0b"] })), RangeError);
+    const huge = command(test, { arguments: ["/bin/true", "x".repeat(4_000_000)] });
+    await assert.rejects(runCommand(huge), fails("exec", "E2BIG", "/bin/true"));
+  });
+});
+
+describe("when a command ends", () => {
+  it("its background processes and daemons are gone", async (test) => {
+    // setsid leaves the process group, the subshells leave the parent.
+    const run = shell(
+      test,
+      "sleep 1000 & echo $! >>pids; setsid sh -c '(sleep 1000 & echo $! >>pids) & echo $$ >>pids; wait' & " +
+        "while [ $(wc -l <pids) -lt 3 ]; do sleep 0.01; done",
+    );
+    assert.equal((await runCommand(run)).exitCode, 0);
+    const pids = output(run, "root/pids").trim().split("\n").map(Number);
+    assert.equal(pids.length, 3);
+    for (const pid of pids) assert.ok(processIsGone(pid), `process ${pid} is left`);
+  });
+});
+
+describe("cancelling a command", () => {
+  it("kills it and everything it has started, also what ignores signals", async (test) => {
+    const run = shell(
+      test,
+      "trap '' TERM INT HUP; setsid sleep 1000 & echo $! >>pids; sleep 1000 & echo $! >>pids; echo $$ >>pids; wait",
+    );
+    const controller = new AbortController();
+    const running = runCommand(run, controller.signal);
+    const pids = (await untilFile(join(run.buildDirectory, "root/pids"), /(\d+\n){3}/))
+      .trim()
+      .split("\n")
+      .map(Number);
+    controller.abort();
+    const { exitCode, signal } = await running;
+    assert.deepEqual({ exitCode, signal }, { exitCode: -1, signal: 9 });
+    for (const pid of pids) assert.ok(processIsGone(pid), `process ${pid} is left`);
+  });
+
+  it("before it has begun keeps it from running", async (test) => {
+    const run = shell(test, "true");
+    await assert.rejects(runCommand(run, AbortSignal.abort(new Error("early"))), /early/);
+  });
+
+  it("happens when the runner is killed", async (test) => {
+    const run = shell(test, "setsid sleep 1000 & echo $! >>pids; echo $$ >>pids; wait");
+    const program = `import { runCommand } from ${JSON.stringify(import.meta.resolve("../../../src/runner/command.ts"))};
+      await runCommand(${JSON.stringify(run)});`;
+    const runner = spawn(process.execPath, ["--input-type=module", "--eval", program], { stdio: "inherit" });
+    const pids = (await untilFile(join(run.buildDirectory, "root/pids"), /(\d+\n){2}/))
+      .trim()
+      .split("\n")
+      .map(Number);
+    runner.kill("SIGKILL");
+    await once(runner, "exit");
+    while (!pids.every(processIsGone)) await new Promise(setImmediate);
+  });
+});
+
+describe("checking paths", () => {
+  it("names the first that does not exist", async (test) => {
+    const buildDirectory = makeBuildDirectory(test);
+    mkdirSync(join(buildDirectory, "a/b"), { recursive: true });
+    symlinkSync("/nowhere", join(buildDirectory, "a/dangling"));
+    const { signal } = new AbortController();
+    await checkPaths(buildDirectory, "a/b", ["/", "/proc/self"], signal);
+    await checkPaths(buildDirectory, ".", [], signal);
+    await checkPaths(buildDirectory, "a/dangling", [], signal);
+    await assert.rejects(checkPaths(buildDirectory, "a/c", [], signal), fails("path", "ENOENT", "a/c"));
+    await assert.rejects(
+      checkPaths("/no/dir", "a", [], signal),
+      fails("build_directory", "ENOENT", "/no/dir"),
+    );
+    await assert.rejects(
+      checkPaths(buildDirectory, "a/c", ["/no"], signal),
+      fails("readiness_path", "ENOENT", "/no"),
+    );
+  });
+});

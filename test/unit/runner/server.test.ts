@@ -1,0 +1,238 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it, type TestContext } from "node:test";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { openChannel } from "../../../src/proto/endpoint.ts";
+import { ApplicationConfigurationSchema } from "../../../src/proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
+import { POSIXResourceUsageSchema } from "../../../src/proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
+import { Runner, type RunRequestSchema } from "../../../src/proto/gen/buildbarn/runner/runner_pb.ts";
+import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
+import { createClient } from "../../../src/proto/grpc.ts";
+import { startRunner } from "../../../src/runner/server.ts";
+import { createLog } from "../../../src/telemetry/log.ts";
+import { processIsGone, untilFile } from "./processes.ts";
+import { makeBuildDirectory } from "./root-file-system.ts";
+
+type Configuration = MessageInitShape<typeof ApplicationConfigurationSchema>;
+
+/** A runner on a UNIX socket, a client of it, and an action's directory "1" with an input root "1/root". */
+async function startTestRunner(test: TestContext, changes: Configuration = {}, stopGracefully = false) {
+  const buildDirectory = makeBuildDirectory(test);
+  mkdirSync(join(buildDirectory, "1/root"), { recursive: true });
+  const socket = join(buildDirectory, "socket");
+  const lines: string[] = [];
+  const runner = await startRunner(
+    create(ApplicationConfigurationSchema, {
+      buildDirectoryPath: buildDirectory,
+      grpcServers: [
+        {
+          listenPaths: [socket],
+          authenticationPolicy: { policy: { case: "allow", value: {} } },
+          stopGracefully,
+        },
+      ],
+      ...changes,
+    }),
+    createLog("info", (line) => lines.push(line)),
+  );
+  const channel = openChannel({ address: `unix:${socket}` });
+  test.after(async () => {
+    channel.close();
+    await runner.close();
+  });
+  const client = createClient(Runner, channel);
+  const request = (script: string, more: MessageInitShape<typeof RunRequestSchema> = {}) => ({
+    arguments: ["sh", "-c", script],
+    environmentVariables: { PATH: "/usr/bin:/bin" },
+    stdoutPath: "1/stdout",
+    stderrPath: "1/stderr",
+    inputRootDirectory: "1/root",
+    temporaryDirectory: "1/tmp",
+    ...more,
+  });
+  return { buildDirectory, socket, runner, client, request, lines };
+}
+
+function failsWith(code: Code, message: RegExp) {
+  return (error: { code?: number; details?: string }) => {
+    assert.equal(error.code, code, String(error));
+    assert.match(error.details ?? "", message);
+    return true;
+  };
+}
+
+describe("Run", () => {
+  it("returns exit code and resource usage", async (test) => {
+    const { client, request, buildDirectory } = await startTestRunner(test);
+    const response = await client.run(request("echo hello; exit 3"));
+    assert.equal(response.exitCode, 3n);
+    assert.equal(readFileSync(join(buildDirectory, "1/stdout"), "utf8"), "hello\n");
+    const [any] = response.resourceUsage;
+    assert.equal(any?.typeUrl, "type.googleapis.com/buildbarn.resourceusage.POSIXResourceUsage");
+    const usage = any && anyUnpack(any, POSIXResourceUsageSchema);
+    assert.ok(usage && usage.maximumResidentSetSize > 100_000n);
+    assert.equal(usage.terminationSignal, "");
+  });
+
+  it("returns -1 and the signal's name for a command that was killed", async (test) => {
+    const { client, request } = await startTestRunner(test);
+    const response = await client.run(request("kill -KILL $$"));
+    const [any] = response.resourceUsage;
+    assert.equal(response.exitCode, -1n);
+    assert.equal(any && anyUnpack(any, POSIXResourceUsageSchema)?.terminationSignal, "KILL");
+  });
+
+  it("sets TMPDIR where configured, unless the action does", async (test) => {
+    const { client, request, buildDirectory } = await startTestRunner(test, {
+      setTmpdirEnvironmentVariable: true,
+    });
+    await client.run(request("echo $TMPDIR"));
+    const own = {
+      environmentVariables: { PATH: "/bin", TMPDIR: "/own" },
+      stdoutPath: "1/o",
+      stderrPath: "1/e",
+    };
+    await client.run(request("echo $TMPDIR", own));
+    assert.equal(readFileSync(join(buildDirectory, "1/stdout"), "utf8"), `${buildDirectory}/1/tmp\n`);
+    assert.equal(readFileSync(join(buildDirectory, "1/o"), "utf8"), "/own\n");
+  });
+
+  it("refuses what is the action's fault as INVALID_ARGUMENT", async (test) => {
+    const { client, request } = await startTestRunner(test);
+    const cases: [MessageInitShape<typeof RunRequestSchema>, RegExp][] = [
+      [{ arguments: [] }, /command to run is missing/],
+      [{ arguments: ["nonexistent"] }, /command "nonexistent" was not found.*"\/usr\/bin:\/bin"/],
+      [{ arguments: ["./x"] }, /command "\.\/x" cannot be executed: No such file/],
+      [{ workingDirectory: "no" }, /working directory "no"/],
+      [{ workingDirectory: "a/../../b" }, /working_directory "a\/\.\.\/\.\.\/b" leaves/],
+      [{ workingDirectory: "/etc" }, /working_directory "\/etc" is absolute/],
+      [{ stdoutPath: "hello/../../etc/passwd" }, /stdout_path "hello/],
+      [{ inputRootDirectory: "/" }, /input_root_directory "\/" is absolute/],
+      [{ temporaryDirectory: ".." }, /temporary_directory/],
+      [{ environmentVariables: { "A=B": "" } }, /"A=B"/],
+      [{ arguments: ["sh", "a\0b"] }, /NUL/],
+    ];
+    let n = 0;
+    for (const [changes, message] of cases) {
+      const logs = { stdoutPath: `1/o${n}`, stderrPath: `1/e${n++}` };
+      await assert.rejects(
+        client.run(request("", { ...logs, ...changes })),
+        failsWith(Code.INVALID_ARGUMENT, message),
+      );
+    }
+  });
+
+  it("tells about propagation where the input root is missing", async (test) => {
+    const { client, request } = await startTestRunner(test);
+    await assert.rejects(
+      client.run(request("true", { inputRootDirectory: "2/root" })),
+      failsWith(Code.FAILED_PRECONDITION, /"2\/root" is not there.*shared/),
+    );
+  });
+
+  it("kills the command when the call is cancelled or its deadline passes", async (test) => {
+    const { client, request, buildDirectory } = await startTestRunner(test);
+    const script = "echo $$ >>pids; sleep 1000";
+    const pids = async (count: number) =>
+      (await untilFile(join(buildDirectory, "1/root/pids"), new RegExp(`(\\d+\\n){${count}}`)))
+        .trim()
+        .split("\n");
+    const controller = new AbortController();
+    const cancelled = client.run(request(script), { signal: controller.signal });
+    const [first] = await pids(1);
+    controller.abort();
+    await assert.rejects(cancelled, failsWith(Code.CANCELLED, /./));
+    while (!processIsGone(Number(first))) await new Promise(setImmediate);
+
+    const late = request(script, { stdoutPath: "1/o", stderrPath: "1/e" });
+    await assert.rejects(
+      client.run(late, { deadline: Date.now() + 300 }),
+      failsWith(Code.DEADLINE_EXCEEDED, /./),
+    );
+    const [, second] = await pids(2);
+    while (!processIsGone(Number(second))) await new Promise(setImmediate);
+  });
+
+  it("reports a failed command as none where a path the configuration names has disappeared", async (test) => {
+    const needed = join(makeBuildDirectory(test), "needed");
+    writeFileSync(needed, "");
+    const { client, request } = await startTestRunner(test, { readinessCheckingPathnames: [needed] });
+    await client.checkReadiness({ path: "" });
+    await assert.rejects(client.run(request(`rm ${needed}; exit 1`)), failsWith(Code.UNAVAILABLE, /needed/));
+    await assert.rejects(client.checkReadiness({ path: "" }), failsWith(Code.UNAVAILABLE, /needed/));
+  });
+});
+
+describe("CheckReadiness", () => {
+  it("looks for the path in the build directory", async (test) => {
+    const { client } = await startTestRunner(test);
+    await client.checkReadiness({ path: "" });
+    await client.checkReadiness({ path: "1/root" });
+    await assert.rejects(
+      client.checkReadiness({ path: "2" }),
+      failsWith(Code.FAILED_PRECONDITION, /"2" is not there/),
+    );
+    await assert.rejects(client.checkReadiness({ path: "../x" }), failsWith(Code.INVALID_ARGUMENT, /leaves/));
+  });
+});
+
+describe("cleaning", () => {
+  it("empties temporary directories and runs a command before and after the runner is busy", async (test) => {
+    const temporary = makeBuildDirectory(test);
+    const count = join(makeBuildDirectory(test), "count");
+    mkdirSync(join(temporary, "old/er"), { recursive: true });
+    const { client, request } = await startTestRunner(test, {
+      cleanTemporaryDirectories: [temporary],
+      runCommandCleaner: ["sh", "-c", `echo >>${count}`],
+    });
+    const response = await client.run(
+      request(`ls ${temporary} | wc -l; mkdir ${temporary}/new; cat ${count} | wc -l`),
+    );
+    assert.equal(response.exitCode, 0n);
+    assert.deepEqual(statSync(count).size, 2);
+    assert.ok(!existsSync(join(temporary, "old")) && !existsSync(join(temporary, "new")));
+  });
+
+  it("that fails makes the runner not ready", async (test) => {
+    const { client } = await startTestRunner(test, { runCommandCleaner: ["sh", "-c", "exit 9"] });
+    await assert.rejects(
+      client.checkReadiness({ path: "" }),
+      failsWith(Code.INTERNAL, /sh failed: exit code 9/),
+    );
+  });
+
+  it("links temporary directories to the action's", async (test) => {
+    const link = join(makeBuildDirectory(test), "tmp");
+    const { client, request, buildDirectory } = await startTestRunner(test, {
+      symlinkTemporaryDirectories: [link],
+    });
+    await client.checkReadiness({ path: "" });
+    assert.equal(readlinkSync(link), "/nonexistent");
+    await client.run(request("true"));
+    assert.equal(readlinkSync(link), join(buildDirectory, "1/tmp"));
+  });
+});
+
+describe("stopping", () => {
+  it("ends running commands and reports them UNAVAILABLE", async (test) => {
+    const { client, request, runner, buildDirectory } = await startTestRunner(test);
+    const running = client.run(request("echo $$ >pid; sleep 1000"));
+    const pid = Number(await untilFile(join(buildDirectory, "1/root/pid"), /\n/));
+    const rejected = assert.rejects(running, failsWith(Code.UNAVAILABLE, /./));
+    await runner.close(60_000);
+    assert.ok(processIsGone(pid));
+    await rejected;
+  });
+
+  it("lets them end by themselves where configured", async (test) => {
+    const { client, request, runner, buildDirectory } = await startTestRunner(test, {}, true);
+    const running = client.run(request("echo >started; while [ ! -e go ]; do sleep 0.01; done; exit 5"));
+    await untilFile(join(buildDirectory, "1/root/started"), /\n/);
+    const closed = runner.close(60_000);
+    writeFileSync(join(buildDirectory, "1/root/go"), "");
+    assert.equal((await running).exitCode, 5n);
+    await closed;
+  });
+});
