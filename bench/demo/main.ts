@@ -12,6 +12,7 @@ import { Storage } from "../../src/cluster/storage/storage.ts";
 import { runInKernel } from "../kernel.ts";
 import { collectDebianRoot, type DebianRoot } from "./debian-root.ts";
 import type { DemoPlan } from "./plan.ts";
+import { rootEntries } from "./root-entries.ts";
 
 const help = `Usage: npm run demo [-- OPTION…]
 
@@ -59,17 +60,7 @@ async function demo(data: string): Promise<number> {
 
 /** The root with Lua's sources in `/build`, and the same with one source changed. */
 async function importRoots(storage: Storage, debian: DebianRoot): Promise<DemoPlan> {
-  const system = debian.entries.map((entry): InputRootEntry => {
-    const place = entry.path.slice(1);
-    switch (entry.kind) {
-      case "file":
-        return { path: place, type: "file", isExecutable: entry.isExecutable, hostPath: entry.path };
-      case "symlink":
-        return { path: place, type: "symlink", target: entry.target };
-      case "directory":
-        return { path: place, type: "directory" };
-    }
-  });
+  const system = rootEntries(debian);
   const sourceFolder = path.join(
     path.dirname(createRequire(import.meta.url).resolve("lua-src/package.json")),
     "src",
@@ -87,7 +78,7 @@ async function importRoots(storage: Storage, debian: DebianRoot): Promise<DemoPl
   const original = Buffer.from(await storage.blobs.read(root.fileDigests.get(changedPath)!)).toString();
   const changed = await storage.importInputRoot([
     ...system,
-    ...sources,
+    ...sources.filter((source) => source.path !== changedPath),
     {
       path: changedPath,
       type: "file",

@@ -1,0 +1,151 @@
+/**
+ * Throughput and latency of src/cas beside bare gRPC against the same storage, which is a process of its own on this
+ * machine: `node bench/cas/cas.ts [threads…]`.
+ */
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { grpcBackend } from "../../src/cas/backend.ts";
+import { type ContentStoreOptions, createContentStore } from "../../src/cas/content-store.ts";
+import { type Digest, SHA256 } from "../../src/cas/digest.ts";
+import { readResourceName } from "../../src/cas/resource-name.ts";
+import { defaultRetryPolicy, systemClock } from "../../src/cas/retry.ts";
+import { StorageConnection } from "../../src/cas/storage-connection.ts";
+import type { StorageContents } from "./storage-process.ts";
+
+const MiB = 1024 * 1024;
+const contents: StorageContents = { smallCount: 4000, smallBytes: 4096, largeBytes: 512 * MiB };
+
+const storage = fork(new URL("storage-process.ts", import.meta.url), [JSON.stringify(contents)]);
+const [{ address, small, large }] = (await once(storage, "message")) as [
+  { address: string; small: Pick<Digest, "hash" | "sizeBytes">[]; large: Pick<Digest, "hash" | "sizeBytes"> },
+];
+const digest = (plain: Pick<Digest, "hash" | "sizeBytes">): Digest => ({
+  instanceName: "",
+  function: SHA256,
+  ...plain,
+});
+const smallDigests = small.map(digest);
+const largeDigest = digest(large);
+
+const rows: Record<string, Record<string, string>> = {};
+function report(what: string, how: string, figure: string): void {
+  rows[what] = { ...rows[what], [how]: figure };
+}
+
+/** Median in microseconds of a call done once per item, one after the other. */
+async function latency<T>(items: readonly T[], call: (item: T) => unknown): Promise<string> {
+  const times: number[] = [];
+  for (const item of items) {
+    const start = performance.now();
+    const result = call(item);
+    if (result instanceof Promise) await result;
+    times.push(performance.now() - start);
+  }
+  times.sort((a, b) => a - b);
+  return `${(times[times.length >> 1]! * 1000).toFixed(times[times.length >> 1]! < 0.01 ? 2 : 0)} µs`;
+}
+
+async function throughput(bytes: number, work: () => Promise<unknown>): Promise<string> {
+  const start = performance.now();
+  await work();
+  return `${(bytes / MiB / ((performance.now() - start) / 1000)).toFixed(0)} MiB/s`;
+}
+
+async function perSecond(count: number, work: () => Promise<unknown>): Promise<string> {
+  const start = performance.now();
+  await work();
+  return `${(count / ((performance.now() - start) / 1000)).toFixed(0)}/s`;
+}
+
+async function bareGrpc(): Promise<void> {
+  const how = "bare gRPC";
+  const server = { endpoint: { address }, compression: false };
+  const connection = new StorageConnection(server, defaultRetryPolicy, systemClock);
+  const readOne = ({ hash, sizeBytes }: Digest) =>
+    connection.storage.batchReadBlobs({ digests: [{ hash, sizeBytes: BigInt(sizeBytes) }] });
+  await latency(smallDigests.slice(0, 500), readOne);
+  report("small blob, cold", how, await latency(smallDigests.slice(0, 1000), readOne));
+  report(
+    "2000 small blobs at once",
+    how,
+    await perSecond(2000, () => Promise.all(smallDigests.slice(0, 2000).map(readOne))),
+  );
+  report(
+    "large blob, sequential",
+    how,
+    await throughput(large.sizeBytes, async () => {
+      for await (const _ of connection.byteStream.read({
+        resourceName: readResourceName(largeDigest, "identity"),
+      })) {
+        // Only received.
+      }
+    }),
+  );
+  connection.close();
+}
+
+async function store(how: string, options: Partial<ContentStoreOptions>): Promise<void> {
+  const directory = await mkdtemp(join(tmpdir(), "cas-bench-"));
+  const backend = grpcBackend({ address });
+  const open = () =>
+    createContentStore({
+      contentAddressableStorage: backend,
+      actionCache: backend,
+      diskCache: { directory, maximumSizeBytes: 1e10, maximumCount: 1e6 },
+      ...options,
+    });
+  const first = await open();
+  const warmUp = smallDigests.slice(0, 500);
+  const some = smallDigests.slice(500, 1500);
+  const many = smallDigests.slice(1500, 3500);
+  await latency(warmUp, (each) => first.read(each, 0, 4096));
+  report("small blob, cold", how, await latency(some, (each) => first.read(each, 0, 4096)));
+  report("small blob, in memory", how, await latency(some, (each) => first.read(each, 0, 4096)));
+  report(
+    "2000 small blobs at once",
+    how,
+    await perSecond(many.length, () => Promise.all(many.map((each) => first.read(each, 0, 4096)))),
+  );
+  report(
+    "large blob, sequential",
+    how,
+    await throughput(large.sizeBytes, async () => {
+      for (let offset = 0; offset < large.sizeBytes; ) {
+        offset += (await first.read(largeDigest, offset, MiB)).length;
+      }
+    }),
+  );
+  report(
+    "large blob, from disk",
+    how,
+    await throughput(large.sizeBytes, async () => {
+      for (let offset = 0; offset < large.sizeBytes; ) {
+        offset += (await first.read(largeDigest, offset, MiB)).length;
+      }
+    }),
+  );
+  const upload = Buffer.alloc(128 * MiB, crypto.randomUUID());
+  report(
+    "hash and upload 128 MiB",
+    how,
+    await throughput(upload.length, () => first.hashAndUpload("", SHA256, upload)),
+  );
+  report("RSS", how, `${(process.memoryUsage.rss() / MiB).toFixed(0)} MiB`);
+  await first.close();
+  const second = await open();
+  report("small blob, first time from disk", how, await latency(some, (each) => second.read(each, 0, 4096)));
+  await second.close();
+  await rm(directory, { recursive: true, force: true });
+}
+
+console.log(`RSS before: ${(process.memoryUsage.rss() / MiB).toFixed(0)} MiB`);
+await bareGrpc();
+const threads = process.argv.slice(2).map(Number);
+for (const fetchThreads of threads.length > 0 ? threads : [0, 1, 2]) {
+  await store(`${fetchThreads} threads`, { fetchThreads });
+}
+console.table(rows);
+storage.disconnect();

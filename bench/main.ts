@@ -1,0 +1,30 @@
+/** `npm run bench -- NAME [OPTION…]`: runs one benchmark; without a name it says which there are. */
+import { spawn } from "node:child_process";
+import path from "node:path";
+
+const benchmarks: Readonly<Record<string, readonly [file: string, subject: string]>> = {
+  "order-to-run": [
+    "order-to-run.ts",
+    "from the scheduler's order to the runner's call, by size of the input root",
+  ],
+  memory: ["memory.ts", "the worker's memory after find / in 200,000 files"],
+  nfs: ["nfs/main.ts", "operations/s and CPU per NFS operation, beside a bare echo server and Ganesha"],
+  vfs: ["vfs/main.ts", "look-ups per second and memory per file of the file tree"],
+  cas: ["cas/main.ts", "latency and throughput of blob reads by tier"],
+};
+
+const [name, ...args] = process.argv.slice(2);
+const benchmark = benchmarks[name ?? ""];
+if (benchmark === undefined) {
+  console.log("Usage: npm run bench -- NAME [OPTION…]\n");
+  for (const [known, [, subject]] of Object.entries(benchmarks)) {
+    console.log(`  ${known.padEnd(14)}${subject}`);
+  }
+  process.exitCode = name === undefined || name === "--help" ? 0 : 2;
+} else {
+  const script = path.join(import.meta.dirname, benchmark[0]);
+  const child = spawn(process.execPath, [script, ...args], { stdio: "inherit" });
+  child.once("exit", (code) => {
+    process.exitCode = code ?? 1;
+  });
+}
