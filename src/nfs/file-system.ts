@@ -147,6 +147,14 @@ export interface RegularFile extends NodeBase {
   readonly immutable: boolean;
 
   /**
+   * Immutable files only. A client asks to open the file for writing by its handle alone (CLAIM_FH, RFC 8881
+   * §18.16), so that there is no entry in which a private copy could take its place. Always throws: STALE,
+   * whereupon Linux looks the path up once more and finds the private copy; or what else says that the file
+   * cannot be written.
+   */
+  refuseWriting?(): never;
+
+  /**
    * At most `count` bytes from `offset` on; fewer only at the end of the file or where the file system
    * prefers a shorter answer (at least one byte before the end). The view must stay unchanged until the
    * reply is sent: hand out views of immutable data, or fresh copies.

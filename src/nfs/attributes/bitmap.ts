@@ -1,0 +1,39 @@
+import { Attribute } from "../protocol/attribute.ts";
+
+/** bitmap4 of the attribute numbers, as three words. */
+function bitmap(numbers: readonly number[]): readonly [number, number, number] {
+  const words: [number, number, number] = [0, 0, 0];
+  for (const number of numbers) words[number >> 5]! |= 1 << (number & 31);
+  return [words[0] >>> 0, words[1] >>> 0, words[2] >>> 0];
+}
+
+const A = Attribute;
+
+/** Attributes that only a minor version from 1 on knows, and those from 2 on. */
+const SINCE_MINOR_1: readonly number[] = [A.SUPPATTR_EXCLCREAT];
+const SINCE_MINOR_2: readonly number[] = [A.CLONE_BLKSIZE, A.CHANGE_ATTR_TYPE, A.XATTR_SUPPORT];
+
+const EVERYWHERE = Object.values(Attribute).filter(
+  (number) =>
+    !SINCE_MINOR_1.includes(number) &&
+    !SINCE_MINOR_2.includes(number) &&
+    number !== A.MODE_SET_MASKED &&
+    number !== A.SPACE_FREED,
+);
+
+/** supported_attrs by minor version. */
+export const SUPPORTED = [
+  bitmap(EVERYWHERE),
+  bitmap([...EVERYWHERE, ...SINCE_MINOR_1]),
+  bitmap([...EVERYWHERE, ...SINCE_MINOR_1, ...SINCE_MINOR_2]),
+] as const;
+
+/** What SETATTR and the creating operations may set. */
+export const SETTABLE = bitmap([
+  A.SIZE,
+  A.MODE,
+  A.OWNER,
+  A.OWNER_GROUP,
+  A.TIME_ACCESS_SET,
+  A.TIME_MODIFY_SET,
+]);

@@ -1,0 +1,260 @@
+import type { Socket } from "node:net";
+import { RecordReader, RecordTooLongError, XdrError, XdrReader, type XdrWriter } from "../xdr/index.ts";
+import { Compound } from "./compound.ts";
+import {
+  NFS_PROGRAM,
+  NFS_VERSION,
+  PROCEDURE_COMPOUND,
+  PROCEDURE_NULL,
+  RpcMessageType,
+} from "./protocol/constants.ts";
+import { AcceptStatus, AuthStatus, CallerCache, writeAcceptedReply, writeDeniedReply } from "./rpc.ts";
+import type { ServerContext } from "./server-context.ts";
+import type { Session } from "./state/session.ts";
+
+/** Replies that the peer does not take, in bytes: from here on its requests are not read either. */
+const MAXIMUM_UNSENT = 4 * 1024 * 1024;
+/** Requests of one connection that wait for the file system. */
+const MAXIMUM_WAITING = 1024;
+/** Compounds kept for the next requests. */
+const MAXIMUM_IDLE_COMPOUNDS = 128;
+
+/** What the connections of a server share besides its context. */
+export interface ConnectionPool {
+  /** Collects the replies to one chunk of requests. */
+  readonly batch: XdrWriter;
+  readonly idle: Compound[];
+}
+
+/** One TCP connection of a client. */
+export class Connection {
+  readonly context: ServerContext;
+  readonly remotePort: number;
+  closed = false;
+  /** The session that the last SEQUENCE named. */
+  session: Session | undefined;
+
+  private readonly socket: Socket;
+  private readonly pool: ConnectionPool;
+  private readonly records: RecordReader;
+  private readonly callers = new CallerCache();
+  private readonly header = new XdrReader();
+  /** Sessions that have this connection in their set. */
+  private readonly sessions = new Set<Session>();
+  private serving = false;
+  private waiting = 0;
+  private paused = false;
+  private ready: Uint8Array[] = [];
+  private flushScheduled = false;
+  private readonly onIdle: () => void;
+  private readonly flushLater = () => this.flush();
+
+  /** `onIdle` is called whenever the last request in progress has been answered. */
+  constructor(context: ServerContext, pool: ConnectionPool, socket: Socket, onIdle: () => void) {
+    this.context = context;
+    this.pool = pool;
+    this.socket = socket;
+    this.onIdle = onIdle;
+    this.remotePort = socket.remotePort ?? 0;
+    this.records = new RecordReader(context.maximumRecord, (buffer, view, start, end) =>
+      this.message(buffer, view, start, end),
+    );
+    socket.setNoDelay(true);
+    socket.on("data", (chunk: Buffer) => this.receive(chunk));
+    socket.on("drain", () => this.adjustFlow());
+    socket.on("close", () => this.onClose());
+    // "close" follows; a client may break its connection at any time.
+    socket.on("error", () => {});
+  }
+
+  get busy(): boolean {
+    return this.waiting > 0 || this.socket.writableLength > 0;
+  }
+
+  close(): void {
+    this.socket.destroy();
+  }
+
+  /** Ends the connection once what has been written is on its way. */
+  end(): void {
+    this.socket.end();
+    this.socket.destroySoon();
+  }
+
+  /** The session's replies and callbacks may use this connection. */
+  addSession(session: Session): void {
+    if (this.closed || session.destroyed) return;
+    session.connections.add(this);
+    this.sessions.add(session);
+  }
+
+  forgetSession(session: Session): void {
+    this.sessions.delete(session);
+    if (this.session === session) this.session = undefined;
+  }
+
+  /** Sends COMPOUND4res bytes as the reply to `xid`. */
+  sendReply(xid: number, result: Uint8Array): void {
+    const header = Buffer.alloc(28);
+    header.writeUInt32BE((0x8000_0000 | (24 + result.length)) >>> 0, 0);
+    header.writeUInt32BE(xid, 4);
+    header.writeUInt32BE(RpcMessageType.REPLY, 8);
+    this.enqueue(header, result);
+  }
+
+  /** Sends whole records when the current tick's work is done. */
+  enqueue(...segments: Uint8Array[]): void {
+    if (this.closed) return;
+    this.ready.push(...segments);
+    if (this.flushScheduled || this.serving) return;
+    this.flushScheduled = true;
+    queueMicrotask(this.flushLater);
+  }
+
+  /** A compound has its whole reply: in the batch, or (`detached`) in a writer of its own. */
+  finished(compound: Compound, detached: boolean): void {
+    if (detached) {
+      this.waiting--;
+      const { writer } = compound;
+      if (!this.closed && writer.length > 0) {
+        this.enqueue(...writer.segments());
+        writer.renew();
+      } else {
+        writer.clear();
+      }
+      this.adjustFlow();
+    }
+    if (this.pool.idle.length < MAXIMUM_IDLE_COMPOUNDS) this.pool.idle.push(compound);
+    if (detached && this.waiting === 0) this.onIdle();
+  }
+
+  private receive(chunk: Buffer): void {
+    if (this.closed) return;
+    this.context.state.now = performance.now();
+    this.serving = true;
+    try {
+      this.records.push(chunk);
+    } catch (error) {
+      if (!(error instanceof RecordTooLongError)) this.context.reportFault(error, 0);
+      this.close();
+    } finally {
+      this.serving = false;
+      this.flush();
+    }
+  }
+
+  private message(buffer: Buffer, view: DataView, start: number, end: number): void {
+    const header = this.header;
+    header.reset(buffer, view, start, end);
+    try {
+      const xid = header.uint32();
+      const type = header.uint32();
+      if (type === RpcMessageType.CALL) this.call(xid, buffer, view, start, end);
+      else if (type === RpcMessageType.REPLY) this.context.callbacks.reply(this, xid, header);
+    } catch (error) {
+      // Too short for an RPC header: there is no xid to answer to.
+      if (!(error instanceof XdrError)) throw error;
+    } finally {
+      header.clear();
+    }
+  }
+
+  private call(xid: number, buffer: Buffer, view: DataView, start: number, end: number): void {
+    const { header } = this;
+    const { batch } = this.pool;
+    const replyAt = batch.position;
+    const version = header.uint32();
+    const program = header.uint32();
+    const programVersion = header.uint32();
+    const procedure = header.uint32();
+    const caller = version === 2 ? this.callers.read(header) : undefined;
+    if (caller === undefined) {
+      writeDeniedReply(batch, xid, version === 2 ? AuthStatus.BADCRED : undefined);
+    } else if (program !== NFS_PROGRAM) {
+      writeAcceptedReply(batch, xid, AcceptStatus.PROG_UNAVAIL);
+    } else if (programVersion !== NFS_VERSION) {
+      writeAcceptedReply(batch, xid, AcceptStatus.PROG_MISMATCH);
+      batch.uint32(NFS_VERSION);
+      batch.uint32(NFS_VERSION);
+    } else if (procedure === PROCEDURE_NULL) {
+      writeAcceptedReply(batch, xid, AcceptStatus.SUCCESS);
+    } else if (procedure === PROCEDURE_COMPOUND) {
+      const compound = this.pool.idle.pop() ?? new Compound(this.context);
+      compound.connection = this;
+      compound.xid = xid;
+      compound.credentials = caller.credentials;
+      compound.principal = caller.principal;
+      compound.reader.reset(buffer, view, header.position, end);
+      compound.requestStart = start;
+      compound.requestLength = end - start;
+      compound.writer = batch;
+      writeAcceptedReply(batch, xid, AcceptStatus.SUCCESS);
+      try {
+        compound.run(replyAt);
+        if (compound.writer !== batch) {
+          this.waiting++;
+          this.adjustFlow();
+        }
+        return;
+      } catch (error) {
+        if (!(error instanceof XdrError)) throw error;
+        // COMPOUND4args itself cannot be read.
+        batch.truncate(replyAt);
+        writeAcceptedReply(batch, xid, AcceptStatus.GARBAGE_ARGS);
+      }
+    } else {
+      writeAcceptedReply(batch, xid, AcceptStatus.PROC_UNAVAIL);
+    }
+    batch.patch(replyAt, (0x8000_0000 | (batch.position - replyAt - 4)) >>> 0);
+  }
+
+  /** Everything that is ready leaves in one write. */
+  private flush(): void {
+    this.flushScheduled = false;
+    const { socket, ready } = this;
+    const { batch } = this.pool;
+    const batched = this.serving ? 0 : batch.length;
+    if (this.closed) {
+      this.ready = [];
+      batch.clear();
+      return;
+    }
+    if (ready.length === 0 && batched === 0) return;
+    if (ready.length === 0 && !batch.hasAttachments) {
+      socket.write(batch.buffer.subarray(0, batch.position));
+    } else {
+      socket.cork();
+      for (const segment of ready) socket.write(segment);
+      for (const segment of batch.segments()) socket.write(segment);
+      socket.uncork();
+      this.ready = [];
+    }
+    // Node writes at once where the kernel has room; only what is left over still needs the buffer.
+    if (batched > 0) {
+      if (socket.writableLength === 0) batch.clear();
+      else batch.renew();
+    }
+    this.adjustFlow();
+  }
+
+  private adjustFlow(): void {
+    if (this.closed) return;
+    const pause = this.socket.writableLength > MAXIMUM_UNSENT || this.waiting >= MAXIMUM_WAITING;
+    if (pause === this.paused) return;
+    this.paused = pause;
+    if (pause) this.socket.pause();
+    else this.socket.resume();
+  }
+
+  private onClose(): void {
+    this.closed = true;
+    this.ready = [];
+    for (const session of this.sessions) {
+      session.connections.delete(this);
+      session.backConnections.delete(this);
+    }
+    this.sessions.clear();
+    this.session = undefined;
+    this.context.callbacks.forget(this);
+  }
+}

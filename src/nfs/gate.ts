@@ -1,0 +1,139 @@
+import { randomBytes, timingSafeEqual } from "node:crypto";
+import type { Attributes, Directory, Name } from "./file-system.ts";
+import { FileSystemError, FileSystemStatus, FileType } from "./file-system.ts";
+
+const NAME_BYTES = 32;
+const RESERVED_PORTS = 1024;
+
+export interface GateOptions {
+  /** Take only connections from ports below 1024, which need privileges to use. Default true. */
+  reservedPortsOnly?: boolean;
+}
+
+/**
+ * Shows everybody an empty root directory. Who looks up a name of 256 random bits in it, while that name is
+ * armed, comes to the file system's own root, and the client (with its sessions) is admitted from then on.
+ * The Linux client does so by mounting `127.0.0.1:/NAME`:
+ *
+ * ```ts
+ * await server.gate.open((name) => mount(`127.0.0.1:/${name}`, target));
+ * ```
+ *
+ * Needs NFSv4.1: only a session ties later connections to the client that was admitted. A session id is 128
+ * random bits that none but the client and the server know.
+ */
+export class Gate {
+  readonly root: Directory = new EmptyDirectory();
+  readonly reservedPortsOnly: boolean;
+  private readonly names = new Set<Buffer>();
+
+  constructor(options: GateOptions = {}) {
+    this.reservedPortsOnly = options.reservedPortsOnly ?? true;
+  }
+
+  /**
+   * Arms a fresh name while `use` runs. Mount inside of it; when its promise settles, the name means nothing
+   * any more.
+   */
+  async open<T>(use: (name: string) => Promise<T>): Promise<T> {
+    const { name, disarm } = this.arm();
+    try {
+      return await use(name);
+    } finally {
+      disarm();
+    }
+  }
+
+  /** Arms a fresh name until `disarm` is called. */
+  arm(): { name: string; disarm: () => void } {
+    const name = Buffer.from(randomBytes(NAME_BYTES).toString("base64url"), "latin1");
+    this.names.add(name);
+    return { name: name.toString("latin1"), disarm: () => this.names.delete(name) };
+  }
+
+  /** Compares in constant time. */
+  isArmed(name: Name): boolean {
+    const given = Buffer.from(name, "latin1");
+    let armed = false;
+    for (const known of this.names) {
+      if (known.length === given.length && timingSafeEqual(known, given)) armed = true;
+    }
+    return armed;
+  }
+
+  /** Whether a connection from this port is taken at all. */
+  takesPort(port: number): boolean {
+    return !this.reservedPortsOnly || (port > 0 && port < RESERVED_PORTS);
+  }
+}
+
+/** The pseudo-root: nothing in it, and nothing can be made. */
+class EmptyDirectory implements Directory {
+  readonly type = FileType.DIRECTORY;
+  readonly handle: Uint8Array = randomBytes(16);
+  private readonly fixed: Attributes = {
+    mode: 0o555,
+    linkCount: 2,
+    userId: 0,
+    groupId: 0,
+    size: 0,
+    spaceUsed: 0,
+    fileId: Number.MAX_SAFE_INTEGER,
+    change: 1,
+    accessTime: { seconds: 0, nanoseconds: 0 },
+    modifyTime: { seconds: 0, nanoseconds: 0 },
+    metadataTime: { seconds: 0, nanoseconds: 0 },
+  };
+
+  attributes(): Attributes {
+    return this.fixed;
+  }
+
+  parent(): undefined {
+    return undefined;
+  }
+
+  lookup(): undefined {
+    return undefined;
+  }
+
+  readDirectory(): boolean {
+    return true;
+  }
+
+  setAttributes(): never {
+    throw new FileSystemError(FileSystemStatus.ROFS);
+  }
+
+  openForWriting(): never {
+    throw new FileSystemError(FileSystemStatus.ROFS);
+  }
+
+  createFile(): never {
+    throw new FileSystemError(FileSystemStatus.ROFS);
+  }
+
+  createDirectory(): never {
+    throw new FileSystemError(FileSystemStatus.ROFS);
+  }
+
+  createSymlink(): never {
+    throw new FileSystemError(FileSystemStatus.ROFS);
+  }
+
+  createSpecial(): never {
+    throw new FileSystemError(FileSystemStatus.ROFS);
+  }
+
+  link(): never {
+    throw new FileSystemError(FileSystemStatus.ROFS);
+  }
+
+  remove(): never {
+    throw new FileSystemError(FileSystemStatus.NOENT);
+  }
+
+  rename(): never {
+    throw new FileSystemError(FileSystemStatus.NOENT);
+  }
+}

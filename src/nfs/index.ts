@@ -1,0 +1,5 @@
+export * from "./file-system.ts";
+export { Gate, type GateOptions } from "./gate.ts";
+export { MemoryFileSystem, type MemoryFileSystemOptions } from "./memory/memory-file-system.ts";
+export type { OperationName } from "./protocol/operation.ts";
+export { NfsServer, type NfsServerOptions, type NfsServerStatistics } from "./server.ts";

@@ -1,0 +1,70 @@
+import type { Cookie, Name } from "../file-system.ts";
+
+export interface Entry<T> {
+  readonly name: Name;
+  readonly cookie: Cookie;
+  readonly node: T;
+}
+
+const FIRST_COOKIE = 3;
+
+/** A directory's entries, in the order in which they were made; cookies rise with it. */
+export class Entries<T> {
+  private readonly byName = new Map<Name, Entry<T>>();
+  /** Removed entries leave a gap until there are more gaps than entries. */
+  private ordered: Entry<T>[] = [];
+  private nextCookie: Cookie = FIRST_COOKIE;
+
+  get size(): number {
+    return this.byName.size;
+  }
+
+  get(name: Name): T | undefined {
+    return this.byName.get(name)?.node;
+  }
+
+  /** Adds the entry, or puts it in the place of one that has the name. */
+  set(name: Name, node: T): void {
+    const entry = { name, cookie: this.nextCookie++, node };
+    this.byName.set(name, entry);
+    this.ordered.push(entry);
+    this.compact();
+  }
+
+  delete(name: Name): void {
+    this.byName.delete(name);
+    this.compact();
+  }
+
+  /** Visits the entries after `cookie` until `visit` returns false; true when all have been visited. */
+  visit(cookie: Cookie, visit: (name: Name, cookie: Cookie, node: T) => boolean): boolean {
+    const { ordered } = this;
+    for (let index = this.after(cookie); index < ordered.length; index++) {
+      const entry = ordered[index]!;
+      if (this.byName.get(entry.name) !== entry) continue;
+      if (!visit(entry.name, entry.cookie, entry.node)) return false;
+    }
+    return true;
+  }
+
+  /** Whether the cookie may have been given out. */
+  isCookie(cookie: Cookie): boolean {
+    return cookie === 0 || (cookie >= FIRST_COOKIE && cookie < this.nextCookie);
+  }
+
+  private after(cookie: Cookie): number {
+    let low = 0;
+    let high = this.ordered.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.ordered[middle]!.cookie <= cookie) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  private compact(): void {
+    if (this.ordered.length < 2 * this.byName.size + 16) return;
+    this.ordered = this.ordered.filter((entry) => this.byName.get(entry.name) === entry);
+  }
+}

@@ -1,0 +1,76 @@
+import { randomBytes } from "node:crypto";
+import {
+  type FileSystem,
+  FileSystemError,
+  type FileSystemStatistics,
+  FileSystemStatus,
+} from "../file-system.ts";
+import { MemoryDirectory, type MemoryNode, type Owner } from "./nodes.ts";
+
+const HANDLE_BYTES = 16;
+const UNLIMITED_FILES = 0xffff_ffff;
+const MAXIMUM_FILE_SIZE = Number.MAX_SAFE_INTEGER;
+
+export interface MemoryFileSystemOptions {
+  /** Bytes of file content that it may hold. Default 4 GiB. */
+  capacity?: number;
+  /** Mode of the root directory. Default 0o755. */
+  rootMode?: number;
+}
+
+/** A file system in memory: the example of a {@link FileSystem} and the test bed of the server. */
+export class MemoryFileSystem implements FileSystem {
+  readonly root: MemoryDirectory;
+  private readonly capacity: number;
+  private used = 0;
+  private readonly nodes = new Map<number, MemoryNode>();
+  private nextId = 2;
+  /** Begins every handle: handles of another file system do not pass for ours. */
+  private readonly mark = randomBytes(8);
+
+  constructor(options: MemoryFileSystemOptions = {}) {
+    this.capacity = options.capacity ?? 4 * 1024 ** 3;
+    const owner: Owner = {
+      maximumFileSize: MAXIMUM_FILE_SIZE,
+      register: (node) => this.register(node),
+      forget: (node) => this.nodes.delete(node.attributes().fileId),
+      account: (bytes) => this.account(bytes),
+    };
+    const credentials = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
+    this.root = new MemoryDirectory(owner, undefined, credentials, { mode: options.rootMode ?? 0o755 });
+  }
+
+  resolve(handle: Uint8Array): MemoryNode | undefined {
+    if (handle.length !== HANDLE_BYTES) return undefined;
+    for (let index = 0; index < 8; index++) if (handle[index] !== this.mark[index]) return undefined;
+    let id = 0;
+    for (let index = 8; index < HANDLE_BYTES; index++) id = id * 256 + handle[index]!;
+    return this.nodes.get(id);
+  }
+
+  statistics(): FileSystemStatistics {
+    return {
+      totalSpace: this.capacity,
+      freeSpace: this.capacity - this.used,
+      availableSpace: this.capacity - this.used,
+      totalFiles: UNLIMITED_FILES,
+      freeFiles: UNLIMITED_FILES - this.nodes.size,
+      availableFiles: UNLIMITED_FILES - this.nodes.size,
+      maximumFileSize: MAXIMUM_FILE_SIZE,
+    };
+  }
+
+  private register(node: MemoryNode): { handle: Uint8Array; fileId: number } {
+    const fileId = this.nextId++;
+    const handle = Buffer.alloc(HANDLE_BYTES);
+    this.mark.copy(handle);
+    handle.writeBigUInt64BE(BigInt(fileId), 8);
+    this.nodes.set(fileId, node);
+    return { handle, fileId };
+  }
+
+  private account(bytes: number): void {
+    if (bytes > 0 && this.used + bytes > this.capacity) throw new FileSystemError(FileSystemStatus.NOSPC);
+    this.used += bytes;
+  }
+}

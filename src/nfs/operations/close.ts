@@ -1,0 +1,56 @@
+import type { Compound } from "../compound.ts";
+import { Status } from "../protocol/status.ts";
+import { isSameNode } from "../state/io.ts";
+import { checkOwnerSeqid } from "../state/owner-seqid.ts";
+import { OpenState } from "../state/states.ts";
+
+/** RFC 8881 §18.2. Locks made from the open go with it. */
+export function close(compound: Compound): Status {
+  const { reader, stateid, context, node } = compound;
+  const seqid = reader.uint32();
+  stateid.read(compound);
+  if (node === undefined) return Status.NOFILEHANDLE;
+  const status = resolveOpen(compound, seqid);
+  if (status !== Status.OK) return status;
+  const open = stateid.state as OpenState;
+  if (compound.minorVersion === 0) {
+    open.advance();
+    context.state.rememberClosed(open, open.owner);
+  }
+  context.state.close(open);
+  compound.currentState = undefined;
+  const { writer } = compound;
+  if (compound.minorVersion === 0) {
+    writer.uint32(open.seqid);
+    writer.uint32(context.state.instance);
+    writer.uint32(open.index);
+    writer.uint32(open.generation);
+  } else {
+    // The invalid stateid (RFC 8881 §8.2.3): nobody is to use it again.
+    writer.uint32(0xffff_ffff);
+    for (let word = 0; word < 3; word++) writer.uint32(0);
+  }
+  return Status.OK;
+}
+
+/**
+ * Finds the open of the stateid that was read and, in NFSv4.0, checks the seqid of its owner. The state is then
+ * `compound.stateid.state`.
+ */
+export function resolveOpen(compound: Compound, seqid: number): Status {
+  const { stateid, context, node } = compound;
+  if (compound.minorVersion === 0) {
+    // A retry names the seqid from before, and a CLOSE that was done a state that has gone.
+    const owner = context.state.findOpenOwner(stateid);
+    if (owner !== undefined) {
+      const ordered = checkOwnerSeqid(compound, owner, seqid);
+      if (ordered !== Status.OK) return ordered;
+      compound.client = owner.client;
+    }
+  }
+  const status = stateid.resolve(compound);
+  if (status !== Status.OK) return status;
+  const { state } = stateid;
+  if (!(state instanceof OpenState) || !isSameNode(state.file.node, node!)) return Status.BAD_STATEID;
+  return Status.OK;
+}

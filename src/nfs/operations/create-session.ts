@@ -1,0 +1,144 @@
+import { XdrError, type XdrReader, type XdrWriter } from "../../xdr/index.ts";
+import type { Compound } from "../compound.ts";
+import { AuthFlavor, MAXIMUM_IO, MAXIMUM_OPAQUE, SessionFlag } from "../protocol/constants.ts";
+import { Status } from "../protocol/status.ts";
+import type { ServerContext } from "../server-context.ts";
+import type { Client } from "../state/client.ts";
+import type { ChannelAttributes, Session } from "../state/session.ts";
+
+const KNOWN_FLAGS = SessionFlag.PERSIST | SessionFlag.CONN_BACK_CHAN | SessionFlag.CONN_RDMA;
+const RPCSEC_GSS = 6;
+/** A channel must carry SEQUENCE and something behind it. */
+const MINIMUM_SIZE = 256;
+const MAXIMUM_OPERATIONS = 128;
+/** Bytes of a reply that a slot keeps. */
+const MAXIMUM_CACHED = 8 * 1024;
+const MAXIMUM_SESSIONS_OF_CLIENT = 64;
+
+/** RFC 8881 §18.36. */
+export function createSession(compound: Compound): Status {
+  const { reader, context, principal } = compound;
+  const { state } = context;
+  const clientHigh = reader.uint32();
+  const clientLow = reader.uint32();
+  const sequence = reader.uint32();
+  const flags = reader.uint32();
+  const fore = readChannel(reader);
+  const back = readChannel(reader);
+  const callbackProgram = reader.uint32();
+  skipSecurity(reader);
+
+  const client = state.findClient(clientHigh, clientLow);
+  if (client === undefined || client.minorVersion === 0) return Status.STALE_CLIENTID;
+  if (sequence === (client.createSequence - 1) >>> 0 && client.createReply !== undefined) {
+    compound.writer.raw(client.createReply.subarray(4));
+    return client.createReply.readUInt32BE(0);
+  }
+  if (sequence !== client.createSequence) return Status.SEQ_MISORDERED;
+  if (!client.confirmed && client.principal !== principal) return Status.CLID_INUSE;
+  const resultAt = compound.writer.position;
+  const status = make(compound, client, flags, fore, back, callbackProgram, sequence);
+  if (status !== Status.INVAL && status !== Status.TOOSMALL) {
+    client.createSequence = (sequence + 1) >>> 0;
+    const result = compound.writer.buffer.subarray(resultAt, compound.writer.position);
+    const reply = Buffer.alloc(4 + result.length);
+    reply.writeUInt32BE(status, 0);
+    reply.set(result, 4);
+    client.createReply = reply;
+  }
+  return status;
+}
+
+function make(
+  compound: Compound,
+  client: Client,
+  flags: number,
+  wantedFore: ChannelAttributes,
+  wantedBack: ChannelAttributes,
+  callbackProgram: number,
+  sequence: number,
+): Status {
+  const { context, writer, connection } = compound;
+  const { state } = context;
+  if ((flags & ~KNOWN_FLAGS) !== 0) return Status.INVAL;
+  for (const { maxRequestSize, maxResponseSize, maxOperations, maxRequests } of [wantedFore, wantedBack]) {
+    if (maxRequestSize < MINIMUM_SIZE || maxResponseSize < MINIMUM_SIZE) return Status.TOOSMALL;
+    if (maxOperations === 0 || maxRequests === 0) return Status.INVAL;
+  }
+  if (client.sessions.size >= MAXIMUM_SESSIONS_OF_CLIENT) return Status.RESOURCE;
+  const fore = limit(wantedFore, context);
+  state.confirmClient(client);
+  client.renewedAt = state.now;
+  const session = state.addSession(client, fore, wantedBack, callbackProgram);
+  connection.addSession(session);
+  let granted = 0;
+  if ((flags & SessionFlag.CONN_BACK_CHAN) !== 0) {
+    granted |= SessionFlag.CONN_BACK_CHAN;
+    session.backConnections.add(connection);
+  }
+  writeSession(writer, session, sequence, granted);
+  return Status.OK;
+}
+
+function writeSession(writer: XdrWriter, session: Session, sequence: number, flags: number): void {
+  writer.fixed(session.id);
+  writer.uint32(sequence);
+  writer.uint32(flags);
+  writeChannel(writer, session.fore);
+  writeChannel(writer, session.back);
+}
+
+function limit(wanted: ChannelAttributes, context: ServerContext): ChannelAttributes {
+  const room = Math.min(context.maximumRecord, MAXIMUM_IO + 4096);
+  const maxResponseSize = Math.min(wanted.maxResponseSize, room);
+  return {
+    maxRequestSize: Math.min(wanted.maxRequestSize, room),
+    maxResponseSize,
+    maxResponseSizeCached: Math.min(wanted.maxResponseSizeCached, maxResponseSize, MAXIMUM_CACHED),
+    maxOperations: Math.min(wanted.maxOperations, MAXIMUM_OPERATIONS),
+    maxRequests: Math.min(wanted.maxRequests, context.maximumSlots),
+  };
+}
+
+function readChannel(reader: XdrReader): ChannelAttributes {
+  reader.uint32();
+  const channel = {
+    maxRequestSize: reader.uint32(),
+    maxResponseSize: reader.uint32(),
+    maxResponseSizeCached: reader.uint32(),
+    maxOperations: reader.uint32(),
+    maxRequests: reader.uint32(),
+  };
+  reader.skip(4 * reader.length(1));
+  return channel;
+}
+
+function writeChannel(writer: XdrWriter, channel: ChannelAttributes): void {
+  writer.uint32(0);
+  writer.uint32(channel.maxRequestSize);
+  writer.uint32(channel.maxResponseSize);
+  writer.uint32(channel.maxResponseSizeCached);
+  writer.uint32(channel.maxOperations);
+  writer.uint32(channel.maxRequests);
+  writer.uint32(0);
+}
+
+/** Passes over csa_sec_parms: callbacks go out with AUTH_NONE or what the client said for AUTH_SYS. */
+export function skipSecurity(reader: XdrReader): void {
+  const count = reader.length(16);
+  for (let index = 0; index < count; index++) {
+    const flavor = reader.uint32();
+    if (flavor === AuthFlavor.SYS) {
+      reader.uint32();
+      reader.skip(reader.length(255));
+      reader.skip(8);
+      reader.skip(4 * reader.length(16));
+    } else if (flavor === RPCSEC_GSS) {
+      reader.uint32();
+      reader.skip(reader.length(MAXIMUM_OPAQUE));
+      reader.skip(reader.length(MAXIMUM_OPAQUE));
+    } else if (flavor !== AuthFlavor.NONE) {
+      throw new XdrError(`expected a security flavor for callbacks, got ${flavor}`);
+    }
+  }
+}

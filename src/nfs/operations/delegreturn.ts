@@ -1,0 +1,15 @@
+import type { Compound } from "../compound.ts";
+import { Status } from "../protocol/status.ts";
+import { Delegation } from "../state/states.ts";
+
+/** RFC 8881 §18.6. */
+export function delegreturn(compound: Compound): Status {
+  const { stateid, context, node } = compound;
+  stateid.read(compound);
+  if (node === undefined) return Status.NOFILEHANDLE;
+  const status = stateid.resolve(compound);
+  if (status !== Status.OK) return status;
+  if (!(stateid.state instanceof Delegation)) return Status.BAD_STATEID;
+  context.state.removeDelegation(stateid.state);
+  return Status.OK;
+}

@@ -1,0 +1,37 @@
+import type { Compound } from "../compound.ts";
+import { FileType } from "../file-system.ts";
+import { LockType } from "../protocol/constants.ts";
+import { Status } from "../protocol/status.ts";
+import { isSameNode, notAFile } from "../state/io.ts";
+import { removeLock } from "../state/locks.ts";
+import { checkOwnerSeqid } from "../state/owner-seqid.ts";
+import { writeStateid } from "../state/stateid.ts";
+import { LockState } from "../state/states.ts";
+
+/** RFC 8881 §18.12. */
+export function locku(compound: Compound): Status {
+  const { reader, node, stateid, lockRange, context } = compound;
+  const type = reader.uint32();
+  const seqid = reader.uint32();
+  stateid.read(compound);
+  const ranged = lockRange.read(reader);
+  if (node === undefined) return Status.NOFILEHANDLE;
+  if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
+  if (type < LockType.READ || type > LockType.WRITE_BLOCKING) return Status.BADXDR;
+  if (compound.minorVersion === 0) {
+    const owner = context.state.findLockOwner(stateid);
+    if (owner !== undefined) {
+      const ordered = checkOwnerSeqid(compound, owner, seqid);
+      if (ordered !== Status.OK) return ordered;
+    }
+  }
+  const status = stateid.resolve(compound);
+  if (status !== Status.OK) return status;
+  const { state } = stateid;
+  if (!(state instanceof LockState) || !isSameNode(state.file.node, node)) return Status.BAD_STATEID;
+  if (ranged !== Status.OK) return ranged;
+  removeLock(state, lockRange.start, lockRange.end);
+  state.advance();
+  writeStateid(compound, state);
+  return Status.OK;
+}

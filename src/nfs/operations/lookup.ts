@@ -1,0 +1,45 @@
+import { checkNode, Permission } from "../access.ts";
+import type { Compound } from "../compound.ts";
+import { type Directory, FileType, type MaybePromise, type Node } from "../file-system.ts";
+import { readName } from "../names.ts";
+import { Status } from "../protocol/status.ts";
+
+/** RFC 8881 §18.13. */
+export function lookup(compound: Compound): MaybePromise<Status> {
+  const named = readName(compound);
+  const { node, name } = compound;
+  if (node === undefined) return Status.NOFILEHANDLE;
+  if (node.type !== FileType.DIRECTORY) {
+    return node.type === FileType.SYMLINK ? Status.SYMLINK : Status.NOTDIR;
+  }
+  if (named !== Status.OK) return named;
+  const { gate } = compound.context;
+  if (gate !== undefined && node === gate.root) return enter(compound, name);
+  const permitted = checkNode(node, compound.credentials, Permission.EXECUTE);
+  if (permitted instanceof Promise) {
+    return permitted.then((status) => (status === Status.OK ? find(compound, node, name) : status));
+  }
+  return permitted === Status.OK ? find(compound, node, name) : permitted;
+}
+
+function find(compound: Compound, directory: Directory, name: string): MaybePromise<Status> {
+  const found = directory.lookup(name);
+  if (found instanceof Promise) return found.then((node) => set(compound, node));
+  return set(compound, found);
+}
+
+function set(compound: Compound, node: Node | undefined): Status {
+  if (node === undefined) return Status.NOENT;
+  compound.node = node;
+  compound.currentState = undefined;
+  return Status.OK;
+}
+
+/** From the gate's root only the armed name leads on; who knows it is admitted. */
+function enter(compound: Compound, name: string): Status {
+  const { gate, fileSystem } = compound.context;
+  if (compound.client === undefined || !gate!.isArmed(name)) return Status.NOENT;
+  compound.client.admitted = true;
+  compound.admitted = true;
+  return set(compound, fileSystem.root);
+}

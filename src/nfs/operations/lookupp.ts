@@ -1,0 +1,26 @@
+import { checkNode, Permission } from "../access.ts";
+import type { Compound } from "../compound.ts";
+import { type Directory, FileType, type MaybePromise } from "../file-system.ts";
+import { Status } from "../protocol/status.ts";
+
+/** RFC 8881 §18.14. */
+export function lookupp(compound: Compound): MaybePromise<Status> {
+  const { node } = compound;
+  if (node === undefined) return Status.NOFILEHANDLE;
+  if (node.type !== FileType.DIRECTORY) {
+    return node.type === FileType.SYMLINK && compound.minorVersion > 0 ? Status.SYMLINK : Status.NOTDIR;
+  }
+  const permitted = checkNode(node, compound.credentials, Permission.EXECUTE);
+  if (permitted instanceof Promise) {
+    return permitted.then((status) => (status === Status.OK ? ascend(compound, node) : status));
+  }
+  return permitted === Status.OK ? ascend(compound, node) : permitted;
+}
+
+function ascend(compound: Compound, directory: Directory): Status {
+  const parent = directory.parent();
+  if (parent === undefined) return Status.NOENT;
+  compound.node = parent;
+  compound.currentState = undefined;
+  return Status.OK;
+}

@@ -1,0 +1,229 @@
+import { andThen, check, checkFile, checkNode, Permission } from "../access.ts";
+import { writeBitmap } from "../attributes/encode.ts";
+import { changeOf, writeChangeInfo } from "../change-info.ts";
+import type { Compound } from "../compound.ts";
+import { type Directory, FileType, type MaybePromise, type Node, type RegularFile } from "../file-system.ts";
+import type { OpenArguments } from "../open-arguments.ts";
+import { inherit } from "../ownership.ts";
+import { Claim, CreateMode, OpenResult, Share } from "../protocol/constants.ts";
+import { Status } from "../protocol/status.ts";
+import { isSameNode, notAFile } from "../state/io.ts";
+import { checkOwnerSeqid } from "../state/owner-seqid.ts";
+import type { OpenOwner } from "../state/owners.ts";
+import { writeStateid } from "../state/stateid.ts";
+import { Delegation } from "../state/states.ts";
+
+/** RFC 8881 §18.16. */
+export function open(compound: Compound): MaybePromise<Status> {
+  const args = compound.openArguments;
+  const valid = args.read(compound);
+  const { node } = compound;
+  const identified = compound.minorVersion === 0 ? identify(compound, args) : Status.OK;
+  if (identified !== Status.OK) return identified;
+  if (node === undefined) return Status.NOFILEHANDLE;
+  if (valid !== Status.OK) return valid;
+  switch (args.claim) {
+    case Claim.NULL:
+    case Claim.FH:
+      // RFC 8881 §18.51.3.
+      if (compound.minorVersion > 0 && !compound.client!.reclaimComplete) return Status.GRACE;
+      break;
+    case Claim.DELEGATE_CURRENT:
+    case Claim.DELEGATE_CURRENT_FH:
+      break;
+    case Claim.PREVIOUS:
+      // A server's state begins with it: there is nothing from before that could be reclaimed.
+      return Status.NO_GRACE;
+    default:
+      return Status.NOTSUPP;
+  }
+  if (args.claim === Claim.NULL || args.claim === Claim.DELEGATE_CURRENT) {
+    if (node.type !== FileType.DIRECTORY) return notADirectory(node, compound.minorVersion);
+    return openByName(compound, args, node);
+  }
+  if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
+  return openByHandle(compound, args, node);
+}
+
+function notADirectory(node: Node, minorVersion: number): Status {
+  return minorVersion > 0 && node.type === FileType.SYMLINK ? Status.SYMLINK : Status.NOTDIR;
+}
+
+/** NFSv4.0: the request names its client, and the owner's seqid orders it. */
+function identify(compound: Compound, args: OpenArguments): Status {
+  const { state } = compound.context;
+  const client = state.findClient(args.clientHigh, args.clientLow);
+  if (client === undefined || !client.confirmed || client.minorVersion !== 0) return Status.STALE_CLIENTID;
+  client.renewedAt = state.now;
+  compound.client = client;
+  const owner = state.openOwner(client, args.owner);
+  // RFC 7530 §16.18.5: an owner that was never confirmed starts over.
+  if (!owner.confirmed && owner.sequence !== undefined && args.seqid !== owner.sequence.seqid) {
+    for (const opened of [...owner.opens.values()]) state.close(opened);
+    owner.sequence = undefined;
+  }
+  return checkOwnerSeqid(compound, owner, args.seqid);
+}
+
+function ownerOf(compound: Compound, args: OpenArguments): OpenOwner {
+  return compound.context.state.openOwner(compound.client!, args.owner);
+}
+
+function openByHandle(compound: Compound, args: OpenArguments, file: RegularFile): MaybePromise<Status> {
+  if (args.claim === Claim.DELEGATE_CURRENT_FH) {
+    const status = checkDelegation(compound, file);
+    if (status !== Status.OK) return status;
+  }
+  if (file.immutable && (args.access & Share.WRITE) !== 0) {
+    // The client looks the name up again, and finds the copy to be written.
+    file.refuseWriting?.();
+    return Status.STALE;
+  }
+  return andThen(file.attributes(), (attributes) => {
+    const permitted = checkFile(file.type, attributes, compound.credentials, args.permissions);
+    if (permitted !== Status.OK) return permitted;
+    return finish(compound, args, file, 0, 0, true, 0, 0);
+  });
+}
+
+function openByName(compound: Compound, args: OpenArguments, directory: Directory): MaybePromise<Status> {
+  const { name } = compound;
+  const permitted = checkNode(directory, compound.credentials, Permission.EXECUTE);
+  return andThen(permitted, (status) => {
+    if (status !== Status.OK) return status;
+    return andThen(directory.lookup(name), (found) => {
+      if (found !== undefined) return openExisting(compound, args, directory, name, found);
+      return args.create ? createNew(compound, args, directory, name) : Status.NOENT;
+    });
+  });
+}
+
+function createNew(
+  compound: Compound,
+  args: OpenArguments,
+  directory: Directory,
+  name: string,
+): MaybePromise<Status> {
+  const { credentials, changeRequest } = compound;
+  return andThen(directory.attributes(), (attributes) => {
+    const permitted = check(directory.type, attributes, credentials, Permission.WRITE | Permission.EXECUTE);
+    if (permitted !== Status.OK) return permitted;
+    const before = attributes.change;
+    const owner = inherit(attributes, credentials, changeRequest.changes, false);
+    const created = directory.createFile(name, owner, changeRequest.changes);
+    const exclusive = !(created instanceof Promise);
+    return andThen(created, (file) =>
+      andThen(changeOf(directory), (after) => {
+        const { word0, word1 } = changeRequest;
+        const status = finish(compound, args, file, before, after, exclusive, word0, word1);
+        if (status === Status.OK && args.mode >= CreateMode.EXCLUSIVE) {
+          const state = compound.context.state.findFile(file)!;
+          state.createdExclusively = true;
+          state.createVerifierHigh = args.verifierHigh;
+          state.createVerifierLow = args.verifierLow;
+        }
+        return status;
+      }),
+    );
+  });
+}
+
+function openExisting(
+  compound: Compound,
+  args: OpenArguments,
+  directory: Directory,
+  name: string,
+  node: Node,
+): MaybePromise<Status> {
+  if (args.create && args.mode !== CreateMode.UNCHECKED && !isRetry(compound, args, node))
+    return Status.EXIST;
+  if (node.type !== FileType.REGULAR) return notOpenable(node, compound.minorVersion);
+  if (args.claim === Claim.DELEGATE_CURRENT) {
+    const status = checkDelegation(compound, node);
+    if (status !== Status.OK) return status;
+  }
+  const truncate = args.create && compound.changeRequest.changes.size === 0;
+  const wanted = args.permissions | (truncate ? Permission.WRITE : 0);
+  return andThen(node.attributes(), (attributes) => {
+    // The creator of a file may open it whatever mode he gave it; so may the retry of his request.
+    const permitted = checkFile(node.type, attributes, compound.credentials, wanted);
+    if (permitted !== Status.OK && args.mode === CreateMode.UNCHECKED) return permitted;
+    const owner = ownerOf(compound, args);
+    const shared = compound.context.state.checkShare(node, owner, args.access, args.deny);
+    if (shared !== Status.OK) return shared;
+    return andThen(changeOf(directory), (before) => {
+      const copies = node.immutable && (wanted & Permission.WRITE) !== 0;
+      const ready = copies ? directory.openForWriting(name, node, truncate) : node;
+      const exclusive = !(ready instanceof Promise);
+      return andThen(ready, (file) => {
+        if (truncate) {
+          const recalled = compound.context.delegations.recallForChange(compound, file, true);
+          if (recalled !== Status.OK) return recalled;
+        }
+        return andThen(truncate ? file.setAttributes({ size: 0 }) : undefined, () =>
+          andThen(changeOf(directory), (after) =>
+            finish(compound, args, file, before, after, exclusive, truncate ? SIZE_BIT : 0, 0),
+          ),
+        );
+      });
+    });
+  });
+}
+
+const SIZE_BIT = 1 << 4;
+
+/** An exclusive create that has been done before: the verifier is the one it was done with. */
+function isRetry(compound: Compound, args: OpenArguments, node: Node): boolean {
+  if (args.mode < CreateMode.EXCLUSIVE || node.type !== FileType.REGULAR) return false;
+  const file = compound.context.state.findFile(node);
+  return (
+    file?.createdExclusively === true &&
+    file.createVerifierHigh === args.verifierHigh &&
+    file.createVerifierLow === args.verifierLow
+  );
+}
+
+function notOpenable(node: Node, minorVersion: number): Status {
+  if (node.type === FileType.DIRECTORY) return Status.ISDIR;
+  if (node.type === FileType.SYMLINK || minorVersion === 0) return Status.SYMLINK;
+  return Status.WRONG_TYPE;
+}
+
+/** CLAIM_DELEGATE_CUR: the stateid must be that of the client's delegation on the file. */
+function checkDelegation(compound: Compound, file: RegularFile): Status {
+  const status = compound.stateid.resolve(compound);
+  if (status !== Status.OK) return status;
+  const { state } = compound.stateid;
+  return state instanceof Delegation && isSameNode(state.file.node, file) ? Status.OK : Status.BAD_STATEID;
+}
+
+/** Everything is known: takes the share reservation and writes OPEN4resok. */
+function finish(
+  compound: Compound,
+  args: OpenArguments,
+  file: RegularFile,
+  before: number,
+  after: number,
+  exclusive: boolean,
+  word0: number,
+  word1: number,
+): Status {
+  const { context, writer, minorVersion } = compound;
+  const { state, delegations } = context;
+  const owner = ownerOf(compound, args);
+  const shared = state.checkShare(file, owner, args.access, args.deny);
+  if (shared !== Status.OK) return shared;
+  const recalled = delegations.recallForOpen(compound, file, args.access, args.deny);
+  if (recalled !== Status.OK) return recalled;
+  const opened = state.open(owner, file, args.access, args.deny);
+  compound.node = file;
+  writeStateid(compound, opened);
+  writeChangeInfo(writer, before, after, exclusive);
+  let result = OpenResult.LOCKTYPE_POSIX as number;
+  if (minorVersion > 0) result |= OpenResult.PRESERVE_UNLINKED;
+  else if (!owner.confirmed) result |= OpenResult.CONFIRM;
+  writer.uint32(result);
+  writeBitmap(writer, word0, word1, 0);
+  delegations.grant(compound, opened, args);
+  return Status.OK;
+}

@@ -1,0 +1,127 @@
+import { andThen, checkNode, Permission } from "../access.ts";
+import { writeAttributes } from "../attributes/encode.ts";
+import type { Compound } from "../compound.ts";
+import { type Attributes, type Directory, FileType, type MaybePromise, type Node } from "../file-system.ts";
+import { Status } from "../protocol/status.ts";
+
+/** Room behind the entries: the end mark, eof, and what follows in the compound. */
+const TRAILER = 8;
+const FOLLOWING = 128;
+
+/** RFC 8881 §18.23. Cookies need no verifier: they stay good while the directory changes. */
+export function readdir(compound: Compound): MaybePromise<Status> {
+  const { reader, node, attributeRequest } = compound;
+  const cookie = reader.uint64();
+  const verifierHigh = reader.uint32();
+  const verifierLow = reader.uint32();
+  reader.uint32();
+  const maximum = reader.uint32();
+  attributeRequest.read(reader);
+  if (node === undefined) return Status.NOFILEHANDLE;
+  if (node.type !== FileType.DIRECTORY) return Status.NOTDIR;
+  if (attributeRequest.hasWriteOnly) return Status.INVAL;
+  if (cookie === 1 || cookie === 2 || cookie > Number.MAX_SAFE_INTEGER) return Status.BAD_COOKIE;
+  if (verifierHigh !== 0 || verifierLow !== 0) return Status.NOT_SAME;
+  return andThen(checkNode(node, compound.credentials, Permission.READ), (status) => {
+    if (status !== Status.OK) return status;
+    const room = compound.replyLimit - compound.replyLength - FOLLOWING;
+    return new Listing(compound, node, Math.min(maximum, room)).run(cookie);
+  });
+}
+
+/** One READDIR on its way: it may have to wait for the attributes of an entry, and goes on behind it. */
+class Listing {
+  private readonly compound: Compound;
+  private readonly directory: Directory;
+  private readonly maximum: number;
+  private entries = 0;
+  /** Bytes of READDIR4resok so far. */
+  private length = 8;
+  private full = false;
+  private started = false;
+  /** The entry whose attributes are waited for. */
+  private waitingFor: Promise<Attributes> | undefined;
+  private waitingName = "";
+  private waitingCookie = 0;
+  private waitingNode: Node | undefined;
+
+  constructor(compound: Compound, directory: Directory, maximum: number) {
+    this.compound = compound;
+    this.directory = directory;
+    this.maximum = maximum;
+  }
+
+  run(cookie: number): MaybePromise<Status> {
+    if (this.length + TRAILER > this.maximum) return Status.TOOSMALL;
+    const done = this.directory.readDirectory(cookie, (name, entryCookie, node) =>
+      this.visit(name, entryCookie, node),
+    );
+    return andThen(done, (complete) => this.afterVisits(complete));
+  }
+
+  private visit(name: string, cookie: number, node: Node): boolean {
+    const attributes = node.attributes();
+    if (attributes instanceof Promise) {
+      this.waitingFor = attributes;
+      this.waitingName = name;
+      this.waitingCookie = cookie;
+      this.waitingNode = node;
+      return false;
+    }
+    return this.add(name, cookie, node, attributes);
+  }
+
+  /** False when the entry does not fit. */
+  private add(name: string, cookie: number, node: Node, attributes: Attributes): boolean {
+    const { compound } = this;
+    const { writer } = compound;
+    const start = writer.position;
+    if (!this.started) {
+      writer.uint64(0);
+      this.started = true;
+    }
+    const entryAt = writer.position;
+    writer.uint32(1);
+    writer.uint64(cookie);
+    writer.latin1(name);
+    writeAttributes(
+      writer,
+      compound.attributeRequest,
+      node,
+      attributes,
+      compound.context,
+      compound.minorVersion,
+    );
+    const length = writer.position - entryAt;
+    if (this.length + length + TRAILER > this.maximum) {
+      if (this.entries === 0) this.started = false;
+      writer.truncate(this.entries === 0 ? start : entryAt);
+      this.full = true;
+      return false;
+    }
+    this.length += length;
+    this.entries++;
+    return true;
+  }
+
+  private afterVisits(complete: boolean): MaybePromise<Status> {
+    const { waitingFor } = this;
+    if (waitingFor !== undefined) {
+      this.waitingFor = undefined;
+      return waitingFor.then((attributes) => {
+        const added = this.add(this.waitingName, this.waitingCookie, this.waitingNode!, attributes);
+        return added ? this.run(this.waitingCookie) : this.end(false);
+      });
+    }
+    return this.end(complete);
+  }
+
+  private end(complete: boolean): Status {
+    const { writer } = this.compound;
+    if (this.full && this.entries === 0) return Status.TOOSMALL;
+    if (!this.started) writer.uint64(0);
+    writer.uint32(0);
+    writer.bool(complete && !this.full);
+    return Status.OK;
+  }
+}

@@ -1,0 +1,45 @@
+import { andThen, checkNode, Permission } from "../access.ts";
+import type { Compound } from "../compound.ts";
+import { FileType, type MaybePromise } from "../file-system.ts";
+import { readName } from "../names.ts";
+import { AuthFlavor } from "../protocol/constants.ts";
+import { Status } from "../protocol/status.ts";
+
+const CURRENT_FH = 0;
+const PARENT = 1;
+
+/** RFC 8881 §18.29. */
+export function secinfo(compound: Compound): MaybePromise<Status> {
+  const named = readName(compound);
+  const { node, name } = compound;
+  if (node === undefined) return Status.NOFILEHANDLE;
+  if (node.type !== FileType.DIRECTORY) return Status.NOTDIR;
+  if (named !== Status.OK) return named;
+  return andThen(checkNode(node, compound.credentials, Permission.EXECUTE), (status) => {
+    if (status !== Status.OK) return status;
+    return andThen(node.lookup(name), (found) => (found === undefined ? Status.NOENT : answer(compound)));
+  });
+}
+
+/** RFC 8881 §18.45. */
+export function secinfoNoName(compound: Compound): Status {
+  const style = compound.reader.uint32();
+  const { node } = compound;
+  if (node === undefined) return Status.NOFILEHANDLE;
+  if (style > PARENT) return Status.BADXDR;
+  if (style !== CURRENT_FH) {
+    if (node.type !== FileType.DIRECTORY) return Status.NOTDIR;
+    if (node.parent() === undefined) return Status.NOENT;
+  }
+  return answer(compound);
+}
+
+/** From NFSv4.1 on the filehandle is used up (RFC 8881 §2.6.3.1.1.8). */
+function answer(compound: Compound): Status {
+  const { writer } = compound;
+  writer.uint32(2);
+  writer.uint32(AuthFlavor.SYS);
+  writer.uint32(AuthFlavor.NONE);
+  if (compound.minorVersion > 0) compound.node = compound.currentState = undefined;
+  return Status.OK;
+}

@@ -1,0 +1,84 @@
+import { crc32 } from "node:zlib";
+import { type Compound, NO_REPLY, REPLAYED_COMPOUND } from "../compound.ts";
+import type { Connection } from "../connection.ts";
+import { Status } from "../protocol/status.ts";
+import type { Session, Slot } from "../state/session.ts";
+
+/** RFC 8881 §18.46. */
+export function sequence(compound: Compound): Status {
+  const { reader, writer, context, connection } = compound;
+  const id = reader.skip(16);
+  const sequenceid = reader.uint32();
+  const slotid = reader.uint32();
+  const highestSlotid = reader.uint32();
+  const cacheThis = reader.bool();
+  if (compound.index !== 0) return Status.SEQUENCE_POS;
+  const session = find(connection, compound, id);
+  if (session === undefined) return Status.BADSESSION;
+  const { client, fore } = session;
+  if (slotid >= fore.maxRequests) return Status.BADSLOT;
+  if (highestSlotid < slotid) return Status.BAD_HIGH_SLOT;
+  const slot = session.slot(slotid);
+  // The request with all that it asks for; its xid, which a retry need not keep, is before.
+  const solo = compound.count === 1;
+  if (sequenceid === slot.sequenceid) return retry(compound, slot, cacheThis || solo);
+  if (sequenceid !== (slot.sequenceid + 1) >>> 0 || slot.busy) return Status.SEQ_MISORDERED;
+  if (compound.requestLength > fore.maxRequestSize) return Status.REQ_TOO_BIG;
+  if (compound.count > fore.maxOperations) return Status.TOO_MANY_OPS;
+
+  if (!session.connections.has(connection)) connection.addSession(session);
+  client.renewedAt = context.state.now;
+  slot.sequenceid = sequenceid;
+  slot.busy = true;
+  slot.reply = undefined;
+  slot.retryConnection = undefined;
+  session.active++;
+  compound.session = session;
+  compound.client = client;
+  compound.slot = slot;
+  compound.cacheReply = cacheThis || solo;
+  compound.admitted = context.gate === undefined || client.admitted;
+  if (compound.cacheReply) slot.requestChecksum = checksum(compound);
+
+  writer.fixed(session.id);
+  writer.uint32(sequenceid);
+  writer.uint32(slotid);
+  writer.uint32(fore.maxRequests - 1);
+  writer.uint32(fore.maxRequests - 1);
+  writer.uint32(context.callbacks.statusFlags(client, session));
+  return Status.OK;
+}
+
+/** Most requests of a connection are of one session. */
+function find(connection: Connection, compound: Compound, at: number): Session | undefined {
+  const { buffer } = compound.reader;
+  const last = connection.session;
+  if (last !== undefined && isSame(last.id, buffer, at)) return last;
+  const session = compound.context.state.findSession(buffer.toString("latin1", at, at + 16));
+  if (session !== undefined) connection.session = session;
+  return session;
+}
+
+function isSame(id: Buffer, buffer: Buffer, at: number): boolean {
+  for (let index = 0; index < 16; index++) if (id[index] !== buffer[at + index]) return false;
+  return true;
+}
+
+function retry(compound: Compound, slot: Slot, cached: boolean): Status {
+  if (slot.busy) {
+    slot.retryConnection = compound.connection;
+    slot.retryXid = compound.xid;
+    return NO_REPLY;
+  }
+  if (slot.sequenceid === 0) return Status.SEQ_MISORDERED;
+  // Nothing was kept (RFC 8881 §2.10.6.1.3); a retry that asks for it to be kept is another request.
+  if (slot.reply === undefined) return cached ? Status.SEQ_FALSE_RETRY : Status.RETRY_UNCACHED_REP;
+  if (slot.requestChecksum !== checksum(compound)) return Status.SEQ_FALSE_RETRY;
+  compound.replay = slot.reply;
+  return REPLAYED_COMPOUND;
+}
+
+function checksum(compound: Compound): number {
+  const { reader } = compound;
+  return crc32(reader.buffer.subarray(reader.position, reader.end));
+}

@@ -1,0 +1,62 @@
+import type { Compound } from "../compound.ts";
+import { MAXIMUM_OPAQUE } from "../protocol/constants.ts";
+import { Status } from "../protocol/status.ts";
+
+/** RFC 7530 §16.33. */
+export function setclientid(compound: Compound): Status {
+  const { reader, writer, context, principal } = compound;
+  const { state } = context;
+  const verifierHigh = reader.uint32();
+  const verifierLow = reader.uint32();
+  const owner = reader.latin1(MAXIMUM_OPAQUE);
+  const callbackProgram = reader.uint32();
+  const netid = reader.latin1(MAXIMUM_OPAQUE);
+  const address = reader.latin1(MAXIMUM_OPAQUE);
+  const callbackIdent = reader.uint32();
+  const known = state.findClientByOwner(0, owner, true);
+  if (known !== undefined && known.principal !== principal && known.hasState && !state.isExpired(known)) {
+    writer.latin1(known.callbackNetid);
+    writer.latin1(known.callbackAddress);
+    return Status.CLID_INUSE;
+  }
+  const client = state.addClient(0, owner, verifierHigh, verifierLow, principal);
+  if (known !== undefined && known.verifierHigh === verifierHigh && known.verifierLow === verifierLow) {
+    // The client only has a new callback: its clientid stays, and confirming changes nothing else.
+    client.updates = known;
+  }
+  client.callbackProgram = callbackProgram;
+  client.callbackNetid = netid;
+  client.callbackAddress = address;
+  client.callbackIdent = callbackIdent;
+  state.chooseConfirm(client);
+  writer.uint32(state.instance);
+  writer.uint32((client.updates ?? client).id);
+  writer.uint32(client.confirmHigh);
+  writer.uint32(client.confirmLow);
+  return Status.OK;
+}
+
+/** RFC 7530 §16.34. */
+export function setclientidConfirm(compound: Compound): Status {
+  const { reader, context, principal } = compound;
+  const { state } = context;
+  const high = reader.uint32();
+  const low = reader.uint32();
+  const confirmHigh = reader.uint32();
+  const confirmLow = reader.uint32();
+  const client = state.findClient(high, low);
+  if (client === undefined || client.minorVersion !== 0) return Status.STALE_CLIENTID;
+  const waiting = state.findClientByOwner(0, client.owner, false);
+  if (waiting?.confirmHigh === confirmHigh && waiting.confirmLow === confirmLow) {
+    if (waiting.principal !== principal) return Status.CLID_INUSE;
+    if (waiting.updates === client) state.updateCallback(client, waiting);
+    else if (waiting === client) state.confirmClient(client);
+    else return Status.STALE_CLIENTID;
+    client.renewedAt = state.now;
+    return Status.OK;
+  }
+  if (!client.confirmed || client.confirmHigh !== confirmHigh || client.confirmLow !== confirmLow) {
+    return Status.STALE_CLIENTID;
+  }
+  return client.principal === principal ? Status.OK : Status.CLID_INUSE;
+}

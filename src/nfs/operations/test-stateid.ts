@@ -1,0 +1,18 @@
+import type { Compound } from "../compound.ts";
+import { Status } from "../protocol/status.ts";
+
+const MAXIMUM_STATEIDS = 4096;
+
+/** RFC 8881 §18.48. */
+export function testStateid(compound: Compound): Status {
+  const { reader, writer, stateid } = compound;
+  const count = reader.length(MAXIMUM_STATEIDS);
+  writer.uint32(count);
+  for (let index = 0; index < count; index++) {
+    stateid.read(compound);
+    // The current stateid stands for nothing here.
+    const special = stateid.isSpecial || (stateid.word0 === 0 && stateid.word1 === 0 && stateid.word2 === 0);
+    writer.uint32(special ? Status.BAD_STATEID : stateid.resolve(compound));
+  }
+  return Status.OK;
+}

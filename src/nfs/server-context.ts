@@ -1,0 +1,27 @@
+import type { Callbacks } from "./callback/callbacks.ts";
+import type { OperationHandler } from "./compound.ts";
+import type { Delegations } from "./delegations.ts";
+import type { FileSystem } from "./file-system.ts";
+import type { Gate } from "./gate.ts";
+import type { ServerState } from "./state/server-state.ts";
+
+/** What the parts of one server share. */
+export interface ServerContext {
+  readonly fileSystem: FileSystem;
+  readonly gate: Gate | undefined;
+  readonly state: ServerState;
+  readonly callbacks: Callbacks;
+  readonly delegations: Delegations;
+  /** By minor version and operation number. */
+  readonly operations: readonly (readonly (OperationHandler | undefined)[])[];
+  readonly minimumMinorVersion: number;
+  readonly maximumMinorVersion: number;
+  readonly maximumSlots: number;
+  /** The longest RPC message in bytes, either way. */
+  readonly maximumRecord: number;
+  readonly leaseSeconds: number;
+  /** Calls of each operation, by number. */
+  readonly operationCounts: Float64Array;
+  /** An operation threw what is not an NFS status. */
+  reportFault(error: unknown, operation: number): void;
+}

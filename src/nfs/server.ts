@@ -1,0 +1,158 @@
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { XdrWriter } from "../xdr/index.ts";
+import { Callbacks } from "./callback/callbacks.ts";
+import { Connection, type ConnectionPool } from "./connection.ts";
+import { Delegations } from "./delegations.ts";
+import type { FileSystem } from "./file-system.ts";
+import type { Gate } from "./gate.ts";
+import { OPERATIONS } from "./operations/index.ts";
+import { MAXIMUM_IO } from "./protocol/constants.ts";
+import { OPERATION_COUNT, Operation, type OperationName } from "./protocol/operation.ts";
+import type { ServerContext } from "./server-context.ts";
+import { ServerState } from "./state/server-state.ts";
+
+/** Room in the longest message for what surrounds the data of one READ or WRITE. */
+const OVERHEAD = 16 * 1024;
+
+export interface NfsServerOptions {
+  fileSystem: FileSystem;
+  /** Lets nobody but the own mount see the file system. Needs NFSv4.1. Default: everybody sees it. */
+  gate?: Gate;
+  /** Seconds that a silent client keeps its opens and locks for certain. Default 90. */
+  leaseSeconds?: number;
+  /** Connections served at a time; further ones are closed at once. Default 256. */
+  maximumConnections?: number;
+  /** Requests that a session may have under way. Default 128. */
+  maximumSlots?: number;
+  /** The lowest NFSv4 minor version: 0, 1 or 2. Default 0; with a gate 1. */
+  minimumMinorVersion?: number;
+  /** The highest NFSv4 minor version. Default 2. */
+  maximumMinorVersion?: number;
+  /**
+   * Is told of what a file system throws that is no FileSystemError, with the operation at hand; the client
+   * sees NFS4ERR_SERVERFAULT. Default: writes it to the standard error stream.
+   */
+  onFault?: (error: unknown, operation: OperationName | undefined) => void;
+}
+
+/** Counts since the server was made. */
+export interface NfsServerStatistics {
+  readonly connections: number;
+  readonly clients: number;
+  /** Opens, locks and delegations. */
+  readonly states: number;
+  /** Calls of each operation that was called. */
+  readonly operations: Readonly<Partial<Record<OperationName, number>>>;
+}
+
+/** An NFSv4.0, 4.1 and 4.2 server (RFC 7530, 8881, 7862) over TCP for one {@link FileSystem}. */
+export class NfsServer {
+  private readonly context: ServerContext;
+  private readonly listener: Server;
+  private readonly connections = new Set<Connection>();
+  private readonly pool: ConnectionPool = { batch: new XdrWriter(), idle: [] };
+  private readonly maximumConnections: number;
+  private sweeper: NodeJS.Timeout | undefined;
+  private drained: (() => void) | undefined;
+
+  constructor(options: NfsServerOptions) {
+    const leaseSeconds = options.leaseSeconds ?? 90;
+    const onFault = options.onFault ?? ((error) => console.error("The file system failed:", error));
+    this.maximumConnections = options.maximumConnections ?? 256;
+    const callbacks = new Callbacks();
+    const minimum = options.minimumMinorVersion ?? 0;
+    this.context = {
+      fileSystem: options.fileSystem,
+      gate: options.gate,
+      state: new ServerState(leaseSeconds),
+      callbacks,
+      delegations: new Delegations(),
+      operations: OPERATIONS,
+      minimumMinorVersion: options.gate === undefined ? minimum : Math.max(1, minimum),
+      maximumMinorVersion: options.maximumMinorVersion ?? 2,
+      maximumSlots: options.maximumSlots ?? 128,
+      maximumRecord: MAXIMUM_IO + OVERHEAD,
+      leaseSeconds,
+      operationCounts: new Float64Array(OPERATION_COUNT),
+      reportFault: (error, operation) => onFault(error, operationName(operation)),
+    };
+    this.listener = createServer({ noDelay: true }, (socket) => this.accept(socket));
+  }
+
+  /** Resolves to the port once connections are taken. `port` 0 (the default) takes any that is free. */
+  async listen(options: { host?: string; port?: number } = {}): Promise<number> {
+    await new Promise<void>((resolve, reject) => {
+      this.listener.once("error", reject);
+      this.listener.listen({ host: options.host ?? "127.0.0.1", port: options.port ?? 0 }, () => {
+        this.listener.off("error", reject);
+        resolve();
+      });
+    });
+    const { state } = this.context;
+    this.sweeper = setInterval(() => {
+      state.now = performance.now();
+      state.sweep();
+    }, state.leaseMilliseconds / 2);
+    this.sweeper.unref();
+    return (this.listener.address() as AddressInfo).port;
+  }
+
+  /**
+   * Takes no more connections, answers the requests under way (for at most `graceMilliseconds`, default
+   * 2000) and closes. Unmount before: a client that still has the mount waits for the server to come back.
+   */
+  async close(options: { graceMilliseconds?: number } = {}): Promise<void> {
+    clearInterval(this.sweeper);
+    const closed = new Promise<void>((resolve) => this.listener.close(() => resolve()));
+    if (this.isBusy) {
+      const timeout = Promise.withResolvers<void>();
+      const timer = setTimeout(timeout.resolve, options.graceMilliseconds ?? 2000);
+      const drained = new Promise<void>((resolve) => {
+        this.drained = resolve;
+      });
+      await Promise.race([drained, timeout.promise]);
+      clearTimeout(timer);
+    }
+    for (const connection of this.connections) connection.close();
+    await closed;
+    this.context.state.clear();
+  }
+
+  statistics(): NfsServerStatistics {
+    const { operationCounts, state } = this.context;
+    const operations: Partial<Record<OperationName, number>> = {};
+    for (const name of Object.keys(Operation) as OperationName[]) {
+      const count = operationCounts[Operation[name]] ?? 0;
+      if (count > 0) operations[name] = count;
+    }
+    return {
+      connections: this.connections.size,
+      clients: state.clientCount,
+      states: state.states.size,
+      operations,
+    };
+  }
+
+  private get isBusy(): boolean {
+    for (const connection of this.connections) if (connection.busy) return true;
+    return false;
+  }
+
+  private accept(socket: Socket): void {
+    const { gate } = this.context;
+    const taken = gate === undefined || gate.takesPort(socket.remotePort ?? 0);
+    if (!taken || this.connections.size >= this.maximumConnections) {
+      socket.destroy();
+      return;
+    }
+    const connection = new Connection(this.context, this.pool, socket, () => {
+      if (this.drained !== undefined && !this.isBusy) this.drained();
+    });
+    this.connections.add(connection);
+    socket.on("close", () => this.connections.delete(connection));
+  }
+}
+
+function operationName(operation: number): OperationName | undefined {
+  return (Object.keys(Operation) as OperationName[]).find((name) => Operation[name] === operation);
+}

@@ -1,0 +1,66 @@
+import type { LockOwner, OpenOwner } from "./owners.ts";
+import type { Session } from "./session.ts";
+import type { Delegation } from "./states.ts";
+
+/** A client record: what EXCHANGE_ID or SETCLIENTID made, and all state under it. */
+export class Client {
+  /** Low half of the clientid; the high half tells the server's instances apart. */
+  readonly id: number;
+  /** co_ownerid or nfs_client_id4.id. */
+  readonly owner: string;
+  readonly verifierHigh: number;
+  readonly verifierLow: number;
+  /** Who made the record; only the same may replace it. */
+  readonly principal: string;
+  readonly minorVersion: number;
+  confirmed = false;
+  /** Milliseconds of the server's clock. */
+  renewedAt: number;
+  readonly openOwners = new Map<string, OpenOwner>();
+  readonly lockOwners = new Map<string, LockOwner>();
+  readonly sessions = new Set<Session>();
+  readonly delegations = new Set<Delegation>();
+  /** The next csa_sequence that CREATE_SESSION expects. */
+  createSequence = 1;
+  /** CREATE_SESSION4res of the last one. */
+  createReply: Buffer | undefined;
+  reclaimComplete = false;
+  /** Passed the security gate. */
+  admitted = false;
+  /** The lease ran out, and state was lost; SEQUENCE says so until the client has freed it. */
+  stateRevoked = 0;
+  /** NFSv4.0: SETCLIENTID's confirm verifier and callback. */
+  /** The confirmed record that this one, once it is confirmed, gives a new callback. */
+  updates: Client | undefined;
+  confirmHigh = 0;
+  confirmLow = 0;
+  callbackProgram = 0;
+  callbackAddress = "";
+  callbackNetid = "";
+  callbackIdent = 0;
+
+  constructor(
+    id: number,
+    owner: string,
+    verifierHigh: number,
+    verifierLow: number,
+    principal: string,
+    minorVersion: number,
+    now: number,
+  ) {
+    this.id = id;
+    this.owner = owner;
+    this.verifierHigh = verifierHigh;
+    this.verifierLow = verifierLow;
+    this.principal = principal;
+    this.minorVersion = minorVersion;
+    this.renewedAt = now;
+  }
+
+  /** Holds opens, locks or delegations. */
+  get hasState(): boolean {
+    if (this.delegations.size > 0) return true;
+    for (const owner of this.openOwners.values()) if (owner.opens.size > 0) return true;
+    return false;
+  }
+}

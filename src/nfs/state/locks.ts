@@ -1,0 +1,67 @@
+import type { FileState, LockState } from "./states.ts";
+
+/** `end` is one behind the last byte; Infinity for a lock that goes to the end of any file. */
+export interface ByteRangeLock {
+  readonly state: LockState;
+  readonly start: number;
+  readonly end: number;
+  readonly write: boolean;
+}
+
+/** The first lock of another owner that stands in the way, or undefined. */
+export function findConflict(
+  file: FileState,
+  owner: unknown,
+  start: number,
+  end: number,
+  write: boolean,
+): ByteRangeLock | undefined {
+  const locks = file.locks;
+  if (locks === undefined) return undefined;
+  for (const lock of locks) {
+    if (lock.state.owner === owner || !(write || lock.write)) continue;
+    if (lock.start < end && start < lock.end) return lock;
+  }
+  return undefined;
+}
+
+/** Gives `state` the range; what it held there before is replaced (upgrade, downgrade, split). */
+export function addLock(state: LockState, start: number, end: number, write: boolean): void {
+  const file = state.file;
+  removeLock(state, start, end);
+  file.locks ??= [];
+  let from = start;
+  let to = end;
+  // Neighbours of the same kind become one, so that a file locked byte by byte stays one entry.
+  for (let index = file.locks.length - 1; index >= 0; index--) {
+    const lock = file.locks[index]!;
+    if (lock.state.owner !== state.owner || lock.write !== write) continue;
+    if (lock.end !== from && lock.start !== to) continue;
+    from = Math.min(from, lock.start);
+    to = Math.max(to, lock.end);
+    file.locks.splice(index, 1);
+  }
+  file.locks.push({ state, start: from, end: to, write });
+}
+
+/** Takes the range away from the owner of `state`, splitting locks that reach beyond it. */
+export function removeLock(state: LockState, start: number, end: number): void {
+  const file = state.file;
+  const locks = file.locks;
+  if (locks === undefined) return;
+  const kept: ByteRangeLock[] = [];
+  for (const lock of locks) {
+    if (lock.state.owner !== state.owner || lock.end <= start || end <= lock.start) {
+      kept.push(lock);
+      continue;
+    }
+    if (lock.start < start) kept.push({ ...lock, end: start });
+    if (lock.end > end) kept.push({ ...lock, start: end });
+  }
+  file.locks = kept.length > 0 ? kept : undefined;
+}
+
+/** Whether the state's owner holds any range of the file. */
+export function holdsLocks(state: LockState): boolean {
+  return state.file.locks?.some((lock) => lock.state.owner === state.owner) ?? false;
+}

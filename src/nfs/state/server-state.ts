@@ -1,0 +1,417 @@
+import { randomBytes } from "node:crypto";
+import type { Compound } from "../compound.ts";
+import type { RegularFile } from "../file-system.ts";
+import { Share } from "../protocol/constants.ts";
+import { Status } from "../protocol/status.ts";
+import { Client } from "./client.ts";
+import { removeLock } from "./locks.ts";
+import { LockOwner, OpenOwner, OwnerSequence } from "./owners.ts";
+import { type ChannelAttributes, Session } from "./session.ts";
+import type { StateidArgument } from "./stateid.ts";
+import { Delegation, FileState, LockState, OpenState, type State, StateTable } from "./states.ts";
+
+/** Clients, sessions, opens, locks and delegations of one server, and when they end. */
+export class ServerState {
+  /** Tells this instance of the server from others: high half of clientids, first word of stateids. */
+  readonly instance = randomBytes(4).readUInt32BE() || 1;
+  /** Write verifier; also the server's owner and scope, so that no client takes two servers for one. */
+  readonly verifier: Buffer = randomBytes(8);
+  readonly leaseMilliseconds: number;
+  /** Milliseconds of a monotonic clock, as of the arrival of the bytes that are being served. */
+  now = performance.now();
+
+  readonly states = new StateTable();
+  /** How many opens deny something: zero lets reads and writes without a stateid pass at once. */
+  denies = 0;
+  delegations = 0;
+
+  private readonly files = new Map<string, FileState>();
+  private readonly clients = new Map<number, Client>();
+  /** By owner, NFSv4.0 and later apart. */
+  private readonly confirmed = new Map<string, Client>();
+  private readonly unconfirmed = new Map<string, Client>();
+  private readonly sessions = new Map<string, Session>();
+  private nextClientId = 1;
+  private nextConfirm = 1;
+  /** States that ended with a lease, the last {@link MAXIMUM_EXPIRED}. */
+  private readonly expired = new Set<number>();
+  private readonly closed = new Map<number, OpenOwner>();
+
+  constructor(leaseSeconds: number) {
+    this.leaseMilliseconds = leaseSeconds * 1000;
+  }
+
+  get clientCount(): number {
+    return this.clients.size;
+  }
+
+  /** Whether a state ended with its client's lease and not by the client's own doing. */
+  wasExpired(index: number, generation: number): boolean {
+    return this.expired.has(closedKey(index, generation));
+  }
+
+  /** Ends everything, so that the file system may let go of files without names. */
+  clear(): void {
+    for (const client of [...this.clients.values()]) this.removeClient(client);
+  }
+
+  // Clients
+
+  /** The record that has been confirmed, or the one that waits for it. */
+  findClientByOwner(minorVersion: number, owner: string, confirmed: boolean): Client | undefined {
+    return (confirmed ? this.confirmed : this.unconfirmed).get(ownerKey(minorVersion, owner));
+  }
+
+  findClient(high: number, low: number): Client | undefined {
+    return high === this.instance ? this.clients.get(low) : undefined;
+  }
+
+  /** A new unconfirmed record; one of the same owner that was not confirmed goes away. */
+  addClient(
+    minorVersion: number,
+    owner: string,
+    verifierHigh: number,
+    verifierLow: number,
+    principal: string,
+  ): Client {
+    const key = ownerKey(minorVersion, owner);
+    const replaced = this.unconfirmed.get(key);
+    if (replaced !== undefined) this.removeClient(replaced);
+    const id = this.nextClientId++;
+    const client = new Client(id, owner, verifierHigh, verifierLow, principal, minorVersion, this.now);
+    this.clients.set(id, client);
+    this.unconfirmed.set(key, client);
+    return client;
+  }
+
+  /** Makes the record its owner's only one: a confirmed one before it ends with all its state. */
+  confirmClient(client: Client): void {
+    if (client.confirmed) return;
+    const key = ownerKey(client.minorVersion, client.owner);
+    const previous = this.confirmed.get(key);
+    if (previous !== undefined && previous !== client) this.removeClient(previous);
+    if (this.unconfirmed.get(key) === client) this.unconfirmed.delete(key);
+    client.confirmed = true;
+    this.confirmed.set(key, client);
+  }
+
+  /** NFSv4.0: what SETCLIENTID_CONFIRM must give back. */
+  chooseConfirm(client: Client): void {
+    client.confirmHigh = this.instance;
+    client.confirmLow = this.nextConfirm++;
+  }
+
+  /** NFSv4.0: `update` has been confirmed and gives `client` its callback. */
+  updateCallback(client: Client, update: Client): void {
+    client.callbackProgram = update.callbackProgram;
+    client.callbackNetid = update.callbackNetid;
+    client.callbackAddress = update.callbackAddress;
+    client.callbackIdent = update.callbackIdent;
+    client.confirmHigh = update.confirmHigh;
+    client.confirmLow = update.confirmLow;
+    this.removeClient(update);
+  }
+
+  /** Ends the record with its sessions and all its state. */
+  removeClient(client: Client): void {
+    this.releaseAll(client);
+    for (const session of client.sessions) this.removeSession(session);
+    const key = ownerKey(client.minorVersion, client.owner);
+    if (this.confirmed.get(key) === client) this.confirmed.delete(key);
+    if (this.unconfirmed.get(key) === client) this.unconfirmed.delete(key);
+    this.clients.delete(client.id);
+  }
+
+  isExpired(client: Client): boolean {
+    return this.now - client.renewedAt > this.leaseMilliseconds;
+  }
+
+  /**
+   * Ends clients that have been silent for long. One whose lease has merely run out keeps its state as a
+   * courtesy until somebody else wants what it holds; see {@link resolveConflict}.
+   */
+  sweep(): void {
+    for (const client of this.clients.values()) {
+      const silent = this.now - client.renewedAt;
+      const idle = client.sessions.size === 0 && !client.hasState;
+      const allowance = !client.confirmed || idle ? 1 : COURTESY_LEASES;
+      if (silent > allowance * this.leaseMilliseconds && !isBusy(client)) this.expire(client);
+    }
+  }
+
+  private expire(client: Client): void {
+    for (const owner of client.openOwners.values()) {
+      for (const open of owner.opens.values()) {
+        this.rememberExpired(open);
+        for (const state of open.lockStates ?? []) this.rememberExpired(state);
+      }
+    }
+    this.removeClient(client);
+  }
+
+  private rememberExpired(state: State): void {
+    this.expired.add(closedKey(state.index, state.generation));
+    if (this.expired.size > MAXIMUM_EXPIRED) this.expired.delete(this.expired.values().next().value!);
+  }
+
+  /** True when `holder` had only its courtesy left; its state is gone then. */
+  resolveConflict(holder: Client): boolean {
+    if (!this.isExpired(holder) || isBusy(holder)) return false;
+    this.expire(holder);
+    return true;
+  }
+
+  // Sessions
+
+  addSession(
+    client: Client,
+    fore: ChannelAttributes,
+    back: ChannelAttributes,
+    callbackProgram: number,
+  ): Session {
+    const session = new Session(client, randomBytes(16), fore, back, callbackProgram);
+    this.sessions.set(session.key, session);
+    client.sessions.add(session);
+    return session;
+  }
+
+  findSession(key: string): Session | undefined {
+    return this.sessions.get(key);
+  }
+
+  removeSession(session: Session): void {
+    session.destroyed = true;
+    this.sessions.delete(session.key);
+    session.client.sessions.delete(session);
+    for (const connection of session.connections) connection.forgetSession(session);
+    session.connections.clear();
+  }
+
+  // Files
+
+  /** undefined where nothing of the file is open, locked or delegated. */
+  findFile(node: RegularFile): FileState | undefined {
+    return this.files.size === 0 ? undefined : this.files.get(handleKey(node.handle));
+  }
+
+  private file(node: RegularFile): FileState {
+    const key = handleKey(node.handle);
+    let file = this.files.get(key);
+    if (file === undefined) {
+      file = new FileState(key, node);
+      this.files.set(key, file);
+      node.retain();
+    }
+    return file;
+  }
+
+  private releaseFile(file: FileState): void {
+    if (file.opens.length > 0 || (file.delegations !== undefined && file.delegations.length > 0)) return;
+    if (this.files.get(file.key) !== file) return;
+    this.files.delete(file.key);
+    file.node.release();
+  }
+
+  // Opens
+
+  openOwner(client: Client, key: string): OpenOwner {
+    let owner = client.openOwners.get(key);
+    if (owner === undefined) {
+      owner = new OpenOwner(client, key);
+      client.openOwners.set(key, owner);
+    }
+    return owner;
+  }
+
+  /** OK, or SHARE_DENIED where another open stands in the way (RFC 8881 §9.7). */
+  checkShare(node: RegularFile, owner: OpenOwner | undefined, access: number, deny: number): Status {
+    const file = this.findFile(node);
+    if (file === undefined) return Status.OK;
+    for (let index = file.opens.length - 1; index >= 0; index--) {
+      // Without a deny on either side nothing can conflict, however many opens there are.
+      if (deny === 0 && file.denyRead === 0 && file.denyWrite === 0) break;
+      const open = file.opens[index];
+      if (open === undefined || (owner !== undefined && open.owner === owner)) continue;
+      if ((open.deny & access) === 0 && (open.access & deny) === 0) continue;
+      if (!this.resolveConflict(open.client)) return Status.SHARE_DENIED;
+      index = file.opens.length;
+    }
+    return Status.OK;
+  }
+
+  /** The owner's open of the file with `access` and `deny` added: a new state, or the next seqid of one. */
+  open(owner: OpenOwner, node: RegularFile, access: number, deny: number): OpenState {
+    const file = this.file(node);
+    let open = owner.opens.get(file);
+    if (open === undefined) {
+      open = new OpenState(owner.client, file, owner);
+      this.states.add(open);
+      owner.opens.set(file, open);
+      open.indexInFile = file.opens.length;
+      file.opens.push(open);
+    } else {
+      open.advance();
+    }
+    open.asked |= (1 << access) | (1 << (deny + 4));
+    this.setShare(open, open.access | access, open.deny | deny);
+    return open;
+  }
+
+  setShare(open: OpenState, access: number, deny: number): void {
+    const file = open.file;
+    file.readers += (access & Share.READ) - (open.access & Share.READ);
+    file.writers += ((access & Share.WRITE) - (open.access & Share.WRITE)) / 2;
+    file.denyRead += (deny & Share.READ) - (open.deny & Share.READ);
+    file.denyWrite += ((deny & Share.WRITE) - (open.deny & Share.WRITE)) / 2;
+    this.denies += (deny === 0 ? 0 : 1) - (open.deny === 0 ? 0 : 1);
+    open.access = access;
+    open.deny = deny;
+  }
+
+  /** Ends the open and the locks made from it. */
+  close(open: OpenState): void {
+    if (open.lockStates !== undefined) for (const state of [...open.lockStates]) this.removeLockState(state);
+    const file = open.file;
+    this.setShare(open, 0, 0);
+    const last = file.opens.pop()!;
+    if (last !== open) {
+      file.opens[open.indexInFile] = last;
+      last.indexInFile = open.indexInFile;
+    }
+    const owner = open.owner;
+    owner.opens.delete(file);
+    // NFSv4.0 owners live on for the replay of their last request.
+    if (owner.opens.size === 0 && owner.sequence === undefined) owner.client.openOwners.delete(owner.key);
+    this.states.remove(open);
+    this.releaseFile(file);
+  }
+
+  // Locks
+
+  lockOwner(client: Client, key: string): LockOwner {
+    let owner = client.lockOwners.get(key);
+    if (owner === undefined) {
+      owner = new LockOwner(client, key);
+      client.lockOwners.set(key, owner);
+    }
+    return owner;
+  }
+
+  /** The state under which `owner` locks ranges of the file that `open` has open. */
+  lockState(open: OpenState, owner: LockOwner): LockState {
+    let state = owner.states.get(open.file);
+    if (state === undefined) {
+      state = new LockState(open.client, open.file, open, owner);
+      state.seqid = 0;
+      this.states.add(state);
+      owner.states.set(open.file, state);
+      open.lockStates ??= [];
+      open.lockStates.push(state);
+    }
+    return state;
+  }
+
+  /** Ends the state and unlocks what it holds. */
+  removeLockState(state: LockState): void {
+    removeLock(state, 0, Number.POSITIVE_INFINITY);
+    const siblings = state.open.lockStates;
+    if (siblings !== undefined) siblings.splice(siblings.indexOf(state), 1);
+    const owner = state.owner;
+    owner.states.delete(state.file);
+    if (owner.states.size === 0 && owner.sequence === undefined) owner.client.lockOwners.delete(owner.key);
+    this.states.remove(state);
+  }
+
+  // Owners of NFSv4.0, by a stateid that may be older than its state, or outlive it
+
+  findOpenOwner(stateid: StateidArgument): OpenOwner | undefined {
+    if (stateid.word0 !== this.instance) return undefined;
+    const state = this.states.get(stateid.word1, stateid.word2);
+    if (state instanceof OpenState) return state.owner;
+    return state === undefined ? this.closed.get(closedKey(stateid.word1, stateid.word2)) : undefined;
+  }
+
+  findLockOwner(stateid: StateidArgument): LockOwner | undefined {
+    if (stateid.word0 !== this.instance) return undefined;
+    const state = this.states.get(stateid.word1, stateid.word2);
+    return state instanceof LockState ? state.owner : undefined;
+  }
+
+  /** For the retry of a CLOSE. */
+  rememberClosed(open: OpenState, owner: OpenOwner): void {
+    this.closed.set(closedKey(open.index, open.generation), owner);
+    if (this.closed.size > MAXIMUM_EXPIRED) this.closed.delete(this.closed.keys().next().value!);
+  }
+
+  /** NFSv4.0: the first lock of a lock owner sets its seqid; the result stays with the open owner's. */
+  startLockOwner(compound: Compound, owner: LockOwner, seqid: number): void {
+    if (compound.minorVersion > 0) return;
+    owner.sequence ??= new OwnerSequence();
+    owner.sequence.seqid = seqid;
+    owner.sequence.started = true;
+  }
+
+  // Delegations
+
+  delegate(client: Client, node: RegularFile, type: number): Delegation {
+    const file = this.file(node);
+    const delegation = new Delegation(client, file, type);
+    file.delegations ??= [];
+    file.delegations.push(delegation);
+    client.delegations.add(delegation);
+    this.states.add(delegation);
+    this.delegations++;
+    return delegation;
+  }
+
+  removeDelegation(delegation: Delegation): void {
+    const file = delegation.file;
+    const siblings = file.delegations!;
+    const index = siblings.indexOf(delegation);
+    if (index < 0) return;
+    siblings.splice(index, 1);
+    if (siblings.length === 0) file.delegations = undefined;
+    delegation.client.delegations.delete(delegation);
+    this.states.remove(delegation);
+    this.delegations--;
+    this.releaseFile(file);
+  }
+
+  /** Ends a state of any kind. */
+  removeState(state: State): void {
+    if (state instanceof OpenState) this.close(state);
+    else if (state instanceof LockState) this.removeLockState(state);
+    else if (state instanceof Delegation) this.removeDelegation(state);
+  }
+
+  private releaseAll(client: Client): void {
+    for (const owner of [...client.openOwners.values()]) {
+      for (const open of [...owner.opens.values()]) this.close(open);
+    }
+    for (const delegation of [...client.delegations]) this.removeDelegation(delegation);
+    client.openOwners.clear();
+    client.lockOwners.clear();
+  }
+}
+
+const MAXIMUM_EXPIRED = 4096;
+/** How many lease times a silent client keeps what nobody else wants. */
+const COURTESY_LEASES = 20;
+
+function isBusy(client: Client): boolean {
+  for (const session of client.sessions) if (session.active > 0) return true;
+  return false;
+}
+
+function closedKey(index: number, generation: number): number {
+  return index * 0x10_0000 + (generation & 0xf_ffff);
+}
+
+function ownerKey(minorVersion: number, owner: string): string {
+  return minorVersion === 0 ? `0${owner}` : `1${owner}`;
+}
+
+/** A handle as a Map key. */
+export function handleKey(handle: Uint8Array): string {
+  return Buffer.from(handle.buffer, handle.byteOffset, handle.length).toString("latin1");
+}

@@ -1,0 +1,3 @@
+export { XdrError, XdrReader } from "./reader.ts";
+export { RecordReader, RecordTooLongError } from "./record.ts";
+export { XdrWriter } from "./writer.ts";

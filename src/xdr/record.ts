@@ -1,0 +1,122 @@
+/** The peer sends a record that is longer than allowed; nothing after it can be understood. */
+export class RecordTooLongError extends Error {
+  override name = "RecordTooLongError";
+}
+
+/** `view` covers `buffer`; the record is the bytes from `start` to `end`. All stay as they are. */
+export type RecordConsumer = (buffer: Buffer, view: DataView, start: number, end: number) => void;
+
+const LAST_FRAGMENT = 0x8000_0000;
+/** A record of tiny fragments costs time without bound; no sender needs so many. */
+const MAXIMUM_FRAGMENTS = 4096;
+const INITIAL_ASSEMBLY = 16 * 1024;
+
+/**
+ * Takes a TCP stream apart into records (RFC 5531 §11). A record that lies whole in one chunk is handed out
+ * as a view of that chunk; others are put together in a buffer of their own.
+ */
+export class RecordReader {
+  private readonly maximum: number;
+  private readonly consume: RecordConsumer;
+  /** The four bytes of a fragment header, as far as they have arrived. */
+  private header = 0;
+  private headerBytes = 0;
+  /** Bytes that the current fragment still lacks. */
+  private fragmentLeft = 0;
+  private last = false;
+  private fragments = 0;
+  private assembly: Buffer | undefined;
+  private assembled = 0;
+
+  /** `maximum`: the longest record in bytes. */
+  constructor(maximum: number, consume: RecordConsumer) {
+    this.maximum = maximum;
+    this.consume = consume;
+  }
+
+  /** Throws {@link RecordTooLongError}; the reader is of no use then. */
+  push(chunk: Buffer): void {
+    const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
+    const end = chunk.length;
+    let at = 0;
+    while (at < end) {
+      if (this.fragmentLeft === 0 && this.headerBytes === 0 && end - at >= 4) {
+        const header = view.getUint32(at);
+        const length = header & ~LAST_FRAGMENT;
+        if (header >= LAST_FRAGMENT && this.assembly === undefined && length <= end - at - 4) {
+          this.check(length);
+          this.fragments = 0;
+          at += 4;
+          this.consume(chunk, view, at, at + length);
+          at += length;
+          continue;
+        }
+      }
+      if (this.fragmentLeft === 0) {
+        at = this.readHeader(chunk, at);
+        if (this.headerBytes > 0) return;
+        if (this.fragmentLeft === 0) this.endFragment();
+        continue;
+      }
+      const take = Math.min(this.fragmentLeft, end - at);
+      const assembly = this.room(take);
+      chunk.copy(assembly, this.assembled, at, at + take);
+      this.assembled += take;
+      this.fragmentLeft -= take;
+      at += take;
+      if (this.fragmentLeft === 0) this.endFragment();
+    }
+  }
+
+  private readHeader(chunk: Buffer, from: number): number {
+    let at = from;
+    while (this.headerBytes < 4 && at < chunk.length) {
+      this.header = ((this.header << 8) | chunk[at++]!) >>> 0;
+      this.headerBytes++;
+    }
+    if (this.headerBytes < 4) return at;
+    this.headerBytes = 0;
+    this.last = this.header >= LAST_FRAGMENT;
+    this.fragmentLeft = this.header & ~LAST_FRAGMENT;
+    if (++this.fragments > MAXIMUM_FRAGMENTS) {
+      throw new RecordTooLongError(`a record has more than ${MAXIMUM_FRAGMENTS} fragments`);
+    }
+    this.check(this.assembled + this.fragmentLeft);
+    return at;
+  }
+
+  private endFragment(): void {
+    if (!this.last) return;
+    const record = this.assembly ?? Buffer.alloc(0);
+    const length = this.assembled;
+    this.assembly = undefined;
+    this.assembled = 0;
+    this.fragments = 0;
+    this.last = false;
+    this.consume(record, new DataView(record.buffer, record.byteOffset, record.length), 0, length);
+  }
+
+  private check(length: number): void {
+    if (length > this.maximum) {
+      throw new RecordTooLongError(`a record of ${length} bytes is longer than the ${this.maximum} allowed`);
+    }
+  }
+
+  /**
+   * The assembly buffer with room for `count` more bytes. It grows with what has arrived, not with what a
+   * header promises.
+   */
+  private room(count: number): Buffer {
+    const needed = this.assembled + count;
+    const current = this.assembly;
+    if (current !== undefined && current.length >= needed) return current;
+    const whole = this.last ? this.assembled + this.fragmentLeft : 0;
+    const doubled = Math.max(INITIAL_ASSEMBLY, needed * 2);
+    // The first chunk of an honest large WRITE is followed by the rest at once: one allocation is enough.
+    const capacity = whole > 0 && needed * 32 >= whole ? whole : doubled;
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(capacity, this.maximum)));
+    current?.copy(larger, 0, 0, this.assembled);
+    this.assembly = larger;
+    return larger;
+  }
+}
