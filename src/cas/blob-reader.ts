@@ -1,0 +1,322 @@
+import { readFileSync } from "node:fs";
+import { link, mkdir } from "node:fs/promises";
+import { dirname } from "node:path";
+import { status as Status } from "@grpc/grpc-js";
+import type { BlobBackend, BlobRoute } from "./backend.ts";
+import { Batcher } from "./batcher.ts";
+import { BlobError } from "./content-source.ts";
+import { type Digest, digestKey } from "./digest.ts";
+import type { DiskCache, DiskEntry } from "./disk-cache.ts";
+import type { FetchPool } from "./fetch-pool.ts";
+import type { Destined, Fetched } from "./fetch-tasks.ts";
+import { LargeBlob, type LargeBlobContext } from "./large-blob.ts";
+import type { MemoryCache } from "./memory-cache.ts";
+import { asBlobError } from "./retry.ts";
+import type { ContentStatistics } from "./statistics.ts";
+import { blobFailure, blobName, verifyContent } from "./verify.ts";
+import { toPortable } from "./wire-digest.ts";
+
+export interface BlobReaderOptions {
+  readonly backend: BlobBackend;
+  readonly pool: FetchPool;
+  readonly disk: DiskCache;
+  readonly memory: MemoryCache;
+  readonly statistics: ContentStatistics;
+  /** Larger blobs are fetched in pieces of this size. */
+  readonly chunkSizeBytes: number;
+  /** Most that is fetched of a large blob ahead of a sequential reader. */
+  readonly readAheadBytes: number;
+}
+
+/** A cached file up to this size is read whole, into memory; of larger ones only what is asked for. */
+const smallFileBytes = 128 * 1024;
+/** Blobs up to this size share a message. */
+const batchedBlobBytes = 64 * 1024;
+/** Per batch, so that the first blob does not wait long for the last. */
+const batchBytes = 512 * 1024;
+const batchCount = 64;
+const batchesInProgress = 4;
+
+/** What a blob is wanted for: only content is kept in memory; who decodes a message keeps the result. */
+type Use = "content" | "message" | "directory";
+
+const nothing = new Uint8Array(0);
+
+/**
+ * Blobs by digest, from memory, from the local disk or from storage, verified. Whatever several readers want at
+ * the same time is fetched once.
+ */
+export class BlobReader {
+  readonly #backend: BlobBackend;
+  readonly #pool: FetchPool;
+  readonly #disk: DiskCache;
+  readonly #memory: MemoryCache;
+  readonly #statistics: ContentStatistics;
+  readonly #chunkSizeBytes: number;
+  readonly #batcher: Batcher<Wanted, Fetched>;
+  readonly #largeContext: LargeBlobContext;
+  /** Whole blobs that are being fetched or checked, by key. */
+  readonly #pending = new Map<string, Promise<Uint8Array>>();
+  readonly #checks = new Map<string, Promise<void>>();
+  readonly #large = new Map<string, LargeBlob>();
+
+  constructor(options: BlobReaderOptions) {
+    const { backend, pool, disk, memory, statistics, chunkSizeBytes, readAheadBytes } = options;
+    this.#backend = backend;
+    this.#pool = pool;
+    this.#disk = disk;
+    this.#memory = memory;
+    this.#statistics = statistics;
+    this.#chunkSizeBytes = chunkSizeBytes;
+    this.#batcher = new Batcher<Wanted, Fetched>({
+      maximumCount: batchCount,
+      maximumBytes: batchBytes,
+      bytes: ({ digest }) => digest.sizeBytes,
+      group: ({ digest, route }) => `${route.server} ${digest.function.name} ${route.instanceName}`,
+      maximumConcurrency: batchesInProgress,
+      run: (wanted) => this.#fetchBatch(wanted),
+    });
+    this.#largeContext = {
+      pool,
+      disk,
+      memory,
+      statistics,
+      chunkSizeBytes,
+      readAheadBytes,
+      ended: ({ entry }) => this.#large.delete(entry.key),
+      read: (digest, offset, count) => this.read(digest, offset, count),
+    };
+  }
+
+  /** See ContentSource. A single answer goes no further than a chunk's end. */
+  read(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array> {
+    const end = Math.min(offset + count, digest.sizeBytes);
+    if (offset >= end) return nothing;
+    const cached = this.#memory.blob(digest);
+    if (cached !== undefined) {
+      this.#statistics.memoryHits++;
+      return cached.subarray(offset, end);
+    }
+    return this.#readElsewhere(digest, offset, end - offset);
+  }
+
+  /**
+   * The whole blob. Rejects with INVALID_ARGUMENT if that is larger than `maximumSizeBytes`.
+   */
+  async whole(digest: Digest, maximumSizeBytes: number, use: Use): Promise<Uint8Array> {
+    if (digest.sizeBytes > maximumSizeBytes) {
+      throw new BlobError(
+        Status.INVALID_ARGUMENT,
+        `${blobName(digest)} is larger than the ${maximumSizeBytes} bytes that are allowed for it`,
+        digest,
+      );
+    }
+    if (digest.sizeBytes === 0) return nothing;
+    const cached = this.#memory.blob(digest);
+    if (cached !== undefined) return cached;
+    const key = digestKey(digest);
+    const entry = this.#disk.get(key);
+    if (digest.sizeBytes <= this.#chunkSizeBytes) {
+      return (
+        this.#pending.get(key) ??
+        (entry && this.#smallFromDisk(digest, entry, use)) ??
+        this.#fetch(digest, key, use)
+      );
+    }
+    await this.#completeFile(digest, key);
+    const content = new Uint8Array(digest.sizeBytes);
+    for (let offset = 0; offset < content.length; ) {
+      const part = await this.read(digest, offset, content.length - offset);
+      content.set(part, offset);
+      offset += part.length;
+    }
+    return content;
+  }
+
+  /** Sees to it that the blob is in the local disk cache. */
+  async prefetch(digest: Digest): Promise<void> {
+    if (digest.sizeBytes > 0) await this.#completeFile(digest, digestKey(digest));
+  }
+
+  /** Makes a hard link to the blob in the local disk cache, which must be on the same file system. */
+  async link(digest: Digest, path: string): Promise<void> {
+    const key = digestKey(digest);
+    await this.#completeFile(digest, key);
+    await mkdir(dirname(path), { recursive: true });
+    await link(this.#disk.blobPath(key), path);
+  }
+
+  #readElsewhere(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array> {
+    const key = digestKey(digest);
+    const end = offset + count;
+    const pending = this.#pending.get(key);
+    if (pending !== undefined) return pending.then((content) => content.subarray(offset, end));
+    const large = this.#large.get(key);
+    if (large !== undefined) return large.read(offset, count);
+    const entry = this.#disk.get(key);
+    if (entry !== undefined) {
+      const fromDisk = this.#readFile(digest, entry, offset, count);
+      if (fromDisk !== undefined) return fromDisk;
+    }
+    if (digest.sizeBytes > this.#chunkSizeBytes) return this.#newLarge(digest, key).read(offset, count);
+    this.#statistics.misses++;
+    return this.#fetch(digest, key, "content").then((content) => content.subarray(offset, end));
+  }
+
+  /** undefined if the file turns out to be unusable; it is dropped then. */
+  #readFile(
+    digest: Digest,
+    entry: DiskEntry,
+    offset: number,
+    count: number,
+  ): Uint8Array | Promise<Uint8Array> | undefined {
+    if (digest.sizeBytes <= smallFileBytes) {
+      const content = this.#smallFromDisk(digest, entry, "content");
+      if (content !== undefined) this.#statistics.diskHits++;
+      return content?.subarray(offset, offset + count);
+    }
+    if (!entry.verified) {
+      return this.#check(digest, entry).then(() => this.read(digest, offset, count));
+    }
+    try {
+      const content = this.#disk.openFile(entry, digest.sizeBytes).read(offset, count);
+      this.#statistics.diskHits++;
+      if (content instanceof Uint8Array) return content;
+      return content.catch(() => {
+        this.#disk.delete(entry.key);
+        return this.read(digest, offset, count);
+      });
+    } catch {
+      this.#disk.delete(entry.key);
+      return undefined;
+    }
+  }
+
+  #smallFromDisk(digest: Digest, entry: DiskEntry, use: Use): Uint8Array | undefined {
+    try {
+      const content = readFileSync(entry.path);
+      if (!entry.verified) verifyContent(digest, content);
+      else if (content.length !== digest.sizeBytes) throw new Error("cut short");
+      entry.verified = true;
+      if (use === "content") this.#memory.setBlob(digest, content);
+      return content;
+    } catch (error) {
+      this.#dropFile(entry, error);
+      return undefined;
+    }
+  }
+
+  /** Hashes a file of an earlier run, once. Never rejects: afterwards the file is verified, or gone. */
+  #check(digest: Digest, entry: DiskEntry): Promise<void> {
+    let check = this.#checks.get(entry.key);
+    if (check === undefined) {
+      const { path } = entry;
+      check = this.#pool
+        .run({ kind: "verifyFile", digest: toPortable(digest, ""), path, destination: path })
+        .then(
+          () => {
+            entry.verified = true;
+          },
+          (error: unknown) => this.#dropFile(entry, error),
+        )
+        .finally(() => this.#checks.delete(entry.key));
+      this.#checks.set(entry.key, check);
+    }
+    return check;
+  }
+
+  #dropFile(entry: DiskEntry, error: unknown): void {
+    if (error instanceof BlobError && error.code === Status.DATA_LOSS) this.#statistics.corruptBlobs++;
+    this.#disk.delete(entry.key);
+  }
+
+  /** A blob of at most a chunk. */
+  #fetch(digest: Digest, key: string, use: Use): Promise<Uint8Array> {
+    const fetch = this.#fetchNow(digest, use).finally(() => this.#pending.delete(key));
+    this.#pending.set(key, fetch);
+    return fetch;
+  }
+
+  async #fetchNow(digest: Digest, use: Use): Promise<Uint8Array> {
+    const wanted = { digest, route: this.#route(digest) };
+    const fetched = digest.sizeBytes <= batchedBlobBytes ? this.#batcher.add(wanted) : this.#fetchWhole(wanted);
+    const { content, stored } = await fetched.catch((error: unknown) => {
+      const failure = blobFailure(digest, asBlobError(error, "fetch"));
+      if (failure.code === Status.DATA_LOSS) this.#statistics.corruptBlobs++;
+      throw failure;
+    });
+    this.#statistics.blobsFetched++;
+    this.#statistics.bytesFetched += content.length;
+    if (use === "directory") {
+      this.#statistics.directoriesFetched++;
+      this.#statistics.directoryBytesFetched += content.length;
+    }
+    if (stored) this.#disk.add(digest);
+    if (use === "content") this.#memory.setBlob(digest, content);
+    return content;
+  }
+
+  async #fetchBatch(wanted: readonly Wanted[]): Promise<(Fetched | BlobError)[]> {
+    const { server } = wanted[0]!.route;
+    const blobs = wanted.map((each) => this.#destined(each));
+    const results = await this.#pool.run({ kind: "fetchBatch", server, blobs });
+    return results.map((result) => ("content" in result ? result : new BlobError(result.code, result.message)));
+  }
+
+  #fetchWhole(wanted: Wanted): Promise<Fetched> {
+    return this.#pool.run({ kind: "fetchWhole", server: wanted.route.server, blob: this.#destined(wanted) });
+  }
+
+  #destined({ digest, route }: Wanted): Destined {
+    return {
+      digest: toPortable(digest, route.instanceName),
+      temporaryPath: this.#disk.temporaryPath(),
+      path: this.#disk.blobPath(digestKey(digest)),
+    };
+  }
+
+  #newLarge(digest: Digest, key: string): LargeBlob {
+    const route = this.#route(digest);
+    try {
+      const large = new LargeBlob(digest, key, route, this.#largeContext);
+      this.#large.set(key, large);
+      return large;
+    } catch (error) {
+      throw blobFailure(digest, asBlobError(error, "the local blob cache"));
+    }
+  }
+
+  async #completeFile(digest: Digest, key: string): Promise<void> {
+    if (digest.sizeBytes > this.#chunkSizeBytes) {
+      const entry = this.#large.has(key) ? undefined : this.#disk.get(key);
+      if (entry !== undefined && !entry.verified) await this.#check(digest, entry);
+      if (this.#disk.has(key) && !this.#large.has(key)) return;
+      await (this.#large.get(key) ?? this.#newLarge(digest, key)).fetchAll();
+    } else {
+      const entry = this.#disk.get(key);
+      if (entry?.verified) return;
+      if (entry && this.#smallFromDisk(digest, entry, "message")) return;
+      await (this.#pending.get(key) ?? this.#fetch(digest, key, "message"));
+    }
+    if (!this.#disk.has(key)) {
+      throw new BlobError(
+        Status.RESOURCE_EXHAUSTED,
+        `${blobName(digest)} could not be kept in the local blob cache; is its file system full?`,
+        digest,
+      );
+    }
+  }
+
+  #route(digest: Digest): BlobRoute {
+    try {
+      return this.#backend.route(digest);
+    } catch (error) {
+      throw blobFailure(digest, asBlobError(error, "blob storage"));
+    }
+  }
+}
+
+interface Wanted {
+  readonly digest: Digest;
+  readonly route: BlobRoute;
+}

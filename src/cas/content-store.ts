@@ -1,0 +1,156 @@
+import type { ActionResult } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { ActionCacheClient } from "./action-cache.ts";
+import type { BlobBackend } from "./backend.ts";
+import { BlobReader } from "./blob-reader.ts";
+import type { ContentSource, InputDirectory } from "./content-source.ts";
+import type { Digest, DigestFunction } from "./digest.ts";
+import { DirectoryCache } from "./directory-cache.ts";
+import { DiskCache, type DiskCacheOptions } from "./disk-cache.ts";
+import { createFetchPool } from "./fetch-pool.ts";
+import { MemoryCache } from "./memory-cache.ts";
+import { defaultRetryPolicy, type RetryPolicy, systemClock } from "./retry.ts";
+import { type ContentStatistics, newStatistics } from "./statistics.ts";
+import { Uploader, type UploadSource } from "./uploader.ts";
+
+export interface ContentStoreOptions {
+  readonly contentAddressableStorage: BlobBackend;
+  readonly actionCache: BlobBackend;
+  /** The local blob cache. */
+  readonly diskCache: DiskCacheOptions;
+  /** Bytes of small blobs and chunks kept in memory. Default 64 MiB. */
+  readonly memoryCacheSizeBytes?: number;
+  /** Buildbarn's `directoryCache`. Default 10,000 directories and 16 MiB of messages. */
+  readonly directoryCache?: { readonly maximumCount: number; readonly maximumSizeBytes: number };
+  /** Buildbarn's `maximumMessageSizeBytes`, for messages kept as blobs. Default 64 MiB. */
+  readonly maximumMessageSizeBytes?: number;
+  /** Blobs up to this size are fetched whole, larger ones in pieces of it. Default 2 MiB. */
+  readonly chunkSizeBytes?: number;
+  /** Most that is fetched of a large blob ahead of a sequential reader. Default 16 MiB. */
+  readonly readAheadBytes?: number;
+  /** Threads that transfer, hash and store. Default 2; 0 does all in the calling thread. */
+  readonly fetchThreads?: number;
+  /** Buildbarn's `outputUploadConcurrency`. Default 16. */
+  readonly uploadConcurrency?: number;
+  readonly retryPolicy?: Partial<RetryPolicy>;
+}
+
+/**
+ * All that a worker needs of storage. Methods reject with BlobError, and with the signal's reason where one is given
+ * and aborts. `directory` and `read` are those of {@link ContentSource}.
+ */
+export interface ContentStore extends ContentSource, AsyncDisposable {
+  /** A whole blob, such as an Action or Command; INVALID_ARGUMENT if it is larger than a message may be. */
+  message(digest: Digest): Promise<Uint8Array>;
+  /** Sees to it that the blob is in the local cache. */
+  prefetch(digest: Digest): Promise<void>;
+  /** Makes `path` a hard link to the blob's file in the local cache, which must not be written to. */
+  link(digest: Digest, path: string): Promise<void>;
+  /** Stores the content unless storage has it. */
+  upload(digest: Digest, source: UploadSource, signal?: AbortSignal): Promise<void>;
+  /** Computes the content's digest, off this thread where it is large. */
+  hash(
+    instanceName: string,
+    digestFunction: DigestFunction,
+    source: UploadSource,
+    signal?: AbortSignal,
+  ): Promise<Digest>;
+  /** Both. */
+  hashAndUpload(
+    instanceName: string,
+    digestFunction: DigestFunction,
+    source: UploadSource,
+    signal?: AbortSignal,
+  ): Promise<Digest>;
+  /** Those of the digests that storage lacks. */
+  findMissing(digests: readonly Digest[]): Promise<Digest[]>;
+  /** undefined if there is none. */
+  getActionResult(actionDigest: Digest, signal?: AbortSignal): Promise<ActionResult | undefined>;
+  updateActionResult(actionDigest: Digest, result: ActionResult, signal?: AbortSignal): Promise<void>;
+  statistics(): Readonly<ContentStatistics>;
+  /** Ends all transfers; callers that wait for them get UNAVAILABLE. */
+  close(): Promise<void>;
+}
+
+const MiB = 1024 * 1024;
+
+/** Rejects with an Error of node:fs where the cache directory is unusable. No server is contacted yet. */
+export async function createContentStore(options: ContentStoreOptions): Promise<ContentStore> {
+  const { contentAddressableStorage: storage } = options;
+  const retryPolicy = { ...defaultRetryPolicy, ...options.retryPolicy };
+  const statistics = newStatistics();
+
+  const disk = await DiskCache.open(options.diskCache);
+  const memory = new MemoryCache(options.memoryCacheSizeBytes ?? 64 * MiB);
+  const pool = createFetchPool({
+    threads: options.fetchThreads ?? 2,
+    servers: storage.servers,
+    retryPolicy,
+  });
+
+  const maximumMessageSizeBytes = options.maximumMessageSizeBytes ?? 64 * MiB;
+  const reader = new BlobReader({
+    backend: storage,
+    pool,
+    disk,
+    memory,
+    statistics,
+    chunkSizeBytes: options.chunkSizeBytes ?? 2 * MiB,
+    readAheadBytes: options.readAheadBytes ?? 16 * MiB,
+  });
+  const directories = new DirectoryCache(reader, statistics, {
+    maximumCount: 10_000,
+    maximumSizeBytes: 16 * MiB,
+    ...options.directoryCache,
+    maximumMessageSizeBytes,
+  });
+
+  const uploader = new Uploader({
+    backend: storage,
+    pool,
+    statistics,
+    concurrency: options.uploadConcurrency ?? 16,
+    now: systemClock.now,
+  });
+  const actionCache = new ActionCacheClient(options.actionCache, retryPolicy, systemClock);
+
+  async function hashAndUpload(
+    instanceName: string,
+    digestFunction: DigestFunction,
+    source: UploadSource,
+    signal?: AbortSignal,
+  ): Promise<Digest> {
+    const digest = await uploader.hash(instanceName, digestFunction, source, signal);
+    await uploader.upload(digest, source, signal);
+    return digest;
+  }
+
+  async function close(): Promise<void> {
+    await pool.close();
+    actionCache.close();
+    memory.clear();
+    await disk.close();
+  }
+
+  return {
+    directory: (digest): InputDirectory | Promise<InputDirectory> => directories.get(digest),
+    read: (digest, offset, count) => reader.read(digest, offset, count),
+    message: (digest) => reader.whole(digest, maximumMessageSizeBytes, "message"),
+    prefetch: (digest) => reader.prefetch(digest),
+    link: (digest, path) => reader.link(digest, path),
+    upload: (digest, source, signal) => uploader.upload(digest, source, signal),
+    hash: (instanceName, digestFunction, source, signal) =>
+      uploader.hash(instanceName, digestFunction, source, signal),
+    hashAndUpload,
+    findMissing: (digests) => uploader.findMissing(digests),
+    getActionResult: (actionDigest, signal) => actionCache.get(actionDigest, signal),
+    updateActionResult: (actionDigest, result, signal) => actionCache.update(actionDigest, result, signal),
+    statistics: () => ({
+      ...statistics,
+      memoryBytes: memory.sizeBytes,
+      diskBytes: disk.sizeBytes,
+      diskBlobs: disk.count,
+    }),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}

@@ -1,0 +1,179 @@
+import { unlink } from "node:fs";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { LRUCache } from "lru-cache";
+import { type Digest, digestKey } from "./digest.ts";
+import { OpenFile } from "./open-file.ts";
+
+export interface DiskCacheOptions {
+  /** Made if need be. Belongs to one process at a time. */
+  readonly directory: string;
+  readonly maximumSizeBytes: number;
+  readonly maximumCount: number;
+}
+
+/** A blob's file. Only its owner in the cache changes it. */
+export interface DiskEntry {
+  readonly key: string;
+  readonly path: string;
+  /** Whether this process has seen the content's hash. Files of earlier runs are checked at their first use. */
+  verified: boolean;
+  /** Called when the file is removed. */
+  readonly evicted?: () => void;
+}
+
+const maximumOpenFiles = 256;
+const keyPattern = /^[a-z0-9]+-([0-9a-f]+)-(\d+)$/;
+
+/**
+ * Blobs in files of a local directory, the least recently used removed when there are too many of them.
+ *
+ *     blobs/HH/FUNCTION-HASH-SIZE   complete and verified content; HH are the hash's first two digits
+ *     partial/…                     what is being fetched; nothing there outlives the process
+ *     order                         the keys from least to most recently used, written when the cache is closed
+ *
+ * A file appears under `blobs` by a rename, when its content has been verified. After a crash of the machine it may
+ * nevertheless be empty or short, as nothing is synced; so what an earlier run left is hashed again before its
+ * first use. One blob may be larger than the cache: it is kept until another one comes.
+ */
+export class DiskCache {
+  readonly #directory: string;
+  readonly #maximumSizeBytes: number;
+  readonly #maximumCount: number;
+  readonly #entries: LRUCache<string, DiskEntry>;
+  readonly #openFiles: LRUCache<string, OpenFile>;
+  #lastTemporary = 0;
+
+  private constructor({ directory, maximumSizeBytes, maximumCount }: DiskCacheOptions) {
+    this.#directory = directory;
+    this.#maximumSizeBytes = maximumSizeBytes;
+    this.#maximumCount = maximumCount;
+    this.#entries = new LRUCache<string, DiskEntry>({
+      // The bounds are applied by #evict(), as the cache would refuse what is larger than its maximum.
+      maxSize: Number.MAX_SAFE_INTEGER,
+      dispose: (entry, key, reason) => {
+        if (reason === "set") return;
+        this.#openFiles.delete(key);
+        // Best effort: what cannot be removed now is found at the next start.
+        unlink(entry.path, () => {});
+        entry.evicted?.();
+      },
+    });
+    this.#openFiles = new LRUCache({ max: maximumOpenFiles, dispose: (file) => file.close() });
+  }
+
+  /** Takes over what an earlier run has left. Rejects with an Error of node:fs where the directory is unusable. */
+  static async open(options: DiskCacheOptions): Promise<DiskCache> {
+    const cache = new DiskCache(options);
+    await rm(cache.#partialDirectory, { recursive: true, force: true });
+    await mkdir(cache.#partialDirectory, { recursive: true, mode: 0o700 });
+    await cache.#index();
+    return cache;
+  }
+
+  get sizeBytes(): number {
+    return this.#entries.calculatedSize;
+  }
+
+  get count(): number {
+    return this.#entries.size;
+  }
+
+  get #partialDirectory(): string {
+    return join(this.#directory, "partial");
+  }
+
+  /** Where a complete blob lies, or will lie. */
+  blobPath(key: string): string {
+    const hashStart = key.indexOf("-") + 1;
+    return join(this.#directory, "blobs", key.slice(hashStart, hashStart + 2), key);
+  }
+
+  /** For a file that is not complete; never the same twice. */
+  temporaryPath(): string {
+    return join(this.#partialDirectory, String(++this.#lastTemporary));
+  }
+
+  /** Counts as a use. */
+  get(key: string): DiskEntry | undefined {
+    return this.#entries.get(key);
+  }
+
+  /** Whether there is such a blob; no use of it. */
+  has(key: string): boolean {
+    return this.#entries.has(key);
+  }
+
+  /** Takes over a file of the given size; also when an entry has grown. */
+  set(entry: DiskEntry, sizeBytes: number): void {
+    this.#entries.set(entry.key, entry, { size: Math.max(1, sizeBytes) });
+    this.#evict();
+  }
+
+  /** Takes over a verified file that lies at its {@link blobPath}. */
+  add(digest: Digest): void {
+    const key = digestKey(digest);
+    this.set({ key, path: this.blobPath(key), verified: true }, digest.sizeBytes);
+  }
+
+  /** Replaces a partial file, which has been renamed, by the complete blob. The open file stays. */
+  complete(partial: DiskEntry, digest: Digest): void {
+    if (this.#entries.peek(partial.key) === partial) this.add(digest);
+    else unlink(this.blobPath(partial.key), () => {});
+  }
+
+  delete(key: string): void {
+    this.#entries.delete(key);
+  }
+
+  /** Throws an Error where the file is not there, or not as long as it must be. It is closed by the cache. */
+  openFile({ key, path }: DiskEntry, sizeBytes: number): OpenFile {
+    const open = this.#openFiles.get(key);
+    if (open !== undefined) return open;
+    const file = new OpenFile(path);
+    if (file.sizeBytes !== sizeBytes) {
+      file.close();
+      throw new Error(`${path} has not ${sizeBytes} bytes`);
+    }
+    this.#openFiles.set(key, file);
+    return file;
+  }
+
+  async close(): Promise<void> {
+    this.#openFiles.clear();
+    const keys = [...this.#entries.rkeys()].filter((key) => this.#entries.peek(key)?.evicted === undefined);
+    // The order is a convenience: without it the next start takes any.
+    await writeFile(join(this.#directory, "order"), keys.join("\n"), { mode: 0o600 }).catch(() => {});
+    await rm(this.#partialDirectory, { recursive: true, force: true });
+  }
+
+  async #index(): Promise<void> {
+    const order = await readFile(join(this.#directory, "order"), "latin1").catch(() => "");
+    const found = new Map<string, string>();
+    for (let shard = 0; shard < 256; shard++) {
+      const directory = join(this.#directory, "blobs", shard.toString(16).padStart(2, "0"));
+      await mkdir(directory, { recursive: true, mode: 0o700 });
+      for (const name of await readdir(directory)) {
+        if (keyPattern.test(name) && this.blobPath(name) === join(directory, name)) {
+          found.set(name, join(directory, name));
+        }
+      }
+    }
+    const known = order === "" ? [] : order.split("\n").filter((key) => found.has(key));
+    const unknown = new Set(found.keys());
+    for (const key of known) unknown.delete(key);
+    for (const key of [...unknown, ...known]) {
+      const sizeBytes = Number(keyPattern.exec(key)![2]);
+      this.set({ key, path: found.get(key)!, verified: false }, sizeBytes);
+    }
+  }
+
+  #evict(): void {
+    while (
+      this.#entries.size > 1 &&
+      (this.#entries.calculatedSize > this.#maximumSizeBytes || this.#entries.size > this.#maximumCount)
+    ) {
+      this.#entries.pop();
+    }
+  }
+}

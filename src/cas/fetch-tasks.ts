@@ -1,0 +1,295 @@
+import { closeSync, constants, openSync, renameSync, unlinkSync, writeSync } from "node:fs";
+import { open } from "node:fs/promises";
+import type { BlobServer } from "./backend.ts";
+import { batchRead, batchUpdate, findMissing } from "./batches.ts";
+import { type RandomAccess, readRange, readWhole, write } from "./byte-stream.ts";
+import { BlobError } from "./content-source.ts";
+import type { Digest } from "./digest.ts";
+import { digestFunctionFor } from "./digest.ts";
+import { asBlobError, type RetryPolicy, systemClock } from "./retry.ts";
+import { StorageConnection } from "./storage-connection.ts";
+import { blobFailure, verifyContent, verifyHash } from "./verify.ts";
+import { fromPortable, type PortableDigest, toPortable } from "./wire-digest.ts";
+
+/** What a thread of the fetch pool needs to know. Plain data. */
+export interface FetchSettings {
+  readonly servers: readonly BlobServer[];
+  readonly retryPolicy: RetryPolicy;
+}
+
+/** Work for the fetch pool. `server` is an index in {@link FetchSettings.servers}. Plain data. */
+export type FetchTask =
+  /** Blobs of one instance that fit into a message together. */
+  | {
+      readonly kind: "fetchBatch";
+      readonly server: number;
+      readonly blobs: readonly Destined[];
+    }
+  /** One blob, all of it. */
+  | { readonly kind: "fetchWhole"; readonly server: number; readonly blob: Destined }
+  /** Part of a blob, in chunks that are handed over one by one. */
+  | {
+      readonly kind: "fetchRange";
+      readonly server: number;
+      readonly digest: PortableDigest;
+      /** Multiple of `chunkSizeBytes`. */
+      readonly offset: number;
+      readonly length: number;
+      readonly chunkSizeBytes: number;
+      /** An existing file, of which the range is overwritten. */
+      readonly path: string;
+    }
+  /** Moves a file to its place if its content is what the digest names. */
+  | {
+      readonly kind: "verifyFile";
+      readonly digest: PortableDigest;
+      readonly path: string;
+      readonly destination: string;
+    }
+  | { readonly kind: "findMissing"; readonly server: number; readonly digests: readonly PortableDigest[] }
+  | {
+      readonly kind: "uploadBatch";
+      readonly server: number;
+      readonly blobs: readonly { readonly digest: PortableDigest; readonly content: Uint8Array }[];
+    }
+  /** The content is the context's. */
+  | { readonly kind: "upload"; readonly server: number; readonly digest: PortableDigest }
+  /** Likewise. */
+  | {
+      readonly kind: "hash";
+      readonly function: number;
+      readonly hashLength: number;
+      readonly sizeBytes: number;
+    };
+
+/** A blob, and the file that is to hold it, with a name beside it to write it under until it is complete. */
+export interface Destined {
+  readonly digest: PortableDigest;
+  readonly temporaryPath: string;
+  readonly path: string;
+}
+
+/** A blob that was fetched and verified. */
+export interface Fetched {
+  readonly content: Uint8Array<ArrayBuffer>;
+  /** Whether it is in its file, too. */
+  readonly stored: boolean;
+}
+
+/** An error as plain data. */
+export interface PortableError {
+  readonly code: number;
+  readonly message: string;
+}
+
+export interface FetchResults {
+  fetchBatch: readonly (Fetched | PortableError)[];
+  fetchWhole: Fetched;
+  fetchRange: undefined;
+  verifyFile: undefined;
+  findMissing: readonly PortableDigest[];
+  uploadBatch: readonly (PortableError | undefined)[];
+  upload: undefined;
+  hash: string;
+}
+
+/** What a task has from its caller beside data. */
+export interface FetchContext {
+  readonly signal?: AbortSignal | undefined;
+  readonly content?: RandomAccess | undefined;
+  /** Takes chunks of a fetchRange; `stored` says whether the chunk is in the file, too. */
+  readonly chunk?: ((index: number, content: Uint8Array<ArrayBuffer>, stored: boolean) => void) | undefined;
+}
+
+export interface FetchRunner {
+  /** Rejects with {@link BlobError}. */
+  run<T extends FetchTask>(task: T, context?: FetchContext): Promise<FetchResults[T["kind"]]>;
+  close(): void;
+}
+
+/** Runs the tasks in this thread, with connections of its own to the servers. */
+export function createFetchRunner(settings: FetchSettings): FetchRunner {
+  const connections: (StorageConnection | undefined)[] = [];
+  const connection = (server: number) =>
+    (connections[server] ??= new StorageConnection(
+      settings.servers[server]!,
+      settings.retryPolicy,
+      systemClock,
+    ));
+
+  const handlers: {
+    readonly [K in FetchTask["kind"]]: (
+      task: FetchTask & { kind: K },
+      context: FetchContext,
+    ) => Promise<FetchResults[K]>;
+  } = {
+    async fetchBatch({ server, blobs }, { signal }) {
+      const digests = blobs.map(({ digest }) => fromPortable(digest));
+      const contents = await batchRead(connection(server), digests, signal);
+      return contents.map((content, index) =>
+        content instanceof BlobError
+          ? { code: content.code, message: content.message }
+          : keep(blobs[index]!, owned(content)),
+      );
+    },
+
+    async fetchWhole({ server, blob }, { signal }) {
+      const digest = fromPortable(blob.digest);
+      const content = await readWhole(connection(server), digest, signal).catch(named(digest));
+      verifyContent(digest, content);
+      return keep(blob, owned(content));
+    },
+
+    async fetchRange({ server, digest: portable, offset, length, chunkSizeBytes, path }, { signal, chunk }) {
+      const digest = fromPortable(portable);
+      const end = offset + length;
+      let start = offset;
+      let content = new Uint8Array(Math.min(chunkSizeBytes, end - start));
+      let filled = 0;
+      const take = (data: Uint8Array) => {
+        while (data.length > 0) {
+          const part = data.subarray(0, content.length - filled);
+          content.set(part, filled);
+          filled += part.length;
+          data = data.subarray(part.length);
+          if (filled === content.length) {
+            chunk?.(start / chunkSizeBytes, content, overwrite(path, start, content));
+            start += filled;
+            filled = 0;
+            content = new Uint8Array(Math.min(chunkSizeBytes, end - start));
+          }
+        }
+      };
+      await readRange(connection(server), digest, offset, length, take, signal).catch(named(digest));
+    },
+
+    async verifyFile({ digest: portable, path, destination }) {
+      const digest = fromPortable(portable);
+      const file = await open(path);
+      try {
+        const hash = digest.function.createHash();
+        const buffer = Buffer.allocUnsafe(Math.min(1024 * 1024, digest.sizeBytes));
+        for (;;) {
+          const { bytesRead } = await file.read(buffer, 0, buffer.length);
+          if (bytesRead === 0) break;
+          hash.update(buffer.subarray(0, bytesRead));
+        }
+        verifyHash(digest, hash.digest("hex"));
+      } finally {
+        await file.close();
+      }
+      if (path !== destination) renameSync(path, destination);
+      return undefined;
+    },
+
+    async findMissing({ server, digests }, { signal }) {
+      const missing = await findMissing(connection(server), digests.map(fromPortable), signal);
+      return missing.map((digest) => toPortable(digest, digest.instanceName));
+    },
+
+    async uploadBatch({ server, blobs }, { signal }) {
+      const failures = await batchUpdate(
+        connection(server),
+        blobs.map(({ digest, content }) => ({ digest: fromPortable(digest), content })),
+        signal,
+      );
+      return failures.map((failure) => failure && { code: failure.code, message: failure.message });
+    },
+
+    async upload({ server, digest: portable }, { content, signal }) {
+      const digest = fromPortable(portable);
+      await write(connection(server), digest, content!, signal).catch(named(digest));
+      return undefined;
+    },
+
+    async hash({ function: value, hashLength, sizeBytes }, { content, signal }) {
+      const hash = digestFunctionFor(value, "0".repeat(hashLength)).createHash();
+      for (let offset = 0; offset < sizeBytes; ) {
+        signal?.throwIfAborted();
+        const data = await content!.read(offset, Math.min(hashPieceBytes, sizeBytes - offset));
+        if (data.length === 0) throw new Error(`the content ends at ${offset} of ${sizeBytes} bytes`);
+        hash.update(data);
+        offset += data.length;
+      }
+      return hash.digest("hex");
+    },
+  };
+
+  return {
+    async run<T extends FetchTask>(task: T, context: FetchContext = {}): Promise<FetchResults[T["kind"]]> {
+      try {
+        // That a task's handler is the one of its kind is beyond the compiler.
+        const handler: (task: never, context: FetchContext) => Promise<unknown> = handlers[task.kind];
+        return (await handler(task as never, context)) as FetchResults[T["kind"]];
+      } catch (error) {
+        if (context.signal?.aborted) throw error;
+        throw asBlobError(error, task.kind);
+      }
+    },
+    close() {
+      for (const each of connections) each?.close();
+    },
+  };
+}
+
+const hashPieceBytes = 1024 * 1024;
+
+/** Completes an error with the blob it is about. */
+function named(digest: Digest): (error: unknown) => never {
+  return (error) => {
+    throw error instanceof BlobError ? blobFailure(digest, error) : error;
+  };
+}
+
+/** In a buffer of its own, which can be handed over without what it was received with. */
+function owned(content: Uint8Array): Uint8Array<ArrayBuffer> {
+  return content.length === content.buffer.byteLength && content.buffer instanceof ArrayBuffer
+    ? (content as Uint8Array<ArrayBuffer>)
+    : new Uint8Array(content);
+}
+
+/** A full disk must not keep anybody from reading: then the blob is merely not kept. */
+function keep({ temporaryPath, path }: Destined, content: Uint8Array<ArrayBuffer>): Fetched {
+  try {
+    const file = openSync(temporaryPath, "wx", 0o600);
+    try {
+      writeAll(file, content, 0);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(temporaryPath, path);
+    return { content, stored: true };
+  } catch {
+    discard(temporaryPath);
+    return { content, stored: false };
+  }
+}
+
+function discard(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch {
+    // It was not there; a directory that cannot be written to has been reported by the one who opened it.
+  }
+}
+
+/** False if it is not there: the file may have been evicted meanwhile, or the disk be full. */
+function overwrite(path: string, offset: number, content: Uint8Array): boolean {
+  try {
+    const file = openSync(path, constants.O_WRONLY);
+    try {
+      writeAll(file, content, offset);
+    } finally {
+      closeSync(file);
+    }
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function writeAll(file: number, content: Uint8Array, offset: number): void {
+  for (let written = 0; written < content.length; ) {
+    written += writeSync(file, content, written, content.length - written, offset + written);
+  }
+}

@@ -1,0 +1,53 @@
+/** What a content store has done since it was made. Bytes are those of blobs, uncompressed. */
+export interface ContentStatistics {
+  /** Whole blobs fetched from storage. */
+  blobsFetched: number;
+  /** Chunks of large blobs fetched from storage. */
+  chunksFetched: number;
+  /** By both; chunks as far as they were asked for or read ahead. */
+  bytesFetched: number;
+  /** Of the blobs, those that were Directory messages. */
+  directoriesFetched: number;
+  directoryBytesFetched: number;
+  /** Answers to read() by where they came from. */
+  memoryHits: number;
+  diskHits: number;
+  misses: number;
+  /** Answers to directory() that were in memory, and not. */
+  directoryHits: number;
+  directoryMisses: number;
+  /** Blobs whose content did not match their digest, from storage or from the disk. */
+  corruptBlobs: number;
+  blobsUploaded: number;
+  bytesUploaded: number;
+  /** Uploads that were not needed, as storage had the blob. */
+  uploadsSpared: number;
+  bytesUploadSpared: number;
+  /** What the caches hold now. */
+  memoryBytes: number;
+  diskBytes: number;
+  diskBlobs: number;
+}
+
+export function newStatistics(): ContentStatistics {
+  return {
+    blobsFetched: 0,
+    chunksFetched: 0,
+    bytesFetched: 0,
+    directoriesFetched: 0,
+    directoryBytesFetched: 0,
+    memoryHits: 0,
+    diskHits: 0,
+    misses: 0,
+    directoryHits: 0,
+    directoryMisses: 0,
+    corruptBlobs: 0,
+    blobsUploaded: 0,
+    bytesUploaded: 0,
+    uploadsSpared: 0,
+    bytesUploadSpared: 0,
+    memoryBytes: 0,
+    diskBytes: 0,
+    diskBlobs: 0,
+  };
+}

@@ -1,0 +1,90 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { grpcBackend } from "../../../src/cas/backend.ts";
+import { BlobError } from "../../../src/cas/content-source.ts";
+import {
+  type ContentStore,
+  type ContentStoreOptions,
+  createContentStore,
+} from "../../../src/cas/content-store.ts";
+import { FakeStorage, type FakeStorageOptions } from "./fake-storage.ts";
+
+/** Above what goes in batches. */
+export const chunk = 128 * 1024;
+
+export interface Fixture extends AsyncDisposable {
+  readonly storage: FakeStorage;
+  readonly store: ContentStore;
+  readonly directory: string;
+  /** Another store on the same cache directory; the first one must be closed. */
+  reopen(options?: Partial<ContentStoreOptions>): Promise<ContentStore>;
+}
+
+/** A store on a storage server of its own, with small chunks, quick retries and no threads unless asked for. */
+export async function fixture(
+  options: Partial<ContentStoreOptions> & { storage?: FakeStorageOptions; compression?: boolean } = {},
+): Promise<Fixture> {
+  const { storage: storageOptions, compression = false, ...storeOptions } = options;
+  const storage = await FakeStorage.start(storageOptions);
+  const directory = await mkdtemp(join(tmpdir(), "cas-test-"));
+  const stores: ContentStore[] = [];
+  const open = async (more: Partial<ContentStoreOptions> = {}) => {
+    const backend = grpcBackend({ address: storage.address }, { compression });
+    const store = await createContentStore({
+      contentAddressableStorage: backend,
+      actionCache: backend,
+      diskCache: { directory, maximumSizeBytes: 1e9, maximumCount: 1e6 },
+      chunkSizeBytes: chunk,
+      readAheadBytes: 0,
+      fetchThreads: 0,
+      ...storeOptions,
+      ...more,
+      retryPolicy: {
+        maximumAttempts: 3,
+        initialDelayMilliseconds: 1,
+        maximumDelayMilliseconds: 2,
+        ...storeOptions.retryPolicy,
+      },
+    });
+    stores.push(store);
+    return store;
+  };
+  const store = await open();
+  return {
+    storage,
+    store,
+    directory,
+    reopen: open,
+    async [Symbol.asyncDispose]() {
+      for (const each of stores) await each.close();
+      storage.stop();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** For assert.rejects. */
+export function blobError(code: number, message?: RegExp) {
+  return (error: unknown) => {
+    if (!(error instanceof BlobError) || error.code !== code) throw error;
+    if (message !== undefined && !message.test(error.message)) throw error;
+    return true;
+  };
+}
+
+/** All of a file, as a sequential reader sees it. */
+export async function readAll(
+  store: ContentStore,
+  digest: Parameters<ContentStore["read"]>[0],
+  step = 10_000,
+): Promise<Buffer> {
+  const parts: Uint8Array[] = [];
+  for (let offset = 0; offset < digest.sizeBytes; ) {
+    const part = await store.read(digest, offset, step);
+    if (part.length === 0) throw new Error(`nothing at ${offset} of ${digest.sizeBytes}`);
+    parts.push(part);
+    offset += part.length;
+  }
+  return Buffer.concat(parts);
+}

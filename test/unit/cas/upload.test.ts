@@ -1,0 +1,182 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { test } from "node:test";
+import { create } from "@bufbuild/protobuf";
+import { status as Status } from "@grpc/grpc-js";
+import { SHA256 } from "../../../src/cas/digest.ts";
+import { ActionResultSchema } from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { digestOf } from "./fake-storage.ts";
+import { blobError, fixture } from "./fixture.ts";
+
+const large = 3 * 1024 * 1024 + 5;
+
+/** As a file is read: not all at once. */
+function source(content: Uint8Array) {
+  return {
+    sizeBytes: content.length,
+    read: async (offset: number, count: number) =>
+      content.subarray(offset, offset + Math.min(count, 100_000)),
+  };
+}
+
+for (const fetchThreads of [0, 1]) {
+  for (const size of [0, 10, 64 * 1024, 64 * 1024 + 1, large]) {
+    test(`${size} bytes reach storage; ${fetchThreads} threads`, async () => {
+      await using f = await fixture({ fetchThreads });
+      const content = randomBytes(size);
+      assert.deepEqual(await f.store.hashAndUpload("", SHA256, content), digestOf(content));
+      const other = randomBytes(size);
+      assert.deepEqual(await f.store.hashAndUpload("", SHA256, source(other)), digestOf(other));
+      for (const each of [content, other]) {
+        assert.deepEqual(Buffer.from(f.storage.blobs.get(digestOf(each).hash)!), each);
+      }
+    });
+  }
+}
+
+test("what storage has is not sent", async () => {
+  await using f = await fixture();
+  for (const size of [10, large]) {
+    const content = randomBytes(size);
+    f.storage.add(content);
+    await f.store.hashAndUpload("", SHA256, content);
+  }
+  assert.equal(f.storage.callCount("Write") + f.storage.callCount("BatchUpdateBlobs"), 0);
+  assert.equal(f.store.statistics().uploadsSpared, 2);
+  assert.equal(f.store.statistics().bytesUploadSpared, 10 + large);
+});
+
+test("many small ones share messages; several of the same are one", async () => {
+  await using f = await fixture({ storage: { maximumBatchBytes: 100_000 } });
+  const contents = Array.from({ length: 100 }, () => randomBytes(2000));
+  await Promise.all([...contents, ...contents].map((content) => f.store.hashAndUpload("", SHA256, content)));
+  assert.equal(f.storage.callCount("FindMissingBlobs"), 1);
+  assert.equal(f.storage.callCount("BatchUpdateBlobs"), 3);
+  assert.equal(f.store.statistics().blobsUploaded, 100);
+  assert.equal(f.storage.blobs.size, 100);
+});
+
+test("a broken upload goes on from what storage has", async () => {
+  await using f = await fixture();
+  const content = randomBytes(large);
+  const digest = digestOf(content);
+  f.storage.breakWrites.set(digest.hash, [1_000_000, 2_000_000]);
+  await f.store.upload(digest, content);
+  assert.deepEqual(f.storage.writeOffsets, [0, 1_000_000, 2_000_000]);
+  assert.deepEqual(Buffer.from(f.storage.blobs.get(digest.hash)!), content);
+});
+
+test("uploads are compressed if that is offered and pays", async () => {
+  await using f = await fixture({ storage: { zstd: true }, compression: true });
+  const text = Buffer.alloc(large, "some text ");
+  await f.store.hashAndUpload("", SHA256, text);
+  assert.equal(f.storage.compressedWrites, 1);
+  await f.store.hashAndUpload("", SHA256, randomBytes(large));
+  assert.equal(f.storage.compressedWrites, 1);
+  await f.store.hashAndUpload("", SHA256, Buffer.alloc(5000, "x"));
+  assert.equal(f.storage.compressedWrites, 2);
+  assert.equal(f.storage.blobs.size, 3);
+});
+
+test("a compressed upload that breaks begins anew", async () => {
+  await using f = await fixture({ storage: { zstd: true }, compression: true });
+  const content = Buffer.alloc(large, randomBytes(1_000_000).toString("hex"));
+  const digest = digestOf(content);
+  f.storage.breakWrites.set(digest.hash, [100_000]);
+  await f.store.upload(digest, content);
+  assert.deepEqual(f.storage.writeOffsets, [0, 0]);
+  assert.deepEqual(Buffer.from(f.storage.blobs.get(digest.hash)!), content);
+});
+
+test("content that does not match its digest is refused by storage, and that is reported", async () => {
+  await using f = await fixture();
+  for (const size of [10, large]) {
+    const digest = digestOf(randomBytes(size));
+    await assert.rejects(
+      f.store.upload(digest, randomBytes(size)),
+      blobError(Status.INVALID_ARGUMENT, new RegExp(digest.hash)),
+    );
+  }
+});
+
+test("a source that cannot be read, or ends early, fails the upload and not the next one", async () => {
+  await using f = await fixture({ fetchThreads: 1 });
+  const content = randomBytes(large);
+  const digest = digestOf(content);
+  const broken = {
+    sizeBytes: large,
+    read(): Uint8Array {
+      throw new Error("no such sector");
+    },
+  };
+  await assert.rejects(f.store.upload(digest, broken), /no such sector/);
+  await assert.rejects(f.store.upload(digest, source(content.subarray(0, 1000))), /ends at 1000/);
+  await f.store.upload(digest, content);
+  assert.ok(f.storage.blobs.has(digest.hash));
+});
+
+for (const fetchThreads of [0, 1]) {
+  test(`a cancelled upload ends at once, and others' of the same blob goes on; ${fetchThreads} threads`, async () => {
+    await using f = await fixture({ fetchThreads });
+    const content = randomBytes(large);
+    const digest = digestOf(content);
+    const gate = Promise.withResolvers<void>();
+    const asked = Promise.withResolvers<void>();
+    const slow = {
+      sizeBytes: large,
+      async read(offset: number, count: number) {
+        asked.resolve();
+        await gate.promise;
+        return content.subarray(offset, offset + count);
+      },
+    };
+    const cancel = new AbortController();
+    const cancelled = f.store.upload(digest, slow, cancel.signal);
+    const other = f.store.upload(digest, slow);
+    await asked.promise;
+    cancel.abort(new Error("cancelled"));
+    await assert.rejects(cancelled, /cancelled/);
+    gate.resolve();
+    await other;
+    assert.ok(f.storage.blobs.has(digest.hash));
+  });
+
+  test(`when all callers have cancelled, the transfer ends; ${fetchThreads} threads`, async () => {
+    await using f = await fixture({ fetchThreads });
+    const content = randomBytes(large);
+    const digest = digestOf(content);
+    const gate = Promise.withResolvers<void>();
+    const asked = Promise.withResolvers<void>();
+    const never = {
+      sizeBytes: large,
+      async read(offset: number, count: number) {
+        asked.resolve();
+        await gate.promise;
+        return content.subarray(offset, offset + count);
+      },
+    };
+    const cancel = new AbortController();
+    const cancelled = f.store.upload(digest, never, cancel.signal);
+    await asked.promise;
+    cancel.abort(new Error("cancelled"));
+    await assert.rejects(cancelled, /cancelled/);
+    await f.store.upload(digest, content);
+    assert.ok(f.storage.blobs.has(digest.hash));
+    gate.resolve();
+  });
+}
+
+test("findMissing() names what is not there", async () => {
+  await using f = await fixture();
+  const there = f.storage.add("there");
+  const missing = digestOf("missing");
+  assert.deepEqual(await f.store.findMissing([there, missing]), [missing]);
+});
+
+test("action results are stored and found; there being none is no error", async () => {
+  await using f = await fixture();
+  const action = digestOf("action");
+  assert.equal(await f.store.getActionResult(action), undefined);
+  await f.store.updateActionResult(action, create(ActionResultSchema, { exitCode: 7 }));
+  assert.equal((await f.store.getActionResult(action))?.exitCode, 7);
+});
