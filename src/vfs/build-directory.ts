@@ -1,0 +1,142 @@
+import type { Digest } from "../cas/digest.ts";
+import { FileSystemError, FileSystemStatus, FileType, type Name } from "../nfs/file-system.ts";
+import { type DirectoryAccount, TreeDirectory, type TreeNode } from "./directory.ts";
+import { type Fault, faultKey } from "./faults.ts";
+import type { Owner, TreeContext } from "./node.ts";
+import { Quota, type QuotaLimits } from "./quota.ts";
+import type { RootDirectory } from "./root-directory.ts";
+import type { WritableFile } from "./writable-file.ts";
+
+export interface BuildDirectoryOptions {
+  /** Owner of the directories and symlinks; the owner of inputs where absent. */
+  readonly owner?: Owner;
+  readonly quota?: QuotaLimits;
+  /** Called once for each distinct fault that the action could have seen. */
+  readonly onFault?: (fault: Fault) => void;
+}
+
+/** A path from the build directory on; the empty one is the build directory itself. */
+export type Path = readonly Name[];
+
+/**
+ * The directory of one action, as the worker has it in hand. Paths are walked without following symlinks: one on the
+ * way is NOTDIR, so that nothing an action makes can lead out of its build directory.
+ */
+export class BuildDirectory implements DirectoryAccount {
+  readonly name: Name;
+  readonly owner: Owner;
+  readonly quota: Quota;
+  readonly directory: TreeDirectory;
+  readonly #root: RootDirectory;
+  readonly #onFault: ((fault: Fault) => void) | undefined;
+  readonly #onRemove: (removed: BuildDirectory) => void;
+  readonly #faultsSeen = new Set<string>();
+  #removed = false;
+
+  /** For {@link FileTree.createBuildDirectory}. */
+  constructor(
+    tree: TreeContext,
+    root: RootDirectory,
+    name: Name,
+    options: BuildDirectoryOptions,
+    onRemove: (removed: BuildDirectory) => void,
+  ) {
+    this.name = name;
+    this.owner = options.owner ?? tree.inputOwner;
+    this.quota = new Quota(options.quota ?? {}, (error) => this.report(error));
+    this.#root = root;
+    this.#onFault = options.onFault;
+    this.#onRemove = onRemove;
+    this.directory = new TreeDirectory(tree, this, root, undefined, tree.directoryMode, this.owner);
+    root.add(name, this.directory);
+  }
+
+  /** Makes the input root appear at `path`, whose parents are made where they are missing. Fetches nothing of it. */
+  async attachInputRoot(path: Path, digest: Digest): Promise<TreeDirectory> {
+    const { parent, name } = await this.#makeParents(path);
+    return parent.attach(name, digest);
+  }
+
+  /** As `mkdir -p`: only the directories on the way are fetched. Throws NOTDIR. */
+  async makeDirectories(path: Path): Promise<TreeDirectory> {
+    let directory = this.directory;
+    for (const name of path) {
+      const child =
+        (await directory.lookup(name)) ??
+        (await directory.createDirectory(name, this.#creator(), this.#mode()));
+      if (!(child instanceof TreeDirectory)) {
+        throw new FileSystemError(FileSystemStatus.NOTDIR);
+      }
+      directory = child;
+    }
+    return directory;
+  }
+
+  /** `mode`: the permission bits. Throws EXIST. */
+  async createCharacterDevice(path: Path, major: number, minor: number, mode: number): Promise<void> {
+    const { parent, name } = await this.#makeParents(path);
+    const special = { type: FileType.CHARACTER_DEVICE, major, minor };
+    await parent.createSpecial(name, { userId: 0, groupId: 0, supplementaryGroupIds: [] }, special, { mode });
+  }
+
+  /** Throws EXIST, or DQUOT. */
+  async createFile(path: Path, content?: Uint8Array, mode = 0o644): Promise<WritableFile> {
+    const { parent, name } = await this.#makeParents(path);
+    const file = await parent.createFile(name, this.#creator(), { mode });
+    if (content !== undefined) {
+      await file.write(0, content, false);
+    }
+    return file;
+  }
+
+  /** The node at `path`, itself where it is a symlink; undefined where there is none. */
+  async lookupPath(path: Path): Promise<TreeNode | undefined> {
+    let node: TreeNode = this.directory;
+    for (const name of path) {
+      if (!(node instanceof TreeDirectory)) {
+        return undefined;
+      }
+      const child: TreeNode | undefined = await node.lookup(name);
+      if (child === undefined) {
+        return undefined;
+      }
+      node = child;
+    }
+    return node;
+  }
+
+  /**
+   * Removes the directory and everything in it. Handles become stale; what clients still hold open goes when they
+   * release it.
+   */
+  remove(): void {
+    if (this.#removed) return;
+    this.#removed = true;
+    this.#root.delete(this.name);
+    this.directory.discard();
+    this.#onRemove(this);
+  }
+
+  report(fault: Fault): void {
+    const key = faultKey(fault);
+    if (this.#removed || this.#faultsSeen.has(key)) return;
+    this.#faultsSeen.add(key);
+    this.#onFault?.(fault);
+  }
+
+  async #makeParents(path: Path): Promise<{ parent: TreeDirectory; name: Name }> {
+    const name = path.at(-1);
+    if (name === undefined) {
+      throw new FileSystemError(FileSystemStatus.EXIST);
+    }
+    return { parent: await this.makeDirectories(path.slice(0, -1)), name };
+  }
+
+  #creator() {
+    return { ...this.owner, supplementaryGroupIds: [] };
+  }
+
+  #mode() {
+    return { mode: this.directory.tree.directoryMode };
+  }
+}

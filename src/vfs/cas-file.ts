@@ -1,0 +1,150 @@
+import type { Digest } from "../cas/digest.ts";
+import {
+  type AttributeChanges,
+  type Attributes,
+  type ExtendedAttributes,
+  FileSystemError,
+  FileSystemStatus,
+  FileType,
+  type MaybePromise,
+  type Name,
+  type RegularFile,
+  type SparseFile,
+} from "../nfs/file-system.ts";
+import { casFileId, casFileIsExecutable, casFileSize } from "./handles.ts";
+import { INPUT_TIME, type Owner } from "./node.ts";
+
+/** As in Buildbarn: a blob has names in any number of places, and nobody counts them. */
+const LINK_COUNT = 9999;
+const EMPTY = Buffer.alloc(0);
+
+/** What CAS files need of their tree. */
+export interface CasFileContext {
+  readonly inputOwner: Owner;
+  digestOf(handle: Buffer): Digest;
+  readBlob(file: CasFile, offset: number, count: number): MaybePromise<Uint8Array>;
+  /**
+   * Throws STALE, having noted that lookups are to answer with a private copy of the file from now on for a while; or
+   * ACCESS where inputs are read-only.
+   */
+  refuseChange(file: CasFile): never;
+}
+
+/**
+ * A file that is as the CAS has it. All there is to know about it is in its handle, so such nodes are made when they
+ * are asked for and dropped at will; two with the same handle are the same file.
+ *
+ * It cannot be changed: an action that wants to gets a private copy in its place ({@link WritableFile}). Where the
+ * NFS client says which directory entry it means, as when it opens a file by name, that happens at once. SETATTR,
+ * SETXATTR and LINK, and OPEN by handle, come without a name. They fail with STALE once. Linux then walks the path
+ * again, with lookups that bypass its caches, and those find the private copy (`TreeDirectory.lookup`).
+ */
+export class CasFile implements RegularFile, SparseFile, ExtendedAttributes {
+  readonly type = FileType.REGULAR;
+  readonly immutable = true;
+  readonly handle: Buffer;
+  readonly #context: CasFileContext;
+  #attributes: Attributes | undefined;
+  #digest: Digest | undefined;
+
+  /** `handle` is a CAS file's handle and never changes. */
+  constructor(context: CasFileContext, handle: Buffer) {
+    this.#context = context;
+    this.handle = handle;
+  }
+
+  get digest(): Digest {
+    this.#digest ??= this.#context.digestOf(this.handle);
+    return this.#digest;
+  }
+
+  get isExecutable(): boolean {
+    return casFileIsExecutable(this.handle);
+  }
+
+  attributes(): Attributes {
+    this.#attributes ??= {
+      mode: this.isExecutable ? 0o555 : 0o444,
+      linkCount: LINK_COUNT,
+      userId: this.#context.inputOwner.userId,
+      groupId: this.#context.inputOwner.groupId,
+      size: casFileSize(this.handle),
+      spaceUsed: casFileSize(this.handle),
+      fileId: casFileId(this.handle),
+      change: 1,
+      accessTime: INPUT_TIME,
+      modifyTime: INPUT_TIME,
+      metadataTime: INPUT_TIME,
+    };
+    return this.#attributes;
+  }
+
+  /** Succeeds where nothing would change. */
+  setAttributes(changes: AttributeChanges): void {
+    const { mode, userId, groupId, size } = this.attributes();
+    const changesNothing =
+      (changes.mode ?? mode) === mode &&
+      (changes.userId ?? userId) === userId &&
+      (changes.groupId ?? groupId) === groupId &&
+      (changes.size ?? size) === size &&
+      changes.accessTime === undefined &&
+      changes.modifyTime === undefined;
+    if (!changesNothing) {
+      this.refuseWriting();
+    }
+  }
+
+  read(offset: number, count: number): MaybePromise<Uint8Array> {
+    const available = Math.min(count, casFileSize(this.handle) - offset);
+    return available <= 0 ? EMPTY : this.#context.readBlob(this, offset, available);
+  }
+
+  refuseWriting(): never {
+    this.#context.refuseChange(this);
+  }
+
+  write(_offset: number, _data: Uint8Array, _stable: boolean): void {
+    this.refuseWriting();
+  }
+
+  commit(): void {}
+
+  /** The handle says it all: there is nothing to keep. */
+  retain(): void {}
+  release(): void {}
+
+  seek(offset: number, what: "data" | "hole"): number | undefined {
+    const size = casFileSize(this.handle);
+    if (offset >= size) {
+      throw new FileSystemError(FileSystemStatus.NXIO);
+    }
+    return what === "data" ? offset : size;
+  }
+
+  allocate(): void {
+    this.refuseWriting();
+  }
+
+  deallocate(): void {
+    this.refuseWriting();
+  }
+
+  getExtendedAttribute(_name: Name): undefined {
+    return undefined;
+  }
+
+  setExtendedAttribute(_name: Name, _value: Uint8Array, how: "create" | "replace" | "either"): void {
+    if (how === "replace") {
+      throw new FileSystemError(FileSystemStatus.NOXATTR);
+    }
+    this.refuseWriting();
+  }
+
+  removeExtendedAttribute(_name: Name): never {
+    throw new FileSystemError(FileSystemStatus.NOXATTR);
+  }
+
+  listExtendedAttributes(): readonly Name[] {
+    return [];
+  }
+}

@@ -1,0 +1,30 @@
+import type { Timestamp } from "../nfs/file-system.ts";
+
+/** The times that the tree goes by; tests have their own. */
+export interface Clock {
+  /** The time of day; a later call answers a later time as far as a millisecond has room for it. */
+  now(): Timestamp;
+  /** Milliseconds since some moment, never going back. */
+  monotonic(): number;
+}
+
+export class SystemClock implements Clock {
+  #milliseconds = 0;
+  #microseconds = 0;
+
+  now(): Timestamp {
+    const milliseconds = Date.now();
+    if (milliseconds !== this.#milliseconds) {
+      this.#milliseconds = milliseconds;
+      this.#microseconds = 0;
+    } else if (this.#microseconds < 999) {
+      this.#microseconds++;
+    }
+    const seconds = Math.floor(milliseconds / 1000);
+    return { seconds, nanoseconds: (milliseconds - seconds * 1000) * 1_000_000 + this.#microseconds * 1000 };
+  }
+
+  monotonic(): number {
+    return performance.now();
+  }
+}

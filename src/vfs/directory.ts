@@ -1,0 +1,550 @@
+import type { Digest } from "../cas/digest.ts";
+import {
+  type AttributeChanges,
+  type Cookie,
+  type Credentials,
+  type Directory,
+  type EntryVisitor,
+  FileSystemError,
+  FileSystemStatus,
+  FileType,
+  type MaybePromise,
+  type Name,
+  type Node,
+  type RegularFile,
+  type SpecialKind,
+} from "../nfs/file-system.ts";
+import { CasFile } from "./cas-file.ts";
+import { Entries } from "./entries.ts";
+import { toBlobError } from "./faults.ts";
+import type { ContentAccount } from "./file-content.ts";
+import { TreeDevice, TreePipe, TreeSymlink } from "./leaves.ts";
+import { INPUT_TIME, Leaf, NumberedNode, type Owner, refuseSize, type TreeContext } from "./node.ts";
+import { WritableFile } from "./writable-file.ts";
+
+const SYMLINK_MODE = 0o777;
+const DIRECTORY_SIZE = 4096;
+
+export type TreeLeaf = WritableFile | CasFile | TreeSymlink | TreeDevice | TreePipe;
+export type TreeNode = TreeDirectory | TreeLeaf;
+
+/** The build directory that a directory belongs to. Entries never move from one to another. */
+export interface DirectoryAccount extends ContentAccount {
+  readonly owner: Owner;
+}
+
+/**
+ * A directory of one action. One of the input root begins as no more than a digest; its entries come from the CAS when
+ * something looks into it, once for all who wait. When that fails they all see EIO, and the next one tries again.
+ */
+export class TreeDirectory extends NumberedNode implements Directory {
+  readonly type = FileType.DIRECTORY;
+  readonly account: DirectoryAccount;
+  readonly #origin: Digest | undefined;
+  #parent: Directory | undefined;
+  #entries: Entries<TreeNode> | undefined;
+  #expanding: Promise<void> | undefined;
+  #changed = false;
+  #removed = false;
+
+  /** `origin`: the directory of the CAS that it is at first; undefined for a new, empty one. */
+  constructor(
+    tree: TreeContext,
+    account: DirectoryAccount,
+    parent: Directory,
+    origin: Digest | undefined,
+    mode: number,
+    owner: Owner,
+  ) {
+    super(tree, mode, owner, origin === undefined ? undefined : INPUT_TIME);
+    this.account = account;
+    this.#parent = parent;
+    this.#origin = origin;
+    if (origin === undefined) {
+      this.#entries = new Entries<TreeNode>(undefined);
+    }
+    this.attributes().size = DIRECTORY_SIZE;
+  }
+
+  /** The digest, where this directory and all below it are as the CAS has them. */
+  get digest(): Digest | undefined {
+    return this.#changed ? undefined : this.#origin;
+  }
+
+  /** Whether the entries are in memory. */
+  get isExpanded(): boolean {
+    return this.#entries !== undefined;
+  }
+
+  parent(): Directory | undefined {
+    return this.#parent;
+  }
+
+  setAttributes(changes: AttributeChanges): void {
+    refuseSize(changes);
+    this.applyChanges(changes);
+  }
+
+  lookup(name: Name): MaybePromise<TreeNode | undefined> {
+    const expanding = this.#expand();
+    return expanding === undefined ? this.#lookup(name) : expanding.then(() => this.#lookup(name));
+  }
+
+  readDirectory(cookie: Cookie, visit: EntryVisitor): MaybePromise<boolean> {
+    const expanding = this.#expand();
+    return expanding === undefined
+      ? this.#readDirectory(cookie, visit)
+      : expanding.then(() => this.#readDirectory(cookie, visit));
+  }
+
+  openForWriting(name: Name, _file: RegularFile, truncate: boolean): MaybePromise<RegularFile> {
+    const expanding = this.#expand();
+    return expanding === undefined
+      ? this.#openForWriting(name, truncate)
+      : expanding.then(() => this.#openForWriting(name, truncate));
+  }
+
+  createFile(name: Name, owner: Credentials, attributes: AttributeChanges): MaybePromise<WritableFile> {
+    return this.#create(
+      name,
+      () => {
+        const { account, tree } = this;
+        const mode = attributes.mode ?? 0o644;
+        return new WritableFile(tree, account, undefined, mode, owner, undefined);
+      },
+      attributes,
+    );
+  }
+
+  createDirectory(name: Name, owner: Credentials, attributes: AttributeChanges): MaybePromise<TreeDirectory> {
+    return this.#create(
+      name,
+      () => {
+        const mode = attributes.mode ?? 0o755;
+        return new TreeDirectory(this.tree, this.account, this, undefined, mode, owner);
+      },
+      attributes,
+    );
+  }
+
+  createSymlink(
+    name: Name,
+    owner: Credentials,
+    target: Uint8Array,
+    attributes: AttributeChanges,
+  ): MaybePromise<TreeSymlink> {
+    return this.#create(
+      name,
+      () => {
+        const mode = attributes.mode ?? SYMLINK_MODE;
+        return new TreeSymlink(
+          this.tree,
+          this.account,
+          Buffer.from(target).toString("latin1"),
+          mode,
+          owner,
+          undefined,
+        );
+      },
+      attributes,
+    );
+  }
+
+  createSpecial(
+    name: Name,
+    owner: Credentials,
+    special: SpecialKind,
+    attributes: AttributeChanges,
+  ): MaybePromise<TreeDevice | TreePipe> {
+    return this.#create(
+      name,
+      () => {
+        const mode = attributes.mode ?? 0o644;
+        return special.type === FileType.CHARACTER_DEVICE || special.type === FileType.BLOCK_DEVICE
+          ? new TreeDevice(this.tree, this.account, special.type, special.major, special.minor, mode, owner)
+          : new TreePipe(this.tree, this.account, special.type, mode, owner);
+      },
+      attributes,
+    );
+  }
+
+  /**
+   * Adds a directory of the CAS, of which nothing is fetched. Throws EXIST.
+   */
+  attach(name: Name, digest: Digest): MaybePromise<TreeDirectory> {
+    return this.#create(
+      name,
+      () =>
+        new TreeDirectory(this.tree, this.account, this, digest, this.tree.directoryMode, this.account.owner),
+      {},
+    );
+  }
+
+  link(name: Name, node: Node): MaybePromise<void> {
+    if (node instanceof CasFile) {
+      // A private copy that shares its inode with the new name; where nothing is ever written, the blob will do.
+      if (!this.tree.inputsReadOnly) node.refuseWriting();
+    } else if (!(node instanceof Leaf) || node.account !== this.account) {
+      throw new FileSystemError(FileSystemStatus.XDEV);
+    }
+    const expanding = this.#expand();
+    return expanding === undefined
+      ? this.#link(name, node as TreeLeaf)
+      : expanding.then(() => this.#link(name, node as TreeLeaf));
+  }
+
+  remove(name: Name): MaybePromise<void> {
+    const expanding = this.#expand();
+    if (expanding !== undefined) {
+      return expanding.then(() => this.remove(name));
+    }
+    const entries = this.#entries!;
+    const position = entries.find(name);
+    if (position < 0) {
+      throw new FileSystemError(FileSystemStatus.NOENT);
+    }
+    const child = this.#childAt(entries, position);
+    if (child instanceof TreeDirectory) {
+      const expandingChild = child.#expand();
+      if (expandingChild !== undefined) {
+        return expandingChild.then(() => this.remove(name));
+      }
+      child.#requireEmpty();
+    }
+    entries.remove(position);
+    this.#drop(child);
+    this.#markChanged();
+  }
+
+  rename(name: Name, target: Directory, newName: Name): MaybePromise<void> {
+    if (!(target instanceof TreeDirectory) || target.account !== this.account) {
+      throw new FileSystemError(FileSystemStatus.XDEV);
+    }
+    const expanding = this.#expand() ?? target.#expand();
+    if (expanding !== undefined) {
+      return expanding.then(() => this.rename(name, target, newName));
+    }
+    target.#requireNotRemoved();
+    const entries = this.#entries!;
+    const position = entries.find(name);
+    if (position < 0) {
+      throw new FileSystemError(FileSystemStatus.NOENT);
+    }
+    const child = this.#childAt(entries, position);
+    if (child instanceof TreeDirectory && child.#contains(target)) {
+      throw new FileSystemError(FileSystemStatus.INVAL);
+    }
+    const targetPosition = target.#entries!.find(newName);
+    const replaced = targetPosition < 0 ? undefined : target.#childAt(target.#entries!, targetPosition);
+    if (replaced !== undefined) {
+      if (isSame(child, replaced)) {
+        return;
+      }
+      if (child instanceof TreeDirectory !== replaced instanceof TreeDirectory) {
+        throw new FileSystemError(FileSystemStatus.EXIST);
+      }
+      if (replaced instanceof TreeDirectory) {
+        const expandingReplaced = replaced.#expand();
+        if (expandingReplaced !== undefined) {
+          return expandingReplaced.then(() => this.rename(name, target, newName));
+        }
+        replaced.#requireEmpty();
+      }
+      target.#entries!.remove(targetPosition);
+      target.#drop(replaced);
+    }
+    // Removing may have moved the entry within the table.
+    entries.remove(entries.find(name));
+    target.#entries!.add(newName, child);
+    if (child instanceof TreeDirectory) {
+      child.#parent = target;
+    }
+    if (!(child instanceof CasFile)) {
+      child.renamed();
+    }
+    this.#markChanged();
+    if (target !== this) {
+      target.#markChanged();
+    }
+  }
+
+  renamed(): void {
+    this.markMetadataChanged();
+  }
+
+  /** Whether the file is, as the CAS has it, an entry of this directory. */
+  hasCasFile(file: CasFile): boolean {
+    const entries = this.#entries;
+    if (entries === undefined) {
+      return false;
+    }
+    for (let position = 0; position < entries.positionCount; position++) {
+      const child = entries.childAt(position);
+      if (child instanceof CasFile && child.handle.equals(file.handle)) return true;
+    }
+    return entries.origin?.hasFile(file.handle) ?? false;
+  }
+
+  /** The directories among the entries that anything has looked at. */
+  *knownSubdirectories(): Generator<TreeDirectory> {
+    const entries = this.#entries;
+    if (entries === undefined) return;
+    for (let position = 0; position < entries.positionCount; position++) {
+      const child = entries.childAt(position);
+      if (child instanceof TreeDirectory) yield child;
+    }
+  }
+
+  /**
+   * Removes the directory with all that is in it, fetching nothing. The caller takes it out of its parent.
+   */
+  discard(): void {
+    const pending: TreeDirectory[] = [this];
+    for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
+      const entries = directory.#entries;
+      directory.#markRemoved();
+      if (entries === undefined) continue;
+      for (let position = 0; position < entries.positionCount; position++) {
+        const child = entries.childAt(position);
+        if (child instanceof TreeDirectory) pending.push(child);
+        else if (child instanceof Leaf) child.dropName();
+      }
+    }
+  }
+
+  /** Fetches the entries where they are not there yet. undefined where there is nothing to wait for. */
+  #expand(): Promise<void> | undefined {
+    if (this.#entries !== undefined) {
+      return undefined;
+    }
+    if (this.#removed) {
+      throw new FileSystemError(FileSystemStatus.STALE);
+    }
+    if (this.#expanding !== undefined) {
+      return this.#expanding;
+    }
+    const digest = this.#origin!;
+    let directory: ReturnType<TreeContext["source"]["directory"]>;
+    try {
+      directory = this.tree.source.directory(digest);
+    } catch (error) {
+      return this.#expansionFailed(error, digest);
+    }
+    if (!(directory instanceof Promise)) {
+      this.#entries = new Entries<TreeNode>(this.tree.casDirectory(directory));
+      return undefined;
+    }
+    this.#expanding = directory.then(
+      (fetched) => {
+        this.#expanding = undefined;
+        if (this.#removed) throw new FileSystemError(FileSystemStatus.STALE);
+        this.#entries = new Entries<TreeNode>(this.tree.casDirectory(fetched));
+      },
+      (error) => {
+        this.#expanding = undefined;
+        this.#expansionFailed(error, digest);
+      },
+    );
+    return this.#expanding;
+  }
+
+  #expansionFailed(error: unknown, digest: Digest): never {
+    this.account.report(toBlobError(error, digest));
+    throw new FileSystemError(FileSystemStatus.IO);
+  }
+
+  #lookup(name: Name): TreeNode | undefined {
+    const entries = this.#entries!;
+    const position = entries.find(name);
+    if (position < 0) {
+      return undefined;
+    }
+    const child = this.#childAt(entries, position);
+    return child instanceof CasFile && this.tree.isWantedPrivate(child)
+      ? this.#makePrivate(entries, position, child, false)
+      : child;
+  }
+
+  #readDirectory(cookie: Cookie, visit: EntryVisitor): boolean {
+    const entries = this.#entries!;
+    const start = entries.positionAfter(cookie);
+    if (start === undefined) {
+      throw new FileSystemError(FileSystemStatus.BAD_COOKIE);
+    }
+    const end = entries.positionCount;
+    for (let position = start; position < end; position++) {
+      const name = entries.nameAt(position);
+      if (name === undefined) continue;
+      if (!visit(name, entries.cookieAt(position), this.#childAt(entries, position) as Node)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  #openForWriting(name: Name, truncate: boolean): RegularFile {
+    const entries = this.#entries!;
+    const position = entries.find(name);
+    if (position < 0) {
+      throw new FileSystemError(FileSystemStatus.NOENT);
+    }
+    const child = this.#childAt(entries, position);
+    if (child instanceof CasFile) {
+      if (this.tree.inputsReadOnly) throw new FileSystemError(FileSystemStatus.ACCESS);
+      return this.#makePrivate(entries, position, child, truncate);
+    }
+    if (child instanceof WritableFile) {
+      return child;
+    }
+    throw new FileSystemError(
+      child instanceof TreeDirectory ? FileSystemStatus.ISDIR : FileSystemStatus.WRONG_TYPE,
+    );
+  }
+
+  /** Puts a private copy, or an empty file, with the same attributes in the place of a CAS file. */
+  #makePrivate(entries: Entries<TreeNode>, position: number, file: CasFile, empty: boolean): WritableFile {
+    const { mode, userId, groupId } = file.attributes();
+    const base = empty ? undefined : file.digest;
+    const copy = new WritableFile(
+      this.tree,
+      this.account,
+      base,
+      mode,
+      { userId, groupId },
+      empty ? undefined : INPUT_TIME,
+    );
+    entries.replace(position, copy);
+    this.#markChanged();
+    return copy;
+  }
+
+  /** Makes the node as asked, or not at all. */
+  #create<Made extends Exclude<TreeNode, CasFile>>(
+    name: Name,
+    make: () => Made,
+    attributes: AttributeChanges,
+  ): MaybePromise<Made> {
+    const expanding = this.#expand();
+    if (expanding !== undefined) {
+      return expanding.then(() => this.#create(name, make, attributes));
+    }
+    this.#requireNotRemoved();
+    if (this.#entries!.find(name) >= 0) {
+      throw new FileSystemError(FileSystemStatus.EXIST);
+    }
+    const made = make();
+    if (setsMoreThanMode(attributes)) {
+      const { mode: _, ...others } = attributes;
+      try {
+        // Never has to wait: there is no content yet.
+        made.setAttributes(others);
+      } catch (error) {
+        this.#drop(made);
+        throw error;
+      }
+    }
+    this.#entries!.add(name, made);
+    this.#markChanged();
+    return made;
+  }
+
+  #link(name: Name, node: TreeLeaf): void {
+    this.#requireNotRemoved();
+    const entries = this.#entries!;
+    if (entries.find(name) >= 0) {
+      throw new FileSystemError(FileSystemStatus.EXIST);
+    }
+    if (node instanceof Leaf) {
+      node.addName();
+    }
+    entries.add(name, node);
+    this.#markChanged();
+  }
+
+  #childAt(entries: Entries<TreeNode>, position: number): TreeNode {
+    const child = entries.childAt(position);
+    if (child !== undefined) {
+      return child;
+    }
+    const origin = entries.origin!;
+    const originPosition = entries.originPosition(position);
+    if (origin.isFile(originPosition)) {
+      return this.tree.casFile(origin.fileHandle(originPosition));
+    }
+    const { tree, account } = this;
+    const digest = origin.subdirectoryDigest(originPosition);
+    const made =
+      digest === undefined
+        ? new TreeSymlink(
+            tree,
+            account,
+            origin.symlinkTarget(originPosition),
+            SYMLINK_MODE,
+            account.owner,
+            INPUT_TIME,
+          )
+        : new TreeDirectory(tree, account, this, digest, tree.directoryMode, account.owner);
+    entries.materialise(position, made);
+    return made;
+  }
+
+  /** Notes that the node has lost a name. */
+  #drop(child: TreeNode): void {
+    if (child instanceof TreeDirectory) child.#markRemoved();
+    else if (child instanceof Leaf) child.dropName();
+  }
+
+  #markRemoved(): void {
+    this.#removed = true;
+    this.#parent = undefined;
+    this.tree.unregister(this);
+  }
+
+  #markChanged(): void {
+    this.markModified();
+    for (
+      let directory: Directory | undefined = this;
+      directory instanceof TreeDirectory && !directory.#changed;
+      directory = directory.#parent
+    ) {
+      directory.#changed = true;
+    }
+  }
+
+  #requireNotRemoved(): void {
+    if (this.#removed) throw new FileSystemError(FileSystemStatus.STALE);
+  }
+
+  #requireEmpty(): void {
+    if (this.#entries!.count > 0) throw new FileSystemError(FileSystemStatus.NOTEMPTY);
+  }
+
+  /** Whether `other` is this directory or lies in it. */
+  #contains(other: TreeDirectory): boolean {
+    for (
+      let directory: Directory | undefined = other;
+      directory !== undefined;
+      directory = directory.parent()
+    ) {
+      if (directory === this) return true;
+    }
+    return false;
+  }
+}
+
+/** Two CAS files with the same content are one inode to the client, whatever their names. */
+function isSame(one: TreeNode, other: TreeNode): boolean {
+  return (
+    one === other || (one instanceof CasFile && other instanceof CasFile && one.handle.equals(other.handle))
+  );
+}
+
+function setsMoreThanMode(attributes: AttributeChanges): boolean {
+  return (
+    attributes.size !== undefined ||
+    attributes.userId !== undefined ||
+    attributes.groupId !== undefined ||
+    attributes.accessTime !== undefined ||
+    attributes.modifyTime !== undefined
+  );
+}

@@ -1,0 +1,49 @@
+import { BlobError } from "../cas/content-source.ts";
+import type { Digest } from "../cas/digest.ts";
+import { FileSystemError, FileSystemStatus } from "../nfs/file-system.ts";
+import type { QuotaExceededError } from "./quota.ts";
+
+/** The file pool could not take or give back what was written. The action sees EIO, or ENOSPC. */
+export class FilePoolError extends Error {
+  override readonly name = "FilePoolError";
+}
+
+/**
+ * Why an action saw an error that is not of its own making: an input that could not be had ({@link BlobError}, whose
+ * `code` tells a missing blob from a broken connection), its quota, or the worker's own storage.
+ */
+export type Fault = BlobError | QuotaExceededError | FilePoolError;
+
+/** Two faults with the same key are the same fault to whoever is told. */
+export function faultKey(fault: Fault): string {
+  return fault instanceof BlobError
+    ? `${fault.code} ${fault.digest?.hash ?? fault.message}`
+    : `${fault.name} ${fault.message}`;
+}
+
+/** What a content source threw, as BlobError. */
+export function toBlobError(error: unknown, digest: Digest): BlobError {
+  if (error instanceof BlobError) {
+    return error;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return new BlobError(
+    13,
+    `blob ${digest.hash} of ${digest.sizeBytes} bytes could not be read: ${message}`,
+    digest,
+    { cause: error },
+  );
+}
+
+/** What the file pool threw, as the action and as whoever runs it are to see it. */
+export function toFilePoolFault(error: unknown): { fault: FilePoolError; status: FileSystemError } {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const full = code === "ENOSPC" || code === "EDQUOT";
+  return {
+    fault: new FilePoolError(
+      full ? "the worker's file pool is full" : `the worker's file pool failed: ${message}`,
+      { cause: error },
+    ),
+    status: new FileSystemError(full ? FileSystemStatus.NOSPC : FileSystemStatus.IO),
+  };
+}

@@ -1,0 +1,456 @@
+import type { ContentSource } from "../cas/content-source.ts";
+import type { Digest } from "../cas/digest.ts";
+import { FileSystemError, FileSystemStatus, type MaybePromise } from "../nfs/file-system.ts";
+import { Extents } from "./extents.ts";
+import { type Fault, toBlobError, toFilePoolFault } from "./faults.ts";
+import type { FilePool, PoolFile } from "./file-pool.ts";
+import type { Quota } from "./quota.ts";
+
+const EMPTY = Buffer.alloc(0);
+const SMALLEST_BUFFER_BYTES = 256;
+const ZEROS_BYTES = 64 * 1024;
+
+/** Memory for the content of small files, shared by all of a tree. */
+export class MemoryBudget {
+  readonly #limitBytes: number;
+  #usedBytes = 0;
+
+  constructor(limitBytes: number) {
+    this.#limitBytes = limitBytes;
+  }
+
+  get usedBytes(): number {
+    return this.#usedBytes;
+  }
+
+  /** False where there is not so much left. */
+  tryReserve(bytes: number): boolean {
+    if (this.#usedBytes + bytes > this.#limitBytes) {
+      return false;
+    }
+    this.#usedBytes += bytes;
+    return true;
+  }
+
+  release(bytes: number): void {
+    this.#usedBytes -= bytes;
+  }
+}
+
+/** Where content comes from and goes to; one for the whole tree. */
+export interface ContentStorage {
+  readonly source: ContentSource;
+  readonly pool: FilePool;
+  readonly memory: MemoryBudget;
+  /** A file whose last byte is at or beyond this offset goes to the pool. */
+  readonly smallFileBytes: number;
+}
+
+/** Whom the content is charged to, and who is told when it cannot be had. */
+export interface ContentAccount {
+  readonly quota: Quota;
+  report(fault: Fault): void;
+}
+
+/**
+ * The content of a writable file. Each byte is one of three things: **own**, written by the action, and kept in memory
+ * or in the file pool; from the **base**, the blob of the input that the file is a private copy of; or else **zero**,
+ * a hole. So a private copy copies nothing: what is not written over is still read from the CAS.
+ *
+ * Changes happen one after the other, also where they wait for the pool. Reads do not wait for them.
+ *
+ * The quota counts a file by its size, holes included, as Buildbarn's does; one with a base only by what is its
+ * own, and not at all as long as it is as the CAS has it.
+ */
+export class FileContent {
+  readonly #storage: ContentStorage;
+  readonly #account: ContentAccount;
+  readonly #own = new Extents();
+  #size = 0;
+  #base: Digest | undefined;
+  /** What lies at or beyond this offset is not from the base, nor will it be again. */
+  #baseEnd = 0;
+  #memory: Buffer | undefined;
+  #pooled: PoolFile | undefined;
+  /** Settles when the changes under way have ended; undefined when there are none. */
+  #changing: Promise<void> | undefined;
+  #counted = false;
+  #chargedBytes = 0;
+  #disposed = false;
+
+  /**
+   * The content of `base`, or none. Throws FileSystemError DQUOT where the quota has no room for a file; a private
+   * copy is counted upon its first change.
+   */
+  constructor(storage: ContentStorage, account: ContentAccount, base: Digest | undefined) {
+    this.#storage = storage;
+    this.#account = account;
+    if (base === undefined) {
+      this.#count();
+    } else {
+      this.#setBase(base);
+    }
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Bytes that are stored, about: holes do not count, and what is written over the base counts once. */
+  get spaceUsed(): number {
+    return Math.max(this.#own.total, this.#baseEnd);
+  }
+
+  /** The digest, where the content is that of a blob for sure. */
+  get digest(): Digest | undefined {
+    const base = this.#base;
+    return base !== undefined &&
+      this.#changing === undefined &&
+      this.#own.total === 0 &&
+      this.#size === base.sizeBytes &&
+      this.#baseEnd === base.sizeBytes
+      ? base
+      : undefined;
+  }
+
+  /** At most `count` bytes, fewer at the end of the file or of the piece that the content source gives. */
+  read(offset: number, count: number): MaybePromise<Uint8Array> {
+    const end = Math.min(offset + count, this.#size);
+    if (offset >= end) {
+      return EMPTY;
+    }
+    const ownEnd = this.#own.endAt(offset);
+    if (ownEnd !== undefined && ownEnd >= end) {
+      if (this.#memory !== undefined) {
+        return Buffer.from(this.#memory.subarray(offset, end));
+      }
+      const target = Buffer.allocUnsafeSlow(end - offset);
+      const pending = this.#readOwn(offset, target);
+      return pending === undefined ? target : pending.then(() => target);
+    }
+    if (end <= this.#baseEnd && this.#own.covered(offset, end) === 0) {
+      return this.#readBase(offset, end - offset);
+    }
+    return this.#assemble(offset, end);
+  }
+
+  write(offset: number, data: Uint8Array): MaybePromise<void> {
+    // The closure is for those who wait only.
+    return this.#changing === undefined
+      ? this.#begun(this.#write(offset, data))
+      : this.#change(() => this.#write(offset, data));
+  }
+
+  /** Makes the file shorter, or longer by a hole. */
+  resize(size: number): MaybePromise<void> {
+    return this.#change(() => this.#resize(size));
+  }
+
+  /** Makes the file at least `size` long. */
+  extend(size: number): MaybePromise<void> {
+    return this.#change(() => (size > this.#size ? this.#resize(size) : undefined));
+  }
+
+  /** Makes the range read as zeros; the size stays. */
+  deallocate(offset: number, length: number): MaybePromise<void> {
+    return this.#change(() => this.#deallocate(offset, Math.min(offset + length, this.#size)));
+  }
+
+  /** Makes the content that of the blob, giving back what was stored. */
+  replaceBy(base: Digest): MaybePromise<void> {
+    return this.#change(() => {
+      this.#count();
+      this.#clear();
+      this.#setBase(base);
+    });
+  }
+
+  /** See {@link SparseFile.seek}. */
+  seek(offset: number, what: "data" | "hole"): number | undefined {
+    if (offset >= this.#size) {
+      throw new FileSystemError(FileSystemStatus.NXIO);
+    }
+    if (what === "data") {
+      if (offset < this.#baseEnd || this.#own.endAt(offset) !== undefined) {
+        return offset;
+      }
+      return this.#own.startAfter(offset);
+    }
+    let hole = Math.max(offset, this.#baseEnd);
+    for (let end = this.#own.endAt(hole); end !== undefined; end = this.#own.endAt(hole)) {
+      hole = end;
+    }
+    return Math.min(hole, this.#size);
+  }
+
+  /** Gives back all that is stored and charged. Further changes fail with STALE. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#clear();
+    if (this.#counted) {
+      this.#account.quota.releaseFile();
+    }
+  }
+
+  #change(change: () => MaybePromise<void>): MaybePromise<void> {
+    const before = this.#changing;
+    return this.#begun(before === undefined ? change() : before.then(change, change));
+  }
+
+  /** Makes later changes wait for this one. */
+  #begun(result: MaybePromise<void>): MaybePromise<void> {
+    if (!(result instanceof Promise)) {
+      return;
+    }
+    const ending = result.finally(() => {
+      if (this.#changing === ending) {
+        this.#changing = undefined;
+      }
+    });
+    this.#changing = ending;
+    return ending;
+  }
+
+  #write(offset: number, data: Uint8Array): MaybePromise<void> {
+    const end = offset + data.length;
+    if (data.length === 0) {
+      return;
+    }
+    if (end > Number.MAX_SAFE_INTEGER) {
+      throw new FileSystemError(FileSystemStatus.FBIG);
+    }
+    this.#count();
+    const charge =
+      this.#base === undefined ? Math.max(end - this.#size, 0) : data.length - this.#own.covered(offset, end);
+    this.#charge(charge);
+
+    if (this.#pooled === undefined && this.#growMemory(end)) {
+      this.#memory!.set(data, offset);
+      this.#written(offset, end);
+      return;
+    }
+    try {
+      const pending = this.#spill().write(offset, data);
+      if (pending === undefined) {
+        this.#written(offset, end);
+        return;
+      }
+      return pending.then(
+        () => this.#written(offset, end),
+        (error) => this.#poolFailed(error, charge),
+      );
+    } catch (error) {
+      this.#poolFailed(error, charge);
+    }
+  }
+
+  #written(offset: number, end: number): void {
+    if (this.#disposed) return;
+    this.#own.add(offset, end);
+    this.#size = Math.max(this.#size, end);
+  }
+
+  #resize(size: number): MaybePromise<void> {
+    if (size > Number.MAX_SAFE_INTEGER) {
+      throw new FileSystemError(FileSystemStatus.FBIG);
+    }
+    const oldSize = this.#size;
+    if (size === oldSize) {
+      return;
+    }
+    this.#count();
+    if (size > oldSize) {
+      if (this.#base === undefined) {
+        this.#charge(size - oldSize);
+      }
+      this.#size = size;
+      return;
+    }
+    if (size === 0) {
+      this.#clear();
+      return;
+    }
+    const ownBefore = this.#own.total;
+    this.#own.remove(size, oldSize);
+    this.#baseEnd = Math.min(this.#baseEnd, size);
+    this.#charge(this.#base === undefined ? size - oldSize : this.#own.total - ownBefore);
+    this.#size = size;
+    try {
+      return this.#pooled?.shrink(size)?.catch((error) => this.#poolFailed(error, 0));
+    } catch (error) {
+      this.#poolFailed(error, 0);
+    }
+  }
+
+  async #zeroBase(offset: number, end: number): Promise<void> {
+    const zeros = Buffer.alloc(Math.min(end - offset, ZEROS_BYTES));
+    for (let at = offset; at < end; at += zeros.length) {
+      await this.#write(at, zeros.subarray(0, Math.min(zeros.length, end - at)));
+    }
+  }
+
+  #deallocate(offset: number, end: number): MaybePromise<void> {
+    if (offset >= end) {
+      return;
+    }
+    this.#count();
+    const ownBefore = this.#own.total;
+    const baseEnd = this.#baseEnd;
+    if (end >= baseEnd) {
+      this.#baseEnd = Math.min(baseEnd, offset);
+    }
+    this.#own.remove(Math.max(offset, this.#baseEnd), end);
+    if (this.#base !== undefined) {
+      this.#charge(this.#own.total - ownBefore);
+    }
+    // What would show the base again needs zeros of its own.
+    return offset < this.#baseEnd ? this.#zeroBase(offset, Math.min(end, this.#baseEnd)) : undefined;
+  }
+
+  #readBase(offset: number, count: number): MaybePromise<Uint8Array> {
+    const base = this.#base!;
+    try {
+      const result = this.#storage.source.read(base, offset, count);
+      return result instanceof Promise ? result.catch((error) => this.#baseFailed(error, base)) : result;
+    } catch (error) {
+      return this.#baseFailed(error, base);
+    }
+  }
+
+  /** Fills `target` with own bytes. */
+  #readOwn(offset: number, target: Buffer): Promise<void> | undefined {
+    if (this.#memory !== undefined) {
+      this.#memory.copy(target, 0, offset, offset + target.length);
+      return;
+    }
+    try {
+      const pending = this.#pooled!.read(offset, target);
+      return pending?.catch((error) => this.#poolFailed(error, 0));
+    } catch (error) {
+      this.#poolFailed(error, 0);
+    }
+  }
+
+  #assemble(offset: number, end: number): MaybePromise<Uint8Array> {
+    const target = Buffer.alloc(end - offset);
+    const pending: Promise<void>[] = [];
+    for (let at = offset; at < end; ) {
+      const ownEnd = this.#own.endAt(at);
+      let next = Math.min(ownEnd ?? this.#own.startAfter(at) ?? end, end);
+      if (ownEnd !== undefined) {
+        const reading = this.#readOwn(at, target.subarray(at - offset, next - offset));
+        if (reading !== undefined) pending.push(reading);
+      } else if (at < this.#baseEnd) {
+        next = Math.min(next, this.#baseEnd);
+        pending.push(this.#copyBase(at, target.subarray(at - offset, next - offset)));
+      }
+      at = next;
+    }
+    return pending.length === 0 ? target : Promise.all(pending).then(() => target);
+  }
+
+  async #copyBase(offset: number, target: Buffer): Promise<void> {
+    for (let filled = 0; filled < target.length; ) {
+      const piece = await this.#readBase(offset + filled, target.length - filled);
+      if (piece.length === 0) {
+        throw new FileSystemError(FileSystemStatus.IO);
+      }
+      target.set(piece, filled);
+      filled += piece.length;
+    }
+  }
+
+  /** False where the file is too large for memory, or memory too full for the file. */
+  #growMemory(end: number): boolean {
+    if (end > this.#storage.smallFileBytes) {
+      return false;
+    }
+    const old = this.#memory ?? EMPTY;
+    if (end <= old.length) {
+      return true;
+    }
+    let capacity = Math.max(old.length, SMALLEST_BUFFER_BYTES);
+    while (capacity < end) capacity *= 2;
+    capacity = Math.min(capacity, Math.max(this.#storage.smallFileBytes, end));
+    if (!this.#storage.memory.tryReserve(capacity - old.length)) {
+      return false;
+    }
+    this.#memory = Buffer.alloc(capacity);
+    this.#memory.set(old);
+    return true;
+  }
+
+  #spill(): PoolFile {
+    if (this.#pooled !== undefined) {
+      return this.#pooled;
+    }
+    const file = this.#storage.pool.open();
+    if (this.#memory !== undefined) {
+      try {
+        file.writeNow(0, this.#memory.subarray(0, Math.min(this.#size, this.#memory.length)));
+      } catch (error) {
+        file.close();
+        throw error;
+      }
+      this.#releaseMemory();
+    }
+    this.#pooled = file;
+    return file;
+  }
+
+  #releaseMemory(): void {
+    if (this.#memory !== undefined) {
+      this.#storage.memory.release(this.#memory.length);
+      this.#memory = undefined;
+    }
+  }
+
+  /** Leaves an empty file without a base. */
+  #clear(): void {
+    this.#releaseMemory();
+    this.#pooled?.close();
+    this.#pooled = undefined;
+    this.#own.clear();
+    this.#charge(-this.#chargedBytes);
+    this.#base = undefined;
+    this.#baseEnd = 0;
+    this.#size = 0;
+  }
+
+  #setBase(base: Digest): void {
+    this.#base = base;
+    this.#baseEnd = base.sizeBytes;
+    this.#size = base.sizeBytes;
+  }
+
+  /** Comes before each change: the first makes the file count. */
+  #count(): void {
+    if (this.#disposed) {
+      throw new FileSystemError(FileSystemStatus.STALE);
+    }
+    if (!this.#counted) {
+      this.#account.quota.takeFile();
+      this.#counted = true;
+    }
+  }
+
+  #charge(bytes: number): void {
+    this.#account.quota.resize(bytes);
+    this.#chargedBytes += bytes;
+  }
+
+  #poolFailed(error: unknown, charged: number): never {
+    if (!this.#disposed) {
+      this.#charge(-charged);
+    }
+    const { fault, status } = toFilePoolFault(error);
+    this.#account.report(fault);
+    throw status;
+  }
+
+  #baseFailed(error: unknown, base: Digest): never {
+    this.#account.report(toBlobError(error, base));
+    throw new FileSystemError(FileSystemStatus.IO);
+  }
+}

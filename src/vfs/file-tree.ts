@@ -1,0 +1,259 @@
+import type { ContentSource, InputDirectory } from "../cas/content-source.ts";
+import type { Digest } from "../cas/digest.ts";
+import {
+  type FileSystem,
+  FileSystemError,
+  type FileSystemStatistics,
+  FileSystemStatus,
+  type MaybePromise,
+  type Name,
+  type Node,
+} from "../nfs/file-system.ts";
+import { BuildDirectory, type BuildDirectoryOptions } from "./build-directory.ts";
+import { CasDirectory } from "./cas-directory.ts";
+import { CasFile, type CasFileContext } from "./cas-file.ts";
+import { type Clock, SystemClock } from "./clock.ts";
+import { TreeDirectory, type TreeLeaf } from "./directory.ts";
+import { toBlobError } from "./faults.ts";
+import { type ContentStorage, MemoryBudget } from "./file-content.ts";
+import type { FilePool } from "./file-pool.ts";
+import { HandleCodec } from "./handles.ts";
+import type { NumberedNode, Owner, TreeContext } from "./node.ts";
+import { RootDirectory } from "./root-directory.ts";
+import { WritableFile } from "./writable-file.ts";
+
+/** How long lookups answer with a private copy after a change was refused. Linux looks up at once. */
+const WANTED_PRIVATE_MILLISECONDS = 2000;
+
+/** How many of the CAS files used last are remembered, at least; at most twice as many. */
+const REMEMBERED_CAS_FILES = 4096;
+
+const ROOT_USER: Owner = { userId: 0, groupId: 0 };
+
+export interface FileTreeOptions {
+  readonly source: ContentSource;
+  /** For what is too large for memory. The tree's owner closes it, if it needs closing. */
+  readonly pool: FilePool;
+  /** Actions cannot write to files of their input root. Otherwise they get a private copy. Default: false. */
+  readonly inputsReadOnly?: boolean;
+  /** Who owns the input files, which all actions share. Default: root. */
+  readonly inputOwner?: Owner;
+  /** Permission bits of the directories that actions do not make themselves. Default 0o777, as in Buildbarn. */
+  readonly directoryMode?: number;
+  /** Bytes: a longer file goes to the pool. Default: 64 KiB. */
+  readonly smallFileBytes?: number;
+  /** Bytes for all small files together; when they are used up, small files go to the pool too. Default: 64 MiB. */
+  readonly memoryBytes?: number;
+  readonly clock?: Clock;
+}
+
+export interface FileTreeCounts {
+  buildDirectories: number;
+  directories: number;
+  /** Directories whose entries are in memory. */
+  expandedDirectories: number;
+  writableFiles: number;
+  /** Symlinks, devices, FIFOs and sockets. */
+  otherNodes: number;
+  /** Bytes of small files. */
+  memoryBytes: number;
+}
+
+/**
+ * The file system of a worker: its root holds one {@link BuildDirectory} for each running action. Names of build
+ * directories must never be used twice, since clients may remember them for long.
+ */
+export class FileTree implements FileSystem, TreeContext, CasFileContext {
+  readonly clock: Clock;
+  readonly source: ContentSource;
+  readonly content: ContentStorage;
+  readonly inputsReadOnly: boolean;
+  readonly inputOwner: Owner;
+  readonly directoryMode: number;
+  readonly root: RootDirectory;
+  readonly #codec = new HandleCodec();
+  readonly #nodes = new Map<number, NumberedNode>();
+  readonly #builds = new Set<BuildDirectory>();
+  readonly #casDirectories = new WeakMap<InputDirectory, CasDirectory>();
+  #recentCasFiles = new Map<string, CasFile>();
+  #olderCasFiles = new Map<string, CasFile>();
+  /** Handles of the CAS files that an action wanted to change, and until when that counts. */
+  readonly #wantedPrivate = new Map<string, number>();
+  #lastId = 0;
+
+  constructor(options: FileTreeOptions) {
+    this.clock = options.clock ?? new SystemClock();
+    this.source = options.source;
+    this.content = {
+      source: options.source,
+      pool: options.pool,
+      memory: new MemoryBudget(options.memoryBytes ?? 64 * 1024 * 1024),
+      smallFileBytes: options.smallFileBytes ?? 64 * 1024,
+    };
+    this.inputsReadOnly = options.inputsReadOnly ?? false;
+    this.inputOwner = options.inputOwner ?? ROOT_USER;
+    this.directoryMode = options.directoryMode ?? 0o777;
+    this.root = new RootDirectory(this);
+  }
+
+  /** Throws Error where there is a build directory of that name. */
+  createBuildDirectory(name: Name, options: BuildDirectoryOptions = {}): BuildDirectory {
+    const build = new BuildDirectory(this, this.root, name, options, (removed) =>
+      this.#builds.delete(removed),
+    );
+    this.#builds.add(build);
+    return build;
+  }
+
+  resolve(handle: Uint8Array): Node | undefined {
+    const bytes = Buffer.isBuffer(handle)
+      ? handle
+      : Buffer.from(handle.buffer, handle.byteOffset, handle.byteLength);
+    const id = this.#codec.numberedId(bytes);
+    if (id !== undefined) {
+      return this.#nodes.get(id) as TreeDirectory | TreeLeaf | undefined;
+    }
+    if (!this.#codec.isCasFile(bytes)) {
+      return undefined;
+    }
+    const key = bytes.toString("latin1");
+    return this.#remembered(key) ?? this.#remember(key, new CasFile(this, Buffer.from(bytes)));
+  }
+
+  statistics(): FileSystemStatistics {
+    const { totalBytes, freeBytes } = this.content.pool.space();
+    const files = Number.MAX_SAFE_INTEGER;
+    return {
+      totalSpace: totalBytes,
+      freeSpace: freeBytes,
+      availableSpace: freeBytes,
+      totalFiles: files,
+      freeFiles: files - this.#nodes.size,
+      availableFiles: files - this.#nodes.size,
+      maximumFileSize: Number.MAX_SAFE_INTEGER,
+    };
+  }
+
+  /** What the tree keeps, for diagnostics. Walks all nodes. */
+  counts(): FileTreeCounts {
+    const counts: FileTreeCounts = {
+      buildDirectories: this.#builds.size,
+      directories: 0,
+      expandedDirectories: 0,
+      writableFiles: 0,
+      otherNodes: 0,
+      memoryBytes: this.content.memory.usedBytes,
+    };
+    for (const node of this.#nodes.values()) {
+      if (node instanceof TreeDirectory) {
+        counts.directories++;
+        if (node.isExpanded) counts.expandedDirectories++;
+      } else if (node instanceof WritableFile) {
+        counts.writableFiles++;
+      } else if (node !== this.root) {
+        counts.otherNodes++;
+      }
+    }
+    return counts;
+  }
+
+  register(node: NumberedNode): number {
+    const id = ++this.#lastId;
+    this.#nodes.set(id, node);
+    return id;
+  }
+
+  unregister(node: NumberedNode): void {
+    this.#nodes.delete(node.id);
+  }
+
+  numberedHandle(id: number): Buffer {
+    return this.#codec.numbered(id);
+  }
+
+  casDirectory(directory: InputDirectory): CasDirectory {
+    let compact = this.#casDirectories.get(directory);
+    if (compact === undefined) {
+      compact = new CasDirectory(directory, this.#codec);
+      this.#casDirectories.set(directory, compact);
+    }
+    return compact;
+  }
+
+  casFile(handle: Buffer): CasFile {
+    return new CasFile(this, handle);
+  }
+
+  digestOf(handle: Buffer): Digest {
+    return this.#codec.casFileDigest(handle);
+  }
+
+  readBlob(file: CasFile, offset: number, count: number): MaybePromise<Uint8Array> {
+    try {
+      const result = this.source.read(file.digest, offset, count);
+      return result instanceof Promise ? result.catch((error) => this.#blobFailed(file, error)) : result;
+    } catch (error) {
+      this.#blobFailed(file, error);
+    }
+  }
+
+  refuseChange(file: CasFile): never {
+    if (this.inputsReadOnly) {
+      throw new FileSystemError(FileSystemStatus.ACCESS);
+    }
+    const now = this.clock.monotonic();
+    // Entries are in order of time: the first that still counts ends the search.
+    for (const [handle, until] of this.#wantedPrivate) {
+      if (until > now) break;
+      this.#wantedPrivate.delete(handle);
+    }
+    const key = file.handle.toString("latin1");
+    this.#wantedPrivate.delete(key);
+    this.#wantedPrivate.set(key, now + WANTED_PRIVATE_MILLISECONDS);
+    throw new FileSystemError(FileSystemStatus.STALE);
+  }
+
+  isWantedPrivate(file: CasFile): boolean {
+    if (this.#wantedPrivate.size === 0) {
+      return false;
+    }
+    const until = this.#wantedPrivate.get(file.handle.toString("latin1"));
+    return until !== undefined && until > this.clock.monotonic();
+  }
+
+  /** A CAS file does not know who reads it: it can be any action that has looked into a directory with the file. */
+  #blobFailed(file: CasFile, error: unknown): never {
+    const fault = toBlobError(error, file.digest);
+    for (const build of this.#builds) {
+      if (hasLookedUp(build.directory, file)) build.report(fault);
+    }
+    throw new FileSystemError(FileSystemStatus.IO);
+  }
+
+  #remembered(key: string): CasFile | undefined {
+    const recent = this.#recentCasFiles.get(key);
+    if (recent !== undefined) {
+      return recent;
+    }
+    const older = this.#olderCasFiles.get(key);
+    return older === undefined ? undefined : this.#remember(key, older);
+  }
+
+  #remember(key: string, file: CasFile): CasFile {
+    if (this.#recentCasFiles.size >= REMEMBERED_CAS_FILES) {
+      this.#olderCasFiles = this.#recentCasFiles;
+      this.#recentCasFiles = new Map();
+    }
+    this.#recentCasFiles.set(key, file);
+    return file;
+  }
+}
+
+function hasLookedUp(directory: TreeDirectory, file: CasFile): boolean {
+  const pending = [directory];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    if (next.hasCasFile(file)) return true;
+    pending.push(...next.knownSubdirectories());
+  }
+  return false;
+}

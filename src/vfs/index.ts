@@ -1,0 +1,13 @@
+export { BuildDirectory, type BuildDirectoryOptions, type Path } from "./build-directory.ts";
+export { CasFile } from "./cas-file.ts";
+export type { Clock } from "./clock.ts";
+export { contentChunks } from "./content-chunks.ts";
+export { TreeDirectory, type TreeNode } from "./directory.ts";
+export { type Fault, FilePoolError } from "./faults.ts";
+export { DirectoryFilePool, type FilePool, MemoryFilePool, type PoolFile } from "./file-pool.ts";
+export { FileTree, type FileTreeCounts, type FileTreeOptions } from "./file-tree.ts";
+export { TreeDevice, TreePipe, TreeSymlink } from "./leaves.ts";
+export { toName, toText } from "./names.ts";
+export type { Owner } from "./node.ts";
+export { QuotaExceededError, type QuotaLimits } from "./quota.ts";
+export { WritableFile } from "./writable-file.ts";

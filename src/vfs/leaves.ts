@@ -1,0 +1,78 @@
+import { type AttributeChanges, FileType, type Symlink, type Timestamp } from "../nfs/file-system.ts";
+import type { ContentAccount } from "./file-content.ts";
+import { Leaf, type Owner, refuseSize, type TreeContext } from "./node.ts";
+
+export class TreeSymlink extends Leaf implements Symlink {
+  readonly type = FileType.SYMLINK;
+  /** One byte per char: a string is smaller than a buffer, and readlink is rare. */
+  readonly #target: string;
+
+  constructor(
+    tree: TreeContext,
+    account: ContentAccount,
+    target: string,
+    mode: number,
+    owner: Owner,
+    time: Timestamp | undefined,
+  ) {
+    super(tree, account, mode, owner, time);
+    this.#target = target;
+    this.attributes().size = target.length;
+  }
+
+  get target(): Uint8Array {
+    return Buffer.from(this.#target, "latin1");
+  }
+
+  setAttributes(changes: AttributeChanges): void {
+    refuseSize(changes);
+    this.applyChanges(changes);
+  }
+}
+
+export class TreeDevice extends Leaf {
+  readonly type: typeof FileType.CHARACTER_DEVICE | typeof FileType.BLOCK_DEVICE;
+  readonly major: number;
+  readonly minor: number;
+
+  constructor(
+    tree: TreeContext,
+    account: ContentAccount,
+    type: typeof FileType.CHARACTER_DEVICE | typeof FileType.BLOCK_DEVICE,
+    major: number,
+    minor: number,
+    mode: number,
+    owner: Owner,
+  ) {
+    super(tree, account, mode, owner, undefined);
+    this.type = type;
+    this.major = major;
+    this.minor = minor;
+  }
+
+  setAttributes(changes: AttributeChanges): void {
+    refuseSize(changes);
+    this.applyChanges(changes);
+  }
+}
+
+/** A FIFO or a socket. */
+export class TreePipe extends Leaf {
+  readonly type: typeof FileType.FIFO | typeof FileType.SOCKET;
+
+  constructor(
+    tree: TreeContext,
+    account: ContentAccount,
+    type: typeof FileType.FIFO | typeof FileType.SOCKET,
+    mode: number,
+    owner: Owner,
+  ) {
+    super(tree, account, mode, owner, undefined);
+    this.type = type;
+  }
+
+  setAttributes(changes: AttributeChanges): void {
+    refuseSize(changes);
+    this.applyChanges(changes);
+  }
+}

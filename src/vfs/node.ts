@@ -1,0 +1,190 @@
+import type { ContentSource, InputDirectory } from "../cas/content-source.ts";
+import {
+  type AttributeChanges,
+  type Attributes,
+  type ExtendedAttributes,
+  FileSystemError,
+  FileSystemStatus,
+  type Name,
+  type Timestamp,
+} from "../nfs/file-system.ts";
+import type { CasDirectory } from "./cas-directory.ts";
+import type { CasFile } from "./cas-file.ts";
+import type { Clock } from "./clock.ts";
+import type { ContentAccount, ContentStorage } from "./file-content.ts";
+
+/** The time of all inputs, 2000-01-01T00:00:00Z as in Buildbarn: the same in each action, and older than outputs. */
+export const INPUT_TIME: Timestamp = { seconds: 946_684_800, nanoseconds: 0 };
+
+const MAXIMUM_EXTENDED_ATTRIBUTES_BYTES = 64 * 1024;
+
+export interface Owner {
+  readonly userId: number;
+  readonly groupId: number;
+}
+
+/** What nodes need of the tree that they are in. */
+export interface TreeContext {
+  readonly clock: Clock;
+  readonly source: ContentSource;
+  readonly content: ContentStorage;
+  readonly inputsReadOnly: boolean;
+  readonly inputOwner: Owner;
+  readonly directoryMode: number;
+  /** Gives the node its number; it can be resolved until {@link unregister}. */
+  register(node: NumberedNode): number;
+  unregister(node: NumberedNode): void;
+  numberedHandle(id: number): Buffer;
+  casDirectory(directory: InputDirectory): CasDirectory;
+  /** The file of a handle inside a CAS directory. */
+  casFile(handle: Buffer): CasFile;
+  /** Whether a lookup should answer with a private copy of the file. */
+  isWantedPrivate(file: CasFile): boolean;
+}
+
+/** A node that the tree keeps, with attributes of its own and a number in its handle. */
+export abstract class NumberedNode implements ExtendedAttributes {
+  readonly tree: TreeContext;
+  readonly id: number;
+  readonly handle: Buffer;
+  readonly #attributes: Attributes;
+  #extendedAttributes: Map<Name, Uint8Array> | undefined;
+
+  /** `time` undefined means now. */
+  constructor(tree: TreeContext, mode: number, owner: Owner, time: Timestamp | undefined) {
+    this.tree = tree;
+    this.id = tree.register(this);
+    this.handle = tree.numberedHandle(this.id);
+    const now = time ?? tree.clock.now();
+    this.#attributes = {
+      mode,
+      linkCount: 1,
+      userId: owner.userId,
+      groupId: owner.groupId,
+      size: 0,
+      spaceUsed: 0,
+      fileId: this.id,
+      change: 1,
+      accessTime: now,
+      modifyTime: now,
+      metadataTime: now,
+    };
+  }
+
+  attributes(): Attributes {
+    return this.#attributes;
+  }
+
+  /** Applies everything but the size. */
+  protected applyChanges(changes: AttributeChanges): void {
+    const attributes = this.#attributes;
+    const now = this.tree.clock.now();
+    if (changes.userId !== undefined) attributes.userId = changes.userId;
+    if (changes.groupId !== undefined) attributes.groupId = changes.groupId;
+    if (changes.mode !== undefined) attributes.mode = changes.mode & 0o7777;
+    if (changes.accessTime !== undefined) {
+      attributes.accessTime = changes.accessTime === "now" ? now : { ...changes.accessTime };
+    }
+    if (changes.modifyTime !== undefined) {
+      attributes.modifyTime = changes.modifyTime === "now" ? now : { ...changes.modifyTime };
+    }
+    attributes.metadataTime = now;
+    attributes.change++;
+  }
+
+  /** Notes that data or entries have changed. */
+  protected markModified(): void {
+    const attributes = this.#attributes;
+    attributes.modifyTime = this.tree.clock.now();
+    attributes.metadataTime = attributes.modifyTime;
+    attributes.change++;
+  }
+
+  /** Notes that metadata has changed. */
+  protected markMetadataChanged(): void {
+    this.#attributes.metadataTime = this.tree.clock.now();
+    this.#attributes.change++;
+  }
+
+  getExtendedAttribute(name: Name): Uint8Array | undefined {
+    return this.#extendedAttributes?.get(name);
+  }
+
+  /** Values and names of one node take at most 64 KiB together: XATTR2BIG for one that never fits, else NOSPC. */
+  setExtendedAttribute(name: Name, value: Uint8Array, how: "create" | "replace" | "either"): void {
+    this.#extendedAttributes ??= new Map();
+    const all = this.#extendedAttributes;
+    const old = all.get(name);
+    if (how === "create" && old !== undefined) throw new FileSystemError(FileSystemStatus.EXIST);
+    if (how === "replace" && old === undefined) throw new FileSystemError(FileSystemStatus.NOXATTR);
+    let bytes = name.length + value.length;
+    if (bytes > MAXIMUM_EXTENDED_ATTRIBUTES_BYTES) throw new FileSystemError(FileSystemStatus.XATTR2BIG);
+    for (const [otherName, otherValue] of all) {
+      if (otherName !== name) bytes += otherName.length + otherValue.length;
+    }
+    if (bytes > MAXIMUM_EXTENDED_ATTRIBUTES_BYTES) throw new FileSystemError(FileSystemStatus.NOSPC);
+    all.set(name, Uint8Array.from(value));
+    this.markMetadataChanged();
+  }
+
+  removeExtendedAttribute(name: Name): void {
+    if (this.#extendedAttributes?.delete(name) !== true) {
+      throw new FileSystemError(FileSystemStatus.NOXATTR);
+    }
+    this.markMetadataChanged();
+  }
+
+  listExtendedAttributes(): readonly Name[] {
+    return this.#extendedAttributes === undefined ? [] : [...this.#extendedAttributes.keys()];
+  }
+}
+
+/** A numbered node that can have several names. It exists until the last name is gone. */
+export abstract class Leaf extends NumberedNode {
+  /** Of the build directory that all its names are in. */
+  readonly account: ContentAccount;
+
+  constructor(
+    tree: TreeContext,
+    account: ContentAccount,
+    mode: number,
+    owner: Owner,
+    time: Timestamp | undefined,
+  ) {
+    super(tree, mode, owner, time);
+    this.account = account;
+  }
+
+  /** Throws STALE where the last name is gone already. */
+  addName(): void {
+    if (this.attributes().linkCount === 0) {
+      throw new FileSystemError(FileSystemStatus.STALE);
+    }
+    this.attributes().linkCount++;
+    this.markMetadataChanged();
+  }
+
+  dropName(): void {
+    this.attributes().linkCount--;
+    this.markMetadataChanged();
+    if (this.attributes().linkCount === 0) {
+      this.nameless();
+    }
+  }
+
+  /** The node has got another name for the one that it had. */
+  renamed(): void {
+    this.markMetadataChanged();
+  }
+
+  protected nameless(): void {
+    this.tree.unregister(this);
+  }
+}
+
+/** Throws INVAL where the size of something without one is to be set. */
+export function refuseSize(changes: AttributeChanges): void {
+  if (changes.size !== undefined) {
+    throw new FileSystemError(FileSystemStatus.INVAL);
+  }
+}

@@ -1,0 +1,61 @@
+import { FileSystemError, FileSystemStatus } from "../nfs/file-system.ts";
+
+/** What the files that an action writes may take. Absent means without bound. */
+export interface QuotaLimits {
+  /** As Buildbarn's `maximum_file_pool_file_count`. */
+  readonly maximumFileCount?: number | undefined;
+  /** As Buildbarn's `maximum_file_pool_size_bytes`. */
+  readonly maximumSizeBytes?: number | undefined;
+}
+
+/** An action wanted more than its quota. The action sees EDQUOT; whoever runs it is told with this. */
+export class QuotaExceededError extends Error {
+  override readonly name = "QuotaExceededError";
+}
+
+/** Counts the files and bytes of one build directory. Refused requests throw FileSystemError DQUOT. */
+export class Quota {
+  readonly #maximumFileCount: number;
+  readonly #maximumSizeBytes: number;
+  readonly #onExceeded: (error: QuotaExceededError) => void;
+  #fileCount = 0;
+  #sizeBytes = 0;
+
+  constructor(limits: QuotaLimits, onExceeded: (error: QuotaExceededError) => void) {
+    this.#maximumFileCount = limits.maximumFileCount ?? Number.POSITIVE_INFINITY;
+    this.#maximumSizeBytes = limits.maximumSizeBytes ?? Number.POSITIVE_INFINITY;
+    this.#onExceeded = onExceeded;
+  }
+
+  get fileCount(): number {
+    return this.#fileCount;
+  }
+
+  get sizeBytes(): number {
+    return this.#sizeBytes;
+  }
+
+  takeFile(): void {
+    if (this.#fileCount >= this.#maximumFileCount) {
+      this.#refuse(`the action may write at most ${this.#maximumFileCount} files`);
+    }
+    this.#fileCount++;
+  }
+
+  releaseFile(): void {
+    this.#fileCount--;
+  }
+
+  /** Takes `bytes` more, or gives them back where they are negative. */
+  resize(bytes: number): void {
+    if (bytes > 0 && this.#sizeBytes + bytes > this.#maximumSizeBytes) {
+      this.#refuse(`the action may write at most ${this.#maximumSizeBytes} bytes`);
+    }
+    this.#sizeBytes += bytes;
+  }
+
+  #refuse(message: string): never {
+    this.#onExceeded(new QuotaExceededError(`file pool quota exceeded: ${message}`));
+    throw new FileSystemError(FileSystemStatus.DQUOT);
+  }
+}

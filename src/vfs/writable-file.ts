@@ -1,0 +1,207 @@
+import type { Digest } from "../cas/digest.ts";
+import {
+  type AttributeChanges,
+  type CloneableFile,
+  FileSystemError,
+  FileSystemStatus,
+  FileType,
+  type MaybePromise,
+  type RegularFile,
+  type SparseFile,
+  type Timestamp,
+} from "../nfs/file-system.ts";
+import { CasFile } from "./cas-file.ts";
+import { type ContentAccount, FileContent } from "./file-content.ts";
+import { Leaf, type Owner, type TreeContext } from "./node.ts";
+
+const COPY_BYTES = 1024 * 1024;
+
+/**
+ * A regular file that belongs to one action: written by it, or the private copy of an input. It exists, and its
+ * content with it, until it has neither a name nor is retained.
+ */
+export class WritableFile extends Leaf implements RegularFile, SparseFile, CloneableFile {
+  readonly type = FileType.REGULAR;
+  readonly immutable = false;
+  readonly #content: FileContent;
+  #retained = 0;
+  #onReleased: (() => void)[] | undefined;
+
+  /** With the content of `base`, or none. Throws DQUOT where the quota has no room for it. */
+  constructor(
+    tree: TreeContext,
+    account: ContentAccount,
+    base: Digest | undefined,
+    mode: number,
+    owner: Owner,
+    time: Timestamp | undefined,
+  ) {
+    const content = new FileContent(tree.content, account, base);
+    super(tree, account, mode, owner, time);
+    this.#content = content;
+    this.#updateSize();
+  }
+
+  /** The digest of the content, where it is for sure that of a blob of the CAS. */
+  get digest(): Digest | undefined {
+    return this.#content.digest;
+  }
+
+  get size(): number {
+    return this.#content.size;
+  }
+
+  /** Whether a client has the file open. */
+  get retained(): boolean {
+    return this.#retained > 0;
+  }
+
+  /** Resolves when no client has the file open any more. */
+  released(): Promise<void> {
+    if (this.#retained === 0) {
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => {
+      this.#onReleased ??= [];
+      this.#onReleased.push(resolve);
+    });
+  }
+
+  read(offset: number, count: number): MaybePromise<Uint8Array> {
+    return this.#content.read(offset, count);
+  }
+
+  write(offset: number, data: Uint8Array, _stable: boolean): MaybePromise<void> {
+    const pending = this.#content.write(offset, data);
+    return pending === undefined ? this.#contentChanged() : pending.then(() => this.#contentChanged());
+  }
+
+  /** Nothing to do: the file lives no longer than this process, so that all storage is equally stable. */
+  commit(): void {}
+
+  setAttributes(changes: AttributeChanges): MaybePromise<void> {
+    if (changes.size === undefined) {
+      this.applyChanges(changes);
+      return;
+    }
+    const pending = this.#content.resize(changes.size);
+    const done = (): void => {
+      this.#contentChanged();
+      this.applyChanges(changes);
+    };
+    return pending === undefined ? done() : pending.then(done);
+  }
+
+  seek(offset: number, what: "data" | "hole"): number | undefined {
+    return this.#content.seek(offset, what);
+  }
+
+  /** Reserves nothing but quota, and that only for what makes the file longer: storage is not kept back anyway. */
+  allocate(offset: number, length: number): MaybePromise<void> {
+    const pending = this.#content.extend(offset + length);
+    return pending === undefined ? this.#contentChanged() : pending.then(() => this.#contentChanged());
+  }
+
+  deallocate(offset: number, length: number): MaybePromise<void> {
+    const pending = this.#content.deallocate(offset, length);
+    return pending === undefined ? this.#contentChanged() : pending.then(() => this.#contentChanged());
+  }
+
+  /** A whole file whose digest is known is shared by reference; anything else is copied. */
+  cloneRange(
+    source: RegularFile,
+    sourceOffset: number,
+    offset: number,
+    length: number,
+  ): MaybePromise<number> {
+    const digest = source instanceof CasFile || source instanceof WritableFile ? source.digest : undefined;
+    const whole = sourceOffset === 0 && offset === 0 && length === digest?.sizeBytes && length >= this.size;
+    if (digest === undefined || !whole) {
+      return this.#copyRange(source, sourceOffset, offset, length);
+    }
+    const pending = this.#content.replaceBy(digest);
+    const done = (): number => {
+      this.#contentChanged();
+      return length;
+    };
+    return pending === undefined ? done() : pending.then(done);
+  }
+
+  retain(): void {
+    this.#retained++;
+  }
+
+  release(): void {
+    this.#retained--;
+    if (this.#retained > 0) {
+      return;
+    }
+    const waiting = this.#onReleased;
+    this.#onReleased = undefined;
+    for (const resolve of waiting ?? []) resolve();
+    if (this.attributes().linkCount === 0) {
+      this.#end();
+    }
+  }
+
+  protected override nameless(): void {
+    if (this.#retained === 0) {
+      this.#end();
+    }
+  }
+
+  #end(): void {
+    this.tree.unregister(this);
+    this.#content.dispose();
+  }
+
+  async #copyRange(
+    source: RegularFile,
+    sourceOffset: number,
+    offset: number,
+    length: number,
+  ): Promise<number> {
+    let copied = 0;
+    // A range moved towards the end of its own file is copied from its end, or it would be read after it was
+    // written over.
+    const backwards = source === this && sourceOffset < offset && offset < sourceOffset + length;
+    while (copied < length) {
+      const count = Math.min(COPY_BYTES, length - copied);
+      const at = backwards ? length - copied - count : copied;
+      const piece = await readFully(source, sourceOffset + at, count);
+      await this.#content.write(offset + at, piece);
+      copied += count;
+      this.#contentChanged();
+    }
+    return copied;
+  }
+
+  #contentChanged(): void {
+    this.#updateSize();
+    this.markModified();
+  }
+
+  #updateSize(): void {
+    const attributes = this.attributes();
+    attributes.size = this.#content.size;
+    attributes.spaceUsed = this.#content.spaceUsed;
+  }
+}
+
+async function readFully(source: RegularFile, offset: number, count: number): Promise<Uint8Array> {
+  const first = await source.read(offset, count);
+  if (first.length === count) {
+    return first;
+  }
+  const whole = Buffer.allocUnsafeSlow(count);
+  whole.set(first);
+  for (let filled = first.length; filled < count; ) {
+    const piece = await source.read(offset + filled, count - filled);
+    if (piece.length === 0) {
+      throw new FileSystemError(FileSystemStatus.INVAL, "the range to copy ends beyond the end of the file");
+    }
+    whole.set(piece, filled);
+    filled += piece.length;
+  }
+  return whole;
+}

@@ -1,0 +1,161 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FileSystemStatus, type RegularFile } from "../../../src/nfs/file-system.ts";
+import { CasFile, WritableFile } from "../../../src/vfs/index.ts";
+import { executable } from "./fake-content-source.ts";
+import {
+  attributesOf,
+  contentOf,
+  linkByPath,
+  lookup,
+  makeFixture,
+  outcome,
+  setAttributesByPath,
+  USER,
+  write,
+} from "./tree-fixture.ts";
+
+const { STALE, NOXATTR, IO } = FileSystemStatus;
+
+test("opening an input for writing puts a private copy in its place, in this action only", async () => {
+  const { tree, source, root, build } = await makeFixture({ tool: executable("original") });
+  const other = await tree
+    .createBuildDirectory("other")
+    .attachInputRoot(["root"], source.addTree({ tool: executable("original") }));
+  const before = await lookup(root, "tool");
+  const written = await write(root, "tool", 8, " and more");
+  assert.equal((await contentOf(await lookup(root, "tool"))).toString(), "original and more");
+  assert.equal(await lookup(root, "tool"), written);
+  assert.notDeepEqual(written.handle, before.handle);
+  const { mode, linkCount, size } = await attributesOf(written);
+  assert.deepEqual([mode, linkCount, size], [0o555, 1, 17]);
+  assert.equal((await contentOf(before)).toString(), "original");
+  assert.deepEqual((await lookup(other, "tool")).handle, before.handle);
+  assert.equal(build.quota.fileCount, 1);
+});
+
+test("the copy keeps its digest until its content changes", async () => {
+  const { source, root, build } = await makeFixture({ a: "original" });
+  const a = (await root.openForWriting("a", await lookup<RegularFile>(root, "a"), false)) as WritableFile;
+  await a.setAttributes({ mode: 0o755, modifyTime: "now", size: 8 });
+  await a.write(0, Buffer.alloc(0), false);
+  assert.deepEqual(a.digest, source.addBlob("original"));
+  assert.equal(build.quota.fileCount, 0);
+  assert.deepEqual(source.readsAsked, []);
+  await a.write(0, Buffer.from("O"), false);
+  assert.equal(a.digest, undefined);
+  assert.equal((await contentOf(a)).toString(), "Original");
+});
+
+test("truncating on open takes nothing of the old content", async () => {
+  const { source, root } = await makeFixture({ a: "original" });
+  const a = await root.openForWriting("a", await lookup<RegularFile>(root, "a"), true);
+  await a.setAttributes({ size: 0 });
+  await a.write(0, Buffer.from("new"), false);
+  assert.equal((await contentOf(a)).toString(), "new");
+  assert.deepEqual(source.readsAsked, []);
+});
+
+test("a change by handle is stale once, whereupon a lookup gives the private copy", async () => {
+  const { root, clock } = await makeFixture({ a: "original" });
+  const a = await lookup(root, "a");
+  assert.equal(await outcome(() => a.setAttributes({ mode: 0o600 })), STALE);
+  const copy = await lookup(root, "a");
+  assert.ok(copy instanceof WritableFile);
+  await copy.setAttributes({ mode: 0o600 });
+  assert.equal((await attributesOf(copy)).mode, 0o600);
+  assert.equal(await lookup(root, "a"), copy);
+  assert.equal((await attributesOf(copy)).modifyTime.seconds, 946684800, "chmod leaves mtime alone");
+  assert.ok((await attributesOf(copy)).metadataTime.seconds > 946684800);
+  clock.milliseconds += 5000;
+});
+
+test("a lookup long after a refused change gives the input as it is", async () => {
+  const { root, clock } = await makeFixture({ a: "original" });
+  const a = await lookup(root, "a");
+  assert.equal(await outcome(() => a.setAttributes({ modifyTime: "now" })), STALE);
+  clock.milliseconds += 2001;
+  assert.ok((await lookup(root, "a")) instanceof CasFile);
+});
+
+test("every change by handle that Linux retries works the second time", async () => {
+  const changes = [
+    { mode: 0o600 },
+    { userId: 5 },
+    { groupId: 5 },
+    { size: 3 },
+    { modifyTime: "now" as const },
+  ];
+  for (const change of changes) {
+    const { root, clock } = await makeFixture({ a: "original" });
+    await setAttributesByPath(root, "a", change);
+    const copy = await lookup(root, "a");
+    assert.ok(copy instanceof WritableFile, JSON.stringify(change));
+    assert.equal((await contentOf(copy)).toString(), "size" in change ? "ori" : "original");
+    clock.milliseconds += 5000;
+  }
+  const { root } = await makeFixture({ a: "original" });
+  const a = await lookup<CasFile>(root, "a");
+  assert.equal(await outcome(() => a.setExtendedAttribute("x", Buffer.from("y"), "either")), STALE);
+  const copy = await lookup<WritableFile>(root, "a");
+  copy.setExtendedAttribute("x", Buffer.from("y"), "either");
+  assert.deepEqual(copy.listExtendedAttributes(), ["x"]);
+  assert.equal(await outcome(() => a.setExtendedAttribute("x", Buffer.from("y"), "replace")), NOXATTR);
+  assert.equal(await outcome(() => a.removeExtendedAttribute("x")), NOXATTR);
+});
+
+test("opening by handle for writing is stale, and the next lookup gives the private copy", async () => {
+  const { root } = await makeFixture({ a: "original" });
+  const a = await lookup<RegularFile>(root, "a");
+  assert.equal(await outcome(() => a.refuseWriting?.()), STALE);
+  assert.equal((await lookup<RegularFile>(root, "a")).immutable, false);
+});
+
+test("a change that changes nothing succeeds on the input itself", async () => {
+  const { root } = await makeFixture({ a: "original" });
+  const a = await lookup(root, "a");
+  assert.equal(await outcome(() => a.setAttributes({ mode: 0o444, userId: 0, groupId: 0, size: 8 })), "ok");
+  assert.ok((await lookup(root, "a")) instanceof CasFile);
+});
+
+test("a hard link to an input is a link to its private copy", async () => {
+  const { root, source } = await makeFixture({ a: "original" });
+  await linkByPath(root, "a", root, "b");
+  const a = await lookup<WritableFile>(root, "a");
+  assert.equal(await lookup(root, "b"), a);
+  assert.equal((await attributesOf(a)).linkCount, 2);
+  assert.deepEqual(a.digest, source.addBlob("original"));
+  await write(root, "b", 0, "O");
+  assert.equal((await contentOf(a)).toString(), "Original");
+  await root.remove("a");
+  assert.equal((await attributesOf(await lookup(root, "b"))).linkCount, 1);
+});
+
+test("a private copy whose blob is missing is EIO, told to its own action", async () => {
+  const { root, source, faults } = await makeFixture({ a: "original" });
+  await write(root, "a", 8, "!");
+  source.lose(source.addBlob("original"));
+  for (const delayed of [false, true]) {
+    source.delayed = delayed;
+    assert.equal(await outcome(async () => contentOf(await lookup(root, "a"))), IO);
+  }
+  assert.equal(faults.length, 1);
+});
+
+test("a clone of an input or of an unchanged copy shares the blob; anything else is copied", async () => {
+  const { root, source } = await makeFixture({ a: "original" });
+  const clone = await root.createFile("clone", USER, {});
+  assert.equal(await clone.cloneRange(await lookup<RegularFile>(root, "a"), 0, 0, 8), 8);
+  assert.deepEqual(clone.digest, source.addBlob("original"));
+  const second = await root.createFile("second", USER, {});
+  await second.cloneRange(clone, 0, 0, 8);
+  assert.deepEqual(second.digest, source.addBlob("original"));
+  assert.deepEqual(source.readsAsked, []);
+
+  await clone.write(0, Buffer.from("O"), false);
+  assert.equal((await contentOf(second)).toString(), "original");
+  await second.cloneRange(clone, 0, 4, 6);
+  assert.equal((await contentOf(second)).toString(), "origOrigin");
+  await second.cloneRange(second, 0, 2, 8);
+  assert.equal((await contentOf(second)).toString(), "ororigOrig");
+});

@@ -1,0 +1,224 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import fc from "fast-check";
+import { FileSystemError, FileSystemStatus } from "../../../src/nfs/file-system.ts";
+import type { Fault } from "../../../src/vfs/faults.ts";
+import { FileContent, MemoryBudget } from "../../../src/vfs/file-content.ts";
+import { DirectoryFilePool, type FilePool, MemoryFilePool } from "../../../src/vfs/file-pool.ts";
+import { Quota } from "../../../src/vfs/quota.ts";
+import { FakeContentSource } from "./fake-content-source.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "file-content-"));
+after(() => rmSync(folder, { recursive: true }));
+
+const SMALL_FILE_BYTES = 300;
+
+function setUp(pool: FilePool, limits: { maximumSizeBytes?: number; maximumFileCount?: number } = {}) {
+  const source = new FakeContentSource();
+  const faults: Fault[] = [];
+  const quota = new Quota(limits, (fault) => faults.push(fault));
+  const account = { quota, report: (fault: Fault) => faults.push(fault) };
+  const memory = new MemoryBudget(10_000);
+  const storage = { source, pool, memory, smallFileBytes: SMALL_FILE_BYTES };
+  return { source, faults, quota, account, memory, storage };
+}
+
+function numbers(length: number, seed: number): Buffer {
+  return Buffer.from(Array.from({ length }, (_, i) => (i * 7 + seed) % 251 || 1));
+}
+
+async function readAll(content: FileContent): Promise<Buffer> {
+  const pieces: Uint8Array[] = [];
+  for (let at = 0; at < content.size; ) {
+    const piece = await content.read(at, content.size - at);
+    assert.ok(piece.length > 0);
+    pieces.push(piece);
+    at += piece.length;
+  }
+  return Buffer.concat(pieces);
+}
+
+const offset = fc.nat(900);
+const length = fc.integer({ min: 1, max: 500 });
+const change = fc.oneof(
+  fc.record({ kind: fc.constant("write" as const), offset, length }),
+  fc.record({ kind: fc.constant("resize" as const), offset, length }),
+  fc.record({ kind: fc.constant("deallocate" as const), offset, length }),
+  fc.record({ kind: fc.constant("extend" as const), offset, length }),
+  fc.record({ kind: fc.constant("clone" as const), offset, length }),
+);
+
+for (const { name, pool } of [
+  { name: "a folder", pool: () => new DirectoryFilePool(folder) },
+  { name: "memory", pool: () => new MemoryFilePool(10_000_000) },
+]) {
+  test(`content in ${name} is what was written, whatever the order`, async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.option(fc.nat(700), { nil: undefined }),
+        fc.array(change, { maxLength: 25 }),
+        fc.boolean(),
+        async (baseLength, changes, delayed) => {
+          const { source, quota, account, memory, storage } = setUp(pool());
+          source.delayed = delayed;
+          source.pieceBytes = 100;
+          const initial = baseLength === undefined ? Buffer.alloc(0) : numbers(baseLength, 1);
+          const base = baseLength === undefined ? undefined : source.addBlob(initial);
+          const content = new FileContent(storage, account, base);
+          let model: Buffer = Buffer.from(initial);
+          let seed = 2;
+          for (const { kind, offset, length } of changes) {
+            const before = model;
+            if (kind === "write") {
+              const data = numbers(length, ++seed);
+              model = Buffer.alloc(Math.max(before.length, offset + length));
+              before.copy(model);
+              data.copy(model, offset);
+              await content.write(offset, data);
+            } else if (kind === "resize" || kind === "extend") {
+              const size = kind === "resize" ? offset : Math.max(offset, before.length);
+              model = Buffer.alloc(size);
+              before.copy(model);
+              await (kind === "resize" ? content.resize(offset) : content.extend(offset));
+            } else if (kind === "deallocate") {
+              model = Buffer.from(before);
+              model.fill(0, Math.min(offset, model.length), Math.min(offset + length, model.length));
+              await content.deallocate(offset, length);
+            } else {
+              model = numbers(length, ++seed);
+              await content.replaceBy(source.addBlob(model));
+              assert.equal(content.digest?.sizeBytes, length);
+            }
+            assert.equal(content.size, model.length);
+          }
+          assert.deepEqual(await readAll(content), model);
+          assert.deepEqual(Buffer.from(await content.read(50, 20)), model.subarray(50, 70));
+          if (content.digest !== undefined) {
+            assert.deepEqual(content.digest, source.addBlob(model));
+          }
+          checkSeek(content, model);
+          content.dispose();
+          assert.deepEqual([quota.fileCount, quota.sizeBytes, memory.usedBytes], [0, 0, 0]);
+        },
+      ),
+      { numRuns: 150 },
+    );
+    assert.deepEqual(readdirSync(folder), []);
+  });
+}
+
+/** All that is not zero must be data. */
+function checkSeek(content: FileContent, model: Buffer): void {
+  for (let at = 0; at < model.length; at++) {
+    const data = content.seek(at, "data");
+    const hole = content.seek(at, "hole")!;
+    const firstNonZero = model.findIndex((byte, i) => i >= at && byte !== 0);
+    if (firstNonZero >= 0) assert.ok(data !== undefined && data <= firstNonZero);
+    assert.ok(hole >= at && hole <= model.length);
+    if (hole < model.length) assert.equal(model[hole], 0);
+    assert.ok(data === at || hole === at);
+  }
+  assert.throws(() => content.seek(model.length, "data"), hasStatus(FileSystemStatus.NXIO));
+}
+
+function hasStatus(status: number) {
+  return (error: unknown) => error instanceof FileSystemError && error.status === status;
+}
+
+test("a private copy reads from the CAS only what is read, and is charged only for what is its own", async () => {
+  const { source, quota, account, storage } = setUp(new MemoryFilePool(1_000_000));
+  const blob = numbers(100_000, 1);
+  const content = new FileContent(storage, account, source.addBlob(blob));
+  assert.deepEqual([quota.fileCount, quota.sizeBytes], [0, 0]);
+  await content.write(100_000, Buffer.from("appended"));
+  assert.deepEqual(source.readsAsked, []);
+  assert.deepEqual([quota.fileCount, quota.sizeBytes], [1, 8]);
+  assert.equal(content.digest, undefined);
+  assert.deepEqual(await readAll(content), Buffer.concat([blob, Buffer.from("appended")]));
+});
+
+test("small files are in memory until they grow or memory is used up", async () => {
+  const pool = new MemoryFilePool(1_000_000);
+  const { account, memory, storage } = setUp(pool);
+  const small = new FileContent(storage, account, undefined);
+  assert.equal(small.write(0, numbers(200, 1)), undefined);
+  assert.equal(pool.usedBytes, 0);
+  assert.ok(memory.usedBytes >= 200);
+  await small.write(200, numbers(200, 2));
+  assert.ok(pool.usedBytes > 0);
+  assert.equal(memory.usedBytes, 0);
+
+  assert.ok(memory.tryReserve(10_000));
+  const poolBytes = pool.usedBytes;
+  const other = new FileContent(storage, account, undefined);
+  await other.write(0, Buffer.from("x"));
+  assert.ok(pool.usedBytes > poolBytes);
+});
+
+test("what the quota refuses leaves the file as it was", async () => {
+  const { faults, account, quota, storage } = setUp(new MemoryFilePool(1_000_000), {
+    maximumSizeBytes: 100,
+    maximumFileCount: 1,
+  });
+  const content = new FileContent(storage, account, undefined);
+  await content.write(0, numbers(60, 1));
+  assert.throws(() => content.write(50, numbers(51, 2)), hasStatus(FileSystemStatus.DQUOT));
+  assert.throws(() => content.resize(101), hasStatus(FileSystemStatus.DQUOT));
+  assert.equal(content.size, 60);
+  assert.throws(() => new FileContent(storage, account, undefined), hasStatus(FileSystemStatus.DQUOT));
+  assert.deepEqual([quota.fileCount, quota.sizeBytes], [1, 60]);
+  assert.match(faults[0]!.message, /at most 100 bytes/);
+  assert.match(faults.at(-1)!.message, /at most 1 files/);
+});
+
+test("a pool that is full is ENOSPC, told to the account, and nothing stays charged", async () => {
+  const { faults, account, quota, storage } = setUp(new MemoryFilePool(65536));
+  const content = new FileContent(storage, account, undefined);
+  await content.write(0, numbers(1000, 1));
+  assert.throws(() => content.write(1000, Buffer.alloc(200_000)), hasStatus(FileSystemStatus.NOSPC));
+  assert.equal(content.size, 1000);
+  assert.equal(quota.sizeBytes, 1000);
+  assert.deepEqual(
+    faults.map((fault) => fault.name),
+    ["FilePoolError"],
+  );
+});
+
+test("changes under way end before later ones begin, and disposal waits for neither", async () => {
+  const { account, quota, storage } = setUp(new DirectoryFilePool(folder));
+  const content = new FileContent(storage, account, undefined);
+  const changes = [
+    content.write(0, numbers(100_000, 1)),
+    content.write(50_000, numbers(100_000, 2)),
+    content.resize(60_000),
+    content.resize(70_000),
+  ];
+  assert.ok(changes[0] instanceof Promise);
+  await Promise.all(changes);
+  const expected = Buffer.alloc(70_000);
+  numbers(50_000, 1).copy(expected);
+  numbers(10_000, 2).copy(expected, 50_000);
+  assert.deepEqual(await readAll(content), expected);
+
+  const last = content.write(0, numbers(100_000, 3));
+  const afterDisposal = content.write(0, numbers(100_000, 4));
+  content.dispose();
+  await last;
+  await assert.rejects(async () => afterDisposal, hasStatus(FileSystemStatus.STALE));
+  assert.deepEqual([quota.fileCount, quota.sizeBytes], [0, 0]);
+});
+
+test("a file of 2^53-1 bytes is possible, a larger one is not", async () => {
+  const { account, storage } = setUp(new DirectoryFilePool(folder));
+  const content = new FileContent(storage, account, undefined);
+  await content.resize(Number.MAX_SAFE_INTEGER);
+  assert.deepEqual(Buffer.from(await content.read(Number.MAX_SAFE_INTEGER - 3, 10)), Buffer.alloc(3));
+  assert.throws(
+    () => content.write(Number.MAX_SAFE_INTEGER, Buffer.from("x")),
+    hasStatus(FileSystemStatus.FBIG),
+  );
+  content.dispose();
+});
