@@ -1,0 +1,54 @@
+// Takes actions from the scheduler and serves their input roots at /worker/build, for the bb_runner that shares the
+// volume /worker: this container mounts it with shared propagation (Kubernetes: mountPropagation Bidirectional).
+local common = import 'common.libsonnet';
+
+local grpc = { grpc: { client: common.storage } };
+
+{
+  scheduler: common.scheduler,
+  blobstore: {
+    contentAddressableStorage: {
+      readCaching: {
+        slow: grpc,
+        // A folder that stays between runs, and how much may be in it.
+        fast: { 'local': { blocksOnBlockDevice: { source: { file: { path: '/worker/blobs', sizeBytes: 64e9 } } } } },
+      },
+    },
+    actionCache: grpc,
+  },
+  // bb_browser's, for links to the details of results.
+  browserUrl: '',
+  // A folder for what actions write, on a local disk, and how much that may be in all.
+  filePool: { blockDevice: { file: { path: '/worker/pool', sizeBytes: 64e9 } } },
+  directoryCache: {
+    maximumCount: 100000,
+    maximumSizeBytes: 128e6,
+    cacheReplacementPolicy: 'LEAST_RECENTLY_USED',
+  },
+  outputUploadConcurrency: 16,
+  maximumMessageSizeBytes: 16e6,
+  buildDirectories: [{
+    virtual: {
+      mount: {
+        mountPath: '/worker/build',
+        // mountOptions are added to the worker's own, as nfs(5) spells them.
+        nfsv4: { linux: { mountOptions: [] } },
+      },
+      // While an action waits for storage, its timeout does not run, up to this long.
+      maximumExecutionTimeoutCompensation: '3600s',
+      maximumWritableFileUploadDelay: '60s',
+    },
+    runners: [{
+      endpoint: { address: 'unix:///worker/runner' },
+      // Actions at a time.
+      concurrency: 8,
+      platform: common.platform,
+      workerId: { node: std.extVar('HOSTNAME') },
+      // An action in its own root has no devices but these.
+      inputRootCharacterDeviceNodes: ['full', 'null', 'random', 'tty', 'urandom', 'zero'],
+      // Per action: 0 is without bound.
+      maximumFilePoolFileCount: 0,
+      maximumFilePoolSizeBytes: 0,
+    }],
+  }],
+}

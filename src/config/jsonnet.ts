@@ -1,0 +1,86 @@
+import { close, DataType, type JsExternal, load, open, restorePointer, wrapPointer } from "ffi-rs";
+import { ConfigurationError } from "./error.ts";
+
+const library = "jsonnet";
+
+/**
+ * Evaluates a Jsonnet file to JSON text with Debian's libjsonnet. Imports are relative to the file that has
+ * them; every entry of `variables` can be had by std.extVar().
+ *
+ * Throws {@link ConfigurationError} where evaluation fails (the text names file, line and column) and where
+ * the library is not installed.
+ */
+export function evaluateJsonnetFile(path: string, variables: Readonly<Record<string, string>>): string {
+  try {
+    open({ library, path: "libjsonnet.so.0" });
+  } catch (error) {
+    throw new ConfigurationError(
+      "libjsonnet.so.0, which evaluates Jsonnet, cannot be loaded. Install it (apt-get install libjsonnet0), " +
+        "or give the configuration as plain JSON",
+      { cause: error },
+    );
+  }
+  try {
+    return evaluate(path, variables);
+  } finally {
+    close(library);
+  }
+}
+
+function evaluate(path: string, variables: Readonly<Record<string, string>>): string {
+  const machine = load({
+    library,
+    funcName: "jsonnet_make",
+    retType: DataType.External,
+    paramsType: [],
+    paramsValue: [],
+  });
+  try {
+    for (const [name, value] of Object.entries(variables)) {
+      load({
+        library,
+        funcName: "jsonnet_ext_var",
+        retType: DataType.Void,
+        paramsType: [DataType.External, DataType.String, DataType.String],
+        paramsValue: [machine, name, value],
+      });
+    }
+    const failed = Buffer.alloc(4);
+    const output = load({
+      library,
+      funcName: "jsonnet_evaluate_file",
+      retType: DataType.External,
+      paramsType: [DataType.External, DataType.String, DataType.U8Array],
+      paramsValue: [machine, path, failed],
+    });
+    const text = takeString(machine, output);
+    if (failed.some((byte) => byte !== 0)) {
+      throw new ConfigurationError(text.trimEnd());
+    }
+    return text;
+  } finally {
+    load({
+      library,
+      funcName: "jsonnet_destroy",
+      retType: DataType.Void,
+      paramsType: [DataType.External],
+      paramsValue: [machine],
+    });
+  }
+}
+
+/** Copies a string that belongs to the virtual machine, and gives its memory back. */
+function takeString(machine: JsExternal, string: JsExternal): string {
+  const [text] = restorePointer<DataType.String>({
+    retType: [DataType.String],
+    paramsValue: wrapPointer([string]),
+  });
+  load({
+    library,
+    funcName: "jsonnet_realloc",
+    retType: DataType.Void,
+    paramsType: [DataType.External, DataType.External, DataType.U64],
+    paramsValue: [machine, string, 0],
+  });
+  return text ?? "";
+}

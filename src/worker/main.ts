@@ -1,0 +1,72 @@
+/**
+ * Program: bb_worker CONFIG.jsonnet. Stops on SIGTERM and SIGINT: running actions get BB_WORKER_GRACE_SECONDS
+ * (25) to finish; a second signal ends the patience.
+ */
+import { ConfigurationError } from "../config/error.ts";
+import { applyGlobalConfiguration } from "../config/global.ts";
+import { loadConfiguration } from "../config/load-configuration.ts";
+import { MountError } from "../mount/index.ts";
+import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
+import { createLog } from "../telemetry/log.ts";
+import { mountByNfs } from "./nfs-mounted-tree.ts";
+import { Worker } from "./worker.ts";
+import { checkWorkerConfiguration } from "./worker-configuration.ts";
+
+const log = createLog();
+
+async function main(): Promise<number> {
+  const [path, ...others] = process.argv.slice(2);
+  if (path === undefined || path.startsWith("-") || others.length > 0) {
+    console.error("usage: bb_worker CONFIG.jsonnet");
+    return 2;
+  }
+  let worker: Worker;
+  const stopping = stopSignals();
+  try {
+    const configuration = loadConfiguration(path, ApplicationConfigurationSchema);
+    applyGlobalConfiguration(configuration.global);
+    worker = await Worker.start(checkWorkerConfiguration(configuration), mountByNfs, log);
+  } catch (error) {
+    if (error instanceof ConfigurationError || error instanceof MountError) {
+      log.error(error.message);
+      return 1;
+    }
+    throw error;
+  }
+  const reason = await stopping.first;
+  log.info("stopping", { reason });
+  stopping.second.then(() => worker.handBack());
+  await worker.stop(graceMilliseconds());
+  log.info("stopped");
+  return reason === "failure" ? 1 : 0;
+}
+
+type StopReason = NodeJS.Signals | "failure";
+
+/** When the first and the second reason to stop come. */
+function stopSignals(): { readonly first: Promise<StopReason>; readonly second: Promise<StopReason> } {
+  const first = Promise.withResolvers<StopReason>();
+  const second = Promise.withResolvers<StopReason>();
+  let count = 0;
+  const stop = (reason: StopReason): void => {
+    (count++ === 0 ? first : second).resolve(reason);
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+  process.on("uncaughtException", (error) => {
+    log.error("a fault in the program; it finishes what it has and ends", { error, stack: error.stack });
+    stop("failure");
+  });
+  return { first: first.promise, second: second.promise };
+}
+
+function graceMilliseconds(): number {
+  const seconds = Number(process.env.BB_WORKER_GRACE_SECONDS ?? "25");
+  if (Number.isFinite(seconds) && seconds >= 0) {
+    return seconds * 1000;
+  }
+  log.warn("BB_WORKER_GRACE_SECONDS is not a number of seconds; actions are handed back at once");
+  return 0;
+}
+
+process.exitCode = await main();

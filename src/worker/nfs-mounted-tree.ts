@@ -1,0 +1,39 @@
+import { NfsMount } from "../mount/index.ts";
+import { Gate, NfsServer } from "../nfs/index.ts";
+import type { MountTree } from "./build-directory-server.ts";
+
+/**
+ * Serves a tree by NFSv4 on loopback, at a port that is free, to nobody but the mount that is made here. The
+ * process that dies without closing it is unmounted by a supervisor.
+ */
+export const mountByNfs: MountTree = async (tree, settings, log) => {
+  const gate = new Gate();
+  const server = new NfsServer({
+    fileSystem: tree,
+    gate,
+    leaseSeconds: settings.leaseSeconds,
+    onFault: (error, operation) =>
+      log.error("the build directory's file system failed", { operation, error }),
+  });
+  const port = await server.listen();
+  const { mountPath, mountOptions, nfsVersion: version } = settings;
+  try {
+    const mount = await gate.open((name) =>
+      NfsMount.mount({ port, serverPath: `/${name}`, mountPath, version, mountOptions }),
+    );
+    log.info("mounted a build directory", { mountPath, port, version });
+    return {
+      sync: () => mount.sync(),
+      async close() {
+        try {
+          await mount.unmount();
+        } finally {
+          await server.close();
+        }
+      },
+    };
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+};

@@ -1,0 +1,191 @@
+import { BackendConfigurationError, type BlobBackend, blobBackend } from "../cas/backend.ts";
+import { type ContentStore, createContentStore } from "../cas/content-store.ts";
+import { ConfigurationError } from "../config/error.ts";
+import { grpcEndpoint } from "../config/grpc-client.ts";
+import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
+import { Runner } from "../proto/gen/buildbarn/runner/runner_pb.ts";
+import type { Client } from "../proto/grpc.ts";
+import type { Log } from "../telemetry/log.ts";
+import { DirectoryFilePool, type FilePool } from "../vfs/index.ts";
+import { actionDirectories, type CreateActionDirectory } from "./action-directory.ts";
+import { BoundedFilePool } from "./bounded-file-pool.ts";
+import { BuildClient } from "./build-client.ts";
+import { BuildDirectoryServer, type MountTree } from "./build-directory-server.ts";
+import { casStorage } from "./cas-storage.ts";
+import { connect } from "./connect.ts";
+import { createExecutor } from "./executor.ts";
+import { checkReadiness, ProblemLog } from "./readiness.ts";
+import type {
+  BuildDirectorySettings,
+  ConfiguredBackend,
+  RunnerSettings,
+  WorkerConfiguration,
+} from "./worker-configuration.ts";
+
+/** A worker process: storage, build directories and the threads that take work. */
+export class Worker {
+  readonly content: ContentStore;
+  readonly #resources: AsyncDisposableStack;
+  readonly #drain = new AbortController();
+  readonly #handBack = new AbortController();
+  readonly #threads: Promise<void>[] = [];
+
+  private constructor(content: ContentStore, resources: AsyncDisposableStack) {
+    this.content = content;
+    this.#resources = resources;
+  }
+
+  /**
+   * Mounts the build directories and begins to take work.
+   *
+   * Rejects with {@link ConfigurationError} or MountError; nothing is left behind then.
+   */
+  static async start(configuration: WorkerConfiguration, mount: MountTree, log: Log): Promise<Worker> {
+    await using resources = new AsyncDisposableStack();
+    const content = resources.use(await openContentStore(configuration));
+    const pool = new BoundedFilePool(
+      new DirectoryFilePool(configuration.filePool.path),
+      configuration.filePool.maximumSizeBytes,
+    );
+    const scheduler = connect(OperationQueue, configuration.scheduler, resources);
+
+    const clients: BuildClient[] = [];
+    for (const settings of configuration.buildDirectories) {
+      clients.push(
+        ...(await startBuildDirectory({
+          configuration,
+          settings,
+          content,
+          pool,
+          scheduler,
+          mount,
+          resources,
+          log,
+        })),
+      );
+    }
+    const worker = new Worker(content, resources.move());
+    worker.#threads.push(
+      ...clients.map((client) => client.run(worker.#drain.signal, worker.#handBack.signal)),
+    );
+    log.info("ready for work", { threads: clients.length });
+    return worker;
+  }
+
+  /**
+   * Takes no more work, lets running actions finish for `graceMilliseconds`, hands back what runs then, and
+   * unmounts.
+   */
+  async stop(graceMilliseconds: number): Promise<void> {
+    this.#drain.abort();
+    const timer = setTimeout(() => this.handBack(), graceMilliseconds);
+    await Promise.all(this.#threads);
+    clearTimeout(timer);
+    await this.#resources.disposeAsync();
+  }
+
+  /** Ends the patience of {@link stop}. */
+  handBack(): void {
+    this.#handBack.abort();
+  }
+}
+
+interface BuildDirectoryContext {
+  readonly configuration: WorkerConfiguration;
+  readonly settings: BuildDirectorySettings;
+  readonly content: ContentStore;
+  readonly pool: FilePool;
+  readonly scheduler: Client<typeof OperationQueue>;
+  readonly mount: MountTree;
+  readonly resources: AsyncDisposableStack;
+  readonly log: Log;
+}
+
+/** Mounts a build directory and makes the clients of all of its runners' threads. */
+async function startBuildDirectory(context: BuildDirectoryContext): Promise<BuildClient[]> {
+  const { settings, content, pool, mount, resources, log } = context;
+  const server = resources.use(await BuildDirectoryServer.start(settings, content, pool, mount, log));
+  return settings.runners.flatMap((runner) =>
+    runnerThreads(context, server, runner, connect(Runner, runner.endpoint, resources)),
+  );
+}
+
+/** The composition of what one runner's actions go through. */
+function runnerThreads(
+  { configuration, settings, content, scheduler, log }: BuildDirectoryContext,
+  server: BuildDirectoryServer,
+  settingsOfRunner: RunnerSettings,
+  runner: Client<typeof Runner>,
+): BuildClient[] {
+  const { maximumFilePoolFileCount, maximumFilePoolSizeBytes, concurrency, owner } = settingsOfRunner;
+  const createDirectory: CreateActionDirectory = actionDirectories({
+    tree: server.tree,
+    owner,
+    quota: { maximumFileCount: maximumFilePoolFileCount, maximumSizeBytes: maximumFilePoolSizeBytes },
+    nextName: () => server.nextName(),
+    sync: () => server.sync(),
+  });
+  const storage = casStorage(content, settings.maximumWritableFileUploadDelay);
+  const problems = new ProblemLog(log.with({ runner: settingsOfRunner.endpoint.address }));
+
+  return Array.from({ length: concurrency }, (_, thread) => {
+    const workerId = workerIdOf(settingsOfRunner, thread);
+    return new BuildClient({
+      queue: scheduler,
+      workerId,
+      instanceNamePrefix: settingsOfRunner.instanceNamePrefix,
+      platform: settingsOfRunner.platform,
+      sizeClass: settingsOfRunner.sizeClass,
+      execute: createExecutor({
+        storage,
+        content: server.storageWaits,
+        storageWaits: server.storageWaits,
+        createDirectory,
+        runner,
+        instanceNamePrefix: settingsOfRunner.instanceNamePrefix,
+        characterDevices: settingsOfRunner.characterDevices,
+        owner,
+        environmentVariables: settingsOfRunner.environmentVariables,
+        workerName: JSON.stringify(workerId),
+        maximumTimeoutCompensation: settings.maximumExecutionTimeoutCompensation,
+        forceUploadTreesAndDirectories: configuration.forceUploadTreesAndDirectories,
+        costsPerSecond: settingsOfRunner.costsPerSecond,
+        browserUrl: configuration.browserUrl,
+        log,
+      }),
+      checkReadiness: async (signal) => {
+        await checkReadiness(runner, createDirectory, signal);
+        problems.over();
+      },
+      onError: (message, error) => problems.report(message, error),
+    });
+  });
+}
+
+/** "thread" tells apart the threads of one runner, in a form that sorts by number. */
+function workerIdOf({ workerId, concurrency }: RunnerSettings, thread: number): Record<string, string> {
+  const digits = String(concurrency - 1).length;
+  const all = { ...(concurrency > 1 && { thread: String(thread).padStart(digits, "0") }), ...workerId };
+  return Object.fromEntries(Object.entries(all).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+async function openContentStore(configuration: WorkerConfiguration): Promise<ContentStore> {
+  return createContentStore({
+    contentAddressableStorage: backend(configuration.contentAddressableStorage),
+    actionCache: backend(configuration.actionCache),
+    diskCache: configuration.blobCache,
+    directoryCache: configuration.directoryCache,
+    maximumMessageSizeBytes: configuration.maximumMessageSizeBytes,
+    uploadConcurrency: configuration.outputUploadConcurrency,
+  });
+}
+
+function backend({ configuration, path }: ConfiguredBackend): BlobBackend {
+  try {
+    return blobBackend(configuration, path, grpcEndpoint);
+  } catch (error) {
+    throw error instanceof BackendConfigurationError
+      ? new ConfigurationError(error.message, { cause: error })
+      : error;
+  }
+}

@@ -1,0 +1,492 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, describe, it } from "node:test";
+import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { type Digest, makeDigest, SHA256 } from "../../../src/cas/digest.ts";
+import { digestMessage } from "../../../src/cas/wire-digest.ts";
+import {
+  type CommandSchema,
+  type ExecuteResponse,
+  TreeSchema,
+} from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { DesiredState_ExecutingSchema } from "../../../src/proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
+import { MonetaryResourceUsageSchema } from "../../../src/proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
+import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
+import { PreconditionFailureSchema } from "../../../src/proto/gen/google/rpc/error_details_pb.ts";
+import { StatusError, status } from "../../../src/proto/status.ts";
+import { createLog } from "../../../src/telemetry/log.ts";
+import { type BuildDirectory, FileTree, MemoryFilePool, toName } from "../../../src/vfs/index.ts";
+import { actionDirectories } from "../../../src/worker/action-directory.ts";
+import type { ExecutionStage } from "../../../src/worker/build-client.ts";
+import { createExecutor, type ExecutorOptions } from "../../../src/worker/executor.ts";
+import { StorageWaits } from "../../../src/worker/storage-waits.ts";
+import { FakeContentSource, symlink, type Tree } from "../vfs/fake-content-source.ts";
+import { type FakeCommand, type FakeRunner, FakeStorage, fakeRunner, rememberBuilds } from "./fakes.ts";
+
+type CommandInit = MessageInitShape<typeof CommandSchema>;
+
+interface Run {
+  readonly inputRoot?: Tree | Digest;
+  readonly command?: CommandInit | Digest;
+  readonly action?: { readonly timeoutSeconds?: number; readonly doNotCache?: boolean };
+  readonly runs?: FakeCommand;
+  readonly options?: Partial<ExecutorOptions>;
+  readonly signal?: AbortSignal;
+}
+
+describe("executor", () => {
+  let content: FakeContentSource;
+  let storage: FakeStorage;
+  let tree: FileTree;
+  let builds: Map<string, BuildDirectory>;
+  let runner: FakeRunner;
+  let runs: FakeCommand;
+  let stages: ExecutionStage[];
+  let quota: { maximumFileCount?: number; maximumSizeBytes?: number };
+  let names: number;
+
+  beforeEach(async () => {
+    content = new FakeContentSource();
+    storage = new FakeStorage();
+    tree = new FileTree({
+      source: {
+        directory: (digest) => content.directory(digest),
+        read: (digest, offset, count) => content.read(digest, offset, count),
+      },
+      pool: new MemoryFilePool(1 << 20),
+    });
+    builds = rememberBuilds(tree);
+    runner = await fakeRunner(builds, (build, request, cancelled) => runs(build, request, cancelled));
+    stages = [];
+    quota = {};
+    names = 0;
+  });
+
+  afterEach(async () => {
+    assert.equal(tree.counts().buildDirectories, 0, "the build directory is removed");
+    await runner[Symbol.asyncDispose]();
+  });
+
+  const succeed: FakeCommand = async () => ({});
+
+  async function execute(run: Run): Promise<ExecuteResponse> {
+    const { inputRoot = {}, command = { arguments: ["true"] }, action = {}, options = {}, signal } = run;
+    runs = run.runs ?? succeed;
+    const owner = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
+    const executor = createExecutor({
+      storage,
+      content,
+      storageWaits: new StorageWaits(content),
+      createDirectory: actionDirectories({
+        tree,
+        owner,
+        quota,
+        nextName: () => `build-${++names}`,
+        sync: async () => {},
+      }),
+      runner: runner.client,
+      instanceNamePrefix: "",
+      characterDevices: [],
+      owner,
+      environmentVariables: {},
+      workerName: "worker",
+      maximumTimeoutCompensation: 0,
+      forceUploadTreesAndDirectories: false,
+      costsPerSecond: {},
+      browserUrl: "",
+      log: createLog("error", () => {}),
+      ...options,
+    });
+    const rootDigest = isDigest(inputRoot) ? inputRoot : content.addTree(inputRoot);
+    const commandDigest = isDigest(command) ? command : storage.addCommand(command);
+    const request = create(DesiredState_ExecutingSchema, {
+      actionDigest: digestMessage(makeDigest("", SHA256, "a".repeat(64), 1)),
+      action: {
+        commandDigest: digestMessage(commandDigest),
+        inputRootDigest: digestMessage(rootDigest),
+        timeout: { seconds: BigInt(action.timeoutSeconds ?? 3600) },
+        doNotCache: action.doNotCache ?? false,
+      },
+      digestFunction: 1,
+    });
+    return executor(request, {
+      signal: signal ?? new AbortController().signal,
+      orderedAt: performance.now(),
+      onStage: (stage) => stages.push(stage),
+    });
+  }
+
+  const isDigest = (value: object): value is Digest => "hash" in value && "sizeBytes" in value;
+  const path = (text: string) => text.split("/").map(toName);
+
+  describe("a command that runs", () => {
+    it("finds its input root, and everything the worker places, before it runs", async () => {
+      const response = await execute({
+        inputRoot: { "in.txt": "input", dev: { null: "a file under the device's name" } },
+        command: {
+          arguments: ["sh", "-c", "true"],
+          workingDirectory: "work",
+          environmentVariables: [{ name: "A", value: "action" }],
+          outputPaths: ["out/deep/file", "../top"],
+        },
+        options: {
+          environmentVariables: { A: "worker", B: "worker" },
+          characterDevices: [{ name: "null", major: 1, minor: 3 }],
+        },
+        runs: async (build, request) => {
+          assert.deepEqual(request.arguments, ["sh", "-c", "true"]);
+          assert.deepEqual(request.environmentVariables, { A: "action", B: "worker" });
+          assert.equal(request.workingDirectory, "work");
+          assert.equal(request.stdoutPath, "build-1/stdout");
+          assert.equal(request.stderrPath, "build-1/stderr");
+          assert.equal(request.inputRootDirectory, "build-1/root");
+          assert.equal(request.temporaryDirectory, "build-1/tmp");
+          assert.equal(request.serverLogsDirectory, "build-1/server_logs");
+          for (const directory of ["tmp", "server_logs", "root/work/out/deep"]) {
+            assert.equal((await build.lookupPath(path(directory)))?.type, 2, directory);
+          }
+          assert.equal(await build.lookupPath(path("root/work/out/deep/file")), undefined);
+          const device = await build.lookupPath(path("root/dev/null"));
+          assert.equal(device?.type, 4);
+          assert.deepEqual(device?.type === 4 && [device.major, device.minor], [1, 3]);
+          assert.equal((await device?.attributes())?.mode, 0o666);
+          return {};
+        },
+      });
+      assert.equal(response.status, undefined);
+      assert.deepEqual(stages, ["fetchingInputs", "running", "uploadingOutputs"]);
+    });
+
+    it("makes nothing of the input root be fetched but its root directory", async () => {
+      await execute({
+        inputRoot: { a: { b: { c: "c" } }, file: "f" },
+        command: { arguments: ["true"], outputPaths: ["out/file"] },
+        runs: async () => {
+          assert.equal(new Set(content.directoriesAsked).size, 1);
+          assert.equal(content.readsAsked.length, 0);
+          return {};
+        },
+      });
+    });
+
+    it("has its outputs, streams and server logs uploaded", async () => {
+      const response = await execute({
+        inputRoot: { "in.txt": "input" },
+        command: { arguments: ["true"], outputPaths: ["file", "directory", "link", "nothing", "in.txt"] },
+        runs: async (build) => {
+          await build.createFile(path("stdout"), Buffer.from("to stdout"));
+          await build.createFile(path("stderr"));
+          await build.createFile(path("server_logs/kernel/log"), Buffer.from("logged"));
+          await build.createFile(path("root/file"), Buffer.from("made"), 0o755);
+          await build.createFile(path("root/directory/b/file"), Buffer.from("below"));
+          await build.makeDirectories(path("root/directory/a"));
+          const root = await build.makeDirectories(path("root"));
+          await root.createSymlink(
+            "link",
+            { ...build.owner, supplementaryGroupIds: [] },
+            Buffer.from("to/file"),
+            {},
+          );
+          return { exitCode: 3n };
+        },
+      });
+      const result = response.result!;
+      assert.equal(result.exitCode, 3);
+      assert.equal(storage.text(result.stdoutDigest), "to stdout");
+      assert.equal(result.stderrDigest, undefined);
+      assert.equal(storage.text(response.serverLogs["kernel/log"]?.digest), "logged");
+      assert.deepEqual(
+        result.outputFiles.map(({ path, digest, isExecutable }) => [
+          path,
+          storage.text(digest),
+          isExecutable,
+        ]),
+        [
+          ["file", "made", true],
+          ["in.txt", "input", false],
+        ],
+      );
+      assert.deepEqual(
+        result.outputSymlinks.map(({ path, target }) => [path, target]),
+        [["link", "to/file"]],
+      );
+      const [directory] = result.outputDirectories;
+      assert.equal(directory?.path, "directory");
+      assert.equal(directory?.isTopologicallySorted, true);
+      assert.equal(directory?.rootDirectoryDigest, undefined);
+      const { hash, sizeBytes } = directory!.treeDigest!;
+      const { root, children } = fromBinary(TreeSchema, storage.blobs.get(`sha256-${hash}-${sizeBytes}`)!);
+      assert.deepEqual(
+        root?.directories.map(({ name }) => name),
+        ["a", "b"],
+      );
+      assert.equal(children.length, 2);
+      assert.equal(storage.results.size, 0, "a failure is not cached");
+    });
+
+    it("has its success put into the action cache, unless it must not", async () => {
+      const response = await execute({ options: { browserUrl: "http://browser:7984/" } });
+      assert.equal(storage.results.size, 1);
+      assert.equal(
+        response.message,
+        `Action details (cached result): http://browser:7984/blobs/sha256/action/${"a".repeat(64)}-1/`,
+      );
+      storage.results.clear();
+      assert.equal((await execute({ action: { doNotCache: true } })).status, undefined);
+      assert.equal(storage.results.size, 0);
+    });
+
+    it("has the times of its stages, its costs and the runner's resource usage in the metadata", async () => {
+      const { result } = await execute({
+        options: {
+          costsPerSecond: {
+            cpu: {
+              $typeName: "buildbarn.resourceusage.MonetaryResourceUsage.Expense",
+              currency: "EUR",
+              cost: 2,
+            },
+          },
+        },
+        runs: async () => ({
+          resourceUsage: [{ typeUrl: "type.googleapis.com/x", value: new Uint8Array(1) }],
+        }),
+      });
+      const metadata = result!.executionMetadata!;
+      assert.equal(metadata.worker, "worker");
+      const times = [
+        metadata.workerStartTimestamp,
+        metadata.inputFetchStartTimestamp,
+        metadata.inputFetchCompletedTimestamp,
+        metadata.executionStartTimestamp,
+        metadata.executionCompletedTimestamp,
+        metadata.outputUploadStartTimestamp,
+        metadata.outputUploadCompletedTimestamp,
+        metadata.workerCompletedTimestamp,
+      ].map((time) => Number(time!.seconds) * 1000 + time!.nanos / 1e6);
+      assert.deepEqual(
+        times,
+        times.toSorted((a, b) => a - b),
+      );
+      assert.ok(metadata.virtualExecutionDuration);
+      assert.deepEqual(
+        metadata.auxiliaryMetadata.map(({ typeUrl }) => typeUrl.split("/")[1]),
+        ["x", "buildbarn.resourceusage.MonetaryResourceUsage"],
+      );
+      const costs = anyUnpack(metadata.auxiliaryMetadata[1]!, MonetaryResourceUsageSchema);
+      assert.equal(costs?.expenses.cpu?.currency, "EUR");
+    });
+  });
+
+  describe("what ends in which status", () => {
+    const endsWith = (response: ExecuteResponse, code: Code, message: RegExp) => {
+      assert.equal(response.status?.code, code, response.status?.message);
+      assert.match(response.status!.message, message);
+      assert.equal(storage.results.size, 0);
+    };
+    const missing = (response: ExecuteResponse) =>
+      response.status!.details.flatMap((detail) =>
+        anyUnpack(detail, PreconditionFailureSchema)!.violations.map(({ type, subject }) => [type, subject]),
+      );
+
+    it("a command that is not in the CAS: FAILED_PRECONDITION, naming it", async () => {
+      const digest = makeDigest("", SHA256, "c".repeat(64), 7);
+      const response = await execute({ command: digest });
+      endsWith(response, Code.FAILED_PRECONDITION, /c{64}/);
+      assert.deepEqual(missing(response), [["MISSING", `blobs/${digest.hash}/7`]]);
+      assert.equal(runner.requests.length, 0);
+    });
+
+    it("a root directory that is not in the CAS: FAILED_PRECONDITION, before anything runs", async () => {
+      const digest = content.addTree({ a: "a" });
+      content.lose(digest);
+      const response = await execute({ inputRoot: digest });
+      assert.deepEqual(missing(response), [["MISSING", `blobs/${digest.hash}/${digest.sizeBytes}`]]);
+      assert.equal(runner.requests.length, 0);
+    });
+
+    it("a file that turns out to be missing while it runs: FAILED_PRECONDITION; the run is cancelled", async () => {
+      const digest = content.addBlob("lost");
+      content.lose(digest);
+      const response = await execute({
+        inputRoot: { file: "lost" },
+        runs: async (build, _request, cancelled) => {
+          const file = await build.lookupPath(path("root/file"));
+          await assert.rejects(async () => file?.type === 1 && (await file.read(0, 4)));
+          await new Promise((resolve) => cancelled.addEventListener("abort", resolve));
+          return {};
+        },
+      });
+      endsWith(response, Code.FAILED_PRECONDITION, /missing/);
+      assert.deepEqual(missing(response), [["MISSING", `blobs/${digest.hash}/4`]]);
+    });
+
+    it("such a file even where the command takes no notice: FAILED_PRECONDITION all the same", async () => {
+      content.lose(content.addBlob("lost"));
+      const response = await execute({
+        inputRoot: { file: "lost" },
+        runs: async (build) => {
+          const file = await build.lookupPath(path("root/file"));
+          await assert.rejects(async () => file?.type === 1 && (await file.read(0, 4)));
+          return { exitCode: 0n };
+        },
+      });
+      endsWith(response, Code.FAILED_PRECONDITION, /missing/);
+    });
+
+    it("more written than the quota allows: RESOURCE_EXHAUSTED", async () => {
+      quota = { maximumSizeBytes: 10 };
+      const response = await execute({
+        runs: async (build, _request, cancelled) => {
+          await assert.rejects(build.createFile(path("root/file"), Buffer.alloc(11)));
+          await new Promise((resolve) => cancelled.addEventListener("abort", resolve));
+          return {};
+        },
+      });
+      endsWith(response, Code.RESOURCE_EXHAUSTED, /10 bytes/);
+    });
+
+    it("longer than the timeout: DEADLINE_EXCEEDED, with what there is of the outputs", async () => {
+      const response = await execute({
+        action: { timeoutSeconds: 0 },
+        command: { arguments: ["sleep"], outputPaths: ["file"] },
+        runs: async (build, _request, cancelled) => {
+          await build.createFile(path("stdout"), Buffer.from("so far"));
+          await build.createFile(path("root/file"), Buffer.from("half"));
+          await new Promise((resolve) => cancelled.addEventListener("abort", resolve));
+          return {};
+        },
+      });
+      endsWith(response, Code.DEADLINE_EXCEEDED, /timeout of 0 s/);
+      assert.deepEqual(stages, ["fetchingInputs", "running", "uploadingOutputs"]);
+    });
+
+    it("a runner that cannot run the command: the runner's own status", async () => {
+      const response = await execute({
+        runs: async () => {
+          throw new StatusError(status(Code.INVALID_ARGUMENT, "nosuch: no such command"));
+        },
+      });
+      endsWith(response, Code.INVALID_ARGUMENT, /nosuch: no such command/);
+    });
+
+    it("a runner that is not there: UNAVAILABLE", async () => {
+      const lost = {
+        run: () => Promise.reject(new StatusError(status(Code.UNAVAILABLE, "connection refused"))),
+      };
+      endsWith(await execute({ options: { runner: lost } }), Code.UNAVAILABLE, /connection refused/);
+    });
+
+    it("an upload that fails: its status, with the exit code", async () => {
+      storage.uploadError = new StatusError(status(Code.UNAVAILABLE, "storage is away"));
+      const response = await execute({
+        command: { arguments: ["true"], outputPaths: ["file"] },
+        runs: async (build) => {
+          await build.createFile(path("root/file"), Buffer.from("x"));
+          return { exitCode: 2n };
+        },
+      });
+      endsWith(response, Code.UNAVAILABLE, /cannot upload outputs: storage is away/);
+      assert.equal(response.result?.exitCode, 2);
+    });
+
+    it("a cancelled action: the reason; nothing is uploaded", async () => {
+      const abort = new AbortController();
+      const response = await execute({
+        signal: abort.signal,
+        runs: async (_build, _request, cancelled) => {
+          abort.abort(new StatusError(status(Code.CANCELLED, "no longer wanted")));
+          await new Promise((resolve) => cancelled.addEventListener("abort", resolve));
+          return {};
+        },
+      });
+      endsWith(response, Code.CANCELLED, /no longer wanted/);
+      assert.deepEqual(stages, ["fetchingInputs", "running"]);
+    });
+
+    it("a cancelled action whose CAS never answers: ends all the same", async () => {
+      const abort = new AbortController();
+      const never = { directory: () => new Promise<never>(() => abort.abort(new Error("enough"))) };
+      const response = await execute({ signal: abort.signal, options: { content: never } });
+      endsWith(response, Code.UNKNOWN, /enough/);
+    });
+
+    for (const [what, command, message] of [
+      ["no arguments", {}, /arguments\[0\]/],
+      [
+        "an absolute output path",
+        { arguments: ["x"], outputPaths: ["/etc/passwd"] },
+        /"\/etc\/passwd" is absolute/,
+      ],
+      [
+        "an output path that leaves the input root",
+        { arguments: ["x"], outputPaths: ["a/../../b"] },
+        /outside/,
+      ],
+      [
+        "an absolute working directory",
+        { arguments: ["x"], workingDirectory: "/" },
+        /working directory "\/"/,
+      ],
+      [
+        "outputs in what is a file",
+        { arguments: ["x"], outputPaths: ["file/out"] },
+        /"file".*must be a directory/,
+      ],
+      ["a NUL in a path", { arguments: ["x"], outputFiles: ["a\0b"] }, /NUL/],
+    ] as [string, CommandInit, RegExp][]) {
+      it(`${what}: INVALID_ARGUMENT`, async () => {
+        endsWith(await execute({ inputRoot: { file: "f" }, command }), Code.INVALID_ARGUMENT, message);
+        assert.equal(runner.requests.length, 0);
+      });
+    }
+
+    it("outputs of the older kinds that are of the other kind: FAILED_PRECONDITION", async () => {
+      const response = await execute({
+        command: { arguments: ["x"], outputFiles: ["made"] },
+        runs: async (build) => {
+          await build.makeDirectories(path("root/made"));
+          return {};
+        },
+      });
+      endsWith(response, Code.FAILED_PRECONDITION, /output file "made" turned out to be a directory/);
+    });
+  });
+
+  it("serves the older output_files and output_directories as older clients know them", async () => {
+    const response = await execute({
+      inputRoot: { linkd: symlink("elsewhere") },
+      command: { arguments: ["x"], outputFiles: ["d/file", "link"], outputDirectories: ["tree", "linkd"] },
+      runs: async (build) => {
+        assert.equal((await build.lookupPath(path("root/tree")))?.type, 2, "made for the command");
+        await build.createFile(path("root/d/file"), Buffer.from("f"));
+        const root = await build.makeDirectories(path("root"));
+        await root.createSymlink(
+          "link",
+          { ...build.owner, supplementaryGroupIds: [] },
+          Buffer.from("d/file"),
+          {},
+        );
+        return {};
+      },
+    });
+    endsOk(response);
+    const result = response.result!;
+    assert.deepEqual(
+      result.outputFiles.map(({ path }) => path),
+      ["d/file"],
+    );
+    assert.deepEqual(
+      result.outputFileSymlinks.map(({ path, target }) => [path, target]),
+      [["link", "d/file"]],
+    );
+    assert.deepEqual(
+      result.outputDirectories.map(({ path }) => path),
+      ["tree"],
+    );
+    assert.equal(result.outputSymlinks.length, 0);
+  });
+
+  function endsOk(response: ExecuteResponse): void {
+    assert.equal(response.status, undefined, response.status?.message);
+  }
+});

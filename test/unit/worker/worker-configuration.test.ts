@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { fromJson, type JsonObject } from "@bufbuild/protobuf";
+import { ConfigurationError } from "../../../src/config/error.ts";
+import { loadConfiguration } from "../../../src/config/load-configuration.ts";
+import { ApplicationConfigurationSchema } from "../../../src/proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
+import { checkWorkerConfiguration } from "../../../src/worker/worker-configuration.ts";
+
+const grpc = { grpc: { client: { address: "storage:8981" } } };
+const runner = { endpoint: { address: "unix:///runner" }, concurrency: "2" };
+const nfsv4 = { linux: { mountOptions: [] as string[] } };
+const buildDirectory = (
+  changes: JsonObject = {},
+  runnerChanges: JsonObject = {},
+  mount: JsonObject = { nfsv4 },
+) => ({
+  virtual: { mount: { mountPath: "/build", ...mount }, ...changes },
+  runners: [{ ...runner, ...runnerChanges }],
+});
+const check = (changes: JsonObject = {}) =>
+  checkWorkerConfiguration(
+    fromJson(ApplicationConfigurationSchema, {
+      scheduler: { address: "scheduler:8983" },
+      blobstore: { contentAddressableStorage: grpc, actionCache: grpc },
+      filePool: { blockDevice: { file: { path: "/pool", sizeBytes: "1000" } } },
+      buildDirectories: [buildDirectory()],
+      ...changes,
+    }),
+  );
+
+describe("checkWorkerConfiguration", () => {
+  it("fills in what is left to it", () => {
+    const configuration = check();
+    assert.deepEqual(configuration.blobCache, {
+      directory: "/pool/blobs",
+      maximumSizeBytes: 1000,
+      maximumCount: 1_000_000,
+    });
+    const [directory] = configuration.buildDirectories;
+    assert.equal(directory?.nfsVersion, "4.2");
+    assert.equal(directory?.maximumExecutionTimeoutCompensation, 0);
+    assert.equal(directory?.runners[0]?.maximumFilePoolSizeBytes, undefined);
+  });
+
+  it("takes a local fast backend as the blob cache", () => {
+    const file = { path: "/cache", sizeBytes: "5" };
+    const { contentAddressableStorage, blobCache } = check({
+      blobstore: {
+        contentAddressableStorage: {
+          readCaching: {
+            slow: grpc,
+            fast: {
+              local: {
+                keyLocationMapInMemory: { entries: "7" },
+                blocksOnBlockDevice: { source: { file } },
+              },
+            },
+          },
+        },
+      },
+    });
+    assert.deepEqual(blobCache, { directory: "/cache", maximumSizeBytes: 5, maximumCount: 7 });
+    assert.equal(contentAddressableStorage.configuration?.backend.case, "grpc");
+    assert.equal(contentAddressableStorage.path, "blobstore.contentAddressableStorage.readCaching.slow");
+  });
+
+  it("takes the NFS version out of the mount options", () => {
+    const [directory] = check({
+      buildDirectories: [
+        buildDirectory({}, {}, { nfsv4: { linux: { mountOptions: ["vers=4.1", "nconnect=2"] } } }),
+      ],
+    }).buildDirectories;
+    assert.equal(directory?.nfsVersion, "4.1");
+    assert.deepEqual(directory?.mountOptions, ["nconnect=2"]);
+  });
+
+  it("accepts the configuration that is delivered", () => {
+    const path = join(import.meta.dirname, "../../../configs/bb_worker.jsonnet");
+    const configuration = checkWorkerConfiguration(
+      loadConfiguration(path, ApplicationConfigurationSchema, { HOSTNAME: "host" }),
+    );
+    assert.deepEqual(configuration.buildDirectories[0]?.runners[0]?.workerId, { node: "host" });
+    assert.equal(configuration.buildDirectories[0]?.runners[0]?.characterDevices.length, 6);
+  });
+
+  for (const [what, changes, message] of [
+    ["no scheduler", { scheduler: {} }, /scheduler\.address is missing/],
+    ["prefetching", { prefetching: {} }, /^prefetching is not supported/],
+    ["no build directories", { buildDirectories: [] }, /^buildDirectories is empty/],
+    ["no file pool", { filePool: {} }, /filePool\.blockDevice\.file\.path is missing/],
+    [
+      "a device as file pool",
+      { filePool: { blockDevice: { devicePath: "/dev/sda" } } },
+      /file\.path is missing/,
+    ],
+    [
+      "a native build directory",
+      { buildDirectories: [{ native: {}, runners: [runner] }] },
+      /buildDirectories\[0\]\.native is not supported: /,
+    ],
+    [
+      "FUSE",
+      { buildDirectories: [buildDirectory({}, {}, { fuse: {} })] },
+      /buildDirectories\[0\]\.virtual\.mount\.fuse is not supported: use nfsv4/,
+    ],
+    ["no mount backend", { buildDirectories: [buildDirectory({}, {}, {})] }, /mount\.nfsv4 is missing/],
+    [
+      "NFSv4.0, which has no sessions",
+      { buildDirectories: [buildDirectory({}, {}, { nfsv4: { linux: { mountOptions: ["vers=4.0"] } } })] },
+      /mountOptions: vers=4\.0 is not supported/,
+    ],
+    [
+      "a relative mount path",
+      { buildDirectories: [buildDirectory({}, {}, { mountPath: "build", nfsv4 })] },
+      /mountPath must be an absolute path/,
+    ],
+    [
+      "hidden files",
+      { buildDirectories: [buildDirectory({ hiddenFilesPattern: "x" })] },
+      /virtual\.hiddenFilesPattern is not supported/,
+    ],
+    [
+      "a device that there is not",
+      { buildDirectories: [buildDirectory({}, { inputRootCharacterDeviceNodes: ["nosuch"] })] },
+      /runners\[0\]\.inputRootCharacterDeviceNodes: \/dev\/nosuch is not a character device/,
+    ],
+    [
+      "a device outside /dev",
+      { buildDirectories: [buildDirectory({}, { inputRootCharacterDeviceNodes: ["../dev/null"] })] },
+      /is not a character device/,
+    ],
+    [
+      "no concurrency",
+      { buildDirectories: [buildDirectory({}, { concurrency: "0" })] },
+      /runners\[0\]\.concurrency must be above 0/,
+    ],
+    ["a browser that is no URL", { browserUrl: "browser" }, /browserUrl: "browser" is not a URL/],
+  ] as [string, JsonObject, RegExp][]) {
+    it(`refuses ${what}, by name`, () => {
+      assert.throws(
+        () => check(changes),
+        (error: unknown) => error instanceof ConfigurationError && message.test(error.message),
+      );
+    });
+  }
+});
