@@ -1,0 +1,93 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { create, toJsonString } from "@bufbuild/protobuf";
+import type { PlatformSchema } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { ApplicationConfigurationSchema as RunnerConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
+import { ApplicationConfigurationSchema as WorkerConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
+
+/** One runner process, and the worker threads that send it actions. */
+export interface RunnerPool {
+  /** Names the pool in worker ids and file names. */
+  readonly name: string;
+  /** How many actions run at the same time. */
+  readonly concurrency: number;
+  readonly platform: MessageInitShape<typeof PlatformSchema>;
+  /** Whether an action sees its input root as its whole file system. */
+  readonly chrootIntoInputRoot: boolean;
+}
+
+export interface WorkerPlaces {
+  /** Where the worker finds scheduler and storage, as gRPC clients write it. */
+  readonly serverAddress: string;
+  /** Where build directories are mounted; absolute. */
+  readonly mountPath: string;
+  /** A folder for what actions write. */
+  readonly filePoolPath: string;
+  /** Where a pool's runner listens: a socket's absolute path. */
+  readonly runnerSocket: (pool: RunnerPool) => string;
+}
+
+const characterDevices = ["full", "null", "random", "tty", "urandom", "zero"];
+const filePoolBytes = 64n * 1024n ** 3n;
+
+/** The JSON text of a configuration for bb_worker. */
+export function workerConfiguration(pools: readonly RunnerPool[], places: WorkerPlaces): string {
+  const client = { address: places.serverAddress };
+  const blobAccess = { backend: { case: "grpc" as const, value: { client, enableCompression: false } } };
+  return toJsonString(
+    WorkerConfigurationSchema,
+    create(WorkerConfigurationSchema, {
+      scheduler: client,
+      blobstore: { contentAddressableStorage: blobAccess, actionCache: blobAccess },
+      filePool: {
+        backend: {
+          case: "blockDevice",
+          value: {
+            source: { case: "file", value: { path: places.filePoolPath, sizeBytes: filePoolBytes } },
+          },
+        },
+      },
+      buildDirectories: [
+        {
+          backend: {
+            case: "virtual",
+            value: {
+              mount: {
+                mountPath: places.mountPath,
+                backend: {
+                  case: "nfsv4",
+                  value: { operatingSystem: { case: "linux", value: {} } },
+                },
+              },
+            },
+          },
+          runners: pools.map((pool) => ({
+            endpoint: { address: `unix:${places.runnerSocket(pool)}` },
+            concurrency: BigInt(pool.concurrency),
+            platform: pool.platform,
+            workerId: { pool: pool.name },
+            inputRootCharacterDeviceNodes: pool.chrootIntoInputRoot ? characterDevices : [],
+          })),
+        },
+      ],
+    }),
+    { prettySpaces: 2 },
+  );
+}
+
+/** The JSON text of a configuration for the pool's bb_runner. */
+export function runnerConfiguration(pool: RunnerPool, places: WorkerPlaces): string {
+  return toJsonString(
+    RunnerConfigurationSchema,
+    create(RunnerConfigurationSchema, {
+      buildDirectoryPath: places.mountPath,
+      grpcServers: [
+        {
+          listenPaths: [places.runnerSocket(pool)],
+          authenticationPolicy: { policy: { case: "allow", value: {} } },
+        },
+      ],
+      chrootIntoInputRoot: pool.chrootIntoInputRoot,
+    }),
+    { prettySpaces: 2 },
+  );
+}

@@ -1,0 +1,96 @@
+#!/usr/bin/env node
+/** `npm start`: the whole cluster until it is stopped. */
+import { availableParallelism } from "node:os";
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
+import { chrootProperty, defaultPools, startCluster } from "./cluster.ts";
+
+const help = `Usage: npm start [-- OPTION…]
+
+Runs a remote-execution cluster on this machine until Ctrl-C: scheduler, storage, a worker whose build directories
+are loaded lazily over NFSv4, and runners. Where this machine's kernel has no NFS client, worker and runners run in
+user-mode Linux. Actions run as root.
+
+  --data DIR         where blobs and action results are kept (default: ./cluster-data)
+  --listen ADDRESS   where clients connect (default: localhost:8980)
+  --concurrency N    how many actions run at the same time (default: ${defaultConcurrency()})
+  --help             this text
+
+Actions see this machine's files beside their inputs. Those with the platform property
+${chrootProperty.name}=${chrootProperty.value} see nothing but their input root.`;
+
+const options = {
+  data: { type: "string", default: "cluster-data" },
+  listen: { type: "string", default: "localhost:8980" },
+  concurrency: { type: "string", default: String(defaultConcurrency()) },
+  help: { type: "boolean", default: false },
+} as const;
+
+class UsageError extends Error {}
+
+async function main(): Promise<number> {
+  const { values } = readArguments();
+  if (values.help) {
+    console.log(help);
+    return 0;
+  }
+  const concurrency = Number(values.concurrency);
+  if (!Number.isInteger(concurrency) || concurrency < 1) {
+    throw new UsageError(`--concurrency ${values.concurrency}: expected a number such as 8`);
+  }
+  if (!/:\d+$/.test(values.listen)) {
+    throw new UsageError(`--listen ${values.listen}: expected an address such as localhost:8980`);
+  }
+  // What goes wrong is told by the errors themselves.
+  setLogVerbosity(logVerbosity.NONE);
+  const stopped = new Promise<string>((resolve) => {
+    process.once("SIGINT", () => resolve("SIGINT"));
+    process.once("SIGTERM", () => resolve("SIGTERM"));
+  });
+
+  console.log("Starting …");
+  await using cluster = await startCluster({
+    folder: resolve(values.data),
+    listen: values.listen,
+    pools: defaultPools(concurrency),
+  });
+  console.log(`
+Ready. To build with Bazel:
+
+  bazel build --remote_executor=grpc://${cluster.address} --spawn_strategy=remote --jobs=${concurrency} //...
+
+Blobs and results:   ${resolve(values.data)}
+Worker and runners:  ${cluster.logPath}
+Ctrl-C stops.`);
+
+  const reason = await Promise.race([
+    stopped,
+    cluster.ended.then((how) => {
+      throw new Error(`worker and runners are gone (${how}); ${cluster.logPath} says why`);
+    }),
+  ]);
+  console.log(`\n${reason}: stopping; running actions are finished or handed back …`);
+  return 0;
+}
+
+function readArguments() {
+  try {
+    return parseArgs({ options });
+  } catch (error) {
+    throw new UsageError((error as Error).message, { cause: error });
+  }
+}
+
+/** At least so many that waiting for files does not leave the processor idle. */
+function defaultConcurrency(): number {
+  return Math.max(8, availableParallelism());
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(`npm start: ${(error as Error).message}`);
+  if (error instanceof UsageError) console.error("See npm start -- --help");
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+}

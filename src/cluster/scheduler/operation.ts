@@ -1,0 +1,166 @@
+import { create } from "@bufbuild/protobuf";
+import type { Any } from "@bufbuild/protobuf/wkt";
+import type { Digest } from "../../cas/digest.ts";
+import { digestMessage } from "../../cas/wire-digest.ts";
+import {
+  type DigestFunction_Value,
+  ExecuteOperationMetadataSchema,
+  type ExecuteResponse,
+  ExecuteResponseSchema,
+  ExecutionStage_Value,
+} from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import type { DesiredState_Executing } from "../../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
+import {
+  type Operation as OperationMessage,
+  OperationSchema,
+} from "../../proto/gen/google/longrunning/operations_pb.ts";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+import { packAny, status } from "../../proto/status.ts";
+import { waitAtMost } from "./wait.ts";
+
+/** One execution of an action, from queue to result. Clients follow it by one operation each. */
+export class Task {
+  readonly actionDigest: Digest;
+  /** What the worker is told. */
+  readonly desiredState: DesiredState_Executing;
+  readonly operations = new Set<Operation>();
+  /** How often a worker asked for it again after it had been given it. */
+  retryCount = 0;
+  /** Called once, when there is a response. */
+  onCompletion: () => void = () => {};
+  #stage: ExecutionStage_Value = ExecutionStage_Value.QUEUED;
+  #response: Any | undefined;
+  #leaveWorker: () => void = () => {};
+  #changed = Promise.withResolvers<void>();
+
+  constructor(actionDigest: Digest, desiredState: DesiredState_Executing) {
+    this.actionDigest = actionDigest;
+    this.desiredState = desiredState;
+  }
+
+  get stage(): ExecutionStage_Value {
+    return this.#stage;
+  }
+
+  /** The ExecuteResponse, when completed. */
+  get response(): Any | undefined {
+    return this.#response;
+  }
+
+  /** Resolves at the next change of the stage. */
+  get changed(): Promise<void> {
+    return this.#changed.promise;
+  }
+
+  /** A worker has it now. `leaveWorker` is called when that is over. */
+  start(leaveWorker: () => void): void {
+    this.#leaveWorker = leaveWorker;
+    this.#enter(ExecutionStage_Value.EXECUTING);
+  }
+
+  /** The first response counts. */
+  complete(response: ExecuteResponse): void {
+    if (this.#response) return;
+    this.#response = packAny(ExecuteResponseSchema, response);
+    this.#leaveWorker();
+    this.onCompletion();
+    this.#enter(ExecutionStage_Value.COMPLETED);
+  }
+
+  #enter(stage: ExecutionStage_Value): void {
+    this.#stage = stage;
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers();
+  }
+}
+
+/** What a client was given to follow a task. */
+export class Operation {
+  readonly name: string;
+  readonly task: Task;
+  /** Called when no client has waited for the operation for its time. */
+  onAbandoned: () => void = () => {};
+  readonly #abandonedTimeout: number;
+  readonly #updateInterval: number;
+  readonly #cancelled = Promise.withResolvers<void>();
+  #isCancelled = false;
+  #waiters = 0;
+  #abandonment: NodeJS.Timeout | undefined;
+
+  /** Times in milliseconds. */
+  constructor(name: string, task: Task, abandonedTimeout: number, updateInterval: number) {
+    this.name = name;
+    this.task = task;
+    this.#abandonedTimeout = abandonedTimeout;
+    this.#updateInterval = updateInterval;
+    this.#startAbandonment();
+  }
+
+  /** The operation as it is now. */
+  message(): OperationMessage {
+    const { stage, actionDigest, response } = this.task;
+    return operationMessage(this.name, stage, actionDigest, this.#isCancelled ? cancelled : response);
+  }
+
+  /**
+   * The operation as it is now and, again, at every change and update interval until it is done. While this is
+   * iterated the operation is not abandoned. Throws the signal's reason when that aborts.
+   */
+  async *follow(signal: AbortSignal): AsyncGenerator<OperationMessage> {
+    this.#waiters++;
+    clearTimeout(this.#abandonment);
+    try {
+      for (;;) {
+        const { changed } = this.task;
+        const message = this.message();
+        yield message;
+        if (message.done) return;
+        await waitAtMost(Promise.race([changed, this.#cancelled.promise]), this.#updateInterval, signal);
+      }
+    } finally {
+      this.#waiters--;
+      if (this.#waiters === 0) this.#startAbandonment();
+    }
+  }
+
+  /** Done for its clients, with CANCELLED, where the task is not completed. */
+  cancel(): void {
+    if (this.task.response) return;
+    this.#isCancelled = true;
+    this.#cancelled.resolve();
+  }
+
+  dispose(): void {
+    clearTimeout(this.#abandonment);
+  }
+
+  #startAbandonment(): void {
+    this.#abandonment = setTimeout(() => this.onAbandoned(), this.#abandonedTimeout).unref();
+  }
+}
+
+const cancelled = status(Code.CANCELLED, "The operation was cancelled");
+
+/** An operation's message; it is done where there is a result. */
+export function operationMessage(
+  name: string,
+  stage: ExecutionStage_Value,
+  actionDigest: Digest,
+  result: Any | typeof cancelled | undefined,
+): OperationMessage {
+  return create(OperationSchema, {
+    name,
+    metadata: packAny(ExecuteOperationMetadataSchema, {
+      stage: result ? ExecutionStage_Value.COMPLETED : stage,
+      actionDigest: digestMessage(actionDigest),
+      digestFunction: actionDigest.function.value as DigestFunction_Value,
+    }),
+    ...(result && {
+      done: true,
+      result:
+        result.$typeName === "google.protobuf.Any"
+          ? { case: "response" as const, value: result }
+          : { case: "error" as const, value: result },
+    }),
+  });
+}

@@ -1,0 +1,251 @@
+import type { Hash } from "node:crypto";
+import type { FileHandle } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, unlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { LRUCache } from "lru-cache";
+import { BlobError } from "../../cas/content-source.ts";
+import { computeDigest, type Digest, digestKey, SHA256 } from "../../cas/digest.ts";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+
+export interface BlobStoreOptions {
+  /** Where blobs live; made if it does not exist. One process at a time may use it. */
+  readonly folder: string;
+  /** How many bytes of small blobs are kept in memory. Default 64 MiB. */
+  readonly memoryBytes?: number;
+}
+
+/** Blobs up to this size are worth keeping in memory. */
+const smallBlobBytes = 64 * 1024;
+const readChunkBytes = 256 * 1024;
+/** Every store has the empty blob (REAPI, Digest). */
+const nothing = new Uint8Array(0);
+
+/**
+ * Blobs in a folder, one file each, named by digest: `FUNCTION/HH/HASH-SIZE` with HH the hash's first two
+ * digits. A file appears under its name only when it is complete and its hash has been verified. Which blobs
+ * exist is known in memory. Instance names make no difference: equal content is stored once.
+ */
+export class BlobStore {
+  readonly folder: string;
+  readonly #known = new Set<string>();
+  readonly #small: LRUCache<string, Uint8Array>;
+  #temporaryFiles = 0;
+
+  private constructor(folder: string, memoryBytes: number) {
+    this.folder = folder;
+    this.#small = new LRUCache({
+      maxSize: memoryBytes,
+      sizeCalculation: (blob) => blob.length + 200,
+    });
+  }
+
+  static async open({ folder, memoryBytes = 64 * 1024 * 1024 }: BlobStoreOptions): Promise<BlobStore> {
+    const store = new BlobStore(folder, memoryBytes);
+    await rm(join(folder, "tmp"), { recursive: true, force: true });
+    await mkdir(join(folder, "tmp"), { recursive: true });
+    store.#known.add(digestKey(computeDigest("", SHA256, nothing)));
+    await Promise.all(
+      Array.from({ length: 256 }, async (_, shard) => {
+        const path = join(folder, "sha256", shard.toString(16).padStart(2, "0"));
+        await mkdir(path, { recursive: true });
+        for (const name of await readdir(path)) store.#known.add(`sha256-${name}`);
+      }),
+    );
+    return store;
+  }
+
+  /** How many blobs there are. */
+  get size(): number {
+    return this.#known.size;
+  }
+
+  has(digest: Digest): boolean {
+    return this.#known.has(digestKey(digest));
+  }
+
+  /**
+   * The whole blob, which must not be written to. Meant for small ones.
+   *
+   * Rejects with {@link BlobError} NOT_FOUND.
+   */
+  async read(digest: Digest): Promise<Uint8Array> {
+    const key = digestKey(digest);
+    const cached = this.#small.get(key);
+    if (cached) return cached;
+    this.#mustHave(digest);
+    if (digest.sizeBytes === 0) return nothing;
+    const content = await readFile(this.path(digest)).catch((error) => this.#lost(digest, error));
+    if (content.length !== digest.sizeBytes) this.#lost(digest);
+    if (content.length <= smallBlobBytes) this.#small.set(key, content);
+    return content;
+  }
+
+  /**
+   * `limit` bytes from `offset` on, fewer at the blob's end, in chunks of at most 256 KiB.
+   *
+   * Throws {@link BlobError}: NOT_FOUND, or OUT_OF_RANGE for an offset beyond the end.
+   */
+  async *stream(digest: Digest, offset = 0, limit = Number.POSITIVE_INFINITY): AsyncGenerator<Uint8Array> {
+    this.#mustHave(digest);
+    if (offset > digest.sizeBytes) {
+      throw new BlobError(
+        Code.OUT_OF_RANGE,
+        `offset ${offset} is beyond the end of blob ${digestKey(digest)}`,
+        digest,
+      );
+    }
+    const end = Math.min(digest.sizeBytes, offset + limit);
+    if (digest.sizeBytes <= smallBlobBytes) {
+      yield (await this.read(digest)).subarray(offset, end);
+      return;
+    }
+    await using file = await open(this.path(digest)).catch((error) => this.#lost(digest, error));
+    for (let position = offset; position < end; ) {
+      const chunk = Buffer.allocUnsafeSlow(Math.min(readChunkBytes, end - position));
+      const { bytesRead } = await file.read(chunk, 0, chunk.length, position);
+      if (bytesRead === 0) this.#lost(digest);
+      position += bytesRead;
+      yield chunk.subarray(0, bytesRead);
+    }
+  }
+
+  /**
+   * Stores a blob that is in memory already.
+   *
+   * Rejects with {@link BlobError} INVALID_ARGUMENT where content and digest do not match.
+   */
+  async put(digest: Digest, content: Uint8Array): Promise<void> {
+    requireMatch(digest, computeDigest(digest.instanceName, digest.function, content));
+    if (this.has(digest)) return;
+    const temporary = this.temporaryPath();
+    await writeFile(temporary, content);
+    await this.#adopt(digest, temporary);
+    if (content.length <= smallBlobBytes) this.#small.set(digestKey(digest), Buffer.from(content));
+  }
+
+  /** Begins to store a blob that arrives in pieces. The caller commits or aborts it. */
+  async startWrite(digest: Digest): Promise<BlobWriter> {
+    const path = this.temporaryPath();
+    const file = await open(path, "wx");
+    return new BlobWriter(digest, path, file, (digest, path) => this.#adopt(digest, path));
+  }
+
+  /** Makes known a blob whose file has been put at `path(digest)`, complete and verified, by someone else. */
+  noteStored(digest: Digest): void {
+    this.#known.add(digestKey(digest));
+  }
+
+  async delete(digest: Digest): Promise<void> {
+    this.#forget(digest);
+    await rm(this.path(digest), { force: true });
+  }
+
+  /** Where the blob's file is, or is to be. */
+  path(digest: Digest): string {
+    const { hash, sizeBytes } = digest;
+    return join(this.folder, digest.function.name, hash.slice(0, 2), `${hash}-${sizeBytes}`);
+  }
+
+  /** The name of a file to be made, on the file system that blobs are on. */
+  temporaryPath(): string {
+    return join(this.folder, "tmp", String(this.#temporaryFiles++));
+  }
+
+  async #adopt(digest: Digest, temporaryPath: string): Promise<void> {
+    await rename(temporaryPath, this.path(digest));
+    this.#known.add(digestKey(digest));
+  }
+
+  #forget(digest: Digest): void {
+    this.#known.delete(digestKey(digest));
+    this.#small.delete(digestKey(digest));
+  }
+
+  #mustHave(digest: Digest): void {
+    if (!this.has(digest)) throw notFound(digest);
+  }
+
+  /** The file is gone or too short, as after a power failure: the blob counts as missing from now on. */
+  #lost(digest: Digest, cause?: unknown): never {
+    this.#forget(digest);
+    throw notFound(digest, cause === undefined ? {} : { cause });
+  }
+}
+
+/** One blob on its way into the store. Its content is on disk only, under a temporary name. */
+export class BlobWriter {
+  readonly digest: Digest;
+  /** Bytes written so far. */
+  committedSize = 0;
+  readonly #path: string;
+  readonly #file: FileHandle;
+  readonly #hash: Hash;
+  readonly #adopt: (digest: Digest, path: string) => Promise<void>;
+
+  constructor(
+    digest: Digest,
+    path: string,
+    file: FileHandle,
+    adopt: (digest: Digest, path: string) => Promise<void>,
+  ) {
+    this.digest = digest;
+    this.#path = path;
+    this.#file = file;
+    this.#adopt = adopt;
+    this.#hash = digest.function.createHash();
+  }
+
+  /**
+   * Appends. Rejects with {@link BlobError} INVALID_ARGUMENT as soon as there is more content than the digest
+   * says.
+   */
+  async write(chunk: Uint8Array): Promise<void> {
+    if (this.committedSize + chunk.length > this.digest.sizeBytes) {
+      throw new BlobError(
+        Code.INVALID_ARGUMENT,
+        `more data than the ${this.digest.sizeBytes} bytes of blob ${digestKey(this.digest)}`,
+        this.digest,
+      );
+    }
+    this.#hash.update(chunk);
+    for (let done = 0; done < chunk.length; ) {
+      const { bytesWritten } = await this.#file.write(chunk, done);
+      done += bytesWritten;
+    }
+    this.committedSize += chunk.length;
+  }
+
+  /**
+   * Makes the blob part of the store. Rejects with {@link BlobError} INVALID_ARGUMENT where the content is not
+   * the digest's; then, too, the writer is done with.
+   */
+  async commit(): Promise<void> {
+    await this.#file.close();
+    const actual = { ...this.digest, hash: this.#hash.digest("hex"), sizeBytes: this.committedSize };
+    try {
+      requireMatch(this.digest, actual);
+    } catch (error) {
+      await unlink(this.#path);
+      throw error;
+    }
+    await this.#adopt(this.digest, this.#path);
+  }
+
+  async abort(): Promise<void> {
+    await this.#file.close();
+    await rm(this.#path, { force: true });
+  }
+}
+
+function requireMatch(expected: Digest, actual: Digest): void {
+  if (expected.hash === actual.hash && expected.sizeBytes === actual.sizeBytes) return;
+  throw new BlobError(
+    Code.INVALID_ARGUMENT,
+    `content has digest ${digestKey(actual)}, but was to be stored as ${digestKey(expected)}`,
+    expected,
+  );
+}
+
+function notFound(digest: Digest, options?: ErrorOptions): BlobError {
+  return new BlobError(Code.NOT_FOUND, `blob ${digestKey(digest)} is not in the CAS`, digest, options);
+}

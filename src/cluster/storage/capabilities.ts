@@ -1,0 +1,36 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import {
+  type Capabilities,
+  Compressor_Value,
+  DigestFunction_Value,
+  type ServerCapabilitiesSchema,
+  SymlinkAbsolutePathStrategy_Value,
+} from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import type { Handlers } from "../../proto/grpc.ts";
+import { unary } from "../handlers.ts";
+import { maximumBatchBytes } from "./content-addressable-storage.ts";
+
+const capabilities: MessageInitShape<typeof ServerCapabilitiesSchema> = {
+  cacheCapabilities: {
+    digestFunctions: [DigestFunction_Value.SHA256],
+    actionCacheUpdateCapabilities: { updateEnabled: true },
+    maxBatchTotalSizeBytes: BigInt(maximumBatchBytes),
+    symlinkAbsolutePathStrategy: SymlinkAbsolutePathStrategy_Value.ALLOWED,
+    supportedCompressors: [Compressor_Value.ZSTD],
+    supportedBatchUpdateCompressors: [Compressor_Value.ZSTD],
+  },
+  executionCapabilities: {
+    digestFunction: DigestFunction_Value.SHA256,
+    digestFunctions: [DigestFunction_Value.SHA256],
+    execEnabled: true,
+  },
+  // 2.0 clients declare outputs by kind and give the platform in the Command; both are served.
+  deprecatedApiVersion: { major: 2, minor: 0 },
+  lowApiVersion: { major: 2, minor: 0 },
+  highApiVersion: { major: 2, minor: 11 },
+};
+
+/** The REAPI service Capabilities: what storage and scheduler can do. */
+export function capabilitiesService(): Handlers<typeof Capabilities> {
+  return { getCapabilities: unary(() => capabilities) };
+}

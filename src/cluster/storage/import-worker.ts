@@ -1,0 +1,55 @@
+import { closeSync, mkdirSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
+import { SHA256 } from "../../cas/digest.ts";
+
+/** Files to be put into a blob store by a thread of the pool. */
+export interface ImportTask {
+  /** The store's folder. */
+  readonly folder: string;
+  /** A name for temporary files, used by no other task. */
+  readonly temporaryPath: string;
+  readonly hostPaths: readonly string[];
+}
+
+export interface ImportedFile {
+  readonly hash: string;
+  readonly sizeBytes: number;
+}
+
+const buffer = Buffer.allocUnsafeSlow(1024 * 1024);
+
+/** Copies files into the store, each hashed on its way, and gives their digests in the same order. */
+export default function importFiles({ folder, temporaryPath, hostPaths }: ImportTask): ImportedFile[] {
+  return hostPaths.map((hostPath) => importFile(folder, temporaryPath, hostPath));
+}
+
+function importFile(folder: string, temporaryPath: string, hostPath: string): ImportedFile {
+  const hash = SHA256.createHash();
+  let sizeBytes = 0;
+  const source = openSync(hostPath, "r");
+  try {
+    const copy = openSync(temporaryPath, "w");
+    try {
+      for (;;) {
+        const count = readSync(source, buffer);
+        if (count === 0) break;
+        const chunk = buffer.subarray(0, count);
+        hash.update(chunk);
+        for (let done = 0; done < count; ) done += writeSync(copy, chunk, done);
+        sizeBytes += count;
+      }
+    } finally {
+      closeSync(copy);
+    }
+  } finally {
+    closeSync(source);
+  }
+  const file = { hash: hash.digest("hex"), sizeBytes };
+  const path = `${folder}/${SHA256.name}/${file.hash.slice(0, 2)}/${file.hash}-${sizeBytes}`;
+  if (statSync(path, { throwIfNoEntry: false })) rmSync(temporaryPath);
+  else {
+    mkdirSync(dirname(path), { recursive: true });
+    renameSync(temporaryPath, path);
+  }
+  return file;
+}

@@ -1,0 +1,90 @@
+import { join } from "node:path";
+import type { Server } from "@grpc/grpc-js";
+import { computeDigest, type Digest, SHA256 } from "../../cas/digest.ts";
+import { byteStreamCodecs } from "../../proto/bytestream.ts";
+import {
+  ActionCache as ActionCacheProto,
+  Capabilities,
+  ContentAddressableStorage,
+} from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { ByteStream } from "../../proto/gen/google/bytestream/bytestream_pb.ts";
+import { addService } from "../../proto/grpc.ts";
+import { ActionCache, actionCacheService } from "./action-cache.ts";
+import { BlobStore } from "./blob-store.ts";
+import { ByteStreamService } from "./byte-stream.ts";
+import { capabilitiesService } from "./capabilities.ts";
+import { contentAddressableStorage } from "./content-addressable-storage.ts";
+import {
+  entriesBelow,
+  type ImportedInputRoot,
+  type InputRootEntry,
+  importInputRoot,
+} from "./import-input-root.ts";
+import { type ReadInterceptor, type ReadStatistics, ServedBlobs } from "./served-blobs.ts";
+
+export interface StorageOptions {
+  /** Where blobs and action results live. One process at a time may use it. */
+  readonly folder: string;
+  /** See {@link ReadInterceptor}. */
+  readonly onRead?: ReadInterceptor | undefined;
+}
+
+/** CAS and action cache in a folder, and the gRPC services that give access to them. */
+export class Storage {
+  readonly blobs: BlobStore;
+  readonly actionCache: ActionCache;
+  readonly #served: ServedBlobs;
+  readonly #byteStream: ByteStreamService;
+
+  private constructor(blobs: BlobStore, actionCache: ActionCache, onRead: ReadInterceptor | undefined) {
+    this.blobs = blobs;
+    this.actionCache = actionCache;
+    this.#served = new ServedBlobs(blobs, onRead);
+    this.#byteStream = new ByteStreamService(blobs, this.#served);
+  }
+
+  static async open({ folder, onRead }: StorageOptions): Promise<Storage> {
+    const blobs = await BlobStore.open({ folder: join(folder, "cas") });
+    return new Storage(blobs, await ActionCache.open(join(folder, "ac"), blobs), onRead);
+  }
+
+  /** Adds ContentAddressableStorage, ByteStream, ActionCache and Capabilities. */
+  addServices(server: Server): void {
+    addService(server, ContentAddressableStorage, contentAddressableStorage(this.blobs, this.#served));
+    addService(server, ByteStream, this.#byteStream.handlers, byteStreamCodecs);
+    addService(server, ActionCacheProto, actionCacheService(this.actionCache));
+    addService(server, Capabilities, capabilitiesService());
+  }
+
+  /** Stores a blob and gives its digest. */
+  async putBlob(content: Uint8Array): Promise<Digest> {
+    const digest = computeDigest("", SHA256, content);
+    await this.blobs.put(digest, content);
+    return digest;
+  }
+
+  /** See {@link importInputRoot}. */
+  importInputRoot(
+    entries: Iterable<InputRootEntry> | AsyncIterable<InputRootEntry>,
+  ): Promise<ImportedInputRoot> {
+    return importInputRoot(this.blobs, entries);
+  }
+
+  /** A folder of this machine as an input root. */
+  importDirectory(hostPath: string): Promise<ImportedInputRoot> {
+    return this.importInputRoot(entriesBelow(hostPath));
+  }
+
+  /** What clients read from the CAS since the last {@link resetStatistics}. The caller's to keep. */
+  statistics(): ReadStatistics {
+    return this.#served.statistics();
+  }
+
+  resetStatistics(): void {
+    this.#served.resetStatistics();
+  }
+
+  async close(): Promise<void> {
+    await this.#byteStream.close();
+  }
+}
