@@ -11,24 +11,48 @@
  *   ID sync TARGET                                      syncfs(2)
  *
  * Each request is done by a child, so that one that waits does not delay the others and can be killed.
+ *
+ * Each supervised mount has an anchor: a process whose working directory is the mount's root. When the mount must go
+ * although its server does not answer, the anchor keeps its own copy of it, in a mount namespace of its own, while
+ * the mount itself leaves the tree at once. For umount2(MNT_FORCE), which fails the calls that wait for the server,
+ * needs a mount to name, and whoever still has a file of it open would otherwise wait for ever when closing it, also
+ * when killed.
  */
 #include "message.h"
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 
 enum {
   maximum_pending = 256,
-  /* How long force_unmount() goes on before it detaches the mount from the tree, in use or not. */
-  force_milliseconds = 3000,
+  /* Between two calls of umount2(MNT_FORCE). */
   force_interval_milliseconds = 50,
+  /* How long an anchor goes on with it. */
+  anchor_milliseconds = 2000,
+  /* How long an anchor may take to answer: it may itself wait for the server. */
+  answer_milliseconds = 500,
+  /* Without an anchor: how long until the mount is detached, in use or not. */
+  force_milliseconds = 3000,
   detach_milliseconds = 1000,
+};
+
+struct anchor {
+  pid_t pid; /* 0: none */
+  int socket;
+};
+
+struct supervised {
+  char *target;
+  struct anchor anchor;
+  struct supervised *next;
 };
 
 struct pending {
@@ -39,35 +63,8 @@ struct pending {
   bool unmounts;
 };
 
-struct supervised {
-  char *target;
-  struct supervised *next;
-};
-
 static struct pending pending[maximum_pending];
 static struct supervised *supervised;
-
-static void supervise(char *target) {
-  struct supervised *entry = malloc(sizeof *entry);
-  if (entry == NULL) {
-    perror("bb_mount");
-    exit(1);
-  }
-  *entry = (struct supervised){target, supervised};
-  supervised = entry;
-}
-
-static void stop_supervising(const char *target) {
-  for (struct supervised **link = &supervised; *link != NULL; link = &(*link)->next) {
-    struct supervised *entry = *link;
-    if (strcmp(entry->target, target) != 0)
-      continue;
-    *link = entry->next;
-    free(entry->target);
-    free(entry);
-    return;
-  }
-}
 
 static long long now_milliseconds(void) {
   struct timespec now;
@@ -122,25 +119,6 @@ static int unmount_within(const char *target, int flags, long milliseconds) {
   return child < 0 ? errno : wait_for(child, milliseconds);
 }
 
-/* Starts syncfs(2) on target in a child, and returns when that has opened it, which takes long on a dead mount. */
-static pid_t start_flusher(const char *target) {
-  int opened[2];
-  if (pipe2(opened, O_CLOEXEC) != 0)
-    return -1;
-  pid_t flusher = fork_child();
-  if (flusher == 0) {
-    int fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || write(opened[1], "", 1) != 1)
-      _exit(1);
-    _exit(syncfs(fd) == 0 ? 0 : 1);
-  }
-  close(opened[1]);
-  struct pollfd watched = {.fd = opened[0], .events = POLLIN};
-  poll(&watched, 1, 200);
-  close(opened[0]);
-  return flusher;
-}
-
 /* Whether a mount point as /proc/self/mountinfo has it, with octal escapes and ended by a space, is the target. */
 static bool is_escaped_path(const char *escaped, const char *target) {
   for (; *escaped != ' ' && *escaped != '\0'; target++) {
@@ -177,30 +155,120 @@ static int count_mounts(const char *target) {
 }
 
 /*
- * Removes the topmost mount at target without waiting for its server. MNT_FORCE fails the calls that wait for the
- * server right now, so it is repeated. Dirty pages must go first (each fails with EIO), since the last unmount
- * would wait for them where MNT_FORCE can no longer reach: hence the flusher, whose open file keeps the mount busy
- * until then.
+ * In the anchor: fails whatever waits for the server of the mount at target, which nobody else sees any more, again
+ * and again, and has the kernel give up what was not written. Then lets the mount go.
  */
-static int force_unmount(const char *target) {
+static _Noreturn void fail_calls(const char *target) {
+  pid_t flusher = fork_child();
+  if (flusher == 0)
+    _exit(sync_mount("."));
+  for (long long until = now_milliseconds() + anchor_milliseconds; now_milliseconds() < until;) {
+    umount2(target, MNT_FORCE | UMOUNT_NOFOLLOW);
+    sleep_milliseconds(force_interval_milliseconds);
+  }
+  if (flusher > 0)
+    kill(flusher, SIGKILL);
+  if (chdir("/") == 0)
+    unmount_within(target, MNT_FORCE | UMOUNT_NOFOLLOW, answer_milliseconds);
+  _exit(0);
+}
+
+/* In the anchor: stays in the mount at target until the socket ends, or takes it over when told so. */
+static _Noreturn void be_anchor(const char *target, int socket) {
+  char told;
+  if (chdir(target) != 0 || read(socket, &told, 1) != 1 || unshare(CLONE_NEWNS) != 0 ||
+      mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || write(socket, "", 1) != 1)
+    _exit(1);
+  close(socket);
+  fail_calls(target);
+}
+
+/* Starts an anchor for the mount at target, without waiting for it to be there. */
+static struct anchor start_anchor(const char *target) {
+  int sockets[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0)
+    return (struct anchor){0};
+  pid_t pid = fork();
+  if (pid == 0) {
+    /* Among them are the sockets of other anchors, whose ends must be seen. */
+    int socket = dup2(sockets[1], STDIN_FILENO);
+    close(STDOUT_FILENO);
+    close_range(STDERR_FILENO + 1, ~0U, 0);
+    be_anchor(target, socket);
+  }
+  close(sockets[1]);
+  if (pid < 0)
+    close(sockets[0]);
+  return pid < 0 ? (struct anchor){0} : (struct anchor){pid, sockets[0]};
+}
+
+/* Ends an anchor that has not taken the mount over. */
+static void stop_anchor(struct anchor *anchor) {
+  if (anchor->pid == 0)
+    return;
+  kill(anchor->pid, SIGKILL);
+  wait_for(anchor->pid, answer_milliseconds);
+  close(anchor->socket);
+  anchor->pid = 0;
+}
+
+/* Has the anchor take its mount over; false if it cannot. */
+static bool take_over(const struct anchor *anchor) {
+  struct pollfd watched = {.fd = anchor->socket, .events = POLLIN};
+  char answer;
+  return anchor->pid != 0 && send(anchor->socket, "", 1, MSG_NOSIGNAL) == 1 &&
+         poll(&watched, 1, answer_milliseconds) == 1 && read(anchor->socket, &answer, 1) == 1;
+}
+
+/* Removes the topmost mount at target without waiting for its server. */
+static int force_unmount(const char *target, struct anchor anchor) {
   int mounts = count_mounts(target);
-  pid_t flusher = start_flusher(target);
-  long long force_until = now_milliseconds() + force_milliseconds;
+  if (mounts == 0)
+    return 0;
+  if (anchor.pid == 0)
+    anchor = start_anchor(target);
+  bool taken_over = take_over(&anchor);
+  if (!taken_over)
+    stop_anchor(&anchor);
+  long long force_until = now_milliseconds() + (taken_over ? 0 : force_milliseconds);
   long long detach_until = force_until + detach_milliseconds;
   int error;
   do {
     bool detach = now_milliseconds() >= force_until;
-    if (detach && flusher > 0)
-      kill(flusher, SIGKILL);
-    error = unmount_within(target, (detach ? MNT_DETACH : MNT_FORCE) | UMOUNT_NOFOLLOW, 500);
+    error = unmount_within(target, (detach ? MNT_DETACH : MNT_FORCE) | UMOUNT_NOFOLLOW, answer_milliseconds);
     if (count_mounts(target) < mounts)
-      error = 0;
-    else if (error != 0)
-      sleep_milliseconds(force_interval_milliseconds);
+      return 0;
+    sleep_milliseconds(force_interval_milliseconds);
   } while ((error == EBUSY || error == EINTR) && now_milliseconds() < detach_until);
-  if (flusher > 0)
-    kill(flusher, SIGKILL);
   return error;
+}
+
+static void supervise(char *target) {
+  struct supervised *entry = malloc(sizeof *entry);
+  if (entry == NULL) {
+    perror("bb_mount");
+    exit(1);
+  }
+  *entry = (struct supervised){target, start_anchor(target), supervised};
+  supervised = entry;
+}
+
+static struct supervised *find_supervised(const char *target) {
+  struct supervised *entry = supervised;
+  while (entry != NULL && strcmp(entry->target, target) != 0)
+    entry = entry->next;
+  return entry;
+}
+
+static void stop_supervising(struct supervised *unmounted) {
+  struct supervised **link = &supervised;
+  while (*link != unmounted)
+    link = &(*link)->next;
+  *link = unmounted->next;
+  if (unmounted->anchor.pid != 0)
+    close(unmounted->anchor.socket);
+  free(unmounted->target);
+  free(unmounted);
 }
 
 static struct pending *find_pending(pid_t pid) {
@@ -238,6 +306,9 @@ static bool begin(struct message *request) {
   struct pending *slot = find_pending(0);
   if (slot == NULL)
     return reply(id, EAGAIN);
+  struct supervised *entry = find_supervised(target);
+  if (unmounts && entry != NULL)
+    stop_anchor(&entry->anchor);
   pid_t child = fork_child();
   if (child < 0)
     return reply(id, errno);
@@ -246,7 +317,9 @@ static bool begin(struct message *request) {
       _exit(mount(source, target, type, flags, data) == 0 ? 0 : errno);
     if (unmounts)
       _exit(umount2(target, UMOUNT_NOFOLLOW) == 0 ? 0 : errno);
-    _exit(forces ? force_unmount(target) : sync_mount(target));
+    if (forces)
+      _exit(force_unmount(target, entry != NULL ? entry->anchor : (struct anchor){0}));
+    _exit(sync_mount(target));
   }
   *slot = (struct pending){child, strdup(id), strdup(target), to_supervise, unmounts || forces};
   return true;
@@ -256,8 +329,11 @@ static bool begin(struct message *request) {
 static void finish(struct pending *request, int status) {
   int error = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
   reply(request->id, error);
-  if (error == 0 && request->unmounts)
-    stop_supervising(request->target);
+  struct supervised *entry = request->unmounts ? find_supervised(request->target) : NULL;
+  if (entry != NULL && error == 0)
+    stop_supervising(entry);
+  else if (entry != NULL && entry->anchor.pid == 0)
+    entry->anchor = start_anchor(entry->target);
   if (error == 0 && request->to_supervise)
     supervise(request->target);
   else
@@ -331,7 +407,7 @@ int main(void) {
   end_pending();
   int failures = 0;
   for (; supervised != NULL; supervised = supervised->next)
-    if (force_unmount(supervised->target) != 0)
+    if (force_unmount(supervised->target, supervised->anchor) != 0)
       failures++;
   return failures == 0 ? 0 : 1;
 }

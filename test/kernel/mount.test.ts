@@ -1,0 +1,258 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it, type TestContext } from "node:test";
+import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { clearStaleMounts, isMounted, MountError, NfsMount, shareMounts } from "../../src/mount/index.ts";
+import { MemoryFileSystem, NfsServer } from "../../src/nfs/index.ts";
+
+const inKernel = process.env.IN_KERNEL ? {} : { skip: "run it by npm run in-kernel" };
+
+/** Undone in reverse order, as `test.after` would not: looking at a mount that is still there would wait for us. */
+function makeScope(test: TestContext): AsyncDisposableStack {
+  const scope = new AsyncDisposableStack();
+  test.after(() => scope.disposeAsync());
+  return scope;
+}
+
+function makeFolder(scope: AsyncDisposableStack): string {
+  const folder = mkdtempSync(join(tmpdir(), "mount-"));
+  scope.defer(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** An empty server of this process, mounted. This process must not touch the mount synchronously. */
+async function mountServer(scope: AsyncDisposableStack, mountPath: string) {
+  const server = new NfsServer({ fileSystem: new MemoryFileSystem() });
+  const port = await server.listen();
+  const mount = await NfsMount.mount({ port, serverPath: "/", mountPath, version: "4.2" });
+  scope.defer(async () => {
+    await mount.unmount(0);
+    await server.close();
+  });
+  return { server, mount };
+}
+
+/** A shell that has run its script up to an `echo`; ends when its input does. */
+async function startShell(scope: AsyncDisposableStack, script: string): Promise<ChildProcess> {
+  const shell = spawn("sh", ["-c", script], { stdio: ["pipe", "pipe", "inherit"] });
+  scope.defer(() => void shell.kill("SIGKILL"));
+  await once(shell.stdout, "data");
+  return shell;
+}
+
+/** A separate process that mounts its own server. */
+async function startMountedServer(scope: AsyncDisposableStack, mountPath: string): Promise<ChildProcess> {
+  const main = fileURLToPath(new URL("./mounted-server.ts", import.meta.url));
+  const server = spawn(process.execPath, [main, mountPath], { stdio: ["ignore", "pipe", "inherit"] });
+  scope.defer(() => void server.kill("SIGKILL"));
+  await once(server.stdout, "data");
+  return server;
+}
+
+interface ProcessStatus {
+  readonly pid: number;
+  readonly name: string;
+  readonly state: string;
+  readonly parent: number;
+}
+
+function processes(): ProcessStatus[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((pid) => {
+      try {
+        const status = readFileSync(`/proc/${pid}/status`, "latin1");
+        const field = (name: string) => new RegExp(`^${name}:\\s*(\\S+)`, "m").exec(status)?.[1] ?? "";
+        return [
+          { pid: Number(pid), name: field("Name"), state: field("State"), parent: Number(field("PPid")) },
+        ];
+      } catch {
+        return [];
+      }
+    });
+}
+
+const helperOf = (worker: ChildProcess) =>
+  processes().find(({ name, parent }) => name === "bb_mount" && parent === worker.pid);
+
+describe("a mount of this process's own server", inKernel, () => {
+  it("is there until it is unmounted", async (test) => {
+    const scope = makeScope(test);
+    const path = join(makeFolder(scope), "not/there/yet");
+    const { mount } = await mountServer(scope, path);
+    assert.ok(isMounted(path));
+    const shell = await startShell(scope, `cd ${path} && mkdir d && echo hello >d/f && cat d/f && cd /`);
+    await once(shell, "exit");
+    await mount.unmount();
+    assert.ok(!isMounted(path));
+    assert.deepEqual(readdirSync(path), []);
+  });
+
+  it("has everything written to it on the server after sync()", async (test) => {
+    const scope = makeScope(test);
+    const path = makeFolder(scope);
+    const { mount, server } = await mountServer(scope, path);
+    const shell = await startShell(scope, `exec 3>${path}/f; echo unflushed >&3; echo; read wait`);
+    assert.equal(server.statistics().operations.WRITE, undefined);
+    await Promise.all([mount.sync(), mount.sync(), mount.sync()]);
+    assert.equal(server.statistics().operations.WRITE, 1);
+    shell.kill();
+    await once(shell, "exit");
+  });
+
+  it("leaves the tree although it is in use, when it has to", async (test) => {
+    const scope = makeScope(test);
+    const path = makeFolder(scope);
+    const { mount } = await mountServer(scope, path);
+    await startShell(scope, `cd ${path}; echo; read wait`);
+    await mount.unmount(100);
+    assert.ok(!isMounted(path));
+  });
+
+  it("is seen in another mount namespace, also if made later, and leaves that too", async (test) => {
+    const scope = makeScope(test);
+    const volume = makeFolder(scope);
+    await shareMounts(volume);
+    await shareMounts(volume);
+    scope.defer(() => void execFileSync("umount", [volume]));
+    const shell = spawn("unshare", ["-m", "--propagation", "slave", "sh"], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    scope.defer(() => void shell.kill("SIGKILL"));
+    const ask = async (script: string) => {
+      shell.stdin.write(`${script}\n`);
+      return String((await once(shell.stdout, "data"))[0]);
+    };
+    assert.equal(await ask("echo ready"), "ready\n");
+    const { mount } = await mountServer(scope, join(volume, "build"));
+    assert.equal(await ask(`echo seen >${volume}/build/f; cat ${volume}/build/f`), "seen\n");
+    await mount.unmount();
+    assert.equal(await ask(`ls ${volume}/build | wc -l`), "0\n");
+  });
+
+  it("that cannot be made fails with what to do", async (test) => {
+    const scope = makeScope(test);
+    const mountPath = makeFolder(scope);
+    const closed = createServer().listen(0, "127.0.0.1");
+    await once(closed, "listening");
+    const { port } = closed.address() as AddressInfo;
+    closed.close();
+    await once(closed, "close");
+    const refused = NfsMount.mount({ port, serverPath: "/", mountPath, version: "4.1" });
+    await assert.rejects(
+      refused,
+      (error: unknown) => error instanceof MountError && error.code === "ECONNREFUSED",
+    );
+    const odd = NfsMount.mount({ port, serverPath: "/", mountPath, version: "4.2", mountOptions: ["odd=1"] });
+    await assert.rejects(odd, /EINVAL: the kernel refuses an option; look at mountOptions .*odd=1/);
+  });
+
+  it("can be given up while the server does not answer", async (test) => {
+    const scope = makeScope(test);
+    const mountPath = makeFolder(scope);
+    const mute = createServer((socket) => socket.on("error", () => {}).resume()).listen(0, "127.0.0.1");
+    scope.defer(() => void mute.close());
+    const asked = once(mute, "connection");
+    await once(mute, "listening");
+    const giveUp = new AbortController();
+    const { port } = mute.address() as AddressInfo;
+    const mounting = NfsMount.mount({ port, serverPath: "/", mountPath, version: "4.2" }, giveUp.signal);
+    const [socket] = await asked;
+    giveUp.abort(new Error("given up"));
+    await assert.rejects(mounting, /given up/);
+    assert.ok(!isMounted(mountPath));
+    socket.destroy();
+  });
+});
+
+describe("when the process that serves a mount is killed", inKernel, () => {
+  it("the mount is gone within 5 s, with whatever was waiting for it", async (test) => {
+    const scope = makeScope(test);
+    const path = makeFolder(scope);
+    const worker = await startMountedServer(scope, path);
+    // One holds unwritten data, one is in the tree, one waits for the server in the kernel.
+    const writer = await startShell(
+      scope,
+      `exec 3>${path}/f; head -c 3000000 /dev/zero >&3; echo; read wait`,
+    );
+    const resident = await startShell(scope, `mkdir ${path}/d; cd ${path}/d; echo; read wait`);
+    const helper = helperOf(worker);
+    assert.ok(helper);
+    worker.kill("SIGKILL");
+    const started = performance.now();
+    const waiter = spawn("sh", ["-c", `exec ls ${path}/never-seen`], { stdio: "ignore" });
+    while (isMounted(path)) await setTimeout(20);
+    const waited = performance.now() - started;
+    test.diagnostic(`unmounted after ${Math.round(waited)} ms`);
+    assert.ok(waited < 5000);
+    if (waiter.exitCode === null) await once(waiter, "exit");
+    for (const process of [writer, resident]) {
+      process.kill("SIGKILL");
+      await once(process, "exit");
+    }
+    while (processes().some(({ pid }) => pid === helper.pid)) await setTimeout(20);
+    assert.deepEqual(
+      processes().filter(({ state }) => state === "D"),
+      [],
+    );
+    const { mount } = await mountServer(scope, path);
+    await mount.unmount();
+  });
+
+  it("along with its helper, the next one removes what they have left", async (test) => {
+    const scope = makeScope(test);
+    const path = makeFolder(scope);
+    const beneath = await startMountedServer(scope, path);
+    const helpers = [helperOf(beneath)];
+    process.kill(helpers[0]?.pid ?? 0, "SIGKILL");
+    beneath.kill("SIGKILL");
+    await once(beneath, "exit");
+    assert.ok(isMounted(path));
+    const { mount } = await mountServer(scope, path);
+    await mount.unmount();
+    assert.ok(!isMounted(path));
+  });
+
+  it("what else is mounted at the place stays", async (test) => {
+    const scope = makeScope(test);
+    const path = makeFolder(scope);
+    execFileSync("mount", ["-t", "tmpfs", "tmpfs", path]);
+    scope.defer(() => void execFileSync("umount", [path]));
+    mkdirSync(join(path, "mine"));
+    await clearStaleMounts(path);
+    const worker = await startMountedServer(scope, path);
+    process.kill(helperOf(worker)?.pid ?? 0, "SIGKILL");
+    worker.kill("SIGKILL");
+    await once(worker, "exit");
+    await clearStaleMounts(path);
+    assert.ok(statSync(join(path, "mine")).isDirectory());
+  });
+
+  it("by the signal of its whole process group, the helper still does its duty", async (test) => {
+    const scope = makeScope(test);
+    const path = makeFolder(scope);
+    const main = fileURLToPath(new URL("./mounted-server.ts", import.meta.url));
+    const worker = spawn(process.execPath, [main, path], {
+      stdio: ["ignore", "pipe", "inherit"],
+      detached: true,
+    });
+    await once(worker.stdout, "data");
+    assert.ok(worker.pid);
+    for (const signal of ["SIGINT", "SIGTERM", "SIGKILL"] as const) {
+      try {
+        process.kill(-worker.pid, signal);
+      } catch {
+        // Already gone.
+      }
+    }
+    const started = performance.now();
+    while (isMounted(path)) await setTimeout(20);
+    assert.ok(performance.now() - started < 5000);
+  });
+});

@@ -1,0 +1,302 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { NfsMount, type NfsVersion } from "../../src/mount/index.ts";
+import { NfsServer } from "../../src/nfs/index.ts";
+import { DirectoryFilePool, type Fault, FileTree, QuotaExceededError } from "../../src/vfs/index.ts";
+import { executable, FakeContentSource, symlink, type Tree } from "../unit/vfs/fake-content-source.ts";
+
+const inKernel = process.env.IN_KERNEL ? {} : { skip: "run it by npm run in-kernel" };
+
+const TEXT = Array.from({ length: 2000 }, (_, i) => `line ${i}`)
+  .join("\n")
+  .concat("\n");
+
+const INPUTS: Tree = {
+  plain: "plain\n",
+  twin: "plain\n",
+  tool: executable("#!/bin/sh\necho tool says $1\n"),
+  text: TEXT,
+  link: symlink("dir/inner"),
+  dir: { inner: "inner\n", deeper: { deepest: "deepest\n" }, empty: "" },
+  untouched: { hidden: { never: "never read\n" } },
+};
+
+/**
+ * The output of a bash script; its failure is an error with what it said. This process serves the folder: it must not
+ * wait for it, as it would if the new process were started there.
+ */
+function run(script: string, folder: string): Promise<string> {
+  const shell = spawn("bash", ["-euo", "pipefail", "-c", `cd "$0"\n${script}`, folder]);
+  let output = "";
+  let errors = "";
+  shell.stdout.setEncoding("utf8").on("data", (data) => {
+    output += data;
+  });
+  shell.stderr.setEncoding("utf8").on("data", (data) => {
+    errors += data;
+  });
+  return new Promise((resolve, reject) => {
+    shell.on("close", (code) => {
+      if (code === 0) resolve(output.trimEnd());
+      else reject(new Error(`exit status ${code} of:\n${script}\n${output}${errors}`));
+    });
+  });
+}
+
+for (const version of ["4.0", "4.1", "4.2"] satisfies NfsVersion[]) {
+  describe(`a file tree through the kernel's client, vers=${version}`, inKernel, () => {
+    const source = new FakeContentSource();
+    source.delayed = true;
+    let folder: string;
+    let tree: FileTree;
+    let server: NfsServer;
+    let mount: NfsMount;
+    let actions = 0;
+
+    before(async () => {
+      folder = mkdtempSync(join(tmpdir(), "tree-"));
+      tree = new FileTree({ source, pool: new DirectoryFilePool(join(folder, "pool")) });
+      server = new NfsServer({ fileSystem: tree });
+      const port = await server.listen();
+      mount = await NfsMount.mount({ port, serverPath: "/", mountPath: join(folder, "mount"), version });
+    });
+
+    after(async () => {
+      await mount.unmount(1000);
+      await server.close();
+      rmSync(folder, { recursive: true, force: true });
+    });
+
+    /** A new action with {@link INPUTS}, removed at the end. */
+    async function inAction(
+      use: (action: {
+        path: string;
+        sh: (script: string) => Promise<string>;
+        faults: Fault[];
+        build: ReturnType<FileTree["createBuildDirectory"]>;
+      }) => Promise<void>,
+      quota = {},
+    ): Promise<void> {
+      const name = `action-${++actions}`;
+      const faults: Fault[] = [];
+      const build = tree.createBuildDirectory(name, { quota, onFault: (fault) => faults.push(fault) });
+      await build.attachInputRoot(["root"], source.addTree(INPUTS));
+      const path = join(folder, "mount", name, "root");
+      try {
+        await use({ path, sh: (script) => run(script, path), faults, build });
+      } finally {
+        build.remove();
+      }
+      assert.deepEqual([build.quota.fileCount, build.quota.sizeBytes], [0, 0]);
+    }
+
+    it("reads inputs, fetching only what is asked for", () =>
+      inAction(async ({ sh }) => {
+        source.readsAsked.length = 0;
+        source.directoriesAsked.length = 0;
+        assert.equal(
+          await sh("./tool hello; cat link; cat dir/deeper/deepest"),
+          "tool says hello\ninner\ndeepest",
+        );
+        assert.equal(source.directoriesAsked.length, 3);
+        assert.equal(
+          await sh("stat -c '%a %h %s %Y' plain tool"),
+          "444 9999 6 946684800\n555 9999 28 946684800",
+        );
+        assert.equal(await sh("test plain -ef twin && readlink link"), "dir/inner");
+      }));
+
+    // Each input is changed alone and then looked at; its twin has the same content and must not change.
+    const changes: [name: string, script: string, expected: string][] = [
+      ["appending", "echo more >>plain; cat plain", "plain\nmore"],
+      ["overwriting", "echo new >plain; cat plain", "new"],
+      ["appending after reading", "cat plain >/dev/null; echo more >>plain; cat plain", "plain\nmore"],
+      [
+        "overwriting after reading",
+        "cat plain >/dev/null; stat plain >/dev/null; echo new >plain; cat plain",
+        "new",
+      ],
+      [
+        "writing in the middle",
+        "printf XX | dd of=plain bs=1 seek=1 conv=notrunc status=none; cat plain",
+        "pXXin",
+      ],
+      ["truncate(2)", "truncate -s 3 plain; cat plain; stat -c ' %s' plain", "pla 3"],
+      ["truncate(2) after reading", "cat plain >/dev/null; truncate -s 3 plain; cat plain", "pla"],
+      [
+        "truncating to a longer file",
+        "truncate -s 9 plain; stat -c '%s' plain; od -An -c plain | tr -d ' '",
+        "9\nplain\\n\\0\\0\\0",
+      ],
+      ["chmod", "chmod 640 plain; stat -c '%a %Y' plain; cat plain", "640 946684800\nplain"],
+      ["chmod after reading", "cat plain; chmod 640 plain; stat -c '%a' plain", "plain\n640"],
+      [
+        "chmod of what is open for reading",
+        "exec 3<plain; chmod 640 plain; stat -c '%a' plain; cat <&3",
+        "640\nplain",
+      ],
+      ["chown", "chown 12:34 plain; stat -c '%u %g' plain", "12 34"],
+      ["touch -d", "touch -d @1234567890 plain; stat -c '%Y' plain; cat plain", "1234567890\nplain"],
+      [
+        "touch -d after reading",
+        "cat plain; touch -d @1234567890 plain; stat -c '%Y' plain",
+        "plain\n1234567890",
+      ],
+      ["touch", "touch plain; test plain -nt dir/inner; cat plain", "plain"],
+      [
+        "ln",
+        "ln plain hard; stat -c '%h' plain hard; test plain -ef hard; echo x >>hard; cat plain",
+        "2\n2\nplain\nx",
+      ],
+      ["ln after reading", "cat plain; ln plain hard; stat -c '%h' plain hard", "plain\n2\n2"],
+      ["cp over it", "cp text plain; cmp text plain; echo same", "same"],
+      [
+        "cp of it",
+        "cp -p plain copy; echo x >>copy; stat -c '%Y' plain; cat plain copy",
+        "946684800\nplain\nplain\nx",
+      ],
+      ["cp -l of it", "cp -l plain copy; stat -c '%h' copy", "2"],
+      ["sed -i", "sed -i s/plain/changed/ plain; cat plain", "changed"],
+      ["mv", "mv plain moved; cat moved; test ! -e plain", "plain"],
+      ["mv over it", "mv text plain; head -1 plain; test ! -e text", "line 0"],
+      ["install over it", "install -m 755 text plain; stat -c '%a %s' plain", `755 ${TEXT.length}`],
+      ["rm and create", "rm plain; echo again >plain; cat plain", "again"],
+      ["mmap and exec", "cp tool tool2; ./tool2 me; rm tool; ! test -e tool", "tool says me"],
+    ];
+    for (const [name, script, expected] of changes) {
+      it(`copies on write: ${name}`, () =>
+        inAction(async ({ sh, faults }) => {
+          assert.equal(await sh(script), expected);
+          assert.equal(await sh("cat twin; stat -c '%a' twin"), "plain\n444");
+          assert.deepEqual(faults, []);
+        }));
+    }
+
+    it("leaves other actions alone", () =>
+      inAction(async ({ sh: first }) =>
+        inAction(async ({ sh: second }) => {
+          await first("cat plain text >/dev/null");
+          await second("cat plain text >/dev/null; echo mine >plain; rm text; mkdir new");
+          assert.equal(await first("cat plain; wc -l <text; ls"), `plain\n2000\n${await listed()}`);
+          assert.equal(
+            await second("cat plain; ls | tr '\\n' ' '"),
+            "mine\ndir link new plain tool twin untouched",
+          );
+        }),
+      ));
+    const listed = async () => Object.keys(INPUTS).sort().join("\n");
+
+    it("makes, moves and removes directories of the input root", () =>
+      inAction(async ({ sh }) => {
+        source.directoriesAsked.length = 0;
+        await sh("mkdir -p made/a/b; mv untouched made/a/; mv dir/deeper made/; rmdir made/a/b");
+        assert.deepEqual(
+          await sh("cd made; find . | sort"),
+          ".\n./a\n./a/untouched\n./a/untouched/hidden\n./a/untouched/hidden/never\n./deeper\n./deeper/deepest",
+        );
+        await sh("rm -r made dir; ! test -e dir");
+        assert.equal(await sh("ls"), "link\nplain\ntext\ntool\ntwin");
+        await assert.rejects(sh("mkdir x; mv x x/y"), /subdirectory of itself/);
+        await assert.rejects(sh("mkdir full; touch full/f; rmdir full"), /not empty/);
+      }));
+
+    it("keeps what is unlinked while it is open, without leftovers", () =>
+      inAction(async ({ sh, build }) => {
+        const hidden = version === "4.0" ? "| grep -v '^.nfs'" : "";
+        const left = `ls -A ${hidden} | tr '\\n' ' '`;
+        assert.equal(
+          await sh(`echo text >f; exec 3<>f; rm f; echo more >>/dev/fd/3; ${left}; cat /dev/fd/3`),
+          "dir link plain text tool twin untouched text\nmore",
+        );
+        assert.equal(await sh("ls -A | tr '\\n' ' '"), "dir link plain text tool twin untouched");
+        assert.equal(build.quota.fileCount, 0);
+      }));
+
+    it("serves find, tar, rsync, git and parallel make", () =>
+      inAction(async ({ sh }) => {
+        assert.equal(await sh("find . -type f | wc -l; find . -newer plain | wc -l"), "8\n0");
+        await sh(
+          "mkdir t; tar cf t.tar --exclude=t --exclude=t.tar .; tar xf t.tar -C t; diff -r dir t/dir; cmp text t/text",
+        );
+        assert.equal(await sh("tar df t.tar -C t | wc -l"), "0");
+        if (await run("command -v rsync", "/").catch(() => "")) {
+          await sh("mkdir r; rsync -aHAX dir text tool r/");
+          assert.equal(await sh("rsync -aHAXi dir text tool r/"), "");
+        }
+        await sh(`cd dir && git init -q . && git add -A && git -c user.name=n -c user.email=e commit -qm m
+          git clone -q . ../clone && cd ../clone && git fsck --strict && git status --porcelain`);
+        assert.equal(
+          await sh("cd clone; echo x >>inner; git status --porcelain; cat deeper/deepest"),
+          " M inner\ndeepest",
+        );
+      }));
+
+    it("holds large, sparse and truncated files", () =>
+      inAction(async ({ sh }) => {
+        await sh("head -c 20000000 /dev/urandom >big; cp big big2; cmp big big2; sync");
+        await sh("exec 3>>big; head -c 5000 /dev/zero >&3; truncate -s 20000000 big; cmp big big2");
+        assert.equal(
+          await sh("truncate -s 5G sparse; echo end >>sparse; stat -c %s sparse; tail -c 4 sparse"),
+          `${5 * 2 ** 30 + 4}\nend`,
+        );
+        assert.equal(
+          await sh("seq 10000 | xargs -P 4 -n 100 sh -c 'echo $@ >>appended' x; wc -w <appended"),
+          "10000",
+        );
+      }));
+
+    it("ends in EDQUOT where the quota is used up, and says so to the worker", () =>
+      inAction(
+        async ({ sh, faults }) => {
+          await assert.rejects(sh("head -c 300000 /dev/zero >big; sync big"), /quota exceeded/i);
+          assert.ok(faults[0] instanceof QuotaExceededError);
+          await sh("rm -f big; echo small >small");
+        },
+        { maximumSizeBytes: 200_000, maximumFileCount: 10 },
+      ));
+
+    it("ends in EIO where an input is missing, and says so to the worker", () =>
+      inAction(async ({ sh, faults }) => {
+        const digest = source.addBlob("never read\n");
+        source.lose(digest);
+        await assert.rejects(sh("cat untouched/hidden/never"), /Input\/output error/);
+        assert.deepEqual(
+          faults.map((fault) => "digest" in fault && fault.digest),
+          [digest],
+        );
+        source.restore(digest);
+        assert.equal(await sh("cat untouched/hidden/never"), "never read");
+      }));
+
+    it("shows the quota as it was once everything is gone, and holds no nodes", async () => {
+      assert.equal(tree.counts().buildDirectories, 0);
+      await run("ls", join(folder, "mount"));
+      assert.equal(tree.counts().directories, 0);
+    });
+
+    if (version === "4.2") {
+      it("has clones, holes and extended attributes", () =>
+        inAction(async ({ sh, build }) => {
+          await sh("cp --reflink=always text clone; cmp text clone");
+          const clone = await build.lookupPath(["root", "clone"]);
+          assert.ok(clone && "digest" in clone);
+          assert.deepEqual(clone.digest, source.addBlob(TEXT));
+          await sh("fallocate -p -o 100 -l 1000 clone; fallocate -l 50000 clone");
+          assert.equal(
+            await sh("stat -c %s clone; head -c 1100 clone | tail -c 1000 | tr -d '\\0' | wc -c"),
+            "50000\n0",
+          );
+          if (await run("command -v setfattr", "/").catch(() => "")) {
+            assert.equal(
+              await sh("setfattr -n user.x -v y plain; getfattr --only-values -n user.x plain"),
+              "y",
+            );
+          }
+        }));
+    }
+  });
+}

@@ -1,0 +1,313 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import type { TestContext } from "node:test";
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import type { Digest } from "../../src/cas/digest.ts";
+import { digestMessage } from "../../src/cas/wire-digest.ts";
+import { ClusterServer, type ClusterServerOptions } from "../../src/cluster/server.ts";
+import { entriesBelow } from "../../src/cluster/storage/import-input-root.ts";
+import { shareMounts } from "../../src/mount/index.ts";
+import { openChannel } from "../../src/proto/endpoint.ts";
+import {
+  ActionSchema as ActionMessage,
+  type ActionSchema,
+  CommandSchema,
+  type ExecuteResponse,
+  ExecuteResponseSchema,
+  Execution,
+} from "../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { createClient } from "../../src/proto/grpc.ts";
+import { copyPrograms } from "../unit/runner/root-file-system.ts";
+
+const programs = join(import.meta.dirname, "../../src");
+
+export interface WorkerClusterOptions {
+  readonly concurrency?: number;
+  /** Added to the runner's part of the worker's configuration. */
+  readonly runnerSettings?: object;
+  /** The runner's mount namespace: the worker's own, or another that sees the volume's mounts, or does not. */
+  readonly runnerNamespace?: "same" | "slave" | "private";
+  readonly server?: Partial<ClusterServerOptions>;
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+export interface RunAction {
+  readonly script?: string;
+  readonly command?: MessageInitShape<typeof CommandSchema>;
+  readonly action?: MessageInitShape<typeof ActionSchema>;
+  readonly inputRoot?: Digest;
+  readonly signal?: AbortSignal;
+}
+
+/** bb_worker or bb_runner as a process of its own. */
+export class Program {
+  readonly process: ChildProcess;
+  readonly lines: string[] = [];
+  readonly #waiting = new Set<() => void>();
+
+  constructor(arguments_: readonly string[], environment: Readonly<Record<string, string>> = {}) {
+    const [file = "", ...rest] = arguments_;
+    this.process = spawn(file, rest, {
+      stdio: ["ignore", "inherit", "pipe"],
+      env: { ...process.env, ...environment },
+    });
+    createInterface(this.process.stderr!).on("line", (line) => {
+      this.lines.push(line);
+      console.error(line);
+      for (const check of this.#waiting) check();
+    });
+    this.process.on("exit", () => {
+      for (const check of this.#waiting) check();
+    });
+  }
+
+  /** Resolves to the first line, from the `from`th on, that matches. Rejects if the program ends without one. */
+  line(pattern: RegExp, from = 0): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const check = () => {
+        const found = this.lines.slice(from).find((line) => pattern.test(line));
+        if (found === undefined && !this.ended) return;
+        this.#waiting.delete(check);
+        if (found === undefined) reject(new Error(`ended without a line like ${pattern}`));
+        else resolve(found);
+      };
+      this.#waiting.add(check);
+      check();
+    });
+  }
+
+  get ended(): boolean {
+    return this.process.exitCode !== null || this.process.signalCode !== null;
+  }
+
+  /** Resolves to the exit code, or the signal's name. */
+  async end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null> {
+    if (!this.ended) {
+      const exit = once(this.process, "exit");
+      this.process.kill(signal);
+      await exit;
+    }
+    return this.process.exitCode ?? this.process.signalCode;
+  }
+}
+
+/** Scheduler and storage in this process; worker and runner as processes; a volume that they share. */
+export class WorkerCluster {
+  readonly server: ClusterServer;
+  readonly mountPath: string;
+  /** A small root file system with a shell and some programs. */
+  readonly rootDigest: Digest;
+  readonly concurrency: number;
+  runner!: Program;
+  worker!: Program;
+  readonly #volume: string;
+  /** The command that has the runner started in its namespace. */
+  readonly #namespace: readonly string[];
+  readonly #environment: Readonly<Record<string, string>>;
+
+  private constructor(
+    server: ClusterServer,
+    volume: string,
+    rootDigest: Digest,
+    concurrency: number,
+    namespace: readonly string[],
+    environment: Readonly<Record<string, string>>,
+  ) {
+    this.concurrency = concurrency;
+    this.server = server;
+    this.#volume = volume;
+    this.mountPath = join(volume, "build");
+    this.rootDigest = rootDigest;
+    this.#namespace = namespace;
+    this.#environment = environment;
+  }
+
+  /** What it starts is ended after `test`. */
+  static async start(
+    test: Pick<TestContext, "after">,
+    options: WorkerClusterOptions = {},
+  ): Promise<WorkerCluster> {
+    const { concurrency = 2, runnerNamespace = "same", runnerSettings = {} } = options;
+    const volume = mkdtempSync(join(tmpdir(), "volume-"));
+    await shareMounts(volume);
+    const server = await ClusterServer.start({
+      folder: join(volume, "storage"),
+      listen: "localhost:0",
+      listenForWorkers: `unix:${volume}/server`,
+      ...options.server,
+    });
+    writeFileSync(
+      join(volume, "bb_runner.json"),
+      JSON.stringify({
+        buildDirectoryPath: join(volume, "build"),
+        grpcServers: [{ listenPaths: [join(volume, "runner")], authenticationPolicy: { allow: {} } }],
+        chrootIntoInputRoot: true,
+      }),
+    );
+    const grpc = {
+      deadlineEnforcing: {
+        timeout: "2s",
+        backend: { grpc: { client: { address: `unix:${volume}/server` } } },
+      },
+    };
+    writeFileSync(
+      join(volume, "bb_worker.json"),
+      JSON.stringify({
+        scheduler: { address: `unix:${volume}/server` },
+        blobstore: { contentAddressableStorage: grpc, actionCache: grpc },
+        filePool: { blockDevice: { file: { path: join(volume, "pool"), sizeBytes: 1e9 } } },
+        buildDirectories: [
+          {
+            virtual: { mount: { mountPath: join(volume, "build"), nfsv4: { linux: {} } } },
+            runners: [
+              {
+                endpoint: { address: `unix:${volume}/runner` },
+                concurrency,
+                inputRootCharacterDeviceNodes: ["full", "null", "random", "tty", "urandom", "zero"],
+                ...runnerSettings,
+              },
+            ],
+          },
+        ],
+      }),
+    );
+    const namespace =
+      runnerNamespace === "same" ? [] : ["unshare", "--mount", "--propagation", runnerNamespace];
+    const runner = new Program([
+      ...namespace,
+      process.execPath,
+      join(programs, "runner/main.ts"),
+      join(volume, "bb_runner.json"),
+    ]);
+    await runner.line(/runner ready/);
+    makeRoot(join(volume, "root"));
+    const { digest: rootDigest } = await server.storage.importDirectory(join(volume, "root"));
+    const cluster = new WorkerCluster(
+      server,
+      volume,
+      rootDigest,
+      concurrency,
+      namespace,
+      options.environment ?? {},
+    );
+    await cluster.startRunner();
+    cluster.startWorker();
+    test.after(() => cluster.end());
+    return cluster;
+  }
+
+  async startRunner(): Promise<void> {
+    this.runner = new Program([
+      ...this.#namespace,
+      process.execPath,
+      join(programs, "runner/main.ts"),
+      join(this.#volume, "bb_runner.json"),
+    ]);
+    await this.runner.line(/runner ready/);
+  }
+
+  startWorker(): void {
+    this.worker = new Program(
+      [process.execPath, join(programs, "worker/main.ts"), join(this.#volume, "bb_worker.json")],
+      this.#environment,
+    );
+  }
+
+  /** Resolves when the scheduler knows all of the worker's threads. */
+  ready(): Promise<void> {
+    return this.server.queue.untilWorkers(this.concurrency, AbortSignal.timeout(120_000));
+  }
+
+  /** The small root file system with another file in it. */
+  async rootWith(path: string, content: Uint8Array): Promise<{ inputRoot: Digest; file: Digest }> {
+    const { storage } = this.server;
+    const base = entriesBelow(join(this.#volume, "root"));
+    const { digest, fileDigests } = await storage.importInputRoot(
+      (async function* () {
+        yield* base;
+        yield { path, type: "file" as const, isExecutable: false, content };
+      })(),
+    );
+    return { inputRoot: digest, file: fileDigests.get(path)! };
+  }
+
+  /** Runs a shell script, or another command, chrooted in the small root file system. */
+  async run({ script, command, action, inputRoot, signal }: RunAction): Promise<ExecuteResponse> {
+    const { storage } = this.server;
+    const commandDigest = await storage.putBlob(
+      toBinary(
+        CommandSchema,
+        create(CommandSchema, {
+          arguments: ["sh", "-c", script ?? "true"],
+          environmentVariables: [{ name: "PATH", value: "/bin:/usr/bin" }],
+          ...command,
+        }),
+      ),
+    );
+    const actionDigest = await storage.putBlob(
+      toBinary(
+        ActionMessage,
+        create(ActionMessage, {
+          commandDigest: digestMessage(commandDigest),
+          inputRootDigest: digestMessage(inputRoot ?? this.rootDigest),
+          doNotCache: true,
+          ...action,
+        }),
+      ),
+    );
+    const channel = openChannel({ address: this.server.address });
+    try {
+      const operations = createClient(Execution, channel).execute(
+        { actionDigest: digestMessage(actionDigest), skipCacheLookup: true },
+        { signal },
+      );
+      for await (const operation of operations) {
+        if (operation.done) {
+          assert.equal(operation.result.case, "response");
+          return anyUnpack(operation.result.value as never, ExecuteResponseSchema)!;
+        }
+      }
+      throw new Error("the stream of operations ended early");
+    } finally {
+      channel.close();
+    }
+  }
+
+  /** The text of a blob, such as what a command wrote to its standard output. */
+  async text(digest: { hash: string; sizeBytes: bigint } | undefined): Promise<string> {
+    if (digest === undefined) return "";
+    const { function: digestFunction, instanceName } = this.rootDigest;
+    const bytes = await this.server.storage.blobs.read({
+      instanceName,
+      function: digestFunction,
+      hash: digest.hash,
+      sizeBytes: Number(digest.sizeBytes),
+    });
+    return Buffer.from(bytes!).toString();
+  }
+
+  async end(): Promise<void> {
+    await this.worker.end("SIGTERM");
+    await this.runner.end("SIGKILL");
+    await this.server.close();
+    execFileSync("umount", ["-R", this.#volume]);
+    rmSync(this.#volume, { recursive: true });
+  }
+}
+
+const rootPrograms = ["sh", "cat", "ls", "sleep", "stat", "head", "dd", "mkdir", "ln", "chmod", "wc", "cp"];
+
+function makeRoot(root: string): void {
+  mkdirSync(join(root, "etc"), { recursive: true });
+  writeFileSync(join(root, "etc/motd"), "hello from the CAS\n");
+  copyPrograms(
+    root,
+    rootPrograms.map((program) => `/bin/${program}`),
+  );
+}

@@ -1,0 +1,296 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { isMounted } from "../../src/mount/index.ts";
+import type { ExecuteResponse } from "../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { Code } from "../../src/proto/gen/google/rpc/code_pb.ts";
+import { PreconditionFailureSchema } from "../../src/proto/gen/google/rpc/error_details_pb.ts";
+import { WorkerCluster } from "./worker-cluster.ts";
+
+const inKernel = process.env.IN_KERNEL ? {} : { skip: "run it by npm run in-kernel" };
+
+/** Its argument is how the tests find processes that were left behind. */
+const endless = "sleep 98765";
+
+function leftBehind(): string[] {
+  return readdirSync("/proc").filter((pid) => {
+    if (!/^\d+$/.test(pid)) return false;
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("98765");
+    } catch {
+      return false;
+    }
+  });
+}
+
+async function assertNothingLeft(): Promise<void> {
+  for (let waited = 0; leftBehind().length > 0; waited += 50) {
+    assert.ok(waited < 10_000, `processes ${leftBehind()} are left behind`);
+    await delay(50);
+  }
+}
+
+function endsWith(response: ExecuteResponse, code: Code, message: RegExp): void {
+  assert.equal(response.status?.code, code, response.status?.message);
+  assert.match(response.status!.message, message);
+}
+
+describe("worker", inKernel, () => {
+  let cluster: WorkerCluster;
+  /** Blobs, by their hash, that storage never answers for; stops half-way in; tells of being read. */
+  const hanging = new Set<string>();
+  const stopping = new Set<string>();
+  const onRead = new Map<string, () => void>();
+  const cleanUp: (() => unknown)[] = [];
+  before(async () => {
+    cluster = await WorkerCluster.start(
+      { after: (work: () => unknown) => void cleanUp.push(work) },
+      {
+        runnerSettings: { maximumFilePoolSizeBytes: 1 << 20 },
+        server: {
+          onRead: ({ hash }, offset) => {
+            onRead.get(hash)?.();
+            const silent = hanging.has(hash) || (stopping.has(hash) && offset >= 3 << 20);
+            return silent ? new Promise(() => {}) : undefined;
+          },
+        },
+      },
+    );
+    await cluster.ready();
+  });
+  after(async () => {
+    for (const work of cleanUp) await work();
+  });
+
+  /** What follows a fault: the worker takes the next action, and nothing is left. */
+  const goesOn = async () => {
+    await assertNothingLeft();
+    const response = await cluster.run({ script: "cat /etc/motd" });
+    assert.equal(response.status, undefined, response.status?.message);
+    assert.equal(await cluster.text(response.result?.stdoutDigest), "hello from the CAS\n");
+  };
+
+  it("runs a chrooted action and brings its outputs back", async () => {
+    const response = await cluster.run({
+      script:
+        "cat /etc/motd; mkdir -p out/d; cp /etc/motd out/d/copy; ln -s d/copy out/link; echo made > made; chmod +x made; echo oops >&2; exit 3",
+      command: { outputPaths: ["out", "made", "/etc/nothing".slice(1)] },
+    });
+    assert.equal(response.status, undefined, response.status?.message);
+    const result = response.result!;
+    assert.equal(result.exitCode, 3);
+    assert.equal(await cluster.text(result.stdoutDigest), "hello from the CAS\n");
+    assert.equal(await cluster.text(result.stderrDigest), "oops\n");
+    const [file] = result.outputFiles;
+    assert.deepEqual(
+      [file?.path, file?.isExecutable, await cluster.text(file?.digest)],
+      ["made", true, "made\n"],
+    );
+    assert.deepEqual(
+      result.outputDirectories.map(({ path }) => path),
+      ["out"],
+    );
+    assert.deepEqual(
+      result.executionMetadata!.auxiliaryMetadata.map(({ typeUrl }) => typeUrl.split(".").at(-1)),
+      ["POSIXResourceUsage"],
+    );
+  });
+
+  it("gives actions devices that are right and work", async () => {
+    const response = await cluster.run({
+      script: `
+        cd /dev; stat -c '%n %F %t %T %a' full null random tty urandom zero
+        echo gone > null && cat null | wc -c
+        head -c 5 zero | wc -c; head -c 7 urandom | wc -c; head -c 3 random | wc -c
+        (echo x > full) 2>&1 | head -c 100
+      `,
+    });
+    const text = await cluster.text(response.result?.stdoutDigest);
+    const devices = { full: "1 7", null: "1 3", random: "1 8", tty: "5 0", urandom: "1 9", zero: "1 5" };
+    const lines = Object.entries(devices).map(
+      ([name, numbers]) => `${name} character special file ${numbers} 666`,
+    );
+    assert.deepEqual(text.split("\n").slice(0, 10), [...lines, "0", "5", "7", "3"]);
+    assert.match(text, /No space left on device/);
+  });
+
+  describe("when something goes wrong", () => {
+    it("ends with FAILED_PRECONDITION naming a blob that is missing", async () => {
+      const { inputRoot, file } = await cluster.rootWith("lost", Buffer.from("to be lost"));
+      await cluster.server.storage.blobs.delete(file);
+      const response = await cluster.run({ inputRoot, script: `cat lost; ${endless}` });
+      endsWith(response, Code.FAILED_PRECONDITION, new RegExp(file.hash));
+      const failure = anyUnpack(response.status!.details[0]!, PreconditionFailureSchema);
+      assert.deepEqual(
+        failure?.violations.map(({ type, subject }) => [type, subject]),
+        [["MISSING", `blobs/${file.hash}/${file.sizeBytes}`]],
+      );
+      await goesOn();
+    });
+
+    it("ends with the storage's status when it stops answering", async () => {
+      const { inputRoot, file } = await cluster.rootWith("hangs", Buffer.from("never comes"));
+      hanging.add(file.hash);
+      const response = await cluster.run({ inputRoot, script: `cat hangs; ${endless}` });
+      endsWith(response, Code.DEADLINE_EXCEEDED, new RegExp(file.hash));
+      await goesOn();
+    });
+
+    it("ends with DEADLINE_EXCEEDED when it runs too long, with what it wrote so far", async () => {
+      const response = await cluster.run({
+        script: `echo begun; ${endless}`,
+        action: { timeout: { seconds: 1n } },
+      });
+      endsWith(response, Code.DEADLINE_EXCEEDED, /timeout of 1 s/);
+      assert.equal(await cluster.text(response.result?.stdoutDigest), "begun\n");
+      await goesOn();
+    });
+
+    it("ends with DEADLINE_EXCEEDED when it waits in the kernel for a file that stops half-way", async () => {
+      const { inputRoot, file } = await cluster.rootWith("stops", Buffer.alloc(6 << 20, 1));
+      stopping.add(file.hash);
+      const response = await cluster.run({
+        inputRoot,
+        script: `cat stops > /dev/null; ${endless}`,
+        action: { timeout: { seconds: 2n } },
+      });
+      endsWith(response, Code.DEADLINE_EXCEEDED, /timeout of 2 s/);
+      await goesOn();
+    });
+
+    it("ends with INVALID_ARGUMENT when there is no such command", async () => {
+      const response = await cluster.run({ command: { arguments: ["no-such-command"] } });
+      endsWith(response, Code.INVALID_ARGUMENT, /no-such-command/);
+      await goesOn();
+    });
+
+    it("ends with RESOURCE_EXHAUSTED when it writes more than its quota", async () => {
+      const response = await cluster.run({ script: `dd if=/dev/zero of=file bs=4096 count=512; ${endless}` });
+      endsWith(response, Code.RESOURCE_EXHAUSTED, /quota/);
+      await goesOn();
+    });
+
+    it("is killed when nobody wants its result any more", async () => {
+      const abort = new AbortController();
+      const { inputRoot, file } = await cluster.rootWith("seen", Buffer.from("read by the action"));
+      const seen = Promise.withResolvers<void>();
+      onRead.set(file.hash, seen.resolve);
+      const run = cluster.run({ inputRoot, script: `cat seen; ${endless}`, signal: abort.signal });
+      run.catch(() => {});
+      await seen.promise;
+      abort.abort();
+      await assert.rejects(run);
+      await goesOn();
+    });
+
+    it("refuses to let others see the build directory", async () => {
+      const [, port] = /port=(\d+)/.exec(await cluster.worker.line(/mounted a build directory/))!;
+      const unprivileged = connect({ host: "127.0.0.1", port: Number(port), localPort: 20_000 });
+      unprivileged.on("error", () => {});
+      await once(unprivileged, "close");
+      assert.equal(unprivileged.bytesRead, 0, "a port that needs no privileges is served nothing");
+
+      const elsewhere = mkdtempSync(join(tmpdir(), "elsewhere-"));
+      const options = `vers=4.2,addr=127.0.0.1,clientaddr=127.0.0.1,port=${port}`;
+      const mount = (path: string) =>
+        execFileSync("mount", ["-i", "-t", "nfs4", "-o", options, path, elsewhere]);
+      mount("127.0.0.1:/");
+      assert.deepEqual(readdirSync(elsewhere), []);
+      assert.throws(() => execFileSync("mkdir", [join(elsewhere, "x")], { stdio: "ignore" }));
+      execFileSync("umount", [elsewhere]);
+      assert.throws(() => mount("127.0.0.1:/1"));
+      rmSync(elsewhere, { recursive: true });
+    });
+
+    it("ends with UNAVAILABLE when the runner dies, and goes on when there is one again", async () => {
+      const { inputRoot, file } = await cluster.rootWith("seen", Buffer.from("read before the runner dies"));
+      const seen = Promise.withResolvers<void>();
+      onRead.set(file.hash, seen.resolve);
+      const run = cluster.run({ inputRoot, script: `cat seen; ${endless}` });
+      await seen.promise;
+      await cluster.runner.end("SIGKILL");
+      endsWith(await run, Code.UNAVAILABLE, /./);
+      await cluster.startRunner();
+      await goesOn();
+    });
+  });
+});
+
+describe("worker that shall stop", inKernel, () => {
+  it("finishes eight running actions, unmounts, and exits with 0", async (test) => {
+    const cluster = await WorkerCluster.start(test, { concurrency: 8 });
+    await cluster.ready();
+    const { inputRoot, running } = await startEight(cluster);
+    void inputRoot;
+    const exit = cluster.worker.end("SIGTERM");
+    for (const response of await Promise.all(running)) {
+      assert.equal(response.status, undefined, response.status?.message);
+      assert.equal(response.result?.exitCode, 0);
+    }
+    assert.equal(await exit, 0);
+    assert.equal(isMounted(cluster.mountPath), false);
+  });
+
+  it("hands them back when it has no time, unmounts, and exits with 0", async (test) => {
+    const cluster = await WorkerCluster.start(test, {
+      concurrency: 8,
+      environment: { BB_WORKER_GRACE_SECONDS: "0" },
+    });
+    await cluster.ready();
+    const { running } = await startEight(cluster, endless);
+    assert.equal(await cluster.worker.end("SIGTERM"), 0);
+    for (const response of await Promise.all(running)) {
+      endsWith(response, Code.UNAVAILABLE, /shutting down/);
+    }
+    assert.equal(isMounted(cluster.mountPath), false);
+    await assertNothingLeft();
+  });
+
+  it("leaves no mount behind when it is killed, and can be started again", async (test) => {
+    const cluster = await WorkerCluster.start(test, { concurrency: 8 });
+    await cluster.ready();
+    const { running } = await startEight(cluster, endless);
+    for (const run of running) run.catch(() => {});
+    const killed = performance.now();
+    await cluster.worker.end("SIGKILL");
+    while (isMounted(cluster.mountPath)) {
+      assert.ok(performance.now() - killed < 5000, "the mount is gone within 5 s");
+      await delay(50);
+    }
+    cluster.startWorker();
+    await cluster.worker.line(/ready for work/);
+    await assertNothingLeft();
+  });
+
+  /** Eight actions that are known to run. */
+  async function startEight(cluster: WorkerCluster, script = "sleep 2") {
+    const { inputRoot } = await cluster.rootWith("seen", Buffer.from("read by eight"));
+    const running = Array.from({ length: 8 }, (_, index) =>
+      cluster.run({ inputRoot, script: `: ${index}; ${script}` }),
+    );
+    while (cluster.server.queue.statistics().executing < 8) await delay(50);
+    return { inputRoot, running };
+  }
+});
+
+describe("worker and runner in different mount namespaces", inKernel, () => {
+  it("runs actions when the runner sees the mount, which is made after both have started", async (test) => {
+    const cluster = await WorkerCluster.start(test, { runnerNamespace: "slave" });
+    await cluster.ready();
+    const response = await cluster.run({ script: "cat /etc/motd" });
+    assert.equal(await cluster.text(response.result?.stdoutDigest), "hello from the CAS\n");
+  });
+
+  it("takes no action while the runner does not see it, and says so", async (test) => {
+    const cluster = await WorkerCluster.start(test, { runnerNamespace: "private" });
+    await cluster.worker.line(/cannot take work: .*UNAVAILABLE/);
+    assert.equal(cluster.server.queue.statistics().workers, 0);
+  });
+});
