@@ -69,6 +69,21 @@ export function checkFile(
   return (effective & wanted) === wanted ? Status.OK : Status.ACCESS;
 }
 
+/**
+ * {@link checkFile} for READ and WRITE under a stateid: who owns the file is let through, as he may have made
+ * it with a mode that forbids what he has it open for.
+ */
+export function checkOpenFile(
+  type: FileType,
+  attributes: Attributes,
+  credentials: Credentials,
+  wanted: number,
+): Status {
+  const { userId } = credentials;
+  if (userId === 0 || userId === attributes.userId) return Status.OK;
+  return checkFile(type, attributes, credentials, wanted);
+}
+
 /** In a sticky directory only the owner of the entry or of the directory may remove or rename it. */
 export function checkSticky(directory: Attributes, entry: Attributes, credentials: Credentials): Status {
   if ((directory.mode & STICKY) === 0 || credentials.userId === 0) return Status.OK;

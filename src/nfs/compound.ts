@@ -1,3 +1,4 @@
+import { crc32 } from "node:zlib";
 import { XdrError, XdrReader, XdrWriter } from "../xdr/index.ts";
 import { ChangeRequest } from "./attributes/decode.ts";
 import { AttributeRequest } from "./attributes/encode.ts";
@@ -49,6 +50,16 @@ const KEEPS_SEQID: ReadonlySet<Status> = new Set([
   Status.BADXDR,
   Status.RESOURCE,
   Status.NOFILEHANDLE,
+]);
+
+/** NFSv4.0: what must not be done again when a request comes again. Owners' seqids see to the others. */
+const NOT_IDEMPOTENT: ReadonlySet<number> = new Set([
+  Operation.CREATE,
+  Operation.LINK,
+  Operation.REMOVE,
+  Operation.RENAME,
+  Operation.SETATTR,
+  Operation.WRITE,
 ]);
 
 /** One COMPOUND request on its way: the context of its operations. Used again for the next one. */
@@ -151,7 +162,27 @@ export class Compound {
       this.finish(this.minorVersion === 0 ? Status.RESOURCE : Status.TOO_MANY_OPS);
       return;
     }
-    this.execute();
+    if (this.minorVersion === 0) this.beginUnsequenced();
+    else this.execute();
+  }
+
+  /** NFSv4.0: a request that comes again gets the reply that was kept. */
+  private beginUnsequenced(): void {
+    const { reader } = this;
+    const request = reader.buffer.subarray(reader.position, reader.end);
+    const slot = this.context.state.duplicates.find(this.xid, crc32(request));
+    if (slot.busy) {
+      slot.retryConnection = this.connection;
+      slot.retryXid = this.xid;
+      this.finishReplay(NO_REPLY);
+    } else if (slot.reply !== undefined) {
+      this.replay = slot.reply;
+      this.finishReplay(REPLAYED_COMPOUND);
+    } else {
+      slot.busy = true;
+      this.slot = slot;
+      this.execute();
+    }
   }
 
   /** Bytes that the reply's COMPOUND4res has so far; stays comparable across waits. */
@@ -196,7 +227,6 @@ export class Compound {
     operation = this.reader.uint32();
     if (operation < Operation.ACCESS || operation > LAST_OPERATION[this.minorVersion]!) {
       this.operation = Operation.ILLEGAL;
-      if (this.minorVersion > 0 && this.index === 0) return Status.OP_NOT_IN_SESSION;
       return Status.OP_ILLEGAL;
     }
     this.operation = operation;
@@ -234,7 +264,7 @@ export class Compound {
       else if (this.cacheReply && length > session.fore.maxResponseSizeCached) {
         status = this.replaceResult(Status.REP_TOO_BIG_TO_CACHE);
       }
-    }
+    } else if (NOT_IDEMPOTENT.has(this.operation)) this.cacheReply = true;
     if (this.ownerSequence !== undefined) this.completeOwner(status);
     this.index++;
     if (status === Status.OK) return true;
@@ -277,9 +307,11 @@ export class Compound {
     writer.patch(this.countAt, this.index);
     if (slot !== undefined) {
       slot.busy = false;
-      const session = this.session!;
-      session.active--;
-      session.client.renewedAt = this.context.state.now;
+      const session = this.session;
+      if (session !== undefined) {
+        session.active--;
+        session.client.renewedAt = this.context.state.now;
+      }
       if (this.cacheReply || slot.retryConnection !== undefined) this.keepReply(slot);
     }
     this.end();

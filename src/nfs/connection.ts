@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { Socket } from "node:net";
 import { RecordReader, RecordTooLongError, XdrError, XdrReader, type XdrWriter } from "../xdr/index.ts";
 import { Compound } from "./compound.ts";
@@ -10,6 +11,7 @@ import {
 } from "./protocol/constants.ts";
 import { AcceptStatus, AuthStatus, CallerCache, writeAcceptedReply, writeDeniedReply } from "./rpc.ts";
 import type { ServerContext } from "./server-context.ts";
+import type { Client } from "./state/client.ts";
 import type { Session } from "./state/session.ts";
 
 /** Replies that the peer does not take, in bytes: from here on its requests are not read either. */
@@ -18,6 +20,8 @@ const MAXIMUM_UNSENT = 4 * 1024 * 1024;
 const MAXIMUM_WAITING = 1024;
 /** Compounds kept for the next requests. */
 const MAXIMUM_IDLE_COMPOUNDS = 128;
+/** With a gate: client records that one connection may make. The Linux client makes one. */
+const MAXIMUM_CLIENTS = 8;
 
 /** What the connections of a server share besides its context. */
 export interface ConnectionPool {
@@ -30,6 +34,8 @@ export interface ConnectionPool {
 export class Connection {
   readonly context: ServerContext;
   readonly remotePort: number;
+  /** Tells it from all others, also earlier and later ones. */
+  readonly name: string = randomUUID();
   closed = false;
   /** The session that the last SEQUENCE named. */
   session: Session | undefined;
@@ -41,6 +47,8 @@ export class Connection {
   private readonly header = new XdrReader();
   /** Sessions that have this connection in their set. */
   private readonly sessions = new Set<Session>();
+  /** With a gate: client records that were made here. */
+  private readonly clients = new Set<Client>();
   private serving = false;
   private waiting = 0;
   private paused = false;
@@ -86,6 +94,28 @@ export class Connection {
     if (this.closed || session.destroyed) return;
     session.connections.add(this);
     this.sessions.add(session);
+  }
+
+  /** With a gate, records of clients that are never admitted must not pile up. */
+  get mayMakeClient(): boolean {
+    return this.context.gate === undefined || this.clients.size < MAXIMUM_CLIENTS;
+  }
+
+  addClient(client: Client): void {
+    if (this.context.gate !== undefined) this.clients.add(client);
+  }
+
+  /** Whether the client record was made here, or a session of it is at home here. */
+  speaksFor(client: Client): boolean {
+    if (this.clients.has(client)) return true;
+    for (const session of client.sessions) if (this.sessions.has(session)) return true;
+    return false;
+  }
+
+  /** Whether it carries a session of a client that has passed the gate. */
+  get admitted(): boolean {
+    for (const session of this.sessions) if (session.client.admitted) return true;
+    return false;
   }
 
   forgetSession(session: Session): void {
@@ -143,23 +173,25 @@ export class Connection {
     }
   }
 
-  private message(buffer: Buffer, view: DataView, start: number, end: number): void {
+  /** True when nothing refers to the message's bytes any more. */
+  private message(buffer: Buffer, view: DataView, start: number, end: number): boolean {
     const header = this.header;
     header.reset(buffer, view, start, end);
     try {
       const xid = header.uint32();
       const type = header.uint32();
-      if (type === RpcMessageType.CALL) this.call(xid, buffer, view, start, end);
-      else if (type === RpcMessageType.REPLY) this.context.callbacks.reply(this, xid, header);
+      if (type === RpcMessageType.CALL) return this.call(xid, buffer, view, start, end);
+      if (type === RpcMessageType.REPLY) this.context.callbacks.reply(this, xid, header);
     } catch (error) {
       // Too short for an RPC header: there is no xid to answer to.
       if (!(error instanceof XdrError)) throw error;
     } finally {
       header.clear();
     }
+    return true;
   }
 
-  private call(xid: number, buffer: Buffer, view: DataView, start: number, end: number): void {
+  private call(xid: number, buffer: Buffer, view: DataView, start: number, end: number): boolean {
     const { header } = this;
     const { batch } = this.pool;
     const replyAt = batch.position;
@@ -191,11 +223,10 @@ export class Connection {
       writeAcceptedReply(batch, xid, AcceptStatus.SUCCESS);
       try {
         compound.run(replyAt);
-        if (compound.writer !== batch) {
-          this.waiting++;
-          this.adjustFlow();
-        }
-        return;
+        if (compound.writer === batch) return true;
+        this.waiting++;
+        this.adjustFlow();
+        return false;
       } catch (error) {
         if (!(error instanceof XdrError)) throw error;
         // COMPOUND4args itself cannot be read.
@@ -206,6 +237,7 @@ export class Connection {
       writeAcceptedReply(batch, xid, AcceptStatus.PROC_UNAVAIL);
     }
     batch.patch(replyAt, (0x8000_0000 | (batch.position - replyAt - 4)) >>> 0);
+    return true;
   }
 
   /** Everything that is ready leaves in one write. */
@@ -255,6 +287,9 @@ export class Connection {
     }
     this.sessions.clear();
     this.session = undefined;
+    // Nobody can come back to these: the others are at home in a session.
+    for (const client of this.clients) if (!client.admitted) this.context.state.removeClient(client);
+    this.clients.clear();
     this.context.callbacks.forget(this);
   }
 }

@@ -53,6 +53,7 @@ export const FileSystemStatus = {
   NOTEMPTY: 66,
   DQUOT: 69,
   STALE: 70,
+  BADHANDLE: 10001,
   BAD_COOKIE: 10003,
   NOTSUPP: 10004,
   SERVERFAULT: 10006,
@@ -261,7 +262,7 @@ export interface FileSystem {
 
   /**
    * The node of a handle that this file system gave out, or undefined when there is none (any more); the
-   * client sees NFS4ERR_STALE. `handle` is a view of the request: not to be kept. It may be any bytes.
+   * client sees NFS4ERR_STALE. May throw BADHANDLE for bytes that never were a handle. `handle` is a view of the request: not to be kept. It may be any bytes.
    */
   resolve(handle: Uint8Array): MaybePromise<Node | undefined>;
 

@@ -20,12 +20,14 @@ export interface GateOptions {
  * ```
  *
  * Needs NFSv4.1: only a session ties later connections to the client that was admitted. A session id is 128
- * random bits that none but the client and the server know.
+ * random bits that none but the client and the server know. A client record belongs to the connection that made
+ * it: on no other can a session be made of it, whatever owner or clientid is claimed there.
  */
 export class Gate {
   readonly root: Directory = new EmptyDirectory();
   readonly reservedPortsOnly: boolean;
-  private readonly names = new Set<Buffer>();
+  /** Armed names, each with the client that has used it. */
+  private readonly names = new Map<Buffer, object | undefined>();
 
   constructor(options: GateOptions = {}) {
     this.reservedPortsOnly = options.reservedPortsOnly ?? true;
@@ -47,18 +49,24 @@ export class Gate {
   /** Arms a fresh name until `disarm` is called. */
   arm(): { name: string; disarm: () => void } {
     const name = Buffer.from(randomBytes(NAME_BYTES).toString("base64url"), "latin1");
-    this.names.add(name);
+    this.names.set(name, undefined);
     return { name: name.toString("latin1"), disarm: () => this.names.delete(name) };
   }
 
-  /** Compares in constant time. */
-  isArmed(name: Name): boolean {
+  /**
+   * Whether the name is armed, and nobody but this client has used it: while our own mount(2) ends, the name
+   * can already be read in the kernel's table of mounts. Compares in constant time.
+   */
+  admits(name: Name, client: object): boolean {
     const given = Buffer.from(name, "latin1");
-    let armed = false;
-    for (const known of this.names) {
-      if (known.length === given.length && timingSafeEqual(known, given)) armed = true;
+    let armed: Buffer | undefined;
+    for (const known of this.names.keys()) {
+      if (known.length === given.length && timingSafeEqual(known, given)) armed = known;
     }
-    return armed;
+    if (armed === undefined) return false;
+    const user = this.names.get(armed);
+    if (user === undefined) this.names.set(armed, client);
+    return user === undefined || user === client;
   }
 
   /** Whether a connection from this port is taken at all. */

@@ -13,6 +13,8 @@ import { ServerState } from "./state/server-state.ts";
 
 /** Room in the longest message for what surrounds the data of one READ or WRITE. */
 const OVERHEAD = 16 * 1024;
+/** With a gate: connections of clients that have not passed it. For more, the oldest go. */
+const MAXIMUM_STRANGERS = 16;
 
 export interface NfsServerOptions {
   fileSystem: FileSystem;
@@ -141,6 +143,7 @@ export class NfsServer {
   private accept(socket: Socket): void {
     const { gate } = this.context;
     const taken = gate === undefined || gate.takesPort(socket.remotePort ?? 0);
+    if (gate !== undefined && taken) this.closeSurplusStrangers();
     if (!taken || this.connections.size >= this.maximumConnections) {
       socket.destroy();
       return;
@@ -150,6 +153,15 @@ export class NfsServer {
     });
     this.connections.add(connection);
     socket.on("close", () => this.connections.delete(connection));
+  }
+
+  /** So that our own mount can always connect again. */
+  private closeSurplusStrangers(): void {
+    const strangers = [...this.connections].filter((connection) => !connection.admitted);
+    for (const stranger of strangers.slice(0, Math.max(0, strangers.length - MAXIMUM_STRANGERS + 1))) {
+      stranger.close();
+      this.connections.delete(stranger);
+    }
   }
 }
 

@@ -61,12 +61,14 @@ export class ChangeRequest {
       if (changes.mode > 0o7777) status = Status.INVAL;
     }
     if (word1 & (1 << (Attribute.OWNER - 32))) {
-      changes.userId = parseId(reader.latin1(MAXIMUM_OWNER));
-      if (changes.userId < 0) status = Status.BADOWNER;
+      const owner = reader.latin1(MAXIMUM_OWNER);
+      changes.userId = parseId(owner);
+      if (changes.userId < 0) status = owner === "" ? Status.INVAL : Status.BADOWNER;
     }
     if (word1 & (1 << (Attribute.OWNER_GROUP - 32))) {
-      changes.groupId = parseId(reader.latin1(MAXIMUM_OWNER));
-      if (changes.groupId < 0) status = Status.BADOWNER;
+      const group = reader.latin1(MAXIMUM_OWNER);
+      changes.groupId = parseId(group);
+      if (changes.groupId < 0) status = group === "" ? Status.INVAL : Status.BADOWNER;
     }
     if (word1 & (1 << (Attribute.TIME_ACCESS_SET - 32))) {
       changes.accessTime = readTime(reader);

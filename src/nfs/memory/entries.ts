@@ -4,6 +4,7 @@ export interface Entry<T> {
   readonly name: Name;
   readonly cookie: Cookie;
   readonly node: T;
+  removed: boolean;
 }
 
 const FIRST_COOKIE = 3;
@@ -25,13 +26,18 @@ export class Entries<T> {
 
   /** Adds the entry, or puts it in the place of one that has the name. */
   set(name: Name, node: T): void {
-    const entry = { name, cookie: this.nextCookie++, node };
+    const entry = { name, cookie: this.nextCookie++, node, removed: false };
+    const replaced = this.byName.get(name);
+    if (replaced !== undefined) replaced.removed = true;
     this.byName.set(name, entry);
     this.ordered.push(entry);
     this.compact();
   }
 
   delete(name: Name): void {
+    const entry = this.byName.get(name);
+    if (entry === undefined) return;
+    entry.removed = true;
     this.byName.delete(name);
     this.compact();
   }
@@ -41,7 +47,7 @@ export class Entries<T> {
     const { ordered } = this;
     for (let index = this.after(cookie); index < ordered.length; index++) {
       const entry = ordered[index]!;
-      if (this.byName.get(entry.name) !== entry) continue;
+      if (entry.removed) continue;
       if (!visit(entry.name, entry.cookie, entry.node)) return false;
     }
     return true;
@@ -65,6 +71,6 @@ export class Entries<T> {
 
   private compact(): void {
     if (this.ordered.length < 2 * this.byName.size + 16) return;
-    this.ordered = this.ordered.filter((entry) => this.byName.get(entry.name) === entry);
+    this.ordered = this.ordered.filter((entry) => !entry.removed);
   }
 }

@@ -41,7 +41,7 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   resolve(handle: Uint8Array): MemoryNode | undefined {
-    if (handle.length !== HANDLE_BYTES) return undefined;
+    if (handle.length !== HANDLE_BYTES) throw new FileSystemError(FileSystemStatus.BADHANDLE);
     for (let index = 0; index < 8; index++) if (handle[index] !== this.mark[index]) return undefined;
     let id = 0;
     for (let index = 8; index < HANDLE_BYTES; index++) id = id * 256 + handle[index]!;

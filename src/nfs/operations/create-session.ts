@@ -17,7 +17,7 @@ const MAXIMUM_SESSIONS_OF_CLIENT = 64;
 
 /** RFC 8881 §18.36. */
 export function createSession(compound: Compound): Status {
-  const { reader, context, principal } = compound;
+  const { reader, context, principal, connection } = compound;
   const { state } = context;
   const clientHigh = reader.uint32();
   const clientLow = reader.uint32();
@@ -30,6 +30,7 @@ export function createSession(compound: Compound): Status {
 
   const client = state.findClient(clientHigh, clientLow);
   if (client === undefined || client.minorVersion === 0) return Status.STALE_CLIENTID;
+  if (context.gate !== undefined && !connection.speaksFor(client)) return Status.STALE_CLIENTID;
   if (sequence === (client.createSequence - 1) >>> 0 && client.createReply !== undefined) {
     compound.writer.raw(client.createReply.subarray(4));
     return client.createReply.readUInt32BE(0);

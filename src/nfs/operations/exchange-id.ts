@@ -19,11 +19,13 @@ const SP4_SSV = 2;
 
 /** RFC 8881 §18.35. */
 export function exchangeId(compound: Compound): Status {
-  const { reader, context, principal } = compound;
+  const { reader, context, principal, connection } = compound;
   const { state } = context;
   const verifierHigh = reader.uint32();
   const verifierLow = reader.uint32();
-  const owner = reader.latin1(MAXIMUM_OPAQUE);
+  const given = reader.latin1(MAXIMUM_OPAQUE);
+  // With a gate nobody shares, replaces or ends another's record by claiming to be the same owner.
+  const owner = context.gate === undefined ? given : `${connection.name} ${given}`;
   const flags = reader.uint32();
   const protection = readProtection(reader);
   const implementations = reader.length(1);
@@ -38,9 +40,6 @@ export function exchangeId(compound: Compound): Status {
   if (protection !== SP4_NONE) return Status.INVAL;
 
   const known = state.findClientByOwner(1, owner, true);
-  if (known !== undefined && context.gate !== undefined && known.admitted && !carries(compound, known)) {
-    return Status.CLID_INUSE;
-  }
   const same =
     known !== undefined && known.verifierHigh === verifierHigh && known.verifierLow === verifierLow;
   if ((flags & ExchangeFlag.UPD_CONFIRMED_REC_A) !== 0) {
@@ -57,13 +56,10 @@ export function exchangeId(compound: Compound): Status {
     return answer(compound, known);
   }
   // Another verifier means that the client has restarted: CREATE_SESSION will end what it had before.
-  return answer(compound, state.addClient(1, owner, verifierHigh, verifierLow, principal));
-}
-
-/** Whether the request came by a connection that has carried a session of the client. */
-function carries(compound: Compound, client: Client): boolean {
-  for (const session of client.sessions) if (session.connections.has(compound.connection)) return true;
-  return client.sessions.size === 0;
+  if (!connection.mayMakeClient) return Status.DELAY;
+  const client = state.addClient(1, owner, verifierHigh, verifierLow, principal);
+  connection.addClient(client);
+  return answer(compound, client);
 }
 
 /** Reads state_protect4_a and returns how the client wants its state protected. */

@@ -35,10 +35,10 @@ function set(compound: Compound, node: Node | undefined): Status {
   return Status.OK;
 }
 
-/** From the gate's root only the armed name leads on; who knows it is admitted. */
+/** From the gate's root only the armed name leads on; the first who knows it is admitted. */
 function enter(compound: Compound, name: string): Status {
   const { gate, fileSystem } = compound.context;
-  if (compound.client === undefined || !gate!.isArmed(name)) return Status.NOENT;
+  if (compound.client === undefined || !gate!.admits(name, compound.client)) return Status.NOENT;
   compound.client.admitted = true;
   compound.admitted = true;
   return set(compound, fileSystem.root);

@@ -53,7 +53,8 @@ function notADirectory(node: Node, minorVersion: number): Status {
 function identify(compound: Compound, args: OpenArguments): Status {
   const { state } = compound.context;
   const client = state.findClient(args.clientHigh, args.clientLow);
-  if (client === undefined || !client.confirmed || client.minorVersion !== 0) return Status.STALE_CLIENTID;
+  if (client === undefined) return state.whyNoClient(args.clientHigh, args.clientLow);
+  if (!client.confirmed || client.minorVersion !== 0) return Status.STALE_CLIENTID;
   client.renewedAt = state.now;
   compound.client = client;
   const owner = state.openOwner(client, args.owner);
@@ -137,7 +138,7 @@ function openExisting(
 ): MaybePromise<Status> {
   if (args.create && args.mode !== CreateMode.UNCHECKED && !isRetry(compound, args, node))
     return Status.EXIST;
-  if (node.type !== FileType.REGULAR) return notOpenable(node, compound.minorVersion);
+  if (node.type !== FileType.REGULAR) return notOpenable(node);
   if (args.claim === Claim.DELEGATE_CURRENT) {
     const status = checkDelegation(compound, node);
     if (status !== Status.OK) return status;
@@ -148,8 +149,7 @@ function openExisting(
     // The creator of a file may open it whatever mode he gave it; so may the retry of his request.
     const permitted = checkFile(node.type, attributes, compound.credentials, wanted);
     if (permitted !== Status.OK && args.mode === CreateMode.UNCHECKED) return permitted;
-    const owner = ownerOf(compound, args);
-    const shared = compound.context.state.checkShare(node, owner, args.access, args.deny);
+    const shared = compound.context.state.checkShare(node, args.access, args.deny);
     if (shared !== Status.OK) return shared;
     return andThen(changeOf(directory), (before) => {
       const copies = node.immutable && (wanted & Permission.WRITE) !== 0;
@@ -183,10 +183,12 @@ function isRetry(compound: Compound, args: OpenArguments, node: Node): boolean {
   );
 }
 
-function notOpenable(node: Node, minorVersion: number): Status {
-  if (node.type === FileType.DIRECTORY) return Status.ISDIR;
-  if (node.type === FileType.SYMLINK || minorVersion === 0) return Status.SYMLINK;
-  return Status.WRONG_TYPE;
+/**
+ * For devices, FIFOs and sockets RFC 8881 §18.16.3 has WRONG_TYPE, of which Linux clients (6.1) make EIO; upon
+ * SYMLINK, RFC 7530's answer, they look the name up and open it themselves.
+ */
+function notOpenable(node: Node): Status {
+  return node.type === FileType.DIRECTORY ? Status.ISDIR : Status.SYMLINK;
 }
 
 /** CLAIM_DELEGATE_CUR: the stateid must be that of the client's delegation on the file. */
@@ -211,7 +213,7 @@ function finish(
   const { context, writer, minorVersion } = compound;
   const { state, delegations } = context;
   const owner = ownerOf(compound, args);
-  const shared = state.checkShare(file, owner, args.access, args.deny);
+  const shared = state.checkShare(file, args.access, args.deny);
   if (shared !== Status.OK) return shared;
   const recalled = delegations.recallForOpen(compound, file, args.access, args.deny);
   if (recalled !== Status.OK) return recalled;

@@ -1,4 +1,4 @@
-import { checkFile, Permission } from "../access.ts";
+import { andThen, checkFile, checkOpenFile, Permission } from "../access.ts";
 import type { Compound } from "../compound.ts";
 import { FileType, type MaybePromise, type RegularFile } from "../file-system.ts";
 import { MAXIMUM_IO, Share } from "../protocol/constants.ts";
@@ -18,26 +18,21 @@ export function read(compound: Compound): MaybePromise<Status> {
   if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
   const status = checkIo(compound, node, Share.READ);
   if (status !== Status.OK) return status;
-  if (compound.stateid.state === undefined) return readUnopened(compound, node, offset, count);
-  return start(compound, node, offset, count);
+  if (compound.credentials.userId === 0) return start(compound, node, offset, count);
+  return readUnprivileged(compound, node, offset, count);
 }
 
-/** Nobody has checked the permission to read by OPEN. */
-function readUnopened(
+function readUnprivileged(
   compound: Compound,
   file: RegularFile,
   offset: number,
   count: number,
 ): MaybePromise<Status> {
-  const attributes = file.attributes();
-  if (attributes instanceof Promise) {
-    return attributes.then((arrived) => {
-      const status = checkFile(file.type, arrived, compound.credentials, Permission.READ);
-      return status === Status.OK ? start(compound, file, offset, count) : status;
-    });
-  }
-  const status = checkFile(file.type, attributes, compound.credentials, Permission.READ);
-  return status === Status.OK ? start(compound, file, offset, count) : status;
+  const check = compound.stateid.state === undefined ? checkFile : checkOpenFile;
+  return andThen(file.attributes(), (attributes) => {
+    const status = check(file.type, attributes, compound.credentials, Permission.READ);
+    return status === Status.OK ? start(compound, file, offset, count) : status;
+  });
 }
 
 function start(compound: Compound, file: RegularFile, offset: number, count: number): MaybePromise<Status> {

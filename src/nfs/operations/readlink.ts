@@ -7,7 +7,6 @@ export function readlink(compound: Compound): Status {
   const { node } = compound;
   if (node === undefined) return Status.NOFILEHANDLE;
   if (node.type !== FileType.SYMLINK) {
-    if (node.type === FileType.DIRECTORY && compound.minorVersion === 0) return Status.ISDIR;
     return compound.minorVersion === 0 ? Status.INVAL : Status.WRONG_TYPE;
   }
   compound.writer.opaque(node.target);

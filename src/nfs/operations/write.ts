@@ -1,4 +1,4 @@
-import { andThen, check, Permission } from "../access.ts";
+import { andThen, checkFile, checkOpenFile, Permission } from "../access.ts";
 import type { Compound } from "../compound.ts";
 import { FileType, type MaybePromise, type RegularFile } from "../file-system.ts";
 import { withoutSetIds } from "../ownership.ts";
@@ -26,7 +26,7 @@ export function write(compound: Compound): MaybePromise<Status> {
   return writeUnprivileged(compound, node, offset, data, stable);
 }
 
-/** Permission, where OPEN has not seen to it, and the set-id bits, which such a write takes away. */
+/** Permission, and the set-id bits, which such a write takes away. */
 function writeUnprivileged(
   compound: Compound,
   file: RegularFile,
@@ -35,10 +35,9 @@ function writeUnprivileged(
   stable: number,
 ): MaybePromise<Status> {
   return andThen(file.attributes(), (attributes) => {
-    if (compound.stateid.state === undefined) {
-      const status = check(file.type, attributes, compound.credentials, Permission.WRITE);
-      if (status !== Status.OK) return status;
-    }
+    const check = compound.stateid.state === undefined ? checkFile : checkOpenFile;
+    const status = check(file.type, attributes, compound.credentials, Permission.WRITE);
+    if (status !== Status.OK) return status;
     const mode = withoutSetIds(attributes.mode);
     const set = mode === attributes.mode ? undefined : file.setAttributes({ mode });
     return andThen(set, () => start(compound, file, offset, data, stable));

@@ -14,7 +14,7 @@ export function checkIo(compound: Compound, node: RegularFile, wanted: number): 
     if (context.state.denies === 0) return Status.OK;
     // The bypass stateid reads past a deny (RFC 8881 §8.2.3).
     if (stateid.seqid !== 0 && wanted === Share.READ) return Status.OK;
-    const status = context.state.checkShare(node, undefined, wanted, Share.NONE);
+    const status = context.state.checkShare(node, wanted, Share.NONE);
     return status === Status.OK ? Status.OK : Status.LOCKED;
   }
   const status = stateid.resolve(compound);

@@ -4,6 +4,7 @@ import type { RegularFile } from "../file-system.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { Client } from "./client.ts";
+import { DuplicateRequests } from "./duplicate-requests.ts";
 import { removeLock } from "./locks.ts";
 import { LockOwner, OpenOwner, OwnerSequence } from "./owners.ts";
 import { type ChannelAttributes, Session } from "./session.ts";
@@ -21,6 +22,7 @@ export class ServerState {
   now = performance.now();
 
   readonly states = new StateTable();
+  readonly duplicates = new DuplicateRequests();
   /** How many opens deny something: zero lets reads and writes without a stateid pass at once. */
   denies = 0;
   delegations = 0;
@@ -33,7 +35,8 @@ export class ServerState {
   private readonly sessions = new Map<string, Session>();
   private nextClientId = 1;
   private nextConfirm = 1;
-  /** States that ended with a lease, the last {@link MAXIMUM_EXPIRED}. */
+  /** What ended with a lease, the last {@link MAXIMUM_REMEMBERED}. */
+  private readonly expiredClients = new Set<number>();
   private readonly expired = new Set<number>();
   private readonly closed = new Map<number, OpenOwner>();
 
@@ -66,6 +69,11 @@ export class ServerState {
     return high === this.instance ? this.clients.get(low) : undefined;
   }
 
+  /** NFSv4.0: why there is no such client: EXPIRED where its lease ran out, else STALE_CLIENTID. */
+  whyNoClient(high: number, low: number): Status {
+    return high === this.instance && this.expiredClients.has(low) ? Status.EXPIRED : Status.STALE_CLIENTID;
+  }
+
   /** A new unconfirmed record; one of the same owner that was not confirmed goes away. */
   addClient(
     minorVersion: number,
@@ -89,7 +97,7 @@ export class ServerState {
     if (client.confirmed) return;
     const key = ownerKey(client.minorVersion, client.owner);
     const previous = this.confirmed.get(key);
-    if (previous !== undefined && previous !== client) this.removeClient(previous);
+    if (previous !== undefined && previous !== client) this.expire(previous);
     if (this.unconfirmed.get(key) === client) this.unconfirmed.delete(key);
     client.confirmed = true;
     this.confirmed.set(key, client);
@@ -139,7 +147,10 @@ export class ServerState {
     }
   }
 
+  /** Ends the client, but remembers that what it had was lost by its silence or its restart. */
   private expire(client: Client): void {
+    this.expiredClients.add(client.id);
+    trim(this.expiredClients);
     for (const owner of client.openOwners.values()) {
       for (const open of owner.opens.values()) {
         this.rememberExpired(open);
@@ -151,7 +162,7 @@ export class ServerState {
 
   private rememberExpired(state: State): void {
     this.expired.add(closedKey(state.index, state.generation));
-    if (this.expired.size > MAXIMUM_EXPIRED) this.expired.delete(this.expired.values().next().value!);
+    trim(this.expired);
   }
 
   /** True when `holder` had only its courtesy left; its state is gone then. */
@@ -223,15 +234,15 @@ export class ServerState {
     return owner;
   }
 
-  /** OK, or SHARE_DENIED where another open stands in the way (RFC 8881 §9.7). */
-  checkShare(node: RegularFile, owner: OpenOwner | undefined, access: number, deny: number): Status {
+  /** OK, or SHARE_DENIED where an open, be it of the same owner, stands in the way (RFC 8881 §9.7). */
+  checkShare(node: RegularFile, access: number, deny: number): Status {
     const file = this.findFile(node);
     if (file === undefined) return Status.OK;
     for (let index = file.opens.length - 1; index >= 0; index--) {
       // Without a deny on either side nothing can conflict, however many opens there are.
       if (deny === 0 && file.denyRead === 0 && file.denyWrite === 0) break;
       const open = file.opens[index];
-      if (open === undefined || (owner !== undefined && open.owner === owner)) continue;
+      if (open === undefined) continue;
       if ((open.deny & access) === 0 && (open.access & deny) === 0) continue;
       if (!this.resolveConflict(open.client)) return Status.SHARE_DENIED;
       index = file.opens.length;
@@ -340,7 +351,7 @@ export class ServerState {
   /** For the retry of a CLOSE. */
   rememberClosed(open: OpenState, owner: OpenOwner): void {
     this.closed.set(closedKey(open.index, open.generation), owner);
-    if (this.closed.size > MAXIMUM_EXPIRED) this.closed.delete(this.closed.keys().next().value!);
+    trim(this.closed);
   }
 
   /** NFSv4.0: the first lock of a lock owner sets its seqid; the result stays with the open owner's. */
@@ -394,13 +405,18 @@ export class ServerState {
   }
 }
 
-const MAXIMUM_EXPIRED = 4096;
+const MAXIMUM_REMEMBERED = 4096;
 /** How many lease times a silent client keeps what nobody else wants. */
 const COURTESY_LEASES = 20;
 
 function isBusy(client: Client): boolean {
   for (const session of client.sessions) if (session.active > 0) return true;
   return false;
+}
+
+/** Drops the oldest entry when there are too many. */
+function trim(remembered: Set<number> | Map<number, unknown>): void {
+  if (remembered.size > MAXIMUM_REMEMBERED) remembered.delete(remembered.keys().next().value!);
 }
 
 function closedKey(index: number, generation: number): number {
