@@ -36,7 +36,7 @@ enum {
   /* Between two calls of umount2(MNT_FORCE). */
   force_interval_milliseconds = 50,
   /* How long an anchor goes on with it. */
-  anchor_milliseconds = 2000,
+  anchor_milliseconds = 20000,
   /* How long an anchor may take to answer: it may itself wait for the server. */
   answer_milliseconds = 500,
   /* Without an anchor: how long until the mount is detached, in use or not. */
@@ -62,6 +62,9 @@ struct pending {
   bool to_supervise;
   bool unmounts;
 };
+
+/* Where an anchor has its mount: a directory that nobody can remove, which would take the mount away. */
+static const char anchor_target[] = "/proc";
 
 static struct pending pending[maximum_pending];
 static struct supervised *supervised;
@@ -99,7 +102,7 @@ static int sync_mount(const char *target) {
 
 /* A child's errno, or EINTR if it had to be killed because it did not end in time. */
 static int wait_for(pid_t child, long milliseconds) {
-  int status;
+  int status = 0;
   for (long long deadline = now_milliseconds() + milliseconds;;) {
     if (waitpid(child, &status, WNOHANG) != 0)
       return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
@@ -155,32 +158,33 @@ static int count_mounts(const char *target) {
 }
 
 /*
- * In the anchor: fails whatever waits for the server of the mount at target, which nobody else sees any more, again
- * and again, and has the kernel give up what was not written. Then lets the mount go.
+ * In the anchor: fails whatever waits for the server of its mount, which nobody else sees any more, again and again,
+ * and has the kernel give up what was not written. Then lets the mount go.
  */
-static _Noreturn void fail_calls(const char *target) {
+static _Noreturn void fail_calls(void) {
   pid_t flusher = fork_child();
   if (flusher == 0)
     _exit(sync_mount("."));
   for (long long until = now_milliseconds() + anchor_milliseconds; now_milliseconds() < until;) {
-    umount2(target, MNT_FORCE | UMOUNT_NOFOLLOW);
+    umount2(anchor_target, MNT_FORCE);
     sleep_milliseconds(force_interval_milliseconds);
   }
   if (flusher > 0)
     kill(flusher, SIGKILL);
   if (chdir("/") == 0)
-    unmount_within(target, MNT_FORCE | UMOUNT_NOFOLLOW, answer_milliseconds);
+    unmount_within(anchor_target, MNT_FORCE, answer_milliseconds);
   _exit(0);
 }
 
-/* In the anchor: stays in the mount at target until the socket ends, or takes it over when told so. */
+/* In the anchor: stays in the mount at target until the socket ends, or takes the mount over when told so. */
 static _Noreturn void be_anchor(const char *target, int socket) {
   char told;
   if (chdir(target) != 0 || read(socket, &told, 1) != 1 || unshare(CLONE_NEWNS) != 0 ||
-      mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || write(socket, "", 1) != 1)
+      mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+      mount(".", anchor_target, NULL, MS_MOVE, NULL) != 0 || write(socket, "", 1) != 1)
     _exit(1);
   close(socket);
-  fail_calls(target);
+  fail_calls();
 }
 
 /* Starts an anchor for the mount at target, without waiting for it to be there. */
@@ -190,10 +194,9 @@ static struct anchor start_anchor(const char *target) {
     return (struct anchor){0};
   pid_t pid = fork();
   if (pid == 0) {
-    /* Among them are the sockets of other anchors, whose ends must be seen. */
+    /* Among the rest are pipes of the worker and sockets of other anchors, whose ends must be seen. */
     int socket = dup2(sockets[1], STDIN_FILENO);
-    close(STDOUT_FILENO);
-    close_range(STDERR_FILENO + 1, ~0U, 0);
+    close_range(STDIN_FILENO + 1, ~0U, 0);
     be_anchor(target, socket);
   }
   close(sockets[1]);
@@ -202,7 +205,7 @@ static struct anchor start_anchor(const char *target) {
   return pid < 0 ? (struct anchor){0} : (struct anchor){pid, sockets[0]};
 }
 
-/* Ends an anchor that has not taken the mount over. */
+/* Ends an anchor that has not taken the mount over, which it keeps busy. */
 static void stop_anchor(struct anchor *anchor) {
   if (anchor->pid == 0)
     return;
@@ -220,7 +223,10 @@ static bool take_over(const struct anchor *anchor) {
          poll(&watched, 1, answer_milliseconds) == 1 && read(anchor->socket, &answer, 1) == 1;
 }
 
-/* Removes the topmost mount at target without waiting for its server. */
+/*
+ * Removes the topmost mount at target without waiting for its server. Without an anchor, which cannot be started
+ * where the server is needed for entering the mount, calls are failed for as long as the mount may stay.
+ */
 static int force_unmount(const char *target, struct anchor anchor) {
   int mounts = count_mounts(target);
   if (mounts == 0)

@@ -23,7 +23,6 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 
 /* In the child: where it says why it could not become the command; closed by execve(2). */
 static int report_fd;
@@ -238,14 +237,22 @@ static bool is_child_of(const char *pid, pid_t parent) {
   return name_end != NULL && sscanf(name_end + 1, " %*c %d", &its_parent) == 1 && its_parent == parent;
 }
 
-static void kill_children(void) {
+/* Kills every child; false if there is none that can be killed, which a set-user-ID program may not be. */
+static bool kill_children(void) {
   DIR *processes = opendir("/proc");
   if (processes == NULL)
-    return;
-  for (struct dirent *entry; (entry = readdir(processes)) != NULL;)
-    if (*entry->d_name >= '1' && *entry->d_name <= '9' && is_child_of(entry->d_name, getpid()))
-      kill((pid_t)atoi(entry->d_name), SIGKILL);
+    return false;
+  int killed = 0, refused = 0;
+  for (struct dirent *entry; (entry = readdir(processes)) != NULL;) {
+    if (*entry->d_name < '1' || *entry->d_name > '9' || !is_child_of(entry->d_name, getpid()))
+      continue;
+    if (kill((pid_t)atoi(entry->d_name), SIGKILL) == 0)
+      killed++;
+    else
+      refused++;
+  }
   closedir(processes);
+  return killed > 0 || refused == 0;
 }
 
 struct outcome {
@@ -258,7 +265,8 @@ struct outcome {
  * (prctl(2)) this process becomes the parent of each orphan, so it is done when it has no child left.
  */
 static struct outcome supervise(pid_t command, int signals) {
-  struct outcome outcome = {0};
+  /* What is true of a command that cannot be waited for. */
+  struct outcome outcome = {.status = SIGKILL};
   struct pollfd watched[] = {{.fd = signals, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
   bool killing = false;
   for (;;) {
@@ -277,8 +285,8 @@ static struct outcome supervise(pid_t command, int signals) {
     }
     if (left < 0 && errno == ECHILD)
       return outcome;
-    if (killing)
-      kill_children();
+    if (killing && !kill_children())
+      return outcome;
     if (poll(watched, killing ? 1 : 2, killing ? 100 : -1) <= 0)
       continue;
     if (watched[1].revents != 0 && !killing) {

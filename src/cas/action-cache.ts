@@ -6,6 +6,7 @@ import {
 } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { type Client, createClient } from "../proto/grpc.ts";
 import type { BlobBackend, BlobServer } from "./backend.ts";
+import { isComplete, type ResultStorage } from "./completeness.ts";
 import { BlobError } from "./content-source.ts";
 import type { Digest } from "./digest.ts";
 import { type Attempt, type Clock, type RetryPolicy, retry } from "./retry.ts";
@@ -16,31 +17,26 @@ export class ActionCacheClient {
   readonly #backend: BlobBackend;
   readonly #policy: RetryPolicy;
   readonly #clock: Clock;
+  readonly #storage: ResultStorage;
   readonly #connections: (Connection | undefined)[] = [];
 
-  constructor(backend: BlobBackend, policy: RetryPolicy, clock: Clock) {
+  /** `storage` is asked where the configuration wants completeness checked. */
+  constructor(backend: BlobBackend, policy: RetryPolicy, clock: Clock, storage: ResultStorage) {
     this.#backend = backend;
     this.#policy = policy;
     this.#clock = clock;
+    this.#storage = storage;
   }
 
-  /** undefined if there is none. Rejects with {@link BlobError}; with the signal's reason once that aborts. */
+  /** undefined if there is none, or, where that is to be checked, none that is complete. Rejects with {@link BlobError}; with the signal's reason once that aborts. */
   async get(actionDigest: Digest, signal?: AbortSignal): Promise<ActionResult | undefined> {
-    try {
-      return await this.#call("GetActionResult", actionDigest, signal, ({ client }, instanceName, options) =>
-        client.getActionResult(
-          {
-            instanceName,
-            actionDigest: digestMessage(actionDigest),
-            digestFunction: functionValue(actionDigest.function),
-          },
-          options,
-        ),
-      );
-    } catch (error) {
-      if (error instanceof BlobError && error.code === Status.NOT_FOUND) return undefined;
-      throw error;
-    }
+    const result = await this.#get(actionDigest, signal);
+    const { server } = this.#backend.route(actionDigest);
+    const checking = this.#backend.servers[server]!.completenessChecking;
+    if (result === undefined || checking === undefined) return result;
+    const { maximumTotalTreeSizeBytes } = checking;
+    const complete = await isComplete(result, actionDigest, maximumTotalTreeSizeBytes, this.#storage);
+    return complete ? result : undefined;
   }
 
   async update(actionDigest: Digest, actionResult: ActionResult, signal?: AbortSignal): Promise<void> {
@@ -59,6 +55,24 @@ export class ActionCacheClient {
 
   close(): void {
     for (const connection of this.#connections) connection?.channel.close();
+  }
+
+  async #get(actionDigest: Digest, signal: AbortSignal | undefined): Promise<ActionResult | undefined> {
+    try {
+      return await this.#call("GetActionResult", actionDigest, signal, ({ client }, instanceName, options) =>
+        client.getActionResult(
+          {
+            instanceName,
+            actionDigest: digestMessage(actionDigest),
+            digestFunction: functionValue(actionDigest.function),
+          },
+          options,
+        ),
+      );
+    } catch (error) {
+      if (error instanceof BlobError && error.code === Status.NOT_FOUND) return undefined;
+      throw error;
+    }
   }
 
   async #call<T>(

@@ -53,10 +53,12 @@ export class BlobReader {
   readonly #memory: MemoryCache;
   readonly #statistics: ContentStatistics;
   readonly #chunkSizeBytes: number;
-  readonly #batcher: Batcher<Wanted, Fetched>;
+  readonly #batcher: Batcher<Wanted, Uint8Array>;
   readonly #largeContext: LargeBlobContext;
   /** Whole blobs that are being fetched or checked, by key. */
   readonly #pending = new Map<string, Promise<Uint8Array>>();
+  /** Of blobs that are there and are being written to their files, by key. */
+  readonly #storing = new Map<string, Promise<void>>();
   readonly #checks = new Map<string, Promise<void>>();
   readonly #large = new Map<string, LargeBlob>();
 
@@ -68,13 +70,13 @@ export class BlobReader {
     this.#memory = memory;
     this.#statistics = statistics;
     this.#chunkSizeBytes = chunkSizeBytes;
-    this.#batcher = new Batcher<Wanted, Fetched>({
+    this.#batcher = new Batcher<Wanted, Uint8Array>({
       maximumCount: batchCount,
       maximumBytes: batchBytes,
       bytes: ({ digest }) => digest.sizeBytes,
       group: ({ digest, route }) => `${route.server} ${digest.function.name} ${route.instanceName}`,
       maximumConcurrency: batchesInProgress,
-      run: (wanted) => this.#fetchBatch(wanted),
+      run: (wanted) => this.#fetchBlobs(wanted, true),
     });
     this.#largeContext = {
       pool,
@@ -144,6 +146,11 @@ export class BlobReader {
     await this.#completeFile(digest, key);
     await mkdir(dirname(path), { recursive: true });
     await link(this.#disk.blobPath(key), path);
+  }
+
+  /** Resolves when all that was fetched is in its file. */
+  async stored(): Promise<void> {
+    await Promise.all(this.#storing.values());
   }
 
   #readElsewhere(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array> {
@@ -239,8 +246,14 @@ export class BlobReader {
 
   async #fetchNow(digest: Digest, use: Use): Promise<Uint8Array> {
     const wanted = { digest, route: this.#route(digest) };
-    const fetched = digest.sizeBytes <= batchedBlobBytes ? this.#batcher.add(wanted) : this.#fetchWhole(wanted);
-    const { content, stored } = await fetched.catch((error: unknown) => {
+    const fetching =
+      digest.sizeBytes <= batchedBlobBytes
+        ? this.#batcher.add(wanted)
+        : this.#fetchBlobs([wanted], false).then(([blob]) => {
+            if (blob instanceof BlobError) throw blob;
+            return blob!;
+          });
+    const content = await fetching.catch((error: unknown) => {
       const failure = blobFailure(digest, asBlobError(error, "fetch"));
       if (failure.code === Status.DATA_LOSS) this.#statistics.corruptBlobs++;
       throw failure;
@@ -251,20 +264,39 @@ export class BlobReader {
       this.#statistics.directoriesFetched++;
       this.#statistics.directoryBytesFetched += content.length;
     }
-    if (stored) this.#disk.add(digest);
     if (use === "content") this.#memory.setBlob(digest, content);
     return content;
   }
 
-  async #fetchBatch(wanted: readonly Wanted[]): Promise<(Fetched | BlobError)[]> {
-    const { server } = wanted[0]!.route;
-    const blobs = wanted.map((each) => this.#destined(each));
-    const results = await this.#pool.run({ kind: "fetchBatch", server, blobs });
-    return results.map((result) => ("content" in result ? result : new BlobError(result.code, result.message)));
+  /** Resolves when the blobs are there; they are stored after that. */
+  async #fetchBlobs(wanted: readonly Wanted[], together: boolean): Promise<(Uint8Array | BlobError)[]> {
+    const fetched = Promise.withResolvers<readonly Fetched[]>();
+    const stored = this.#pool.run(
+      {
+        kind: "fetchBlobs",
+        server: wanted[0]!.route.server,
+        together,
+        blobs: wanted.map((each) => this.#destined(each)),
+      },
+      { blobs: fetched.resolve },
+    );
+    stored.catch(fetched.reject);
+    const storing = stored.then(
+      (stored) => {
+        for (const [index, { digest }] of wanted.entries()) if (stored[index]) this.#disk.add(digest);
+      },
+      () => {},
+    );
+    const blobs = await fetched.promise;
+    for (const { digest } of wanted) this.#trackStoring(digestKey(digest), storing);
+    return blobs.map((blob) => (blob instanceof Uint8Array ? blob : new BlobError(blob.code, blob.message)));
   }
 
-  #fetchWhole(wanted: Wanted): Promise<Fetched> {
-    return this.#pool.run({ kind: "fetchWhole", server: wanted.route.server, blob: this.#destined(wanted) });
+  #trackStoring(key: string, storing: Promise<void>): void {
+    this.#storing.set(key, storing);
+    void storing.then(() => {
+      if (this.#storing.get(key) === storing) this.#storing.delete(key);
+    });
   }
 
   #destined({ digest, route }: Wanted): Destined {
@@ -296,7 +328,9 @@ export class BlobReader {
       const entry = this.#disk.get(key);
       if (entry?.verified) return;
       if (entry && this.#smallFromDisk(digest, entry, "message")) return;
-      await (this.#pending.get(key) ?? this.#fetch(digest, key, "message"));
+      const storing = () => this.#storing.get(key);
+      if (storing() === undefined) await (this.#pending.get(key) ?? this.#fetch(digest, key, "message"));
+      await storing();
     }
     if (!this.#disk.has(key)) {
       throw new BlobError(

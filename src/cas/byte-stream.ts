@@ -72,7 +72,7 @@ export async function readWhole(
 ): Promise<Uint8Array> {
   const { zstd } = await connection.capabilities(digest.instanceName);
   if (zstd && digest.sizeBytes >= smallestCompressed) return readCompressed(connection, digest, signal);
-  const content = new Uint8Array(digest.sizeBytes);
+  const content = Buffer.allocUnsafeSlow(digest.sizeBytes);
   let length = 0;
   await readRange(
     connection,

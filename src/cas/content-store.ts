@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import type { ActionResult } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { ActionCacheClient } from "./action-cache.ts";
 import type { BlobBackend } from "./backend.ts";
@@ -17,7 +18,7 @@ export interface ContentStoreOptions {
   readonly actionCache: BlobBackend;
   /** The local blob cache. */
   readonly diskCache: DiskCacheOptions;
-  /** Bytes of small blobs and chunks kept in memory. Default 64 MiB. */
+  /** Bytes of small blobs and chunks kept in memory. Default 32 MiB. */
   readonly memoryCacheSizeBytes?: number;
   /** Buildbarn's `directoryCache`. Default 10,000 directories and 16 MiB of messages. */
   readonly directoryCache?: { readonly maximumCount: number; readonly maximumSizeBytes: number };
@@ -27,7 +28,10 @@ export interface ContentStoreOptions {
   readonly chunkSizeBytes?: number;
   /** Most that is fetched of a large blob ahead of a sequential reader. Default 16 MiB. */
   readonly readAheadBytes?: number;
-  /** Threads that transfer, hash and store. Default 2; 0 does all in the calling thread. */
+  /**
+   * Threads that transfer, hash and store; each takes about 35 MiB. Default 1, from 8 processors on 2; 0 does all in
+   * the calling thread.
+   */
   readonly fetchThreads?: number;
   /** Buildbarn's `outputUploadConcurrency`. Default 16. */
   readonly uploadConcurrency?: number;
@@ -73,16 +77,16 @@ export interface ContentStore extends ContentSource, AsyncDisposable {
 
 const MiB = 1024 * 1024;
 
-/** Rejects with an Error of node:fs where the cache directory is unusable. No server is contacted yet. */
+/** Rejects with an Error where the cache directory is unusable or in use. No server is contacted yet. */
 export async function createContentStore(options: ContentStoreOptions): Promise<ContentStore> {
   const { contentAddressableStorage: storage } = options;
   const retryPolicy = { ...defaultRetryPolicy, ...options.retryPolicy };
   const statistics = newStatistics();
 
   const disk = await DiskCache.open(options.diskCache);
-  const memory = new MemoryCache(options.memoryCacheSizeBytes ?? 64 * MiB);
+  const memory = new MemoryCache(options.memoryCacheSizeBytes ?? 32 * MiB);
   const pool = createFetchPool({
-    threads: options.fetchThreads ?? 2,
+    threads: options.fetchThreads ?? (availableParallelism() < 8 ? 1 : 2),
     servers: storage.servers,
     retryPolicy,
   });
@@ -111,7 +115,12 @@ export async function createContentStore(options: ContentStoreOptions): Promise<
     concurrency: options.uploadConcurrency ?? 16,
     now: systemClock.now,
   });
-  const actionCache = new ActionCacheClient(options.actionCache, retryPolicy, systemClock);
+  const message = (digest: Digest) => reader.whole(digest, maximumMessageSizeBytes, "message");
+  const findMissing = (digests: readonly Digest[]) => uploader.findMissing(digests);
+  const actionCache = new ActionCacheClient(options.actionCache, retryPolicy, systemClock, {
+    message,
+    findMissing,
+  });
 
   async function hashAndUpload(
     instanceName: string,
@@ -125,6 +134,7 @@ export async function createContentStore(options: ContentStoreOptions): Promise<
   }
 
   async function close(): Promise<void> {
+    await reader.stored();
     await pool.close();
     actionCache.close();
     memory.clear();
@@ -134,14 +144,14 @@ export async function createContentStore(options: ContentStoreOptions): Promise<
   return {
     directory: (digest): InputDirectory | Promise<InputDirectory> => directories.get(digest),
     read: (digest, offset, count) => reader.read(digest, offset, count),
-    message: (digest) => reader.whole(digest, maximumMessageSizeBytes, "message"),
+    message,
     prefetch: (digest) => reader.prefetch(digest),
     link: (digest, path) => reader.link(digest, path),
     upload: (digest, source, signal) => uploader.upload(digest, source, signal),
     hash: (instanceName, digestFunction, source, signal) =>
       uploader.hash(instanceName, digestFunction, source, signal),
     hashAndUpload,
-    findMissing: (digests) => uploader.findMissing(digests),
+    findMissing,
     getActionResult: (actionDigest, signal) => actionCache.get(actionDigest, signal),
     updateActionResult: (actionDigest, result, signal) => actionCache.update(actionDigest, result, signal),
     statistics: () => ({

@@ -113,15 +113,37 @@ class DirectoryDecoder {
   }
 
   #digestMessage(end: number): Digest {
+    const { instanceName, function: digestFunction } = this.#digest;
     let hash = "";
     let sizeBytes = 0;
+    let isHexadecimal = false;
     while (this.#position < end) {
       const tag = this.#varint(end);
-      if (tag === ((1 << 3) | LENGTH_DELIMITED)) hash = this.#string(end);
-      else if (tag === ((2 << 3) | VARINT)) sizeBytes = this.#varint(end);
+      if (tag === ((1 << 3) | LENGTH_DELIMITED)) {
+        hash = this.#string(end);
+        isHexadecimal = this.#isHexadecimal(this.#position - hash.length, this.#position);
+      } else if (tag === ((2 << 3) | VARINT)) sizeBytes = this.#varint(end);
       else this.#skip(tag, end);
     }
-    return makeDigest(this.#digest.instanceName, this.#digest.function, hash, sizeBytes);
+    if (
+      isHexadecimal &&
+      hash.length === digestFunction.hashBytes * 2 &&
+      sizeBytes <= Number.MAX_SAFE_INTEGER
+    ) {
+      return { instanceName, function: digestFunction, hash, sizeBytes };
+    }
+    // Says what is wrong with it.
+    return makeDigest(instanceName, digestFunction, hash, sizeBytes);
+  }
+
+  /** Whether all bytes are lower-case hexadecimal digits; several times as fast as a regular expression. */
+  #isHexadecimal(start: number, end: number): boolean {
+    const bytes = this.#bytes;
+    for (let index = start; index < end; index++) {
+      const byte = bytes[index]!;
+      if (!((byte >= 0x30 && byte <= 0x39) || (byte >= 0x61 && byte <= 0x66))) return false;
+    }
+    return true;
   }
 
   /** One byte per char. */

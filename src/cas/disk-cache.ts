@@ -1,8 +1,8 @@
-import { unlink } from "node:fs";
-import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LRUCache } from "lru-cache";
 import { type Digest, digestKey } from "./digest.ts";
+import { claimDirectory, releaseDirectory } from "./directory-owner.ts";
 import { OpenFile } from "./open-file.ts";
 
 export interface DiskCacheOptions {
@@ -31,6 +31,7 @@ const keyPattern = /^[a-z0-9]+-([0-9a-f]+)-(\d+)$/;
  *     blobs/HH/FUNCTION-HASH-SIZE   complete and verified content; HH are the hash's first two digits
  *     partial/…                     what is being fetched; nothing there outlives the process
  *     order                         the keys from least to most recently used, written when the cache is closed
+ *     owner                         the process that uses the directory
  *
  * A file appears under `blobs` by a rename, when its content has been verified. After a crash of the machine it may
  * nevertheless be empty or short, as nothing is synced; so what an earlier run left is hashed again before its
@@ -42,6 +43,7 @@ export class DiskCache {
   readonly #maximumCount: number;
   readonly #entries: LRUCache<string, DiskEntry>;
   readonly #openFiles: LRUCache<string, OpenFile>;
+  readonly #removals = new Set<Promise<void>>();
   #lastTemporary = 0;
 
   private constructor({ directory, maximumSizeBytes, maximumCount }: DiskCacheOptions) {
@@ -54,17 +56,21 @@ export class DiskCache {
       dispose: (entry, key, reason) => {
         if (reason === "set") return;
         this.#openFiles.delete(key);
-        // Best effort: what cannot be removed now is found at the next start.
-        unlink(entry.path, () => {});
+        this.#remove(entry.path);
         entry.evicted?.();
       },
     });
     this.#openFiles = new LRUCache({ max: maximumOpenFiles, dispose: (file) => file.close() });
   }
 
-  /** Takes over what an earlier run has left. Rejects with an Error of node:fs where the directory is unusable. */
+  /**
+   * Takes over what an earlier run has left. Rejects with an Error where the directory is unusable, or another
+   * process's.
+   */
   static async open(options: DiskCacheOptions): Promise<DiskCache> {
     const cache = new DiskCache(options);
+    await mkdir(options.directory, { recursive: true, mode: 0o700 });
+    await claimDirectory(cache.#ownerFile, `the blob cache ${options.directory}`);
     await rm(cache.#partialDirectory, { recursive: true, force: true });
     await mkdir(cache.#partialDirectory, { recursive: true, mode: 0o700 });
     await cache.#index();
@@ -77,6 +83,10 @@ export class DiskCache {
 
   get count(): number {
     return this.#entries.size;
+  }
+
+  get #ownerFile(): string {
+    return join(this.#directory, "owner");
   }
 
   get #partialDirectory(): string {
@@ -116,10 +126,13 @@ export class DiskCache {
     this.set({ key, path: this.blobPath(key), verified: true }, digest.sizeBytes);
   }
 
-  /** Replaces a partial file, which has been renamed, by the complete blob. The open file stays. */
+  /**
+   * Takes over what was a partial file, which has been renamed to its {@link blobPath}; also if it had been evicted
+   * meanwhile, unless somebody has begun anew since.
+   */
   complete(partial: DiskEntry, digest: Digest): void {
-    if (this.#entries.peek(partial.key) === partial) this.add(digest);
-    else unlink(this.blobPath(partial.key), () => {});
+    const current = this.#entries.peek(partial.key);
+    if (current === undefined || current === partial) this.add(digest);
   }
 
   delete(key: string): void {
@@ -144,7 +157,9 @@ export class DiskCache {
     const keys = [...this.#entries.rkeys()].filter((key) => this.#entries.peek(key)?.evicted === undefined);
     // The order is a convenience: without it the next start takes any.
     await writeFile(join(this.#directory, "order"), keys.join("\n"), { mode: 0o600 }).catch(() => {});
+    await Promise.all(this.#removals);
     await rm(this.#partialDirectory, { recursive: true, force: true });
+    await releaseDirectory(this.#ownerFile);
   }
 
   async #index(): Promise<void> {
@@ -166,6 +181,14 @@ export class DiskCache {
       const sizeBytes = Number(keyPattern.exec(key)![2]);
       this.set({ key, path: found.get(key)!, verified: false }, sizeBytes);
     }
+  }
+
+  /** Best effort: what cannot be removed now is found at the next start. */
+  #remove(path: string): void {
+    const removal = unlink(path)
+      .catch(() => {})
+      .finally(() => this.#removals.delete(removal));
+    this.#removals.add(removal);
   }
 
   #evict(): void {

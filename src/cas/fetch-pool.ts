@@ -1,8 +1,10 @@
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { status as Status } from "@grpc/grpc-js";
 import { Piscina } from "piscina";
+import type { RandomAccess } from "./byte-stream.ts";
 import { BlobError } from "./content-source.ts";
 import {
+  closed,
   createFetchRunner,
   type FetchContext,
   type FetchResults,
@@ -22,6 +24,8 @@ export interface FetchPool {
 export interface FetchPoolOptions extends FetchSettings {
   /** 0 does the work in the calling thread. */
   readonly threads: number;
+  /** The module that runs a {@link ThreadTask}, if it is not our own. */
+  readonly thread?: URL;
 }
 
 /** A transfer mostly waits: one thread serves many at a time. */
@@ -30,8 +34,8 @@ const tasksPerThread = 64;
 const maximumThreadDeaths = 2;
 
 /** Threads start when the pool is made, so that the first task does not wait for them. */
-export function createFetchPool({ threads, ...settings }: FetchPoolOptions): FetchPool {
-  return threads === 0 ? inlinePool(settings) : threadPool(threads, settings);
+export function createFetchPool({ threads, thread, ...settings }: FetchPoolOptions): FetchPool {
+  return threads === 0 ? inlinePool(settings) : threadPool(threads, thread ?? ownThread(), settings);
 }
 
 function inlinePool(settings: FetchSettings): FetchPool {
@@ -44,22 +48,23 @@ function inlinePool(settings: FetchSettings): FetchPool {
   };
 }
 
-function threadPool(threads: number, settings: FetchSettings): FetchPool {
+function threadPool(threads: number, thread: URL, settings: FetchSettings): FetchPool {
   const piscina = new Piscina({
-    // The suffix is .ts as long as sources run as they are, and .js once they are compiled.
-    filename: new URL(
-      `./fetch-thread${import.meta.url.slice(import.meta.url.lastIndexOf("."))}`,
-      import.meta.url,
-    ).href,
+    filename: thread.href,
     workerData: settings,
     minThreads: threads,
     maxThreads: threads,
     concurrentTasksPerWorker: tasksPerThread,
     // A thread that waits for tasks in Atomics.wait() would not answer its connections' pings.
     atomics: "disabled",
+    // Messages are short-lived: more room for them only makes the process larger.
+    resourceLimits: { maxYoungGenerationSizeMb: 8 },
   });
   // A thread that dies without a task; piscina starts another.
   piscina.on("error", () => {});
+  const calls = new Map<number, (message: ThreadMessage) => void>();
+  let lastCall = 0;
+  piscina.on("message", (message: ThreadMessage) => calls.get(message.call)?.(message));
   const closing = new AbortController();
 
   async function run<T extends FetchTask>(
@@ -86,17 +91,33 @@ function threadPool(threads: number, settings: FetchSettings): FetchPool {
   }
 
   async function attempt(task: FetchTask, context: FetchContext): Promise<ThreadResult> {
-    const { signal, content, chunk } = context;
-    if (!signal && !content && !chunk) return piscina.run({ task } satisfies ThreadTask);
-    const { port1, port2 } = new MessageChannel();
-    const served = servePort(port1, context);
+    const call = ++lastCall;
+    const { signal, content } = context;
+    const { port1: port, port2 } = signal || content ? new MessageChannel() : {};
+    const answer = port && contentServer(port, content);
+    let received = 0;
+    let heard = () => {};
+    calls.set(call, (message) => {
+      received++;
+      if (message.kind === "blobs") context.blobs?.(message.blobs);
+      else if (message.kind === "chunk") context.chunk?.(message.index, message.content, message.stored);
+      else answer?.(message);
+      heard();
+    });
+    const abort = () => port?.postMessage({ kind: "abort" } satisfies PoolMessage);
+    signal?.addEventListener("abort", abort);
     try {
-      const result = await piscina.run({ task, port: port2 } satisfies ThreadTask, { transferList: [port2] });
-      // Chunks come another way than the result, and may come later.
-      await served.end;
-      return result;
+      const outcome: ThreadResult = await (port2
+        ? piscina.run({ call, task, port: port2 } satisfies ThreadTask, { transferList: [port2] })
+        : piscina.run({ call, task } satisfies ThreadTask));
+      if ("messages" in outcome) {
+        while (received < outcome.messages) await new Promise<void>((resolve) => (heard = resolve));
+      }
+      return outcome;
     } finally {
-      served.stop();
+      calls.delete(call);
+      signal?.removeEventListener("abort", abort);
+      port?.close();
     }
   }
 
@@ -110,23 +131,14 @@ function threadPool(threads: number, settings: FetchSettings): FetchPool {
   };
 }
 
-function closed(): BlobError {
-  return new BlobError(Status.UNAVAILABLE, "the storage client is closed");
+/** The suffix is .ts as long as sources run as they are, and .js once they are compiled. */
+function ownThread(): URL {
+  return new URL(`./fetch-thread${import.meta.url.slice(import.meta.url.lastIndexOf("."))}`, import.meta.url);
 }
 
-/** Answers a thread's messages; `end` is when it has sent its last one. */
-function servePort(
-  port: MessagePort,
-  { signal, content, chunk }: FetchContext,
-): { readonly end: Promise<void>; stop(): void } {
-  const abort = () => port.postMessage({ kind: "abort" } satisfies PoolMessage);
-  signal?.addEventListener("abort", abort);
-  const end = new Promise<void>((resolve) => port.once("close", resolve));
-  port.on("message", (message: ThreadMessage) => {
-    if (message.kind === "chunk") chunk?.(message.index, message.content, message.stored);
-    else void answer(message);
-  });
-  async function answer({ id, offset, count }: ThreadMessage & { kind: "read" }): Promise<void> {
+/** Answers a thread that reads the content it is to hash or upload. */
+function contentServer(port: MessagePort, content: RandomAccess | undefined) {
+  return async ({ id, offset, count }: ThreadMessage & { kind: "read" }): Promise<void> => {
     try {
       // A view would take the whole buffer along.
       const copy = new Uint8Array(await content!.read(offset, count));
@@ -135,12 +147,5 @@ function servePort(
       const message = error instanceof Error ? error.message : String(error);
       port.postMessage({ kind: "contentError", id, message } satisfies PoolMessage);
     }
-  }
-  return {
-    end,
-    stop() {
-      signal?.removeEventListener("abort", abort);
-      port.close();
-    },
   };
 }

@@ -1,5 +1,6 @@
-import { closeSync, constants, openSync, renameSync, unlinkSync, writeSync } from "node:fs";
-import { open } from "node:fs/promises";
+import { closeSync, constants, openSync, writeSync } from "node:fs";
+import { open, rename, rm, writeFile } from "node:fs/promises";
+import { status as Status } from "@grpc/grpc-js";
 import type { BlobServer } from "./backend.ts";
 import { batchRead, batchUpdate, findMissing } from "./batches.ts";
 import { type RandomAccess, readRange, readWhole, write } from "./byte-stream.ts";
@@ -19,14 +20,16 @@ export interface FetchSettings {
 
 /** Work for the fetch pool. `server` is an index in {@link FetchSettings.servers}. Plain data. */
 export type FetchTask =
-  /** Blobs of one instance that fit into a message together. */
+  /**
+   * Blobs of one instance, `together` in one message if they are small. They are handed over when they are there,
+   * and the task ends when they are stored, too.
+   */
   | {
-      readonly kind: "fetchBatch";
+      readonly kind: "fetchBlobs";
       readonly server: number;
+      readonly together: boolean;
       readonly blobs: readonly Destined[];
     }
-  /** One blob, all of it. */
-  | { readonly kind: "fetchWhole"; readonly server: number; readonly blob: Destined }
   /** Part of a blob, in chunks that are handed over one by one. */
   | {
       readonly kind: "fetchRange";
@@ -69,12 +72,8 @@ export interface Destined {
   readonly path: string;
 }
 
-/** A blob that was fetched and verified. */
-export interface Fetched {
-  readonly content: Uint8Array<ArrayBuffer>;
-  /** Whether it is in its file, too. */
-  readonly stored: boolean;
-}
+/** A blob that was fetched and verified, or why it was not. */
+export type Fetched = Uint8Array<ArrayBuffer> | PortableError;
 
 /** An error as plain data. */
 export interface PortableError {
@@ -83,8 +82,8 @@ export interface PortableError {
 }
 
 export interface FetchResults {
-  fetchBatch: readonly (Fetched | PortableError)[];
-  fetchWhole: Fetched;
+  /** For each blob, whether it is in its file. */
+  fetchBlobs: readonly boolean[];
   fetchRange: undefined;
   verifyFile: undefined;
   findMissing: readonly PortableDigest[];
@@ -97,6 +96,8 @@ export interface FetchResults {
 export interface FetchContext {
   readonly signal?: AbortSignal | undefined;
   readonly content?: RandomAccess | undefined;
+  /** Takes the blobs of a fetchBlobs, in their order. */
+  readonly blobs?: ((blobs: readonly Fetched[]) => void) | undefined;
   /** Takes chunks of a fetchRange; `stored` says whether the chunk is in the file, too. */
   readonly chunk?: ((index: number, content: Uint8Array<ArrayBuffer>, stored: boolean) => void) | undefined;
 }
@@ -110,6 +111,7 @@ export interface FetchRunner {
 /** Runs the tasks in this thread, with connections of its own to the servers. */
 export function createFetchRunner(settings: FetchSettings): FetchRunner {
   const connections: (StorageConnection | undefined)[] = [];
+  const closing = new AbortController();
   const connection = (server: number) =>
     (connections[server] ??= new StorageConnection(
       settings.servers[server]!,
@@ -123,28 +125,29 @@ export function createFetchRunner(settings: FetchSettings): FetchRunner {
       context: FetchContext,
     ) => Promise<FetchResults[K]>;
   } = {
-    async fetchBatch({ server, blobs }, { signal }) {
+    async fetchBlobs({ server, together, blobs }, { signal, blobs: deliver }) {
       const digests = blobs.map(({ digest }) => fromPortable(digest));
-      const contents = await batchRead(connection(server), digests, signal);
-      return contents.map((content, index) =>
-        content instanceof BlobError
-          ? { code: content.code, message: content.message }
-          : keep(blobs[index]!, owned(content)),
+      const contents = together
+        ? await batchRead(connection(server), digests, signal)
+        : await Promise.all(digests.map((digest) => readVerified(connection(server), digest, signal)));
+      // What is handed over is gone from here, so it is a copy.
+      deliver?.(
+        contents.map((content) =>
+          content instanceof BlobError ? portableError(content) : new Uint8Array(content),
+        ),
       );
-    },
-
-    async fetchWhole({ server, blob }, { signal }) {
-      const digest = fromPortable(blob.digest);
-      const content = await readWhole(connection(server), digest, signal).catch(named(digest));
-      verifyContent(digest, content);
-      return keep(blob, owned(content));
+      const stored: boolean[] = [];
+      for (const [index, content] of contents.entries()) {
+        stored.push(!(content instanceof BlobError) && (await store(blobs[index]!, content)));
+      }
+      return stored;
     },
 
     async fetchRange({ server, digest: portable, offset, length, chunkSizeBytes, path }, { signal, chunk }) {
       const digest = fromPortable(portable);
       const end = offset + length;
       let start = offset;
-      let content = new Uint8Array(Math.min(chunkSizeBytes, end - start));
+      let content = Buffer.allocUnsafeSlow(Math.min(chunkSizeBytes, end - start));
       let filled = 0;
       const take = (data: Uint8Array) => {
         while (data.length > 0) {
@@ -156,7 +159,7 @@ export function createFetchRunner(settings: FetchSettings): FetchRunner {
             chunk?.(start / chunkSizeBytes, content, overwrite(path, start, content));
             start += filled;
             filled = 0;
-            content = new Uint8Array(Math.min(chunkSizeBytes, end - start));
+            content = Buffer.allocUnsafeSlow(Math.min(chunkSizeBytes, end - start));
           }
         }
       };
@@ -178,7 +181,7 @@ export function createFetchRunner(settings: FetchSettings): FetchRunner {
       } finally {
         await file.close();
       }
-      if (path !== destination) renameSync(path, destination);
+      if (path !== destination) await rename(path, destination);
       return undefined;
     },
 
@@ -193,7 +196,7 @@ export function createFetchRunner(settings: FetchSettings): FetchRunner {
         blobs.map(({ digest, content }) => ({ digest: fromPortable(digest), content })),
         signal,
       );
-      return failures.map((failure) => failure && { code: failure.code, message: failure.message });
+      return failures.map((failure) => failure && portableError(failure));
     },
 
     async upload({ server, digest: portable }, { content, signal }) {
@@ -217,19 +220,27 @@ export function createFetchRunner(settings: FetchSettings): FetchRunner {
 
   return {
     async run<T extends FetchTask>(task: T, context: FetchContext = {}): Promise<FetchResults[T["kind"]]> {
+      const signal = context.signal ? AbortSignal.any([context.signal, closing.signal]) : closing.signal;
       try {
         // That a task's handler is the one of its kind is beyond the compiler.
         const handler: (task: never, context: FetchContext) => Promise<unknown> = handlers[task.kind];
-        return (await handler(task as never, context)) as FetchResults[T["kind"]];
+        return (await handler(task as never, { ...context, signal })) as FetchResults[T["kind"]];
       } catch (error) {
-        if (context.signal?.aborted) throw error;
+        context.signal?.throwIfAborted();
+        if (closing.signal.aborted) throw closed();
         throw asBlobError(error, task.kind);
       }
     },
     close() {
+      closing.abort();
       for (const each of connections) each?.close();
     },
   };
+}
+
+/** What callers get once the pool is closed. */
+export function closed(): BlobError {
+  return new BlobError(Status.UNAVAILABLE, "the storage client is closed");
 }
 
 const hashPieceBytes = 1024 * 1024;
@@ -241,35 +252,36 @@ function named(digest: Digest): (error: unknown) => never {
   };
 }
 
-/** In a buffer of its own, which can be handed over without what it was received with. */
-function owned(content: Uint8Array): Uint8Array<ArrayBuffer> {
-  return content.length === content.buffer.byteLength && content.buffer instanceof ArrayBuffer
-    ? (content as Uint8Array<ArrayBuffer>)
-    : new Uint8Array(content);
-}
-
-/** A full disk must not keep anybody from reading: then the blob is merely not kept. */
-function keep({ temporaryPath, path }: Destined, content: Uint8Array<ArrayBuffer>): Fetched {
+async function readVerified(
+  connection: StorageConnection,
+  digest: Digest,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array | BlobError> {
   try {
-    const file = openSync(temporaryPath, "wx", 0o600);
-    try {
-      writeAll(file, content, 0);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(temporaryPath, path);
-    return { content, stored: true };
-  } catch {
-    discard(temporaryPath);
-    return { content, stored: false };
+    const content = await readWhole(connection, digest, signal);
+    verifyContent(digest, content);
+    return content;
+  } catch (error) {
+    return blobFailure(digest, asBlobError(error, "fetch"));
   }
 }
 
-function discard(path: string): void {
+function portableError({ code, message }: BlobError): PortableError {
+  return { code, message };
+}
+
+/**
+ * False if it cannot be stored: a full disk must not keep anybody from reading. Making a file can take longer than
+ * fetching its content, so this thread does not wait for it.
+ */
+async function store({ temporaryPath, path }: Destined, content: Uint8Array): Promise<boolean> {
   try {
-    unlinkSync(path);
+    await writeFile(temporaryPath, content, { flag: "wx", mode: 0o600 });
+    await rename(temporaryPath, path);
+    return true;
   } catch {
-    // It was not there; a directory that cannot be written to has been reported by the one who opened it.
+    await rm(temporaryPath, { force: true }).catch(() => {});
+    return false;
   }
 }
 

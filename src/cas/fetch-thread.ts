@@ -1,37 +1,44 @@
-import type { MessagePort, Transferable } from "node:worker_threads";
-import { move, transferableSymbol, valueSymbol, workerData } from "piscina";
+import { type MessagePort, parentPort, type Transferable } from "node:worker_threads";
+import { workerData } from "piscina";
 import type { RandomAccess } from "./byte-stream.ts";
 import {
   createFetchRunner,
   type FetchContext,
+  type Fetched,
   type FetchResults,
   type FetchSettings,
   type FetchTask,
 } from "./fetch-tasks.ts";
 import { asBlobError } from "./retry.ts";
 
-/**
- * A task as it is sent to a thread: with a port, if there is anything to say while it runs. `T` is what the pool
- * gets back.
- */
+/** A task as it is sent to a thread. */
 export interface ThreadTask {
+  /** Tells the messages of one task from others'. */
+  readonly call: number;
   readonly task: FetchTask;
+  /** For {@link PoolMessage}s, if there will be any. */
   readonly port?: MessagePort;
 }
 
 export type ThreadResult =
-  | { readonly result: FetchResults[FetchTask["kind"]] }
+  | {
+      readonly result: FetchResults[FetchTask["kind"]];
+      /** How many {@link ThreadMessage}s belong to the result; they come another way, and may come later. */
+      readonly messages: number;
+    }
   | { readonly error: { readonly code: number; readonly message: string } };
 
-/** From the thread. */
-export type ThreadMessage =
+/** From the thread, while the task runs. */
+export type ThreadMessage = { readonly call: number } & (
   | { readonly kind: "read"; readonly id: number; readonly offset: number; readonly count: number }
+  | { readonly kind: "blobs"; readonly blobs: readonly Fetched[] }
   | {
       readonly kind: "chunk";
       readonly index: number;
       readonly content: Uint8Array<ArrayBuffer>;
       readonly stored: boolean;
-    };
+    }
+);
 
 /** To the thread. */
 export type PoolMessage =
@@ -42,10 +49,24 @@ export type PoolMessage =
 const runner = createFetchRunner(workerData as FetchSettings);
 
 /** What piscina calls in its threads. */
-export default async function runInThread({ task, port }: ThreadTask): Promise<unknown> {
+export default async function runInThread({ call, task, port }: ThreadTask): Promise<ThreadResult> {
+  let messages = 0;
+  const send = (message: ThreadMessage, transfer: readonly Transferable[] = []) => {
+    messages++;
+    parentPort!.postMessage(message, transfer);
+  };
   try {
-    const result = await runner.run(task, port && portContext(port));
-    return move(new Transfer({ result }, contents(task.kind, result)) as never);
+    const result = await runner.run(task, {
+      ...(port && callerContext(call, port, send)),
+      blobs(blobs) {
+        const buffers = blobs.flatMap((blob) => (blob instanceof Uint8Array ? [blob.buffer] : []));
+        send({ call, kind: "blobs", blobs }, buffers);
+      },
+      chunk(index, content, stored) {
+        send({ call, kind: "chunk", index, content, stored }, [content.buffer]);
+      },
+    });
+    return { result, messages };
   } catch (error) {
     const { code, message } = asBlobError(error, task.kind);
     return { error: { code, message } };
@@ -54,24 +75,12 @@ export default async function runInThread({ task, port }: ThreadTask): Promise<u
   }
 }
 
-/** A result with the buffers that go over to the pool without being copied. */
-class Transfer {
-  readonly [valueSymbol]: ThreadResult;
-  readonly [transferableSymbol]: readonly Transferable[];
-
-  constructor(value: ThreadResult, buffers: readonly Transferable[]) {
-    this[valueSymbol] = value;
-    this[transferableSymbol] = buffers;
-  }
-}
-
-function contents(kind: FetchTask["kind"], result: FetchResults[FetchTask["kind"]]): Transferable[] {
-  if (kind !== "fetchBatch" && kind !== "fetchWhole") return [];
-  const fetched = [result as FetchResults["fetchBatch"] | FetchResults["fetchWhole"]].flat();
-  return fetched.flatMap((each) => ("content" in each ? [each.content.buffer] : []));
-}
-
-function portContext(port: MessagePort): Required<FetchContext> {
+/** The caller's signal and content, by way of the port. */
+function callerContext(
+  call: number,
+  port: MessagePort,
+  send: (message: ThreadMessage) => void,
+): Pick<FetchContext, "signal" | "content"> {
   const controller = new AbortController();
   const reads = new Map<number, { resolve(content: Uint8Array): void; reject(error: Error): void }>();
   let lastId = 0;
@@ -91,15 +100,9 @@ function portContext(port: MessagePort): Required<FetchContext> {
       const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
       const id = ++lastId;
       reads.set(id, { resolve, reject });
-      port.postMessage({ kind: "read", id, offset, count } satisfies ThreadMessage);
+      send({ call, kind: "read", id, offset, count });
       return promise;
     },
   };
-  return {
-    signal: controller.signal,
-    content,
-    chunk(index, content, stored) {
-      port.postMessage({ kind: "chunk", index, content, stored } satisfies ThreadMessage, [content.buffer]);
-    },
-  };
+  return { signal: controller.signal, content };
 }

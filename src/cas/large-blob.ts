@@ -178,6 +178,8 @@ export class LargeBlob {
   async #arrived(index: number, content: Uint8Array, stored: boolean): Promise<Uint8Array> {
     const { disk, memory, statistics } = this.#context;
     const chunk = this.#chunks[index]!;
+    // Again, as the thread died that had brought it.
+    if (chunk.stored) return content;
     statistics.chunksFetched++;
     statistics.bytesFetched += content.length;
     chunk.fetch = undefined;
@@ -210,7 +212,6 @@ export class LargeBlob {
       disk.delete(key);
       throw failure;
     }
-    if (this.#ended) return;
     disk.complete(this.entry, this.digest);
     this.#end();
   }

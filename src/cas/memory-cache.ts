@@ -38,7 +38,7 @@ export class MemoryCache {
   }
 
   setBlob(digest: Digest, content: Uint8Array): void {
-    this.#set(digest.hash, digest.function, content);
+    this.#set(unshared(digest.hash), digest.function, content);
   }
 
   chunk(key: ChunkKey): Uint8Array | undefined {
@@ -60,4 +60,9 @@ export class MemoryCache {
   #set(key: string | ChunkKey, digestFunction: DigestFunction | undefined, content: Uint8Array): void {
     this.#pieces.set(key, { function: digestFunction, content }, { size: content.length + overheadBytes });
   }
+}
+
+/** A hash is often part of the text of a whole directory, which a key must not keep in memory. */
+function unshared(hash: string): string {
+  return Buffer.from(hash, "latin1").toString("latin1");
 }

@@ -25,6 +25,12 @@ export interface StorageCapabilities {
 /** gRPC's usual limit of 4 MiB for a message, less what digests and framing take. */
 const messageBudget = 4 * 1024 * 1024 - 256 * 1024;
 
+/**
+ * HTTP/2's default of 64 KiB halves the throughput even on loopback. More than this gains little, and is what may be
+ * sent in vain by a server that knows no limit to a read.
+ */
+const windowBytes = 1024 * 1024;
+
 /** One channel to a storage server with the clients on it, and how calls on it are repeated. */
 export class StorageConnection {
   readonly storage: Client<typeof ContentAddressableStorage>;
@@ -42,7 +48,7 @@ export class StorageConnection {
     this.#server = server;
     this.#policy = policy;
     this.#clock = clock;
-    this.#channel = openChannel(server.endpoint);
+    this.#channel = openChannel({ initialWindowSizeBytes: windowBytes, ...server.endpoint });
     this.storage = createClient(ContentAddressableStorage, this.#channel);
     this.byteStream = createClient(ByteStream, this.#channel, byteStreamCodecs);
     this.#capabilitiesClient = createClient(Capabilities, this.#channel);

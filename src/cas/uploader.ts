@@ -87,10 +87,17 @@ export class Uploader {
    * Rejects with {@link BlobError}; with the signal's reason once that aborts. A blob that somebody else is
    * uploading is waited for.
    */
-  upload(digest: Digest, source: UploadSource, signal?: AbortSignal): Promise<void> {
-    return this.#uploads.run(`${digestKey(digest)}-${digest.instanceName}`, signal, (signal) =>
-      this.#upload(digest, source, signal),
-    );
+  async upload(digest: Digest, source: UploadSource, signal?: AbortSignal): Promise<void> {
+    const key = `${digestKey(digest)}-${digest.instanceName}`;
+    const start = (signal: AbortSignal) => this.#upload(digest, source, signal);
+    const joined = this.#uploads.has(key);
+    try {
+      await this.#uploads.run(key, signal, start);
+    } catch (error) {
+      // What failed may have been the other caller's content.
+      if (!joined || signal?.aborted) throw error;
+      await this.#uploads.run(key, signal, start);
+    }
   }
 
   /** The digest of the content, computed without holding up this thread where it is large. */

@@ -52,6 +52,8 @@ export function decompress(digest: Digest, compressed: Uint8Array): Uint8Array {
 /** A failure of one blob's transfer, told with the blob's name. */
 export function blobFailure(digest: Digest, error: BlobError): BlobError {
   if (error.digest === digest) return error;
-  const message = error.message.includes(digest.hash) ? error.message : `${blobName(digest)}: ${error.message}`;
+  const message = error.message.includes(digest.hash)
+    ? error.message
+    : `${blobName(digest)}: ${error.message}`;
   return new BlobError(error.code, message, digest, { cause: error });
 }

@@ -60,6 +60,10 @@ Ready. To build with Bazel:
 
   bazel build --remote_executor=grpc://${cluster.address} --spawn_strategy=remote --jobs=${concurrency} //...
 
+For actions whose input root is a whole root file system, which is to be all that they see, add
+
+  --remote_default_exec_properties=${chrootProperty.name}=${chrootProperty.value}
+
 Blobs and results:   ${resolve(values.data)}
 Worker and runners:  ${cluster.logPath}
 Ctrl-C stops.`);

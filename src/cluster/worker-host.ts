@@ -1,12 +1,14 @@
 /**
  * Program: runs bb_worker and its bb_runners where the kernel can mount NFS, and ends them, the worker first, when
- * the connection to the process that started it is gone. Its argument is a file with {@link WorkerHostSettings}.
+ * the connection to the process that started it ends. If that comes without a word, the scheduler is gone, too, and
+ * the worker need not finish anything. Its argument is a file with {@link WorkerHostSettings}.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { extname, join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { createLog } from "../telemetry/log.ts";
 
 export interface WorkerHostSettings {
@@ -18,6 +20,11 @@ export interface WorkerHostSettings {
   /** The address that this machine gets at its network device, where it has to be set up. */
   readonly network?: { readonly device: string; readonly address: string };
 }
+
+/** Said over the lifeline when worker and runners have been seen to work: from now on they are kept running. */
+export const ready = "ready.";
+/** Said over the lifeline before it is cut in order. */
+export const stop = "stop.";
 
 /** How long the worker may take to finish or hand back its actions and to unmount. */
 const workerStopMilliseconds = 45_000;
@@ -33,19 +40,30 @@ async function main(): Promise<number> {
   if (settings.network) setUpNetwork(settings.network);
   const lifeline = connect(settings.lifeline);
   await once(lifeline, "connect");
-  lifeline.resume().on("error", () => {});
+  let isReady = false;
+  let isOrderly = false;
+  lifeline
+    .setEncoding("utf8")
+    .on("data", (words: string) => {
+      isReady ||= words.includes(ready);
+      isOrderly ||= words.includes(stop);
+    })
+    .on("error", () => {});
 
-  const runners = settings.runners.map((path) => new Program("runner", path));
-  const worker = new Program("worker", settings.worker);
-  const stop = new Promise<void>((resolve) => {
+  const mayRestart = () => isReady;
+  const runners = settings.runners.map((path) => new Program("runner", path, mayRestart));
+  const worker = new Program("worker", settings.worker, mayRestart);
+  const stopped = new Promise<void>((resolve) => {
     lifeline.once("close", () => resolve());
-    process.once("SIGTERM", () => resolve());
-    process.once("SIGINT", () => resolve());
+    process.once("SIGTERM", () => {
+      isOrderly = true;
+      resolve();
+    });
   });
   const crash = Promise.race([worker, ...runners].map((program) => program.crashed));
-  const crashed = await Promise.race([stop.then(() => false), crash.then(() => true)]);
+  const crashed = await Promise.race([stopped.then(() => false), crash.then(() => true)]);
 
-  await worker.stop(workerStopMilliseconds);
+  await worker.stop(workerStopMilliseconds, isOrderly ? 1 : 2);
   await Promise.all(runners.map((runner) => runner.stop(runnerStopMilliseconds)));
   lifeline.destroy();
   return crashed ? 1 : 0;
@@ -65,30 +83,37 @@ function setUpNetwork({ device, address }: { device: string; address: string }):
 class Program {
   readonly #name: "worker" | "runner";
   readonly #configuration: string;
+  readonly #mayRestart: () => boolean;
   readonly #crashed = Promise.withResolvers<void>();
   #child: ChildProcess;
   #stopping = false;
 
-  constructor(name: "worker" | "runner", configuration: string) {
+  constructor(name: "worker" | "runner", configuration: string, mayRestart: () => boolean) {
     this.#name = name;
     this.#configuration = configuration;
+    this.#mayRestart = mayRestart;
     this.#child = this.#start();
   }
 
-  /** Resolves when it ended so soon after its start that there is no point in starting it again. */
+  /** Resolves when it ended and there is no point in starting it again. */
   get crashed(): Promise<void> {
     return this.#crashed.promise;
   }
 
-  async stop(milliseconds: number): Promise<void> {
+  /** Sends SIGTERM so many times: a second one tells bb_worker to hand back what it runs at once. */
+  async stop(milliseconds: number, times = 1): Promise<void> {
     this.#stopping = true;
     if (hasEnded(this.#child)) return;
-    const timer = setTimeout(() => {
+    const timer = globalThis.setTimeout(() => {
       log.warn(`the ${this.#name} did not stop in time and is killed`, { milliseconds });
       this.#child.kill("SIGKILL");
     }, milliseconds);
-    this.#child.kill("SIGTERM");
-    await once(this.#child, "exit");
+    for (let sent = 0; sent < times; sent++) {
+      // Signals of a kind that come at the same time are one.
+      if (sent > 0) await setTimeout(100);
+      this.#child.kill("SIGTERM");
+    }
+    if (!hasEnded(this.#child)) await once(this.#child, "exit");
     clearTimeout(timer);
   }
 
@@ -101,8 +126,8 @@ class Program {
     child.once("exit", (code, signal) => {
       if (this.#stopping) return;
       log.error(`the ${this.#name} ended by itself`, { code, signal, configuration: this.#configuration });
-      if (performance.now() - started < crashMilliseconds) this.#crashed.resolve();
-      else this.#child = this.#start();
+      if (this.#mayRestart() && performance.now() - started > crashMilliseconds) this.#child = this.#start();
+      else this.#crashed.resolve();
     });
     return child;
   }
@@ -112,4 +137,4 @@ function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
-process.exitCode = await main();
+if (import.meta.main) process.exitCode = await main();

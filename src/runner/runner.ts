@@ -11,17 +11,17 @@ import { cleanerOf, IdleCleaner } from "./idle-cleaner.ts";
 import { relativePath } from "./relative-path.ts";
 import type { RunnerSettings } from "./settings.ts";
 
-/** How long a file system may take to say whether a path exists. */
-const readinessMilliseconds = 10_000;
-
 /** What buildbarn.runner.Runner promises, without gRPC around it. */
 export class Runner {
   readonly #settings: RunnerSettings;
+  readonly #readinessMilliseconds: number;
   readonly #cleaner: IdleCleaner | undefined;
   #running = 0;
 
-  constructor(settings: RunnerSettings) {
+  /** `readinessMilliseconds`: how long a file system may take to say whether a path exists. */
+  constructor(settings: RunnerSettings, readinessMilliseconds = 10_000) {
     this.#settings = settings;
+    this.#readinessMilliseconds = readinessMilliseconds;
     const cleans =
       settings.cleanProcessTable ||
       settings.cleanTemporaryDirectories.length > 0 ||
@@ -97,14 +97,14 @@ export class Runner {
 
   async #checkPaths(path: string, signal: AbortSignal): Promise<void> {
     const { buildDirectory, readinessPaths } = this.#settings;
-    const patience = AbortSignal.timeout(readinessMilliseconds);
+    const patience = AbortSignal.timeout(this.#readinessMilliseconds);
     try {
       await checkPaths(buildDirectory, path, readinessPaths, AbortSignal.any([signal, patience]));
     } catch (error) {
       if (error instanceof HelperError) throw new StatusError(this.#statusOf(error), { cause: error });
       if (!patience.aborted || signal.aborted) throw error;
       const message =
-        `no answer from the file system at ${join(buildDirectory, path)} for ${readinessMilliseconds / 1000} s: ` +
+        `no answer from the file system at ${join(buildDirectory, path)} for ${this.#readinessMilliseconds / 1000} s: ` +
         "its server is gone or stuck; restart the worker, which removes dead mounts";
       throw new StatusError(status(Code.UNAVAILABLE, message), { cause: error });
     }

@@ -1,5 +1,6 @@
 import type { Server, ServerUnaryCall } from "@grpc/grpc-js";
 import { createServer, listen } from "../config/grpc-server.ts";
+import { helperPath } from "../native/helper.ts";
 import type { ApplicationConfiguration } from "../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
 import { Runner as RunnerService } from "../proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
@@ -23,10 +24,12 @@ export interface RunningRunner {
 
 /**
  * Starts the Runner service on every address of the configuration. Sets this process's umask if that says so.
- * Throws a ConfigurationError, also for an address that cannot be listened on.
+ * Throws a ConfigurationError, also for an address that cannot be listened on, and an Error if the native helper has
+ * not been built.
  */
 export async function startRunner(configuration: ApplicationConfiguration, log: Log): Promise<RunningRunner> {
   const settings = runnerSettings(configuration);
+  helperPath("bb_spawn");
   if (settings.umask !== undefined) process.umask(settings.umask);
   const runner = new Runner(settings);
   const calls = new Calls();

@@ -15,9 +15,9 @@ import {
   type SpecialKind,
 } from "../nfs/file-system.ts";
 import { CasFile } from "./cas-file.ts";
-import { Entries } from "./entries.ts";
-import { toBlobError } from "./faults.ts";
+import type { Entries } from "./entries.ts";
 import type { ContentAccount } from "./file-content.ts";
+import { LazyEntries } from "./lazy-entries.ts";
 import { TreeDevice, TreePipe, TreeSymlink } from "./leaves.ts";
 import { INPUT_TIME, Leaf, NumberedNode, type Owner, refuseSize, type TreeContext } from "./node.ts";
 import { WritableFile } from "./writable-file.ts";
@@ -35,16 +35,15 @@ export interface DirectoryAccount extends ContentAccount {
 
 /**
  * A directory of one action. One of the input root begins as no more than a digest; its entries come from the CAS when
- * something looks into it, once for all who wait. When that fails they all see EIO, and the next one tries again.
+ * something looks into it ({@link LazyEntries}).
  */
 export class TreeDirectory extends NumberedNode implements Directory {
   readonly type = FileType.DIRECTORY;
   readonly account: DirectoryAccount;
-  readonly #origin: Digest | undefined;
+  readonly #entries: LazyEntries<TreeNode>;
   #parent: Directory | undefined;
-  #entries: Entries<TreeNode> | undefined;
-  #expanding: Promise<void> | undefined;
-  #changed = false;
+  /** This or a directory below it is not as the CAS has it; then so are all above it. */
+  #unlikeCas = false;
   #removed = false;
 
   /** `origin`: the directory of the CAS that it is at first; undefined for a new, empty one. */
@@ -59,21 +58,18 @@ export class TreeDirectory extends NumberedNode implements Directory {
     super(tree, mode, owner, origin === undefined ? undefined : INPUT_TIME);
     this.account = account;
     this.#parent = parent;
-    this.#origin = origin;
-    if (origin === undefined) {
-      this.#entries = new Entries<TreeNode>(undefined);
-    }
+    this.#entries = new LazyEntries<TreeNode>(tree, account, origin);
     this.attributes().size = DIRECTORY_SIZE;
   }
 
   /** The digest, where this directory and all below it are as the CAS has them. */
   get digest(): Digest | undefined {
-    return this.#changed ? undefined : this.#origin;
+    return this.#unlikeCas ? undefined : this.#entries.digest;
   }
 
   /** Whether the entries are in memory. */
   get isExpanded(): boolean {
-    return this.#entries !== undefined;
+    return this.#entries.loaded !== undefined;
   }
 
   parent(): Directory | undefined {
@@ -86,22 +82,22 @@ export class TreeDirectory extends NumberedNode implements Directory {
   }
 
   lookup(name: Name): MaybePromise<TreeNode | undefined> {
-    const expanding = this.#expand();
-    return expanding === undefined ? this.#lookup(name) : expanding.then(() => this.#lookup(name));
+    const loading = this.#entries.load();
+    return loading === undefined ? this.#lookup(name) : loading.then(() => this.#lookup(name));
   }
 
   readDirectory(cookie: Cookie, visit: EntryVisitor): MaybePromise<boolean> {
-    const expanding = this.#expand();
-    return expanding === undefined
+    const loading = this.#entries.load();
+    return loading === undefined
       ? this.#readDirectory(cookie, visit)
-      : expanding.then(() => this.#readDirectory(cookie, visit));
+      : loading.then(() => this.#readDirectory(cookie, visit));
   }
 
   openForWriting(name: Name, _file: RegularFile, truncate: boolean): MaybePromise<RegularFile> {
-    const expanding = this.#expand();
-    return expanding === undefined
+    const loading = this.#entries.load();
+    return loading === undefined
       ? this.#openForWriting(name, truncate)
-      : expanding.then(() => this.#openForWriting(name, truncate));
+      : loading.then(() => this.#openForWriting(name, truncate));
   }
 
   createFile(name: Name, owner: Credentials, attributes: AttributeChanges): MaybePromise<WritableFile> {
@@ -187,45 +183,45 @@ export class TreeDirectory extends NumberedNode implements Directory {
     } else if (!(node instanceof Leaf) || node.account !== this.account) {
       throw new FileSystemError(FileSystemStatus.XDEV);
     }
-    const expanding = this.#expand();
-    return expanding === undefined
+    const loading = this.#entries.load();
+    return loading === undefined
       ? this.#link(name, node as TreeLeaf)
-      : expanding.then(() => this.#link(name, node as TreeLeaf));
+      : loading.then(() => this.#link(name, node as TreeLeaf));
   }
 
   remove(name: Name): MaybePromise<void> {
-    const expanding = this.#expand();
-    if (expanding !== undefined) {
-      return expanding.then(() => this.remove(name));
+    const loading = this.#entries.load();
+    if (loading !== undefined) {
+      return loading.then(() => this.remove(name));
     }
-    const entries = this.#entries!;
+    const entries = this.#entries.loaded!;
     const position = entries.find(name);
     if (position < 0) {
       throw new FileSystemError(FileSystemStatus.NOENT);
     }
     const child = this.#childAt(entries, position);
     if (child instanceof TreeDirectory) {
-      const expandingChild = child.#expand();
-      if (expandingChild !== undefined) {
-        return expandingChild.then(() => this.remove(name));
+      const loadingChild = child.#entries.load();
+      if (loadingChild !== undefined) {
+        return loadingChild.then(() => this.remove(name));
       }
       child.#requireEmpty();
     }
     entries.remove(position);
     this.#drop(child);
-    this.#markChanged();
+    this.#markEntriesChanged();
   }
 
   rename(name: Name, target: Directory, newName: Name): MaybePromise<void> {
     if (!(target instanceof TreeDirectory) || target.account !== this.account) {
       throw new FileSystemError(FileSystemStatus.XDEV);
     }
-    const expanding = this.#expand() ?? target.#expand();
-    if (expanding !== undefined) {
-      return expanding.then(() => this.rename(name, target, newName));
+    const loading = this.#entries.load() ?? target.#entries.load();
+    if (loading !== undefined) {
+      return loading.then(() => this.rename(name, target, newName));
     }
     target.#requireNotRemoved();
-    const entries = this.#entries!;
+    const entries = this.#entries.loaded!;
     const position = entries.find(name);
     if (position < 0) {
       throw new FileSystemError(FileSystemStatus.NOENT);
@@ -234,8 +230,9 @@ export class TreeDirectory extends NumberedNode implements Directory {
     if (child instanceof TreeDirectory && child.#contains(target)) {
       throw new FileSystemError(FileSystemStatus.INVAL);
     }
-    const targetPosition = target.#entries!.find(newName);
-    const replaced = targetPosition < 0 ? undefined : target.#childAt(target.#entries!, targetPosition);
+    const targetEntries = target.#entries.loaded!;
+    const targetPosition = targetEntries.find(newName);
+    const replaced = targetPosition < 0 ? undefined : target.#childAt(targetEntries, targetPosition);
     if (replaced !== undefined) {
       if (isSame(child, replaced)) {
         return;
@@ -244,27 +241,27 @@ export class TreeDirectory extends NumberedNode implements Directory {
         throw new FileSystemError(FileSystemStatus.EXIST);
       }
       if (replaced instanceof TreeDirectory) {
-        const expandingReplaced = replaced.#expand();
-        if (expandingReplaced !== undefined) {
-          return expandingReplaced.then(() => this.rename(name, target, newName));
+        const loadingReplaced = replaced.#entries.load();
+        if (loadingReplaced !== undefined) {
+          return loadingReplaced.then(() => this.rename(name, target, newName));
         }
         replaced.#requireEmpty();
       }
-      target.#entries!.remove(targetPosition);
+      targetEntries.remove(targetPosition);
       target.#drop(replaced);
     }
     // Removing may have moved the entry within the table.
     entries.remove(entries.find(name));
-    target.#entries!.add(newName, child);
+    targetEntries.add(newName, child);
     if (child instanceof TreeDirectory) {
       child.#parent = target;
     }
     if (!(child instanceof CasFile)) {
       child.renamed();
     }
-    this.#markChanged();
+    this.#markEntriesChanged();
     if (target !== this) {
-      target.#markChanged();
+      target.#markEntriesChanged();
     }
   }
 
@@ -274,7 +271,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
 
   /** Whether the file is, as the CAS has it, an entry of this directory. */
   hasCasFile(file: CasFile): boolean {
-    const entries = this.#entries;
+    const entries = this.#entries.loaded;
     if (entries === undefined) {
       return false;
     }
@@ -287,7 +284,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
 
   /** The directories among the entries that anything has looked at. */
   *knownSubdirectories(): Generator<TreeDirectory> {
-    const entries = this.#entries;
+    const entries = this.#entries.loaded;
     if (entries === undefined) return;
     for (let position = 0; position < entries.positionCount; position++) {
       const child = entries.childAt(position);
@@ -301,7 +298,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
   discard(): void {
     const pending: TreeDirectory[] = [this];
     for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
-      const entries = directory.#entries;
+      const entries = directory.#entries.loaded;
       directory.#markRemoved();
       if (entries === undefined) continue;
       for (let position = 0; position < entries.positionCount; position++) {
@@ -312,49 +309,8 @@ export class TreeDirectory extends NumberedNode implements Directory {
     }
   }
 
-  /** Fetches the entries where they are not there yet. undefined where there is nothing to wait for. */
-  #expand(): Promise<void> | undefined {
-    if (this.#entries !== undefined) {
-      return undefined;
-    }
-    if (this.#removed) {
-      throw new FileSystemError(FileSystemStatus.STALE);
-    }
-    if (this.#expanding !== undefined) {
-      return this.#expanding;
-    }
-    const digest = this.#origin!;
-    let directory: ReturnType<TreeContext["source"]["directory"]>;
-    try {
-      directory = this.tree.source.directory(digest);
-    } catch (error) {
-      return this.#expansionFailed(error, digest);
-    }
-    if (!(directory instanceof Promise)) {
-      this.#entries = new Entries<TreeNode>(this.tree.casDirectory(directory));
-      return undefined;
-    }
-    this.#expanding = directory.then(
-      (fetched) => {
-        this.#expanding = undefined;
-        if (this.#removed) throw new FileSystemError(FileSystemStatus.STALE);
-        this.#entries = new Entries<TreeNode>(this.tree.casDirectory(fetched));
-      },
-      (error) => {
-        this.#expanding = undefined;
-        this.#expansionFailed(error, digest);
-      },
-    );
-    return this.#expanding;
-  }
-
-  #expansionFailed(error: unknown, digest: Digest): never {
-    this.account.report(toBlobError(error, digest));
-    throw new FileSystemError(FileSystemStatus.IO);
-  }
-
   #lookup(name: Name): TreeNode | undefined {
-    const entries = this.#entries!;
+    const entries = this.#entries.loaded!;
     const position = entries.find(name);
     if (position < 0) {
       return undefined;
@@ -366,7 +322,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
   }
 
   #readDirectory(cookie: Cookie, visit: EntryVisitor): boolean {
-    const entries = this.#entries!;
+    const entries = this.#entries.loaded!;
     const start = entries.positionAfter(cookie);
     if (start === undefined) {
       throw new FileSystemError(FileSystemStatus.BAD_COOKIE);
@@ -383,7 +339,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
   }
 
   #openForWriting(name: Name, truncate: boolean): RegularFile {
-    const entries = this.#entries!;
+    const entries = this.#entries.loaded!;
     const position = entries.find(name);
     if (position < 0) {
       throw new FileSystemError(FileSystemStatus.NOENT);
@@ -414,7 +370,9 @@ export class TreeDirectory extends NumberedNode implements Directory {
       empty ? undefined : INPUT_TIME,
     );
     entries.replace(position, copy);
-    this.#markChanged();
+    // No name has come or gone, so that the time of modification stays.
+    this.markMetadataChanged();
+    this.#markUnlikeCas();
     return copy;
   }
 
@@ -424,12 +382,12 @@ export class TreeDirectory extends NumberedNode implements Directory {
     make: () => Made,
     attributes: AttributeChanges,
   ): MaybePromise<Made> {
-    const expanding = this.#expand();
-    if (expanding !== undefined) {
-      return expanding.then(() => this.#create(name, make, attributes));
+    const loading = this.#entries.load();
+    if (loading !== undefined) {
+      return loading.then(() => this.#create(name, make, attributes));
     }
     this.#requireNotRemoved();
-    if (this.#entries!.find(name) >= 0) {
+    if (this.#entries.loaded!.find(name) >= 0) {
       throw new FileSystemError(FileSystemStatus.EXIST);
     }
     const made = make();
@@ -443,14 +401,14 @@ export class TreeDirectory extends NumberedNode implements Directory {
         throw error;
       }
     }
-    this.#entries!.add(name, made);
-    this.#markChanged();
+    this.#entries.loaded!.add(name, made);
+    this.#markEntriesChanged();
     return made;
   }
 
   #link(name: Name, node: TreeLeaf): void {
     this.#requireNotRemoved();
-    const entries = this.#entries!;
+    const entries = this.#entries.loaded!;
     if (entries.find(name) >= 0) {
       throw new FileSystemError(FileSystemStatus.EXIST);
     }
@@ -458,7 +416,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
       node.addName();
     }
     entries.add(name, node);
-    this.#markChanged();
+    this.#markEntriesChanged();
   }
 
   #childAt(entries: Entries<TreeNode>, position: number): TreeNode {
@@ -496,18 +454,23 @@ export class TreeDirectory extends NumberedNode implements Directory {
 
   #markRemoved(): void {
     this.#removed = true;
+    this.#entries.abandon();
     this.#parent = undefined;
     this.tree.unregister(this);
   }
 
-  #markChanged(): void {
+  #markEntriesChanged(): void {
     this.markModified();
+    this.#markUnlikeCas();
+  }
+
+  #markUnlikeCas(): void {
     for (
       let directory: Directory | undefined = this;
-      directory instanceof TreeDirectory && !directory.#changed;
+      directory instanceof TreeDirectory && !directory.#unlikeCas;
       directory = directory.#parent
     ) {
-      directory.#changed = true;
+      directory.#unlikeCas = true;
     }
   }
 
@@ -516,7 +479,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
   }
 
   #requireEmpty(): void {
-    if (this.#entries!.count > 0) throw new FileSystemError(FileSystemStatus.NOTEMPTY);
+    if (this.#entries.loaded!.count > 0) throw new FileSystemError(FileSystemStatus.NOTEMPTY);
   }
 
   /** Whether `other` is this directory or lies in it. */

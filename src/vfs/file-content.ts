@@ -3,47 +3,15 @@ import type { Digest } from "../cas/digest.ts";
 import { FileSystemError, FileSystemStatus, type MaybePromise } from "../nfs/file-system.ts";
 import { Extents } from "./extents.ts";
 import { type Fault, toBlobError, toFilePoolFault } from "./faults.ts";
-import type { FilePool, PoolFile } from "./file-pool.ts";
+import { OwnBytes, type OwnBytesStorage } from "./own-bytes.ts";
 import type { Quota } from "./quota.ts";
 
 const EMPTY = Buffer.alloc(0);
-const SMALLEST_BUFFER_BYTES = 256;
 const ZEROS_BYTES = 64 * 1024;
 
-/** Memory for the content of small files, shared by all of a tree. */
-export class MemoryBudget {
-  readonly #limitBytes: number;
-  #usedBytes = 0;
-
-  constructor(limitBytes: number) {
-    this.#limitBytes = limitBytes;
-  }
-
-  get usedBytes(): number {
-    return this.#usedBytes;
-  }
-
-  /** False where there is not so much left. */
-  tryReserve(bytes: number): boolean {
-    if (this.#usedBytes + bytes > this.#limitBytes) {
-      return false;
-    }
-    this.#usedBytes += bytes;
-    return true;
-  }
-
-  release(bytes: number): void {
-    this.#usedBytes -= bytes;
-  }
-}
-
 /** Where content comes from and goes to; one for the whole tree. */
-export interface ContentStorage {
+export interface ContentStorage extends OwnBytesStorage {
   readonly source: ContentSource;
-  readonly pool: FilePool;
-  readonly memory: MemoryBudget;
-  /** A file whose last byte is at or beyond this offset goes to the pool. */
-  readonly smallFileBytes: number;
 }
 
 /** Whom the content is charged to, and who is told when it cannot be had. */
@@ -65,13 +33,13 @@ export interface ContentAccount {
 export class FileContent {
   readonly #storage: ContentStorage;
   readonly #account: ContentAccount;
+  /** Which bytes are own, and where they are. */
   readonly #own = new Extents();
+  readonly #bytes: OwnBytes;
   #size = 0;
   #base: Digest | undefined;
   /** What lies at or beyond this offset is not from the base, nor will it be again. */
   #baseEnd = 0;
-  #memory: Buffer | undefined;
-  #pooled: PoolFile | undefined;
   /** Settles when the changes under way have ended; undefined when there are none. */
   #changing: Promise<void> | undefined;
   #counted = false;
@@ -85,6 +53,7 @@ export class FileContent {
   constructor(storage: ContentStorage, account: ContentAccount, base: Digest | undefined) {
     this.#storage = storage;
     this.#account = account;
+    this.#bytes = new OwnBytes(storage);
     if (base === undefined) {
       this.#count();
     } else {
@@ -121,10 +90,7 @@ export class FileContent {
     }
     const ownEnd = this.#own.endAt(offset);
     if (ownEnd !== undefined && ownEnd >= end) {
-      if (this.#memory !== undefined) {
-        return Buffer.from(this.#memory.subarray(offset, end));
-      }
-      const target = Buffer.allocUnsafeSlow(end - offset);
+      const target = Buffer.allocUnsafe(end - offset);
       const pending = this.#readOwn(offset, target);
       return pending === undefined ? target : pending.then(() => target);
     }
@@ -225,13 +191,8 @@ export class FileContent {
       this.#base === undefined ? Math.max(end - this.#size, 0) : data.length - this.#own.covered(offset, end);
     this.#charge(charge);
 
-    if (this.#pooled === undefined && this.#growMemory(end)) {
-      this.#memory!.set(data, offset);
-      this.#written(offset, end);
-      return;
-    }
     try {
-      const pending = this.#spill().write(offset, data);
+      const pending = this.#bytes.write(offset, data);
       if (pending === undefined) {
         this.#written(offset, end);
         return;
@@ -277,7 +238,8 @@ export class FileContent {
     this.#charge(this.#base === undefined ? size - oldSize : this.#own.total - ownBefore);
     this.#size = size;
     try {
-      return this.#pooled?.shrink(size)?.catch((error) => this.#poolFailed(error, 0));
+      const pending = this.#bytes.shrink(size);
+      return pending instanceof Promise ? pending.catch((error) => this.#poolFailed(error, 0)) : undefined;
     } catch (error) {
       this.#poolFailed(error, 0);
     }
@@ -320,13 +282,9 @@ export class FileContent {
 
   /** Fills `target` with own bytes. */
   #readOwn(offset: number, target: Buffer): Promise<void> | undefined {
-    if (this.#memory !== undefined) {
-      this.#memory.copy(target, 0, offset, offset + target.length);
-      return;
-    }
     try {
-      const pending = this.#pooled!.read(offset, target);
-      return pending?.catch((error) => this.#poolFailed(error, 0));
+      const pending = this.#bytes.readInto(offset, target);
+      return pending instanceof Promise ? pending.catch((error) => this.#poolFailed(error, 0)) : undefined;
     } catch (error) {
       this.#poolFailed(error, 0);
     }
@@ -361,56 +319,9 @@ export class FileContent {
     }
   }
 
-  /** False where the file is too large for memory, or memory too full for the file. */
-  #growMemory(end: number): boolean {
-    if (end > this.#storage.smallFileBytes) {
-      return false;
-    }
-    const old = this.#memory ?? EMPTY;
-    if (end <= old.length) {
-      return true;
-    }
-    let capacity = Math.max(old.length, SMALLEST_BUFFER_BYTES);
-    while (capacity < end) capacity *= 2;
-    capacity = Math.min(capacity, Math.max(this.#storage.smallFileBytes, end));
-    if (!this.#storage.memory.tryReserve(capacity - old.length)) {
-      return false;
-    }
-    this.#memory = Buffer.alloc(capacity);
-    this.#memory.set(old);
-    return true;
-  }
-
-  #spill(): PoolFile {
-    if (this.#pooled !== undefined) {
-      return this.#pooled;
-    }
-    const file = this.#storage.pool.open();
-    if (this.#memory !== undefined) {
-      try {
-        file.writeNow(0, this.#memory.subarray(0, Math.min(this.#size, this.#memory.length)));
-      } catch (error) {
-        file.close();
-        throw error;
-      }
-      this.#releaseMemory();
-    }
-    this.#pooled = file;
-    return file;
-  }
-
-  #releaseMemory(): void {
-    if (this.#memory !== undefined) {
-      this.#storage.memory.release(this.#memory.length);
-      this.#memory = undefined;
-    }
-  }
-
   /** Leaves an empty file without a base. */
   #clear(): void {
-    this.#releaseMemory();
-    this.#pooled?.close();
-    this.#pooled = undefined;
+    this.#bytes.shrink(0);
     this.#own.clear();
     this.#charge(-this.#chargedBytes);
     this.#base = undefined;

@@ -15,10 +15,11 @@ import { CasFile, type CasFileContext } from "./cas-file.ts";
 import { type Clock, SystemClock } from "./clock.ts";
 import { TreeDirectory, type TreeLeaf } from "./directory.ts";
 import { toBlobError } from "./faults.ts";
-import { type ContentStorage, MemoryBudget } from "./file-content.ts";
+import type { ContentStorage } from "./file-content.ts";
 import type { FilePool } from "./file-pool.ts";
 import { HandleCodec } from "./handles.ts";
 import type { NumberedNode, Owner, TreeContext } from "./node.ts";
+import { MemoryBudget } from "./own-bytes.ts";
 import { RootDirectory } from "./root-directory.ts";
 import { WritableFile } from "./writable-file.ts";
 

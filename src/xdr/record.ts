@@ -3,13 +3,18 @@ export class RecordTooLongError extends Error {
   override name = "RecordTooLongError";
 }
 
-/** `view` covers `buffer`; the record is the bytes from `start` to `end`. All stay as they are. */
-export type RecordConsumer = (buffer: Buffer, view: DataView, start: number, end: number) => void;
+/**
+ * `view` covers `buffer`; the record is the bytes from `start` to `end`. Returns true when it has done with them:
+ * the buffer may then be used again, else it stays as it is.
+ */
+export type RecordConsumer = (buffer: Buffer, view: DataView, start: number, end: number) => boolean;
 
 const LAST_FRAGMENT = 0x8000_0000;
 /** A record of tiny fragments costs time without bound; no sender needs so many. */
 const MAXIMUM_FRAGMENTS = 4096;
 const INITIAL_ASSEMBLY = 16 * 1024;
+/** Smaller assembly buffers are not worth keeping. */
+const KEEP_FROM = 256 * 1024;
 
 /**
  * Takes a TCP stream apart into records (RFC 5531 §11). A record that lies whole in one chunk is handed out
@@ -27,6 +32,8 @@ export class RecordReader {
   private fragments = 0;
   private assembly: Buffer | undefined;
   private assembled = 0;
+  /** An assembly buffer that nobody needs any more. */
+  private spare: Buffer | undefined;
 
   /** `maximum`: the longest record in bytes. */
   constructor(maximum: number, consume: RecordConsumer) {
@@ -93,7 +100,9 @@ export class RecordReader {
     this.assembled = 0;
     this.fragments = 0;
     this.last = false;
-    this.consume(record, new DataView(record.buffer, record.byteOffset, record.length), 0, length);
+    const view = new DataView(record.buffer, record.byteOffset, record.length);
+    // The pages of a fresh buffer of 1 MiB cost more to touch than the copy into it.
+    if (this.consume(record, view, 0, length) && record.length >= KEEP_FROM) this.spare = record;
   }
 
   private check(length: number): void {
@@ -110,6 +119,11 @@ export class RecordReader {
     const needed = this.assembled + count;
     const current = this.assembly;
     if (current !== undefined && current.length >= needed) return current;
+    if (current === undefined && this.spare !== undefined && this.spare.length >= needed) {
+      this.assembly = this.spare;
+      this.spare = undefined;
+      return this.assembly;
+    }
     const whole = this.last ? this.assembled + this.fragmentLeft : 0;
     const doubled = Math.max(INITIAL_ASSEMBLY, needed * 2);
     // The first chunk of an honest large WRITE is followed by the rest at once: one allocation is enough.

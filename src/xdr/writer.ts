@@ -62,12 +62,17 @@ export class XdrWriter {
   /** An integer from 0 to 2^53-1. */
   uint64(value: number): void {
     const at = this.advance(8);
-    this.view.setUint32(at, value / 0x1_0000_0000);
+    // Most are small, and the division is not.
+    this.view.setUint32(at, value <= 0xffff_ffff ? 0 : value / 0x1_0000_0000);
     this.view.setUint32(at + 4, value);
   }
 
   /** An integer from -(2^53-1) to 2^53-1. */
   int64(value: number): void {
+    if (value >= 0) {
+      this.uint64(value);
+      return;
+    }
     const at = this.advance(8);
     this.view.setInt32(at, Math.floor(value / 0x1_0000_0000));
     this.view.setUint32(at + 4, value);
@@ -115,6 +120,12 @@ export class XdrWriter {
 
   /** A non-negative integer as a decimal string. */
   decimal(value: number): void {
+    if (value < 10) {
+      const at = this.advance(8);
+      this.view.setUint32(at, 1);
+      this.view.setUint32(at + 4, (0x30 + value) << 24);
+      return;
+    }
     let digits = 1;
     for (let rest = value; rest >= 10; rest = Math.floor(rest / 10)) digits++;
     this.uint32(digits);

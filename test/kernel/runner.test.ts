@@ -1,35 +1,57 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { describe, it, type TestContext } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { shareMounts } from "../../src/mount/index.ts";
+import { promisify } from "node:util";
+import { create } from "@bufbuild/protobuf";
+import { isMounted, NfsMount, shareMounts } from "../../src/mount/index.ts";
+import { MemoryFileSystem, NfsServer } from "../../src/nfs/index.ts";
 import { openChannel } from "../../src/proto/endpoint.ts";
+import { ApplicationConfigurationSchema } from "../../src/proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
 import { Runner } from "../../src/proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../../src/proto/gen/google/rpc/code_pb.ts";
 import { createClient } from "../../src/proto/grpc.ts";
+import { Runner as RunnerWithoutServer } from "../../src/runner/runner.ts";
+import { runnerSettings } from "../../src/runner/settings.ts";
 import { copyPrograms } from "../unit/runner/root-file-system.ts";
 
-const inKernel = process.env.IN_KERNEL ? {} : { skip: "run it by npm run in-kernel" };
+const inKernel = process.env.IN_KERNEL ? { timeout: 300_000 } : { skip: "run it by npm run in-kernel" };
+const run = promisify(execFile);
+const mountedServer = fileURLToPath(new URL("./mounted-server.ts", import.meta.url));
 const main = fileURLToPath(new URL("../../src/runner/main.ts", import.meta.url));
 
+/** Undone in reverse order. */
+function makeScope(test: TestContext): AsyncDisposableStack {
+  const scope = new AsyncDisposableStack();
+  test.after(() => scope.disposeAsync());
+  return scope;
+}
+
 /** A volume as a worker's and a runner's container share it: its mounts are seen elsewhere. */
-async function makeVolume(test: TestContext): Promise<string> {
+async function makeVolume(scope: AsyncDisposableStack): Promise<string> {
   const volume = mkdtempSync(join(tmpdir(), "volume-"));
   await shareMounts(volume);
-  test.after(() => {
-    execFileSync("umount", ["-R", volume]);
+  scope.defer(() => {
+    execFileSync("umount", [volume]);
     rmSync(volume, { recursive: true });
   });
+  mkdirSync(join(volume, "build"));
   return volume;
 }
 
 /** bb_runner in a mount namespace of its own that has `volume` with the given propagation. */
-async function startRunnerElsewhere(test: TestContext, volume: string, propagation: "slave" | "private") {
+async function startRunnerElsewhere(
+  scope: AsyncDisposableStack,
+  volume: string,
+  propagation: "slave" | "private",
+) {
   const socket = join(volume, "runner");
   const configuration = join(volume, "bb_runner.json");
   writeFileSync(
@@ -46,7 +68,7 @@ async function startRunnerElsewhere(test: TestContext, volume: string, propagati
     { stdio: ["ignore", "inherit", "pipe"] },
   );
   const channel = openChannel({ address: `unix:${socket}` });
-  test.after(async () => {
+  scope.defer(async () => {
     channel.close();
     if (runner.exitCode === null && runner.signalCode === null) {
       runner.kill("SIGKILL");
@@ -66,14 +88,28 @@ async function untilReady(runner: ChildProcess): Promise<void> {
   runner.stderr.pipe(process.stderr);
 }
 
-/** Mounts a file system at VOLUME/build with one action's root: a shell, some programs, and /dev/null and zero. */
-function mountBuildDirectory(volume: string): void {
-  const root = join(volume, "build/1/root");
-  execFileSync("mount", ["-t", "tmpfs", "tmpfs", join(volume, "build")]);
-  mkdirSync(join(root, "dev"), { recursive: true });
-  copyPrograms(root, ["/bin/sh", "/bin/ls", "/bin/head", "/usr/bin/od"]);
+/**
+ * Mounts an NFS server of this process at VOLUME/build, with one action's root in it: a shell, some programs, and
+ * /dev/null and zero. This process must not touch the mount synchronously.
+ */
+async function mountBuildDirectory(scope: AsyncDisposableStack, volume: string): Promise<NfsMount> {
+  const server = new NfsServer({ fileSystem: new MemoryFileSystem() });
+  const port = await server.listen();
+  const mountPath = join(volume, "build");
+  const mount = await NfsMount.mount({ port, serverPath: "/", mountPath, version: "4.2" });
+  scope.defer(async () => {
+    await mount.unmount();
+    await server.close();
+  });
+  const root = mkdtempSync(join(tmpdir(), "root-"));
+  scope.defer(() => rmSync(root, { recursive: true }));
+  copyPrograms(root, ["/bin/sh", "/bin/ls", "/bin/cat", "/usr/bin/head", "/usr/bin/od"]);
+  mkdirSync(join(root, "dev"));
   execFileSync("mknod", ["-m", "666", join(root, "dev/null"), "c", "1", "3"]);
   execFileSync("mknod", ["-m", "666", join(root, "dev/zero"), "c", "1", "5"]);
+  await run("mkdir", [join(mountPath, "1")]);
+  await run("cp", ["-a", root, join(mountPath, "1/root")]);
+  return mount;
 }
 
 const request = (script: string) => ({
@@ -86,21 +122,22 @@ const request = (script: string) => ({
 
 describe("a runner in another mount namespace", inKernel, () => {
   it("sees a mount made after both have started, and runs a chrooted command with devices in it", async (test) => {
-    const volume = await makeVolume(test);
-    mkdirSync(join(volume, "build"));
-    const { client, runner } = await startRunnerElsewhere(test, volume, "slave");
+    const scope = makeScope(test);
+    const volume = await makeVolume(scope);
+    const { client, runner } = await startRunnerElsewhere(scope, volume, "slave");
     await assert.rejects(client.checkReadiness({ path: "1" }), { code: Code.FAILED_PRECONDITION });
-    mountBuildDirectory(volume);
+    await mountBuildDirectory(scope, volume);
     await client.checkReadiness({ path: "1" });
 
-    const script = "echo lost >/dev/null; head -c 4 /dev/zero | od -An -tx1; ls /";
+    const script = "echo lost >/dev/null; head -c 4 /dev/zero | od -An -tx1; ls /; cat missing";
     const response = await client.run(request(script));
-    assert.equal(readFileSync(join(volume, "build/1/stderr"), "utf8"), "");
-    assert.equal(response.exitCode, 0n);
-    const [zeroes, ...names] = readFileSync(join(volume, "build/1/stdout"), "utf8").trimEnd().split("\n");
+    assert.equal(response.exitCode, 1n);
+    const { stdout: errors } = await run("cat", [join(volume, "build/1/stderr")]);
+    assert.equal(errors, "cat: missing: No such file or directory\n");
+    const { stdout } = await run("cat", [join(volume, "build/1/stdout")]);
+    const [zeroes, ...names] = stdout.trimEnd().split("\n");
     assert.equal(zeroes, " 00 00 00 00");
     assert.ok(names.includes("dev") && !names.includes("proc"), names.join(" "));
-    assert.equal(readFileSync(join(volume, "build/1/root/dev/null"), "latin1"), "");
 
     const exited = once(runner, "exit");
     runner.kill("SIGTERM");
@@ -108,14 +145,43 @@ describe("a runner in another mount namespace", inKernel, () => {
   });
 
   it("that does not see it says so, and what to do", async (test) => {
-    const volume = await makeVolume(test);
-    mkdirSync(join(volume, "build"));
-    const { client } = await startRunnerElsewhere(test, volume, "private");
-    mountBuildDirectory(volume);
+    const scope = makeScope(test);
+    const volume = await makeVolume(scope);
+    const { client } = await startRunnerElsewhere(scope, volume, "private");
+    await mountBuildDirectory(scope, volume);
     await assert.rejects(client.checkReadiness({ path: "1" }), {
       code: Code.FAILED_PRECONDITION,
       details: /"1" is not there .* mounted "shared" .* "slave"/,
     });
-    assert.ok(existsSync(join(volume, "build/1")));
+  });
+});
+
+describe("a runner whose build directory's server does not answer", inKernel, () => {
+  it("says so when asked, and is not held up", async (test) => {
+    const scope = makeScope(test);
+    const volume = await makeVolume(scope);
+    const buildDirectory = join(volume, "build");
+    const server = spawn(process.execPath, [mountedServer, buildDirectory], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    scope.defer(async () => {
+      server.kill("SIGKILL");
+      while (isMounted(buildDirectory)) await setTimeout(20);
+    });
+    await once(server.stdout, "data");
+    server.kill("SIGSTOP");
+    const configuration = create(ApplicationConfigurationSchema, {
+      buildDirectoryPath: buildDirectory,
+      grpcServers: [{}],
+    });
+    const runner = new RunnerWithoutServer(runnerSettings(configuration), 200);
+    const { signal } = new AbortController();
+    const never = Promise.all(Array.from({ length: 8 }, () => runner.checkReadiness("x", signal)));
+    await assert.rejects(never, {
+      code: Code.UNAVAILABLE,
+      message: /no answer from the file system at .*build\/x/,
+    });
+    // All of the thread pool is free.
+    await Promise.all(Array.from({ length: 8 }, () => stat(volume)));
   });
 });

@@ -179,13 +179,6 @@ export class WorkerCluster {
     );
     const namespace =
       runnerNamespace === "same" ? [] : ["unshare", "--mount", "--propagation", runnerNamespace];
-    const runner = new Program([
-      ...namespace,
-      process.execPath,
-      join(programs, "runner/main.ts"),
-      join(volume, "bb_runner.json"),
-    ]);
-    await runner.line(/runner ready/);
     makeRoot(join(volume, "root"));
     const { digest: rootDigest } = await server.storage.importDirectory(join(volume, "root"));
     const cluster = new WorkerCluster(

@@ -109,7 +109,7 @@ describe("worker", inKernel, () => {
         cd /dev; stat -c '%n %F %t %T %a' full null random tty urandom zero
         echo gone > null && cat null | wc -c
         head -c 5 zero | wc -c; head -c 7 urandom | wc -c; head -c 3 random | wc -c
-        (echo x > full) 2>&1 | head -c 100
+        (cat /etc/motd > full) 2>&1
       `,
     });
     const text = await cluster.text(response.result?.stdoutDigest);

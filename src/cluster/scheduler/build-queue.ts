@@ -65,6 +65,9 @@ const defaults: Required<BuildQueueOptions> = {
   maximumExecutionTimeout: 86_400_000,
 };
 
+/** How long a worker's call waits for another one of the same worker to end, before it is refused. */
+const cancellationMilliseconds = 200;
+
 export interface BuildQueueStatistics {
   /** Worker threads that synchronize. */
   workers: number;
@@ -109,7 +112,8 @@ interface Worker {
   wake: (() => void) | undefined;
   /** Runs while no call of it is being answered. */
   loss: NodeJS.Timeout | undefined;
-  synchronizing: boolean;
+  /** Resolves when the call of it that is being answered has been; undefined where there is none. */
+  call: Promise<void> | undefined;
 }
 
 /**
@@ -213,7 +217,7 @@ export class BuildQueue {
       throw failure(Code.INVALID_ARGUMENT, "Worker is executing, but provided no action digest");
     }
     const worker = this.#worker(request);
-    worker.synchronizing = true;
+    const endCall = await this.#beginCall(worker, signal);
     clearTimeout(worker.loss);
     try {
       const mayBlock = { signal, preferBeingIdle: request.preferBeingIdle };
@@ -232,8 +236,8 @@ export class BuildQueue {
       if (!isRightTask) return await this.#currentOrNextTask(worker, mayNotBlock);
       return this.#goOn();
     } finally {
-      worker.synchronizing = false;
-      worker.loss = setTimeout(() => this.#loseWorker(worker), this.options.lostWorkerTimeout).unref();
+      endCall();
+      this.#awaitNextCall(worker);
     }
   }
 
@@ -341,19 +345,36 @@ export class BuildQueue {
       Object.fromEntries(Object.entries(request.workerId).sort(([a], [b]) => (a < b ? -1 : 1))),
     );
     let worker = queue.workers.get(name);
-    if (worker?.synchronizing) {
-      throw failure(
-        Code.RESOURCE_EXHAUSTED,
-        "A worker with the same worker ID is already synchronizing with the scheduler",
-      );
-    }
     if (!worker) {
-      worker = { name, queue, task: undefined, wake: undefined, loss: undefined, synchronizing: false };
+      worker = { name, queue, task: undefined, wake: undefined, loss: undefined, call: undefined };
+      this.#awaitNextCall(worker);
       queue.workers.set(name, worker);
       this.#workerAdded.resolve();
       this.#workerAdded = Promise.withResolvers();
     }
     return worker;
+  }
+
+  /** Only one call of a worker is answered at a time. The returned function ends it. */
+  async #beginCall(worker: Worker, signal: AbortSignal): Promise<() => void> {
+    // A call that the worker has given up for this one may be a moment from being seen as cancelled.
+    await waitAtMost(worker.call ?? Promise.resolve(), cancellationMilliseconds, signal);
+    if (worker.call) {
+      throw failure(
+        Code.RESOURCE_EXHAUSTED,
+        "A worker with the same worker ID is already synchronizing with the scheduler",
+      );
+    }
+    const call = Promise.withResolvers<void>();
+    worker.call = call.promise;
+    return () => {
+      worker.call = undefined;
+      call.resolve();
+    };
+  }
+
+  #awaitNextCall(worker: Worker): void {
+    worker.loss = setTimeout(() => this.#loseWorker(worker), this.options.lostWorkerTimeout).unref();
   }
 
   #loseWorker(worker: Worker): void {

@@ -1,16 +1,19 @@
 import {
   type AttributeChanges,
   type Attributes,
+  type CloneableFile,
   type Cookie,
   type Credentials,
   type Directory,
   type EntryVisitor,
+  type ExtendedAttributes,
   FileSystemError,
   FileSystemStatus,
   FileType,
   type Name,
   type Node,
   type RegularFile,
+  type SparseFile,
   type SpecialKind,
   type Symlink,
   type Timestamp,
@@ -36,10 +39,11 @@ export function timeNow(): Timestamp {
   return { seconds, nanoseconds: Math.floor((milliseconds - seconds * 1000) * 1e6) };
 }
 
-abstract class MemoryNodeBase {
+abstract class MemoryNodeBase implements ExtendedAttributes {
   readonly handle: Uint8Array;
   protected readonly fileSystem: Owner;
   protected readonly values: Attributes;
+  private extended: Map<Name, Uint8Array> | undefined;
 
   constructor(fileSystem: Owner, owner: Credentials, changes: AttributeChanges, mode: number) {
     const now = timeNow();
@@ -78,6 +82,28 @@ abstract class MemoryNodeBase {
     this.touch(now);
   }
 
+  getExtendedAttribute(name: Name): Uint8Array | undefined {
+    return this.extended?.get(name);
+  }
+
+  setExtendedAttribute(name: Name, value: Uint8Array, how: "create" | "replace" | "either"): void {
+    this.extended ??= new Map();
+    const exists = this.extended.has(name);
+    if (how === "create" && exists) throw new FileSystemError(FileSystemStatus.EXIST);
+    if (how === "replace" && !exists) throw new FileSystemError(FileSystemStatus.NOXATTR);
+    this.extended.set(name, value);
+    this.touch(timeNow());
+  }
+
+  removeExtendedAttribute(name: Name): void {
+    if (this.extended?.delete(name) !== true) throw new FileSystemError(FileSystemStatus.NOXATTR);
+    this.touch(timeNow());
+  }
+
+  listExtendedAttributes(): readonly Name[] {
+    return this.extended === undefined ? [] : [...this.extended.keys()];
+  }
+
   /** A name more, or one less. */
   addLinks(count: number): void {
     this.values.linkCount += count;
@@ -103,7 +129,7 @@ function pick(wanted: Timestamp | "now" | undefined, now: Timestamp): Timestamp 
   return wanted === undefined || wanted === "now" ? now : wanted;
 }
 
-export class MemoryFile extends MemoryNodeBase implements RegularFile {
+export class MemoryFile extends MemoryNodeBase implements RegularFile, SparseFile, CloneableFile {
   readonly type = FileType.REGULAR;
   readonly immutable = false;
   private readonly content = new Content();
@@ -122,6 +148,10 @@ export class MemoryFile extends MemoryNodeBase implements RegularFile {
     if (offset + data.length > this.fileSystem.maximumFileSize)
       throw new FileSystemError(FileSystemStatus.FBIG);
     this.content.write(offset, data);
+    this.written();
+  }
+
+  private written(): void {
     const now = timeNow();
     this.values.modifyTime = now;
     this.touch(now);
@@ -129,6 +159,30 @@ export class MemoryFile extends MemoryNodeBase implements RegularFile {
   }
 
   commit(): void {}
+
+  seek(offset: number, what: "data" | "hole"): number | undefined {
+    const found = this.content.seek(offset, what === "data");
+    return what === "data" && found >= this.content.size ? undefined : found;
+  }
+
+  allocate(offset: number, length: number): void {
+    if (offset + length > this.fileSystem.maximumFileSize) throw new FileSystemError(FileSystemStatus.FBIG);
+    this.fileSystem.account(length);
+    this.fileSystem.account(-length);
+    if (offset + length > this.content.size) this.setAttributes({ size: offset + length });
+  }
+
+  deallocate(offset: number, length: number): void {
+    this.content.clear(offset, Math.min(offset + length, this.content.size));
+    this.written();
+  }
+
+  cloneRange(source: RegularFile, sourceOffset: number, offset: number, length: number): number {
+    if (!(source instanceof MemoryFile)) throw new FileSystemError(FileSystemStatus.XDEV);
+    this.content.cloneRange(source.content, sourceOffset, offset, length);
+    this.written();
+    return length;
+  }
 
   retain(): void {
     this.users++;

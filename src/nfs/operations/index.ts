@@ -1,10 +1,12 @@
 import type { OperationHandler } from "../compound.ts";
 import { OPERATION_COUNT, Operation, type OperationName } from "../protocol/operation.ts";
 import { access } from "./access.ts";
+import { allocate, deallocate } from "./allocate.ts";
 import { backchannelCtl } from "./backchannel-ctl.ts";
 import { bindConnToSession } from "./bind-conn-to-session.ts";
 import { close } from "./close.ts";
 import { commit } from "./commit.ts";
+import { clone, copy } from "./copy.ts";
 import { create } from "./create.ts";
 import { createSession } from "./create-session.ts";
 import { delegreturn } from "./delegreturn.ts";
@@ -14,6 +16,7 @@ import { exchangeId } from "./exchange-id.ts";
 import { freeStateid } from "./free-stateid.ts";
 import { getattr } from "./getattr.ts";
 import { getfh } from "./getfh.ts";
+import { ioAdvise } from "./io-advise.ts";
 import { link } from "./link.ts";
 import { lock } from "./lock.ts";
 import { lockt } from "./lockt.ts";
@@ -26,6 +29,7 @@ import { openDowngrade } from "./open-downgrade.ts";
 import { putfh } from "./putfh.ts";
 import { putrootfh } from "./putrootfh.ts";
 import { read } from "./read.ts";
+import { readPlus } from "./read-plus.ts";
 import { readdir } from "./readdir.ts";
 import { readlink } from "./readlink.ts";
 import { reclaimComplete } from "./reclaim-complete.ts";
@@ -36,12 +40,14 @@ import { renew } from "./renew.ts";
 import { restorefh } from "./restorefh.ts";
 import { savefh } from "./savefh.ts";
 import { secinfo, secinfoNoName } from "./secinfo.ts";
+import { seek } from "./seek.ts";
 import { sequence } from "./sequence.ts";
 import { setattr } from "./setattr.ts";
 import { setclientid, setclientidConfirm } from "./setclientid.ts";
 import { testStateid } from "./test-stateid.ts";
 import { nverify, verify } from "./verify.ts";
 import { write } from "./write.ts";
+import { getxattr, listxattrs, removexattr, setxattr } from "./xattr.ts";
 
 type Handlers = Partial<Record<OperationName, OperationHandler>>;
 
@@ -100,7 +106,19 @@ const SINCE_VERSION_1: Handlers = {
   TEST_STATEID: testStateid,
 };
 
-const SINCE_VERSION_2: Handlers = {};
+const SINCE_VERSION_2: Handlers = {
+  ALLOCATE: allocate,
+  CLONE: clone,
+  COPY: copy,
+  DEALLOCATE: deallocate,
+  GETXATTR: getxattr,
+  IO_ADVISE: ioAdvise,
+  LISTXATTRS: listxattrs,
+  READ_PLUS: readPlus,
+  REMOVEXATTR: removexattr,
+  SEEK: seek,
+  SETXATTR: setxattr,
+};
 
 /** The handlers by minor version and operation number; an operation without one is NFS4ERR_NOTSUPP. */
 export const OPERATIONS: readonly (readonly (OperationHandler | undefined)[])[] = [

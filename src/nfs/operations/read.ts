@@ -1,9 +1,9 @@
-import { andThen, checkFile, checkOpenFile, Permission } from "../access.ts";
+import { andThen } from "../access.ts";
 import type { Compound } from "../compound.ts";
 import { FileType, type MaybePromise, type RegularFile } from "../file-system.ts";
 import { MAXIMUM_IO, Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { checkIo, notAFile } from "../state/io.ts";
+import { checkIo, checkPermission, notAFile } from "../state/io.ts";
 
 /** Up to here a copy costs less than another segment in the write to the socket. */
 const COPY_UP_TO = 16 * 1024;
@@ -28,11 +28,9 @@ function readUnprivileged(
   offset: number,
   count: number,
 ): MaybePromise<Status> {
-  const check = compound.stateid.state === undefined ? checkFile : checkOpenFile;
-  return andThen(file.attributes(), (attributes) => {
-    const status = check(file.type, attributes, compound.credentials, Permission.READ);
-    return status === Status.OK ? start(compound, file, offset, count) : status;
-  });
+  return andThen(checkPermission(compound, file, Share.READ), (status) =>
+    status === Status.OK ? start(compound, file, offset, count) : status,
+  );
 }
 
 function start(compound: Compound, file: RegularFile, offset: number, count: number): MaybePromise<Status> {

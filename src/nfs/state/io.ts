@@ -1,5 +1,6 @@
+import { andThen, checkFile, checkOpenFile, Permission } from "../access.ts";
 import type { Compound } from "../compound.ts";
-import { FileType, type Node, type RegularFile } from "../file-system.ts";
+import { FileType, type MaybePromise, type Node, type RegularFile } from "../file-system.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { type Delegation, LockState, OpenState } from "./states.ts";
@@ -26,6 +27,19 @@ export function checkIo(compound: Compound, node: RegularFile, wanted: number): 
   else if (state instanceof LockState) access = state.open.access;
   else access = (state as Delegation).type === Share.WRITE ? Share.BOTH : Share.READ;
   return (access & wanted) !== 0 ? Status.OK : Status.OPENMODE;
+}
+
+/**
+ * Whether the caller may read or write (`wanted`) the file at all: who owns it or has it open is let through
+ * more easily, as READ and WRITE do.
+ */
+export function checkPermission(compound: Compound, file: RegularFile, wanted: number): MaybePromise<Status> {
+  if (compound.credentials.userId === 0) return Status.OK;
+  const check = compound.stateid.state === undefined ? checkFile : checkOpenFile;
+  const permission = wanted === Share.READ ? Permission.READ : Permission.WRITE;
+  return andThen(file.attributes(), (attributes) =>
+    check(file.type, attributes, compound.credentials, permission),
+  );
 }
 
 export function isSameNode(one: Node, other: Node): boolean {

@@ -81,9 +81,9 @@ test("the least recently used files go when there are too many bytes", async () 
     diskCache: { directory: f.directory, maximumSizeBytes: 10_000, maximumCount: 1e6 },
   });
   const digests = Array.from({ length: 10 }, () => f.storage.add(randomBytes(1000)));
-  for (const digest of digests) await store.read(digest, 0, 1);
+  for (const digest of digests) await store.prefetch(digest);
   await store.read(digests[0]!, 0, 1);
-  await store.read(f.storage.add(randomBytes(1500)), 0, 1);
+  await store.prefetch(f.storage.add(randomBytes(1500)));
   assert.ok(store.statistics().diskBytes <= 10_000);
   const fetched = f.storage.reads.length;
   await store.read(digests[0]!, 0, 1);
@@ -95,7 +95,7 @@ test("the least recently used files go when there are too many bytes", async () 
 test("the order of use survives a restart; the count is bounded, too", async () => {
   await using f = await fixture();
   const digests = Array.from({ length: 20 }, (_, index) => f.storage.add(`blob ${index}`));
-  for (const digest of digests) await f.store.read(digest, 0, 1);
+  for (const digest of digests) await f.store.prefetch(digest);
   await f.store.close();
   await using again = await f.reopen({
     diskCache: { directory: f.directory, maximumSizeBytes: 1e9, maximumCount: 5 },
@@ -129,4 +129,16 @@ test("one blob may be larger than the cache", async () => {
   });
   const content = randomBytes(5 * chunk);
   assert.deepEqual(await readAll(store, f.storage.add(content)), content);
+});
+
+test("a directory that another living process uses is refused; a dead one's is taken over", async () => {
+  await using f = await fixture();
+  await f.store.close();
+  const owner = join(f.directory, "owner");
+  const parent = await readFile(`/proc/${process.ppid}/stat`, "latin1");
+  const startTime = parent.slice(parent.lastIndexOf(")") + 2).split(" ")[19];
+  await writeFile(owner, `${process.ppid} ${startTime}`);
+  await assert.rejects(f.reopen(), new RegExp(`in use by process ${process.ppid}`));
+  await writeFile(owner, `${process.ppid} 1`);
+  await (await f.reopen()).close();
 });

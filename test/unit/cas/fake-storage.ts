@@ -187,10 +187,11 @@ export class FakeStorage {
           if (readLimit > 0n) content = content.subarray(0, Number(readLimit));
           if (compressed) content = zstdCompressSync(content);
           if (fault && "bytes" in fault) content = content.subarray(0, fault.bytes);
+          const cancelled = new Promise((resolve) => call.once("cancelled", resolve));
           for (let offset = 0; offset < content.length && !call.cancelled; offset += pieceBytes) {
             const data = content.subarray(offset, offset + pieceBytes);
             this.bytesSent += data.length;
-            if (!call.write({ data })) await Promise.race([once(call, "drain"), once(call, "cancelled")]);
+            if (!call.write({ data })) await Promise.race([once(call, "drain"), cancelled]);
           }
           if (fault?.kind === "break") call.emit("error", failure(fault.code, "broken on purpose"));
           else if (fault?.kind !== "hang") call.end();

@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { status as Status } from "@grpc/grpc-js";
-import { SHA256 } from "../../../src/cas/digest.ts";
-import { ActionResultSchema } from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { grpcBackend } from "../../../src/cas/backend.ts";
+import { type Digest, SHA256 } from "../../../src/cas/digest.ts";
+import {
+  ActionResultSchema,
+  TreeSchema,
+} from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { digestOf } from "./fake-storage.ts";
 import { blobError, fixture } from "./fixture.ts";
 
@@ -179,4 +183,57 @@ test("action results are stored and found; there being none is no error", async 
   assert.equal(await f.store.getActionResult(action), undefined);
   await f.store.updateActionResult(action, create(ActionResultSchema, { exitCode: 7 }));
   assert.equal((await f.store.getActionResult(action))?.exitCode, 7);
+});
+
+test("with completeness checking a result counts only if all it refers to is there", async () => {
+  await using f = await fixture();
+  const backend = {
+    ...grpcBackend({ address: f.storage.address }),
+    servers: [
+      {
+        endpoint: { address: f.storage.address },
+        compression: false,
+        completenessChecking: { maximumTotalTreeSizeBytes: 1000 },
+      },
+    ],
+  };
+  await f.store.close();
+  await using store = await f.reopen({ actionCache: backend });
+  const message = ({ hash, sizeBytes }: Digest) => ({ hash, sizeBytes: BigInt(sizeBytes) });
+  const inTree = digestOf("in a tree");
+  const file = f.storage.add("a file");
+  const tree = f.storage.add(
+    toBinary(
+      TreeSchema,
+      create(TreeSchema, { root: {}, children: [{ files: [{ name: "a", digest: message(inTree) }] }] }),
+    ),
+  );
+  const action = digestOf("action");
+  const result = create(ActionResultSchema, {
+    outputFiles: [{ path: "f", digest: message(file) }],
+    outputDirectories: [{ path: "d", treeDigest: message(tree) }],
+  });
+  await store.updateActionResult(action, result);
+  assert.equal(await store.getActionResult(action), undefined);
+  f.storage.add("in a tree");
+  assert.equal((await store.getActionResult(action))?.outputFiles.length, 1);
+  f.storage.blobs.delete(file.hash);
+  assert.equal(await store.getActionResult(action), undefined);
+});
+
+test("a caller whose content is fine does not fail for another's that is not", async () => {
+  await using f = await fixture();
+  const content = randomBytes(large);
+  const digest = digestOf(content);
+  const unreadable = {
+    sizeBytes: large,
+    async read(): Promise<Uint8Array> {
+      throw new Error("gone");
+    },
+  };
+  const first = f.store.upload(digest, unreadable);
+  const second = f.store.upload(digest, content);
+  await assert.rejects(first, /gone/);
+  await second;
+  assert.ok(f.storage.blobs.has(digest.hash));
 });

@@ -237,7 +237,7 @@ describe("a command that cannot be started", () => {
   });
 });
 
-describe("when a command ends", () => {
+describe("when a command ends", { timeout: 30_000 }, () => {
   it("its background processes and daemons are gone", async (test) => {
     // setsid leaves the process group, the subshells leave the parent.
     const run = shell(
@@ -252,7 +252,7 @@ describe("when a command ends", () => {
   });
 });
 
-describe("cancelling a command", () => {
+describe("cancelling a command", { timeout: 30_000 }, () => {
   it("kills it and everything it has started, also what ignores signals", async (test) => {
     const run = shell(
       test,

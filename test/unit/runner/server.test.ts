@@ -63,7 +63,7 @@ function failsWith(code: Code, message: RegExp) {
   };
 }
 
-describe("Run", () => {
+describe("Run", { timeout: 60_000 }, () => {
   it("returns exit code and resource usage", async (test) => {
     const { client, request, buildDirectory } = await startTestRunner(test);
     const response = await client.run(request("echo hello; exit 3"));
@@ -215,7 +215,7 @@ describe("cleaning", () => {
   });
 });
 
-describe("stopping", () => {
+describe("stopping", { timeout: 30_000 }, () => {
   it("ends running commands and reports them UNAVAILABLE", async (test) => {
     const { client, request, runner, buildDirectory } = await startTestRunner(test);
     const running = client.run(request("echo $$ >pid; sleep 1000"));

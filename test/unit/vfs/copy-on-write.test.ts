@@ -23,6 +23,7 @@ test("opening an input for writing puts a private copy in its place, in this act
     .createBuildDirectory("other")
     .attachInputRoot(["root"], source.addTree({ tool: executable("original") }));
   const before = await lookup(root, "tool");
+  const directoryBefore = await attributesOf(root);
   const written = await write(root, "tool", 8, " and more");
   assert.equal((await contentOf(await lookup(root, "tool"))).toString(), "original and more");
   assert.equal(await lookup(root, "tool"), written);
@@ -32,6 +33,9 @@ test("opening an input for writing puts a private copy in its place, in this act
   assert.equal((await contentOf(before)).toString(), "original");
   assert.deepEqual((await lookup(other, "tool")).handle, before.handle);
   assert.equal(build.quota.fileCount, 1);
+  const directory = await attributesOf(root);
+  assert.deepEqual(directory.modifyTime, directoryBefore.modifyTime, "no name has come or gone");
+  assert.ok(directory.change > directoryBefore.change);
 });
 
 test("the copy keeps its digest until its content changes", async () => {

@@ -6,8 +6,9 @@ import { after, test } from "node:test";
 import fc from "fast-check";
 import { FileSystemError, FileSystemStatus } from "../../../src/nfs/file-system.ts";
 import type { Fault } from "../../../src/vfs/faults.ts";
-import { FileContent, MemoryBudget } from "../../../src/vfs/file-content.ts";
+import { FileContent } from "../../../src/vfs/file-content.ts";
 import { DirectoryFilePool, type FilePool, MemoryFilePool } from "../../../src/vfs/file-pool.ts";
+import { MemoryBudget } from "../../../src/vfs/own-bytes.ts";
 import { Quota } from "../../../src/vfs/quota.ts";
 import { FakeContentSource } from "./fake-content-source.ts";
 

@@ -5,6 +5,7 @@ import {
   type Directory,
   FileSystemStatus,
   FileType,
+  type Node,
   type RegularFile,
 } from "../../../src/nfs/file-system.ts";
 import type { Tree } from "./fake-content-source.ts";
@@ -331,6 +332,41 @@ test("the tree does what a tree of plain objects does", async () => {
       },
     ),
     { numRuns: 300 },
+  );
+});
+
+test("operations at the same time leave a whole tree", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(operation, { minLength: 2, maxLength: 30 }), async (operations) => {
+      const fixture = await makeFixture(INPUTS, { smallFileBytes: 30 });
+      const { tree, build, root, source, pool } = fixture;
+      source.delayed = true;
+      await Promise.all(operations.map((operation) => outcome(() => applyToTree(fixture, operation))));
+
+      const reached = new Set<Node>([build.directory]);
+      const reach = async (directory: Directory): Promise<void> => {
+        for (const { name, node } of await list(directory)) {
+          reached.add(node);
+          if (isDirectory(node)) {
+            assert.equal(node.parent(), directory, name);
+            await reach(node);
+          } else if (node.type === FileType.REGULAR) {
+            await contentOf(node);
+          }
+        }
+      };
+      await reach(build.directory);
+      const counts = tree.counts();
+      const numbered = [...reached].filter((node) => tree.resolve(node.handle) === node);
+      assert.equal(counts.directories + counts.writableFiles + counts.otherNodes, numbered.length);
+      assert.ok(reached.has(root));
+
+      build.remove();
+      const { quota } = build;
+      assert.deepEqual([quota.fileCount, quota.sizeBytes, pool.usedBytes], [0, 0, 0]);
+      assert.deepEqual(Object.values(tree.counts()), [0, 0, 0, 0, 0, 0]);
+    }),
+    { numRuns: 200 },
   );
 });
 

@@ -4,7 +4,7 @@ import {
   type Credentials,
   type Directory,
   FileSystemError,
-  type FileSystemStatus,
+  FileSystemStatus,
   FileType,
   type Name,
   type Node,
@@ -69,7 +69,7 @@ export async function makeFixture(
 
 export async function lookup<T extends Node = Node>(directory: Directory, name: Name): Promise<T> {
   const node = await directory.lookup(name);
-  if (node === undefined) throw new Error(`no ${name}`);
+  if (node === undefined) throw new FileSystemError(FileSystemStatus.NOENT, `no ${name}`);
   return node as T;
 }
 

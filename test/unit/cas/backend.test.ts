@@ -1,0 +1,143 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fromJson, type JsonValue } from "@bufbuild/protobuf";
+import { status as Status } from "@grpc/grpc-js";
+import { BackendConfigurationError, blobBackend } from "../../../src/cas/backend.ts";
+import { BlobAccessConfigurationSchema } from "../../../src/proto/gen/buildbarn/configuration/blobstore/blobstore_pb.ts";
+import { digestOf } from "./fake-storage.ts";
+import { blobError } from "./fixture.ts";
+
+function backend(configuration: JsonValue) {
+  return blobBackend(fromJson(BlobAccessConfigurationSchema, configuration), "cas", ({ address }) => ({
+    address,
+  }));
+}
+
+const grpc = (address: string) => ({ grpc: { client: { address } } });
+
+/** "ADDRESS INSTANCE" of a digest. */
+function route(configuration: JsonValue, instanceName = "", content = "x"): string {
+  const { servers, route } = backend(configuration);
+  const found = route(digestOf(content, instanceName));
+  return `${servers[found.server]!.endpoint.address} ${found.instanceName}`;
+}
+
+test("grpc: one server, instance names as they are", () => {
+  assert.equal(route(grpc("a:1"), "main"), "a:1 main");
+  assert.equal(
+    backend({ grpc: { client: { address: "a:1" }, enableCompression: true } }).servers[0]!.compression,
+    true,
+  );
+});
+
+test("error: what is configured", () => {
+  const { servers, route } = backend({ error: { code: 14, message: "down for today" } });
+  assert.equal(servers.length, 0);
+  assert.throws(() => route(digestOf("x")), blobError(Status.UNAVAILABLE, /down for today/));
+});
+
+test("demultiplexing: the longest prefix wins and is replaced", () => {
+  const configuration = {
+    demultiplexing: {
+      instanceNamePrefixes: {
+        "": { backend: grpc("default:1") },
+        a: { backend: grpc("a:1"), addInstanceNamePrefix: "x/y" },
+        "a/b": { backend: grpc("ab:1") },
+      },
+    },
+  };
+  assert.equal(route(configuration, ""), "default:1 ");
+  assert.equal(route(configuration, "ab"), "default:1 ab");
+  assert.equal(route(configuration, "a"), "a:1 x/y");
+  assert.equal(route(configuration, "a/c/d"), "a:1 x/y/c/d");
+  assert.equal(route(configuration, "a/b"), "ab:1 ");
+  assert.equal(route(configuration, "a/b/c"), "ab:1 c");
+  const { route: strict } = backend({
+    demultiplexing: { instanceNamePrefixes: { a: { backend: grpc("a:1") } } },
+  });
+  assert.throws(() => strict(digestOf("x", "b")), blobError(Status.INVALID_ARGUMENT, /"b"/));
+});
+
+test("sharding: both shards are used, a blob always the same one", () => {
+  const configuration = {
+    sharding: {
+      shards: { "0": { backend: grpc("zero:1"), weight: 1 }, "1": { backend: grpc("one:1"), weight: 1 } },
+    },
+  };
+  const used = new Set(Array.from({ length: 50 }, (_, index) => route(configuration, "", `${index}`)));
+  assert.deepEqual([...used].sort(), ["one:1 ", "zero:1 "]);
+  assert.equal(route(configuration, "", "7"), route(configuration, "", "7"));
+});
+
+test("decorations reach the servers within them", () => {
+  const { servers } = backend({
+    existenceCaching: {
+      existenceCache: {
+        cacheSize: "10",
+        cacheDuration: "60s",
+        cacheReplacementPolicy: "LEAST_RECENTLY_USED",
+      },
+      backend: {
+        deadlineEnforcing: {
+          timeout: "2.5s",
+          backend: { completenessChecking: { maximumTotalTreeSizeBytes: "7", backend: grpc("a:1") } },
+        },
+      },
+    },
+  });
+  assert.deepEqual(servers, [
+    {
+      endpoint: { address: "a:1" },
+      compression: false,
+      existenceCache: { maximumCount: 10, durationMilliseconds: 60_000 },
+      timeoutMilliseconds: 2500,
+      completenessChecking: { maximumTotalTreeSizeBytes: 7 },
+    },
+  ]);
+});
+
+test("labels: one backend used in several places is one server", () => {
+  const configuration = {
+    withLabels: {
+      labels: { storage: grpc("a:1") },
+      backend: {
+        demultiplexing: {
+          instanceNamePrefixes: {
+            "": { backend: { label: "storage" } },
+            b: { backend: { label: "storage" } },
+          },
+        },
+      },
+    },
+  };
+  assert.equal(backend(configuration).servers.length, 1);
+  assert.equal(route(configuration, "b/c"), "a:1 c");
+});
+
+for (const [what, configuration, message] of [
+  ["nothing", {}, /cas names no backend; supported are grpc/],
+  ["an unsupported backend", { local: {} }, /cas\.local is not supported/],
+  [
+    "one within another",
+    { deadlineEnforcing: { timeout: "1s", backend: { mirrored: {} } } },
+    /cas\.deadlineEnforcing\.backend\.mirrored/,
+  ],
+  ["no client", { grpc: {} }, /cas\.grpc\.client is missing/],
+  ["an unknown label", { label: "x" }, /"x"/],
+  ["no shards", { sharding: {} }, /cas\.sharding\.shards is empty/],
+  ["a weightless shard", { sharding: { shards: { k: { backend: grpc("a:1") } } } }, /shards\["k"\]\.weight/],
+  ["no time", { deadlineEnforcing: { backend: grpc("a:1") } }, /cas\.deadlineEnforcing\.timeout/],
+  ["no size", { existenceCaching: { backend: grpc("a:1") } }, /cacheSize/],
+  [
+    "a reserved instance name",
+    { demultiplexing: { instanceNamePrefixes: { "a/blobs": { backend: grpc("a:1") } } } },
+    /"blobs"/,
+  ],
+] as const satisfies readonly (readonly [string, JsonValue, RegExp])[]) {
+  test(`refused, with the field's name: ${what}`, () => {
+    assert.throws(
+      () => backend(configuration),
+      (error) => error instanceof BackendConfigurationError && message.test(error.message),
+    );
+  });
+}

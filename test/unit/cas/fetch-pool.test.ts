@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { test } from "node:test";
+import { status as Status } from "@grpc/grpc-js";
+import { createFetchPool } from "../../../src/cas/fetch-pool.ts";
+import type { FetchTask } from "../../../src/cas/fetch-tasks.ts";
+import { defaultRetryPolicy } from "../../../src/cas/retry.ts";
+import { digestOf } from "./fake-storage.ts";
+import { blobError, chunk, type Fixture, fixture, readAll } from "./fixture.ts";
+
+test("threads fetch small, whole and large blobs alike, and report failures as they are", async () => {
+  await using f = await fixture({ fetchThreads: 2, readAheadBytes: 4 * chunk });
+  for (const size of [1, 1000, chunk, 9 * chunk + 1]) {
+    const content = randomBytes(size);
+    const digest = f.storage.add(content);
+    assert.deepEqual(await readAll(f.store, digest), content);
+    const corrupt = f.storage.add(randomBytes(size));
+    f.storage.fail(corrupt, ...Array(20).fill({ kind: "corrupt" }));
+    await assert.rejects(readAll(f.store, corrupt), blobError(Status.DATA_LOSS, new RegExp(corrupt.hash)));
+  }
+});
+
+test("what is fetched by threads survives a restart", async () => {
+  await using f = await fixture({ fetchThreads: 1 });
+  const contents = [10, 100_000, 5 * chunk].map((size) => randomBytes(size));
+  const digests = contents.map((content) => f.storage.add(content));
+  for (const digest of digests) await readAll(f.store, digest);
+  await f.store.close();
+  f.storage.blobs.clear();
+  await using again = await f.reopen();
+  for (const [index, digest] of digests.entries())
+    assert.deepEqual(await readAll(again, digest), contents[index]);
+});
+
+function pool(f: Fixture, thread?: URL) {
+  return createFetchPool({
+    threads: 1,
+    ...(thread && { thread }),
+    servers: [{ endpoint: { address: f.storage.address }, compression: false }],
+    retryPolicy: defaultRetryPolicy,
+  });
+}
+
+const hashOfZeros = { kind: "hash", function: 1, hashLength: 64, sizeBytes: 10 } as const;
+const zeros = { read: (_: number, count: number) => new Uint8Array(count) };
+
+test("failures in a thread come back as errors, and the pool works on until it is closed", async () => {
+  await using f = await fixture();
+  const threads = pool(f);
+  const unreadable = {
+    read(): never {
+      throw new Error("unreadable");
+    },
+  };
+  await assert.rejects(
+    threads.run(hashOfZeros, { content: unreadable }),
+    blobError(Status.INTERNAL, /unreadable/),
+  );
+  await assert.rejects(
+    threads.run({ kind: "no such task" } as unknown as FetchTask),
+    blobError(Status.INTERNAL),
+  );
+  assert.equal(await threads.run(hashOfZeros, { content: zeros }), digestOf(Buffer.alloc(10)).hash);
+  await threads.close();
+  await assert.rejects(threads.run(hashOfZeros, { content: zeros }), blobError(Status.UNAVAILABLE, /closed/));
+});
+
+test("a thread that dies is replaced: its tasks go to the next one, but not for ever", async () => {
+  await using f = await fixture();
+  const threads = pool(f, new URL("dying-thread.ts", import.meta.url));
+  const deaths = new Int32Array(new SharedArrayBuffer(8));
+  const dying = (times: number) => ({ ...hashOfZeros, deaths, times }) as unknown as typeof hashOfZeros;
+  assert.equal(await threads.run(dying(1)), "survived");
+  await assert.rejects(threads.run(dying(100)), blobError(Status.INTERNAL, /thread died/));
+  assert.equal(await threads.run(dying(0)), "survived");
+  await threads.close();
+});
+
+for (const fetchThreads of [0, 1]) {
+  test(`close() ends transfers that hang; ${fetchThreads} threads`, async () => {
+    await using f = await fixture({ fetchThreads });
+    const digest = f.storage.add(randomBytes(chunk));
+    const small = f.storage.add("small");
+    f.storage.fail(digest, { kind: "hang", bytes: 10 });
+    const reads = Promise.allSettled([f.store.read(digest, 0, 1), f.store.read(small, 0, 1)]);
+    while (f.storage.reads.length < 2) await new Promise(setImmediate);
+    await f.store.close();
+    const [hung] = await reads;
+    assert.equal(hung!.status, "rejected");
+  });
+}
