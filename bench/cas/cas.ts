@@ -127,13 +127,13 @@ async function store(how: string, options: Partial<ContentStoreOptions>): Promis
       }
     }),
   );
+  report("RSS after all that", how, `${(process.memoryUsage.rss() / MiB).toFixed(0)} MiB`);
   const upload = Buffer.alloc(128 * MiB, crypto.randomUUID());
   report(
     "hash and upload 128 MiB",
     how,
     await throughput(upload.length, () => first.hashAndUpload("", SHA256, upload)),
   );
-  report("RSS", how, `${(process.memoryUsage.rss() / MiB).toFixed(0)} MiB`);
   await first.close();
   const second = await open();
   report("small blob, first time from disk", how, await latency(some, (each) => second.read(each, 0, 4096)));

@@ -201,7 +201,7 @@ export class BlobReader {
 
   #smallFromDisk(digest: Digest, entry: DiskEntry, use: Use): Uint8Array | undefined {
     try {
-      const content = readFileSync(entry.path);
+      const content = readFileSync(this.#disk.pathOf(entry));
       if (!entry.verified) verifyContent(digest, content);
       else if (content.length !== digest.sizeBytes) throw new Error("cut short");
       entry.verified = true;
@@ -217,7 +217,7 @@ export class BlobReader {
   #check(digest: Digest, entry: DiskEntry): Promise<void> {
     let check = this.#checks.get(entry.key);
     if (check === undefined) {
-      const { path } = entry;
+      const path = this.#disk.pathOf(entry);
       check = this.#pool
         .run({ kind: "verifyFile", digest: toPortable(digest, ""), path, destination: path })
         .then(

@@ -15,7 +15,8 @@ export interface DiskCacheOptions {
 /** A blob's file. Only its owner in the cache changes it. */
 export interface DiskEntry {
   readonly key: string;
-  readonly path: string;
+  /** Where the file lies while it is not complete. */
+  readonly partialPath?: string;
   /** Whether this process has seen the content's hash. Files of earlier runs are checked at their first use. */
   verified: boolean;
   /** Called when the file is removed. */
@@ -23,7 +24,7 @@ export interface DiskEntry {
 }
 
 const maximumOpenFiles = 256;
-const keyPattern = /^[a-z0-9]+-([0-9a-f]+)-(\d+)$/;
+const keyPattern = /^[a-z0-9]+-[0-9a-f]+-\d+$/;
 
 /**
  * Blobs in files of a local directory, the least recently used removed when there are too many of them.
@@ -56,7 +57,7 @@ export class DiskCache {
       dispose: (entry, key, reason) => {
         if (reason === "set") return;
         this.#openFiles.delete(key);
-        this.#remove(entry.path);
+        this.#remove(this.pathOf(entry));
         entry.evicted?.();
       },
     });
@@ -99,6 +100,10 @@ export class DiskCache {
     return join(this.#directory, "blobs", key.slice(hashStart, hashStart + 2), key);
   }
 
+  pathOf({ key, partialPath }: DiskEntry): string {
+    return partialPath ?? this.blobPath(key);
+  }
+
   /** For a file that is not complete; never the same twice. */
   temporaryPath(): string {
     return join(this.#partialDirectory, String(++this.#lastTemporary));
@@ -123,7 +128,7 @@ export class DiskCache {
   /** Takes over a verified file that lies at its {@link blobPath}. */
   add(digest: Digest): void {
     const key = digestKey(digest);
-    this.set({ key, path: this.blobPath(key), verified: true }, digest.sizeBytes);
+    this.set({ key, verified: true }, digest.sizeBytes);
   }
 
   /**
@@ -140,9 +145,11 @@ export class DiskCache {
   }
 
   /** Throws an Error where the file is not there, or not as long as it must be. It is closed by the cache. */
-  openFile({ key, path }: DiskEntry, sizeBytes: number): OpenFile {
+  openFile(entry: DiskEntry, sizeBytes: number): OpenFile {
+    const { key } = entry;
     const open = this.#openFiles.get(key);
     if (open !== undefined) return open;
+    const path = this.pathOf(entry);
     const file = new OpenFile(path);
     if (file.sizeBytes !== sizeBytes) {
       file.close();
@@ -164,22 +171,21 @@ export class DiskCache {
 
   async #index(): Promise<void> {
     const order = await readFile(join(this.#directory, "order"), "latin1").catch(() => "");
-    const found = new Map<string, string>();
+    const found = new Set<string>();
     for (let shard = 0; shard < 256; shard++) {
-      const directory = join(this.#directory, "blobs", shard.toString(16).padStart(2, "0"));
+      const start = shard.toString(16).padStart(2, "0");
+      const directory = join(this.#directory, "blobs", start);
       await mkdir(directory, { recursive: true, mode: 0o700 });
       for (const name of await readdir(directory)) {
-        if (keyPattern.test(name) && this.blobPath(name) === join(directory, name)) {
-          found.set(name, join(directory, name));
-        }
+        if (keyPattern.test(name) && name.startsWith(start, name.indexOf("-") + 1)) found.add(name);
       }
     }
-    const known = order === "" ? [] : order.split("\n").filter((key) => found.has(key));
-    const unknown = new Set(found.keys());
-    for (const key of known) unknown.delete(key);
-    for (const key of [...unknown, ...known]) {
-      const sizeBytes = Number(keyPattern.exec(key)![2]);
-      this.set({ key, path: found.get(key)!, verified: false }, sizeBytes);
+    const known = order === "" ? [] : order.split("\n").filter((key) => found.delete(key));
+    for (const keys of [found, known]) {
+      for (const key of keys) {
+        const sizeBytes = Number(key.slice(key.lastIndexOf("-") + 1));
+        this.set({ key, verified: false }, sizeBytes);
+      }
     }
   }
 

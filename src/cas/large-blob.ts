@@ -43,6 +43,7 @@ export class LargeBlob {
   readonly #context: LargeBlobContext;
   readonly #server: number;
   readonly #portable: PortableDigest;
+  readonly #path: string;
   readonly #file: OpenFile;
   readonly #chunks: Chunk[];
   readonly #readAhead: ReadAhead;
@@ -67,8 +68,9 @@ export class LargeBlob {
     }));
     this.#missing = this.#chunks.length;
     this.#readAhead = new ReadAhead(context.chunkSizeBytes, context.readAheadBytes);
-    this.entry = { key, path: context.disk.temporaryPath(), verified: false, evicted: () => this.#end() };
-    this.#file = new OpenFile(this.entry.path, "wx+");
+    this.#path = context.disk.temporaryPath();
+    this.entry = { key, partialPath: this.#path, verified: false, evicted: () => this.#end() };
+    this.#file = new OpenFile(this.#path, "wx+");
     context.disk.set(this.entry, 0);
   }
 
@@ -153,7 +155,7 @@ export class LargeBlob {
           offset,
           length: Math.min(to * chunkSizeBytes, this.digest.sizeBytes) - offset,
           chunkSizeBytes,
-          path: this.entry.path,
+          path: this.#path,
         },
         {
           chunk: (index, content, stored) => {
@@ -199,10 +201,10 @@ export class LargeBlob {
 
   async #verify(): Promise<void> {
     const { pool, disk, statistics } = this.#context;
-    const { key, path } = this.entry;
+    const { key } = this.entry;
     const destination = disk.blobPath(key);
     try {
-      await pool.run({ kind: "verifyFile", digest: this.#portable, path, destination });
+      await pool.run({ kind: "verifyFile", digest: this.#portable, path: this.#path, destination });
     } catch (error) {
       // An evicted file cannot be verified: its chunks are no worse for that than those of a blob read in part.
       if (this.#ended) return;

@@ -12,7 +12,7 @@ Runs a remote-execution cluster on this machine until Ctrl-C: scheduler, storage
 are loaded lazily over NFSv4, and runners. Where this machine's kernel has no NFS client, worker and runners run in
 user-mode Linux. Actions run as root.
 
-  --data DIR         where blobs and action results are kept (default: ./cluster-data)
+  --data DIR         where blobs and action results are kept (default: ./data)
   --listen ADDRESS   where clients connect (default: localhost:8980)
   --concurrency N    how many actions run at the same time (default: ${defaultConcurrency()})
   --help             this text
@@ -21,7 +21,7 @@ Actions see this machine's files beside their inputs. Those with the platform pr
 ${chrootProperty.name}=${chrootProperty.value} see nothing but their input root.`;
 
 const options = {
-  data: { type: "string", default: "cluster-data" },
+  data: { type: "string", default: "data" },
   listen: { type: "string", default: "localhost:8980" },
   concurrency: { type: "string", default: String(defaultConcurrency()) },
   help: { type: "boolean", default: false },

@@ -9,7 +9,7 @@ import { after, suite, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
-import { computeDigest, SHA256 } from "../../src/cas/digest.ts";
+import { type Digest, makeDigest, SHA256 } from "../../src/cas/digest.ts";
 import { digestMessage } from "../../src/cas/wire-digest.ts";
 import { type Cluster, chrootProperty, defaultPools, startCluster } from "../../src/cluster/cluster.ts";
 import type { Storage } from "../../src/cluster/storage/storage.ts";
@@ -36,19 +36,20 @@ suite("The whole cluster on this kernel", { skip: process.env.IN_KERNEL === unde
       kernel: "this",
     });
     try {
+      const root = await importRoot(cluster.storage);
       assert.equal(
-        await output(cluster, "cat etc/motd; test -e /proc/self/exe && echo this machine", false),
+        await output(cluster, root, "cat etc/motd; test -e /proc/self/exe && echo this machine", false),
         "hello\nthis machine\n",
       );
       assert.equal(
-        await output(cluster, "cat /etc/motd; test -e /proc/self/exe || echo alone", true),
+        await output(cluster, root, "cat /etc/motd; test -e /proc/self/exe || echo alone", true),
         "hello\nalone\n",
       );
 
       const [worker] = processes("worker/main.ts");
       process.kill(worker!, "SIGKILL");
       while (processes("worker/main.ts").filter((pid) => pid !== worker).length === 0) await setTimeout(20);
-      assert.equal(await output(cluster, "echo again", true), "again\n");
+      assert.equal(await output(cluster, root, "echo again", true), "again\n");
     } finally {
       await cluster.close();
     }
@@ -72,21 +73,20 @@ suite("The whole cluster on this kernel", { skip: process.env.IN_KERNEL === unde
   });
 });
 
-/** What a shell script prints, run with a small root file system as its input root. */
-async function output(cluster: Cluster, script: string, chroot: boolean): Promise<string> {
-  const { status, result } = await execute(cluster, script, chroot);
+/** What a shell script prints. */
+async function output(cluster: Cluster, root: Digest, script: string, chroot: boolean): Promise<string> {
+  const { status, result } = await execute(cluster, root, script, chroot);
   assert.equal(status?.message ?? "", "");
   assert.equal(result?.exitCode, 0);
   const { stdoutRaw, stdoutDigest } = result;
   if (!stdoutDigest) return Buffer.from(stdoutRaw).toString();
-  const digest = { ...computeDigest("", SHA256, new Uint8Array(0)), hash: stdoutDigest.hash };
-  return Buffer.from(
-    await cluster.storage.blobs.read({ ...digest, sizeBytes: Number(stdoutDigest.sizeBytes) }),
-  ).toString();
+  const digest = makeDigest("", SHA256, stdoutDigest.hash, stdoutDigest.sizeBytes);
+  return Buffer.from(await cluster.storage.blobs.read(digest)).toString();
 }
 
 async function execute(
   { address, storage }: Cluster,
+  inputRoot: Digest,
   script: string,
   chroot: boolean,
 ): Promise<ExecuteResponse> {
@@ -98,7 +98,7 @@ async function execute(
       ActionSchema,
       create(ActionSchema, {
         commandDigest: digestMessage(commandDigest),
-        inputRootDigest: digestMessage(await importRoot(storage)),
+        inputRootDigest: digestMessage(inputRoot),
         platform: { properties: chroot ? [chrootProperty] : [] },
         doNotCache: true,
       }),
@@ -117,7 +117,8 @@ async function execute(
   }
 }
 
-async function importRoot(storage: Storage) {
+/** A small root file system with a shell. */
+async function importRoot(storage: Storage): Promise<Digest> {
   const root = mkdtempSync(join(tmpdir(), "root-"));
   try {
     copyPrograms(root, ["/bin/sh", "/bin/cat"]);

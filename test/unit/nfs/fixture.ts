@@ -1,0 +1,48 @@
+import type { TestContext } from "node:test";
+import {
+  type FileSystem,
+  type Gate,
+  MemoryFileSystem,
+  NfsServer,
+  type NfsServerOptions,
+} from "../../../src/nfs/index.ts";
+import { TestConnection, TestSession } from "./client.ts";
+
+export interface Fixture {
+  readonly server: NfsServer;
+  readonly port: number;
+  /** One more connection, closed with the test. */
+  connect(): Promise<TestConnection>;
+  session(owner?: string): Promise<TestSession>;
+}
+
+/** A server that ends with the test. A fault of the file system fails the test. */
+export async function serve(
+  t: TestContext,
+  options: Partial<NfsServerOptions> & { fileSystem?: FileSystem; gate?: Gate } = {},
+): Promise<Fixture> {
+  const faults: unknown[] = [];
+  const server = new NfsServer({
+    fileSystem: new MemoryFileSystem({ rootMode: 0o777 }),
+    onFault: (error) => faults.push(error),
+    ...options,
+  });
+  const port = await server.listen();
+  const connections: TestConnection[] = [];
+  const connect = async () => {
+    const connection = await TestConnection.open(port);
+    connections.push(connection);
+    return connection;
+  };
+  t.after(async () => {
+    for (const connection of connections) connection.close();
+    await server.close();
+    if (faults.length > 0) throw new AggregateError(faults, "the file system failed");
+  });
+  return {
+    server,
+    port,
+    connect,
+    session: async (owner) => TestSession.create(await connect(), owner),
+  };
+}
