@@ -1,6 +1,7 @@
 /**
  * Throughput and latency of src/cas beside bare gRPC against the same storage, which is a process of its own on this
- * machine: `node bench/cas/cas.ts [threads…]`.
+ * machine: `node bench/cas/cas.ts [threads…]`. The figure for RSS is right for the first number of threads only, as
+ * what that leaves behind stays in this process.
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";
@@ -144,7 +145,7 @@ async function store(how: string, options: Partial<ContentStoreOptions>): Promis
 console.log(`RSS before: ${(process.memoryUsage.rss() / MiB).toFixed(0)} MiB`);
 await bareGrpc();
 const threads = process.argv.slice(2).map(Number);
-for (const fetchThreads of threads.length > 0 ? threads : [0, 1, 2]) {
+for (const fetchThreads of threads.length > 0 ? threads : [1]) {
   await store(`${fetchThreads} threads`, { fetchThreads });
 }
 console.table(rows);

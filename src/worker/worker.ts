@@ -12,7 +12,7 @@ import { BoundedFilePool } from "./bounded-file-pool.ts";
 import { BuildClient } from "./build-client.ts";
 import { BuildDirectoryServer, type MountTree } from "./build-directory-server.ts";
 import { casStorage } from "./cas-storage.ts";
-import { connect } from "./connect.ts";
+import { type Connection, connect, untilConnected } from "./connect.ts";
 import { createExecutor } from "./executor.ts";
 import { checkReadiness, ProblemLog } from "./readiness.ts";
 import type {
@@ -21,6 +21,9 @@ import type {
   RunnerSettings,
   WorkerConfiguration,
 } from "./worker-configuration.ts";
+
+/** How long an action waits for a runner that has ended since the thread asked for work. */
+const runnerReconnectMilliseconds = 10_000;
 
 /** A worker process: storage, build directories and the threads that take work. */
 export class Worker {
@@ -47,7 +50,7 @@ export class Worker {
       new DirectoryFilePool(configuration.filePool.path),
       configuration.filePool.maximumSizeBytes,
     );
-    const scheduler = connect(OperationQueue, configuration.scheduler, resources);
+    const { client: scheduler } = connect(OperationQueue, configuration.scheduler, resources);
 
     const clients: BuildClient[] = [];
     for (const settings of configuration.buildDirectories) {
@@ -115,7 +118,7 @@ function runnerThreads(
   { configuration, settings, content, scheduler, log }: BuildDirectoryContext,
   server: BuildDirectoryServer,
   settingsOfRunner: RunnerSettings,
-  runner: Client<typeof Runner>,
+  { client: runner, channel }: Connection<typeof Runner>,
 ): BuildClient[] {
   const { maximumFilePoolFileCount, maximumFilePoolSizeBytes, concurrency, owner } = settingsOfRunner;
   const createDirectory: CreateActionDirectory = actionDirectories({
@@ -141,7 +144,12 @@ function runnerThreads(
         content: server.storageWaits,
         storageWaits: server.storageWaits,
         createDirectory,
-        runner,
+        runner: {
+          run: async (request, options) => {
+            await untilConnected(channel, runnerReconnectMilliseconds);
+            return runner.run(request, options);
+          },
+        },
         instanceNamePrefix: settingsOfRunner.instanceNamePrefix,
         characterDevices: settingsOfRunner.characterDevices,
         owner,
