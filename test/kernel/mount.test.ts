@@ -29,12 +29,10 @@ function makeFolder(scope: AsyncDisposableStack): string {
 /** An empty server of this process, mounted. This process must not touch the mount synchronously. */
 async function mountServer(scope: AsyncDisposableStack, mountPath: string) {
   const server = new NfsServer({ fileSystem: new MemoryFileSystem() });
+  scope.defer(() => server.close());
   const port = await server.listen();
   const mount = await NfsMount.mount({ port, serverPath: "/", mountPath, version: "4.2" });
-  scope.defer(async () => {
-    await mount.unmount(0);
-    await server.close();
-  });
+  scope.defer(() => mount.unmount(0));
   return { server, mount };
 }
 
@@ -101,6 +99,12 @@ async function untilUnmounted(path: string): Promise<number> {
   return performance.now() - started;
 }
 
+function mountHelper(worker: number): number {
+  const helper = processes().find(({ name, parent }) => name === "bb_mount" && parent === worker);
+  assert.ok(helper, `process ${worker} has no mount helper`);
+  return helper.pid;
+}
+
 const helperOf = (worker: ChildProcess) =>
   processes().find(({ name, parent }) => name === "bb_mount" && parent === worker.pid);
 
@@ -157,6 +161,56 @@ describe("a mount of this process's own server", inKernel, () => {
     assert.equal(await ask(`echo seen >${volume}/build/f; cat ${volume}/build/f`), "seen\n");
     await mount.unmount();
     assert.equal(await ask(`ls ${volume}/build | wc -l`), "0\n");
+  });
+
+  it("stays what it was when another worker is given the same place", async (test) => {
+    const scope = makeScope(test);
+    const path = makeFolder(scope);
+    const { mount, server } = await mountServer(scope, path);
+    await assert.rejects(mountServer(scope, path), { code: "EBUSY", message: /may be another worker/ });
+    await assert.rejects(clearStaleMounts(path), { code: "EBUSY" });
+    const writer = await startWriter(scope, join(path, "f"), 1000);
+    await mount.sync();
+    assert.equal(server.statistics().operations.WRITE, 1);
+    writer.kill();
+    await once(writer, "exit");
+  });
+
+  it("is not mistaken for what was mounted upon it", async (test) => {
+    const scope = makeScope(test);
+    const path = makeFolder(scope);
+    const { mount } = await mountServer(scope, path);
+    execFileSync("mount", ["-t", "tmpfs", "tmpfs", path]);
+    mkdirSync(join(path, "mine"));
+    await assert.rejects(mount.sync(), { code: "EBUSY", message: /something else is mounted upon it/ });
+    await assert.rejects(mount.unmount(100), { code: "EBUSY", message: /something else is mounted upon it/ });
+    assert.ok(statSync(join(path, "mine")).isDirectory());
+    execFileSync("umount", [path]);
+    await mount.unmount();
+    assert.ok(!isMounted(path));
+  });
+
+  it("is not mistaken for what is mounted there after it was unmounted", async (test) => {
+    const scope = makeScope(test);
+    const path = makeFolder(scope);
+    const { mount } = await mountServer(scope, path);
+    // Not by execFileSync(): it waits for this process's server.
+    await once(spawn("umount", ["-i", "-l", path]), "exit");
+    execFileSync("mount", ["-t", "tmpfs", "tmpfs", path]);
+    scope.defer(() => void execFileSync("umount", [path]));
+    await assert.rejects(mount.sync(), { code: "ENOENT", message: /somebody has unmounted it/ });
+    await mount.unmount();
+    assert.ok(isMounted(path));
+  });
+
+  it("can be unmounted although its helper was killed", async (test) => {
+    const scope = makeScope(test);
+    const path = makeFolder(scope);
+    const { mount } = await mountServer(scope, path);
+    process.kill(mountHelper(process.pid), "SIGKILL");
+    await assert.rejects(mount.sync(), /the mount helper has ended/);
+    await mount.unmount();
+    assert.ok(!isMounted(path));
   });
 
   it("that cannot be made fails with what to do", async (test) => {

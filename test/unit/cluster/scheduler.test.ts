@@ -85,7 +85,7 @@ async function knownWorker(
   return worker;
 }
 
-suite("Execute", () => {
+suite("Execute", { timeout: 120_000 }, () => {
   test("goes through its stages", async () => {
     await using cluster = await startTestCluster();
     const worker = await knownWorker(cluster);
@@ -228,7 +228,7 @@ function digestWithHash(hash: string): Digest {
   return { instanceName: "", function: { value: 1 } as Digest["function"], hash, sizeBytes: 3 };
 }
 
-suite("Platforms", () => {
+suite("Platforms", { timeout: 120_000 }, () => {
   const linux = { properties: [{ name: "OSFamily", value: "linux" }] };
 
   test("an action goes to workers of its platform and of the longest instance name prefix", async () => {
@@ -277,7 +277,7 @@ suite("Platforms", () => {
   });
 });
 
-suite("Workers", () => {
+suite("Workers", { timeout: 120_000 }, () => {
   test("an action can be had again by the worker that lost it, but not for ever", async () => {
     await using cluster = await startTestCluster({ scheduler: { workerTaskRetryCount: 2 } });
     const worker = await knownWorker(cluster);
@@ -365,7 +365,7 @@ suite("Workers", () => {
   }
 });
 
-suite("Operations", () => {
+suite("Operations", { timeout: 120_000 }, () => {
   test("can be followed again by name, also when done", async () => {
     await using cluster = await startTestCluster();
     const worker = await knownWorker(cluster);

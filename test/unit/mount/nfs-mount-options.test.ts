@@ -24,7 +24,7 @@ describe("mount options", () => {
   });
 
   it("that are not the operator's are refused by name", () => {
-    for (const option of ["port=1", "vers=3", "soft", "addr=1.2.3.4"]) {
+    for (const option of ["port=1", "vers=3", "soft", "noresvport", "addr=1.2.3.4"]) {
       assert.throws(
         () => nfsMountOptions(1, "4.2", ["hard", option]),
         (error: unknown) => {

@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { setTimeout } from "node:timers/promises";
+import { MountHelper } from "../../../src/mount/mount-helper.ts";
+import { isMounted } from "../../../src/mount/mount-table.ts";
+
+/** Where the number of the next process can be chosen. */
+const lastPid = "/proc/sys/kernel/ns_last_pid";
+const asRoot = process.getuid?.() === 0 && existsSync(lastPid) ? {} : { skip: `needs root, and ${lastPid}` };
+
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").split(" ").filter(Boolean).map(Number);
+}
+
+function helperProcess(): number {
+  const tasks = readdirSync("/proc/self/task");
+  const children = tasks.flatMap((task) =>
+    readFileSync(`/proc/self/task/${task}/children`, "latin1").split(" ").filter(Boolean),
+  );
+  const helper = children.find((pid) => readFileSync(`/proc/${pid}/comm`, "latin1") === "bb_mount\n");
+  assert.ok(helper);
+  return Number(helper);
+}
+
+describe("a supervised mount", { ...asRoot, timeout: 30_000 }, () => {
+  it("gets a new anchor when that is killed, whose number is then nobody's of ours", async (test) => {
+    const target = mkdtempSync(join(tmpdir(), "mount-helper-"));
+    test.after(() => rmdirSync(target));
+    const helper = new MountHelper();
+    test.after(() => helper.close());
+    const { error, mountId } = await helper.mount({
+      source: "none",
+      target,
+      type: "tmpfs",
+      flags: 0,
+      data: "",
+      supervised: true,
+    });
+    if (error === "EPERM") return test.skip("may not mount");
+    assert.equal(error, "");
+    assert.ok(isMounted(target));
+    const supervisor = helperProcess();
+    const [anchor] = childrenOf(supervisor);
+    assert.ok(anchor);
+    process.kill(anchor, "SIGKILL");
+    while (childrenOf(supervisor).includes(anchor) || childrenOf(supervisor).length === 0)
+      await setTimeout(1);
+    // Other processes may be started between these two lines.
+    let innocent = spawn("true");
+    for (let tries = 0; innocent.pid !== anchor && tries < 20; tries++) {
+      innocent.kill("SIGKILL");
+      writeFileSync(lastPid, String(anchor - 1));
+      innocent = spawn("sleep", ["1000"]);
+    }
+    test.after(() => innocent.kill("SIGKILL"));
+    assert.equal(innocent.pid, anchor);
+    const killed = once(innocent, "exit").then(() => "killed");
+    assert.equal(await helper.unmount({ target, mountId }), "");
+    assert.ok(!isMounted(target));
+    assert.equal(await Promise.race([killed, setTimeout(100, "alive")]), "alive");
+  });
+
+  it("is left alone when another ID is named", async (test) => {
+    const target = mkdtempSync(join(tmpdir(), "mount-helper-"));
+    test.after(() => rmdirSync(target));
+    const helper = new MountHelper();
+    test.after(() => helper.close());
+    const mount = { source: "none", target, type: "tmpfs", flags: 0, data: "", supervised: true };
+    const below = await helper.mount(mount);
+    if (below.error === "EPERM") return test.skip("may not mount");
+    const above = await helper.mount(mount);
+    const at = (mountId: number) => ({ target, mountId });
+    for (const call of ["sync", "unmount", "forceUnmount"] as const) {
+      assert.equal(await helper[call](at(below.mountId)), "EBUSY");
+      assert.equal(await helper[call](at(2 ** 31 - 1)), "ENOENT");
+    }
+    for (const { mountId } of [above, below]) {
+      assert.equal(await helper.sync(at(mountId)), "");
+      assert.equal(await helper.unmount(at(mountId)), "");
+      assert.equal(await helper.forceUnmount(at(mountId)), "ENOENT");
+    }
+    assert.ok(!isMounted(target));
+  });
+});
