@@ -27,7 +27,7 @@ export async function checkReadiness(
 export class ProblemLog {
   readonly #log: Log;
   readonly #now: () => number;
-  #reported: { readonly text: string; readonly at: number } | undefined;
+  #reported: { readonly problem: string; readonly at: number } | undefined;
 
   constructor(log: Log, now: () => number = () => performance.now()) {
     this.#log = log;
@@ -35,11 +35,13 @@ export class ProblemLog {
   }
 
   report(message: string, error: unknown): void {
-    const text = `${message}: ${error instanceof Error ? error.message : error}`;
+    const text = error instanceof Error ? error.message : String(error);
+    // The text of a gRPC error may name what was different each time, such as the directory that was asked for.
+    const problem = `${message}: ${(error as { code?: number } | undefined)?.code ?? text}`;
     const now = this.#now();
-    if (this.#reported?.text !== text || now - this.#reported.at > repeatMilliseconds) {
-      this.#reported = { text, at: now };
-      this.#log.warn(text);
+    if (this.#reported?.problem !== problem || now - this.#reported.at > repeatMilliseconds) {
+      this.#reported = { problem, at: now };
+      this.#log.warn(`${message}: ${text}`);
     }
   }
 

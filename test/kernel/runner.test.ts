@@ -174,7 +174,7 @@ describe("a runner whose build directory's server does not answer", inKernel, ()
       buildDirectoryPath: buildDirectory,
       grpcServers: [{}],
     });
-    const runner = new RunnerWithoutServer(runnerSettings(configuration), 200);
+    const runner = new RunnerWithoutServer(runnerSettings(configuration), { readinessMilliseconds: 200 });
     const { signal } = new AbortController();
     const never = Promise.all(Array.from({ length: 8 }, () => runner.checkReadiness("x", signal)));
     await assert.rejects(never, {
