@@ -1,5 +1,6 @@
 import type { Digest } from "../cas/digest.ts";
 import { FileSystemError, FileSystemStatus, FileType, type Name } from "../nfs/file-system.ts";
+import type { CasDirectory } from "./cas-directory.ts";
 import { type DirectoryAccount, TreeDirectory, type TreeNode } from "./directory.ts";
 import { type Fault, faultKey } from "./faults.ts";
 import type { Owner, TreeContext } from "./node.ts";
@@ -14,6 +15,9 @@ export interface BuildDirectoryOptions {
   /** Called once for each distinct fault that the action could have seen. */
   readonly onFault?: (fault: Fault) => void;
 }
+
+/** How many blobs are remembered that could not be read and are none of a build directory's. */
+const REMEMBERED_UNKNOWN_FILES = 1024;
 
 /** A path from the build directory on; the empty one is the build directory itself. */
 export type Path = readonly Name[];
@@ -31,9 +35,13 @@ export class BuildDirectory implements DirectoryAccount {
   readonly #onFault: ((fault: Fault) => void) | undefined;
   readonly #onRemove: (removed: BuildDirectory) => void;
   readonly #faultsSeen = new Set<string>();
+  /** The directories of the CAS that the action has looked into. */
+  readonly #loadedDirectories = new Set<CasDirectory>();
+  /** Faults of files that none of {@link #loadedDirectories} has. */
+  readonly #faultsOfOthers = new Set<string>();
   #removed = false;
 
-  /** For {@link FileTree.createBuildDirectory}. */
+  /** For {@link FileTree.createBuildDirectory}, which has seen to it that the name is free. */
   constructor(
     tree: TreeContext,
     root: RootDirectory,
@@ -61,9 +69,7 @@ export class BuildDirectory implements DirectoryAccount {
   async makeDirectories(path: Path): Promise<TreeDirectory> {
     let directory = this.directory;
     for (const name of path) {
-      const child =
-        (await directory.lookup(name)) ??
-        (await directory.createDirectory(name, this.#creator(), this.#mode()));
+      const child = (await directory.lookup(name)) ?? (await this.#makeDirectory(directory, name));
       if (!(child instanceof TreeDirectory)) {
         throw new FileSystemError(FileSystemStatus.NOTDIR);
       }
@@ -124,12 +130,47 @@ export class BuildDirectory implements DirectoryAccount {
     this.#onFault?.(fault);
   }
 
+  /**
+   * Reports the fault if a directory that the action has looked into has the CAS file. The search goes through all such
+   * directories, but a program that repeats a failing read repeats none of it.
+   */
+  reportIfLookedUp(fault: Fault, casFileHandle: Buffer): void {
+    const key = faultKey(fault);
+    if (this.#removed || this.#faultsSeen.has(key) || this.#faultsOfOthers.has(key)) return;
+    for (const directory of this.#loadedDirectories) {
+      if (directory.hasFile(casFileHandle)) {
+        this.report(fault);
+        return;
+      }
+    }
+    if (this.#faultsOfOthers.size === REMEMBERED_UNKNOWN_FILES) this.#faultsOfOthers.clear();
+    this.#faultsOfOthers.add(key);
+  }
+
+  noteLoaded(directory: CasDirectory): void {
+    if (this.#loadedDirectories.has(directory)) return;
+    this.#loadedDirectories.add(directory);
+    this.#faultsOfOthers.clear();
+  }
+
   async #makeParents(path: Path): Promise<{ parent: TreeDirectory; name: Name }> {
     const name = path.at(-1);
     if (name === undefined) {
       throw new FileSystemError(FileSystemStatus.EXIST);
     }
     return { parent: await this.makeDirectories(path.slice(0, -1)), name };
+  }
+
+  /** What another call has made meanwhile will do. */
+  async #makeDirectory(parent: TreeDirectory, name: Name): Promise<TreeNode | undefined> {
+    try {
+      return await parent.createDirectory(name, this.#creator(), this.#mode());
+    } catch (error) {
+      if (error instanceof FileSystemError && error.status === FileSystemStatus.EXIST) {
+        return parent.lookup(name);
+      }
+      throw error;
+    }
   }
 
   #creator() {

@@ -17,19 +17,21 @@ import {
 import { CasFile } from "./cas-file.ts";
 import type { Entries } from "./entries.ts";
 import type { ContentAccount } from "./file-content.ts";
-import { LazyEntries } from "./lazy-entries.ts";
+import { LazyEntries, type LazyEntriesAccount } from "./lazy-entries.ts";
 import { TreeDevice, TreePipe, TreeSymlink } from "./leaves.ts";
 import { INPUT_TIME, Leaf, NumberedNode, type Owner, refuseSize, type TreeContext } from "./node.ts";
 import { WritableFile } from "./writable-file.ts";
 
 const SYMLINK_MODE = 0o777;
 const DIRECTORY_SIZE = 4096;
+/** Linux's PATH_MAX. */
+const MAXIMUM_SYMLINK_TARGET_BYTES = 4096;
 
 export type TreeLeaf = WritableFile | CasFile | TreeSymlink | TreeDevice | TreePipe;
 export type TreeNode = TreeDirectory | TreeLeaf;
 
 /** The build directory that a directory belongs to. Entries never move from one to another. */
-export interface DirectoryAccount extends ContentAccount {
+export interface DirectoryAccount extends ContentAccount, LazyEntriesAccount {
   readonly owner: Owner;
 }
 
@@ -55,7 +57,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
     mode: number,
     owner: Owner,
   ) {
-    super(tree, mode, owner, origin === undefined ? undefined : INPUT_TIME);
+    super(tree, mode, owner, origin === undefined ? undefined : INPUT_TIME, account.quota);
     this.account = account;
     this.#parent = parent;
     this.#entries = new LazyEntries<TreeNode>(tree, account, origin);
@@ -123,12 +125,16 @@ export class TreeDirectory extends NumberedNode implements Directory {
     );
   }
 
+  /** Throws NAMETOOLONG where the target has more than 4096 bytes. */
   createSymlink(
     name: Name,
     owner: Credentials,
     target: Uint8Array,
     attributes: AttributeChanges,
   ): MaybePromise<TreeSymlink> {
+    if (target.length > MAXIMUM_SYMLINK_TARGET_BYTES) {
+      throw new FileSystemError(FileSystemStatus.NAMETOOLONG);
+    }
     return this.#create(
       name,
       () => {
@@ -269,29 +275,6 @@ export class TreeDirectory extends NumberedNode implements Directory {
     this.markMetadataChanged();
   }
 
-  /** Whether the file is, as the CAS has it, an entry of this directory. */
-  hasCasFile(file: CasFile): boolean {
-    const entries = this.#entries.loaded;
-    if (entries === undefined) {
-      return false;
-    }
-    for (let position = 0; position < entries.positionCount; position++) {
-      const child = entries.childAt(position);
-      if (child instanceof CasFile && child.handle.equals(file.handle)) return true;
-    }
-    return entries.origin?.hasFile(file.handle) ?? false;
-  }
-
-  /** The directories among the entries that anything has looked at. */
-  *knownSubdirectories(): Generator<TreeDirectory> {
-    const entries = this.#entries.loaded;
-    if (entries === undefined) return;
-    for (let position = 0; position < entries.positionCount; position++) {
-      const child = entries.childAt(position);
-      if (child instanceof TreeDirectory) yield child;
-    }
-  }
-
   /**
    * Removes the directory with all that is in it, fetching nothing. The caller takes it out of its parent.
    */
@@ -303,8 +286,10 @@ export class TreeDirectory extends NumberedNode implements Directory {
       if (entries === undefined) continue;
       for (let position = 0; position < entries.positionCount; position++) {
         const child = entries.childAt(position);
+        if (child === undefined || child instanceof CasFile) continue;
+        directory.account.quota.releaseNode();
         if (child instanceof TreeDirectory) pending.push(child);
-        else if (child instanceof Leaf) child.dropName();
+        else child.dropName();
       }
     }
   }
@@ -361,13 +346,9 @@ export class TreeDirectory extends NumberedNode implements Directory {
   #makePrivate(entries: Entries<TreeNode>, position: number, file: CasFile, empty: boolean): WritableFile {
     const { mode, userId, groupId } = file.attributes();
     const base = empty ? undefined : file.digest;
-    const copy = new WritableFile(
-      this.tree,
-      this.account,
-      base,
-      mode,
-      { userId, groupId },
-      empty ? undefined : INPUT_TIME,
+    const time = empty ? undefined : INPUT_TIME;
+    const copy = this.#counted(
+      () => new WritableFile(this.tree, this.account, base, mode, { userId, groupId }, time),
     );
     entries.replace(position, copy);
     // No name has come or gone, so that the time of modification stays.
@@ -390,7 +371,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
     if (this.#entries.loaded!.find(name) >= 0) {
       throw new FileSystemError(FileSystemStatus.EXIST);
     }
-    const made = make();
+    const made = this.#counted(make);
     if (setsMoreThanMode(attributes)) {
       const { mode: _, ...others } = attributes;
       try {
@@ -412,9 +393,10 @@ export class TreeDirectory extends NumberedNode implements Directory {
     if (entries.find(name) >= 0) {
       throw new FileSystemError(FileSystemStatus.EXIST);
     }
-    if (node instanceof Leaf) {
-      node.addName();
-    }
+    // A link to an input stays counted when it is removed: nothing tells it from the input's own names.
+    this.#counted(() => {
+      if (node instanceof Leaf) node.addName();
+    });
     entries.add(name, node);
     this.#markEntriesChanged();
   }
@@ -431,7 +413,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
     }
     const { tree, account } = this;
     const digest = origin.subdirectoryDigest(originPosition);
-    const made =
+    const made = this.#counted(() =>
       digest === undefined
         ? new TreeSymlink(
             tree,
@@ -441,22 +423,37 @@ export class TreeDirectory extends NumberedNode implements Directory {
             account.owner,
             INPUT_TIME,
           )
-        : new TreeDirectory(tree, account, this, digest, tree.directoryMode, account.owner);
+        : new TreeDirectory(tree, account, this, digest, tree.directoryMode, account.owner),
+    );
     entries.materialise(position, made);
     return made;
   }
 
+  /** Counts one more name, where `add` succeeds. */
+  #counted<Result>(add: () => Result): Result {
+    const { quota } = this.account;
+    quota.takeNode();
+    try {
+      return add();
+    } catch (error) {
+      quota.releaseNode();
+      throw error;
+    }
+  }
+
   /** Notes that the node has lost a name. */
   #drop(child: TreeNode): void {
+    if (child instanceof CasFile) return;
+    this.account.quota.releaseNode();
     if (child instanceof TreeDirectory) child.#markRemoved();
-    else if (child instanceof Leaf) child.dropName();
+    else child.dropName();
   }
 
   #markRemoved(): void {
     this.#removed = true;
     this.#entries.abandon();
     this.#parent = undefined;
-    this.tree.unregister(this);
+    this.end();
   }
 
   #markEntriesChanged(): void {

@@ -35,9 +35,18 @@ export function toBlobError(error: unknown, digest: Digest): BlobError {
   );
 }
 
-/** What the file pool threw, as the action and as whoever runs it are to see it. */
-export function toFilePoolFault(error: unknown): { fault: FilePoolError; status: FileSystemError } {
+/**
+ * What the file pool threw, as the action and as whoever runs it are to see it. Without a fault, the action asked for
+ * what no worker gives.
+ */
+export function toFilePoolFault(error: unknown): { fault?: FilePoolError; status: FileSystemError } {
   const { code, message } = error as NodeJS.ErrnoException;
+  if (code === "EFBIG") {
+    return { status: new FileSystemError(FileSystemStatus.FBIG) };
+  }
+  if (code === "EMFILE") {
+    return { status: new FileSystemError(FileSystemStatus.NOSPC) };
+  }
   const full = code === "ENOSPC" || code === "EDQUOT";
   return {
     fault: new FilePoolError(

@@ -8,6 +8,8 @@ import type { Quota } from "./quota.ts";
 
 const EMPTY = Buffer.alloc(0);
 const ZEROS_BYTES = 64 * 1024;
+/** What a single byte takes in the file pool. */
+const BLOCK_BYTES = 4096;
 
 /** Where content comes from and goes to; one for the whole tree. */
 export interface ContentStorage extends OwnBytesStorage {
@@ -27,8 +29,9 @@ export interface ContentAccount {
  *
  * Changes happen one after the other, also where they wait for the pool. Reads do not wait for them.
  *
- * The quota counts a file by its size, holes included, as Buildbarn's does; one with a base only by what is its
- * own, and not at all as long as it is as the CAS has it.
+ * The quota counts a file by its size, holes included, as Buildbarn's does. What lies within the size of the base is
+ * counted only where something was written over it, by whole blocks, and once: a hole made there later gives nothing
+ * back, for the pool cannot punch holes. A file that is as the CAS has it is not counted at all.
  */
 export class FileContent {
   readonly #storage: ContentStorage;
@@ -38,6 +41,8 @@ export class FileContent {
   readonly #bytes: OwnBytes;
   #size = 0;
   #base: Digest | undefined;
+  /** The blocks within the size of the base that were written. */
+  readonly #ownBlocks = new Extents();
   /** What lies at or beyond this offset is not from the base, nor will it be again. */
   #baseEnd = 0;
   /** Settles when the changes under way have ended; undefined when there are none. */
@@ -95,7 +100,7 @@ export class FileContent {
       return pending === undefined ? target : pending.then(() => target);
     }
     if (end <= this.#baseEnd && this.#own.covered(offset, end) === 0) {
-      return this.#readBase(offset, end - offset);
+      return this.#readBase(this.#base!, offset, end - offset);
     }
     return this.#assemble(offset, end);
   }
@@ -187,8 +192,13 @@ export class FileContent {
       throw new FileSystemError(FileSystemStatus.FBIG);
     }
     this.#count();
+    const blocksStart = Math.min(blockStart(offset), this.#baseSize);
+    const blocksEnd = offset < this.#baseSize ? Math.min(blockEnd(end), this.#baseSize) : blocksStart;
     const charge =
-      this.#base === undefined ? Math.max(end - this.#size, 0) : data.length - this.#own.covered(offset, end);
+      Math.max(end - Math.max(this.#size, this.#baseSize), 0) +
+      blocksEnd -
+      blocksStart -
+      this.#ownBlocks.covered(blocksStart, blocksEnd);
     this.#charge(charge);
 
     try {
@@ -209,6 +219,9 @@ export class FileContent {
   #written(offset: number, end: number): void {
     if (this.#disposed) return;
     this.#own.add(offset, end);
+    if (offset < this.#baseSize) {
+      this.#ownBlocks.add(blockStart(offset), Math.min(blockEnd(end), this.#baseSize));
+    }
     this.#size = Math.max(this.#size, end);
   }
 
@@ -222,9 +235,7 @@ export class FileContent {
     }
     this.#count();
     if (size > oldSize) {
-      if (this.#base === undefined) {
-        this.#charge(size - oldSize);
-      }
+      this.#charge(this.#beyondBase(size) - this.#beyondBase(oldSize));
       this.#size = size;
       return;
     }
@@ -232,10 +243,13 @@ export class FileContent {
       this.#clear();
       return;
     }
-    const ownBefore = this.#own.total;
+    const ownBlocksBefore = this.#ownBlocks.total;
     this.#own.remove(size, oldSize);
+    this.#ownBlocks.remove(blockEnd(size), this.#baseSize);
     this.#baseEnd = Math.min(this.#baseEnd, size);
-    this.#charge(this.#base === undefined ? size - oldSize : this.#own.total - ownBefore);
+    this.#charge(
+      this.#beyondBase(size) - this.#beyondBase(oldSize) + this.#ownBlocks.total - ownBlocksBefore,
+    );
     this.#size = size;
     try {
       const pending = this.#bytes.shrink(size);
@@ -257,21 +271,16 @@ export class FileContent {
       return;
     }
     this.#count();
-    const ownBefore = this.#own.total;
     const baseEnd = this.#baseEnd;
     if (end >= baseEnd) {
       this.#baseEnd = Math.min(baseEnd, offset);
     }
     this.#own.remove(Math.max(offset, this.#baseEnd), end);
-    if (this.#base !== undefined) {
-      this.#charge(this.#own.total - ownBefore);
-    }
     // What would show the base again needs zeros of its own.
     return offset < this.#baseEnd ? this.#zeroBase(offset, Math.min(end, this.#baseEnd)) : undefined;
   }
 
-  #readBase(offset: number, count: number): MaybePromise<Uint8Array> {
-    const base = this.#base!;
+  #readBase(base: Digest, offset: number, count: number): MaybePromise<Uint8Array> {
     try {
       const result = this.#storage.source.read(base, offset, count);
       return result instanceof Promise ? result.catch((error) => this.#baseFailed(error, base)) : result;
@@ -301,16 +310,17 @@ export class FileContent {
         if (reading !== undefined) pending.push(reading);
       } else if (at < this.#baseEnd) {
         next = Math.min(next, this.#baseEnd);
-        pending.push(this.#copyBase(at, target.subarray(at - offset, next - offset)));
+        pending.push(this.#copyBase(this.#base!, at, target.subarray(at - offset, next - offset)));
       }
       at = next;
     }
     return pending.length === 0 ? target : Promise.all(pending).then(() => target);
   }
 
-  async #copyBase(offset: number, target: Buffer): Promise<void> {
+  /** `base` stays what it was when the read began, while another change may take it away from the file. */
+  async #copyBase(base: Digest, offset: number, target: Buffer): Promise<void> {
     for (let filled = 0; filled < target.length; ) {
-      const piece = await this.#readBase(offset + filled, target.length - filled);
+      const piece = await this.#readBase(base, offset + filled, target.length - filled);
       if (piece.length === 0) {
         throw new FileSystemError(FileSystemStatus.IO);
       }
@@ -323,6 +333,7 @@ export class FileContent {
   #clear(): void {
     this.#bytes.shrink(0);
     this.#own.clear();
+    this.#ownBlocks.clear();
     this.#charge(-this.#chargedBytes);
     this.#base = undefined;
     this.#baseEnd = 0;
@@ -333,6 +344,15 @@ export class FileContent {
     this.#base = base;
     this.#baseEnd = base.sizeBytes;
     this.#size = base.sizeBytes;
+  }
+
+  get #baseSize(): number {
+    return this.#base === undefined ? 0 : this.#base.sizeBytes;
+  }
+
+  /** How many bytes of a file of this size are charged whether they were written or not. */
+  #beyondBase(size: number): number {
+    return Math.max(size - this.#baseSize, 0);
   }
 
   /** Comes before each change: the first makes the file count. */
@@ -356,7 +376,7 @@ export class FileContent {
       this.#charge(-charged);
     }
     const { fault, status } = toFilePoolFault(error);
-    this.#account.report(fault);
+    if (fault !== undefined) this.#account.report(fault);
     throw status;
   }
 
@@ -364,4 +384,12 @@ export class FileContent {
     this.#account.report(toBlobError(error, base));
     throw new FileSystemError(FileSystemStatus.IO);
   }
+}
+
+function blockStart(offset: number): number {
+  return offset - (offset % BLOCK_BYTES);
+}
+
+function blockEnd(offset: number): number {
+  return blockStart(offset + BLOCK_BYTES - 1);
 }

@@ -5,6 +5,7 @@ import {
   mkdirSync,
   openSync,
   read,
+  readFileSync,
   statfsSync,
   unlinkSync,
   write,
@@ -35,19 +36,34 @@ export interface PoolFile {
   close(): void;
 }
 
+/** Descriptors that the pool leaves to the sockets and files of the rest of the process. */
+const OTHER_DESCRIPTORS = 512;
+
 /**
  * Keeps each file as a file of the operating system that has no name, so that a crash leaves nothing behind.
  * The folder must exist, or its parent. It is for scratch data: nothing is ever synced.
+ *
+ * Each file takes a descriptor. Beyond `maximumFiles` (default: what RLIMIT_NOFILE allows, less 512), opening one fails
+ * with EMFILE, before the worker's sockets do.
  */
 export class DirectoryFilePool implements FilePool {
   readonly #folder: string;
+  readonly #maximumFiles: number;
+  #files = 0;
 
-  constructor(folder: string) {
+  constructor(folder: string, maximumFiles = descriptorsForFiles()) {
     mkdirSync(folder, { recursive: true });
     this.#folder = folder;
+    this.#maximumFiles = maximumFiles;
   }
 
   open(): PoolFile {
+    if (this.#files >= this.#maximumFiles) {
+      throw Object.assign(
+        new Error(`the file pool has ${this.#files} files open; raise RLIMIT_NOFILE to allow more`),
+        { code: "EMFILE" },
+      );
+    }
     const path = join(this.#folder, randomUUID());
     const descriptor = openSync(path, "wx+", 0o600);
     try {
@@ -56,7 +72,8 @@ export class DirectoryFilePool implements FilePool {
       closeSync(descriptor);
       throw error;
     }
-    return new UnlinkedFile(descriptor);
+    this.#files++;
+    return new UnlinkedFile(descriptor, () => this.#files--);
   }
 
   space(): { totalBytes: number; freeBytes: number } {
@@ -65,13 +82,23 @@ export class DirectoryFilePool implements FilePool {
   }
 }
 
+/** Half of the limit at least, where it is so low that the rest of the process cannot have all it should. */
+function descriptorsForFiles(): number {
+  const limit = Number(/^Max open files +([0-9]+)/m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1]);
+  return Number.isNaN(limit)
+    ? Number.POSITIVE_INFINITY
+    : Math.max(limit - OTHER_DESCRIPTORS, Math.floor(limit / 2));
+}
+
 class UnlinkedFile implements PoolFile {
   readonly #descriptor: number;
+  readonly #onClosed: () => void;
   #underWay = 0;
   #closed = false;
 
-  constructor(descriptor: number) {
+  constructor(descriptor: number, onClosed: () => void) {
     this.#descriptor = descriptor;
+    this.#onClosed = onClosed;
   }
 
   async read(position: number, target: Buffer): Promise<void> {
@@ -124,7 +151,7 @@ class UnlinkedFile implements PoolFile {
   close(): void {
     this.#closed = true;
     if (this.#underWay === 0) {
-      closeSync(this.#descriptor);
+      this.#closeDescriptor();
     }
   }
 
@@ -139,8 +166,13 @@ class UnlinkedFile implements PoolFile {
   #end(): void {
     this.#underWay--;
     if (this.#closed && this.#underWay === 0) {
-      closeSync(this.#descriptor);
+      this.#closeDescriptor();
     }
+  }
+
+  #closeDescriptor(): void {
+    closeSync(this.#descriptor);
+    this.#onClosed();
   }
 }
 

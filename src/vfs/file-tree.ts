@@ -29,6 +29,9 @@ const WANTED_PRIVATE_MILLISECONDS = 2000;
 /** How many of the CAS files used last are remembered, at least; at most twice as many. */
 const REMEMBERED_CAS_FILES = 4096;
 
+/** Bytes: what ext4 with blocks of 4 KiB, the usual home of the file pool, can hold in a file. */
+const MAXIMUM_FILE_SIZE = 2 ** 44 - 4096;
+
 const ROOT_USER: Owner = { userId: 0, groupId: 0 };
 
 export interface FileTreeOptions {
@@ -99,6 +102,9 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
 
   /** Throws Error where there is a build directory of that name. */
   createBuildDirectory(name: Name, options: BuildDirectoryOptions = {}): BuildDirectory {
+    if (this.root.lookup(name) !== undefined) {
+      throw new Error(`there is a build directory ${JSON.stringify(name)} already`);
+    }
     const build = new BuildDirectory(this, this.root, name, options, (removed) =>
       this.#builds.delete(removed),
     );
@@ -112,13 +118,18 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
       : Buffer.from(handle.buffer, handle.byteOffset, handle.byteLength);
     const id = this.#codec.numberedId(bytes);
     if (id !== undefined) {
-      return this.#nodes.get(id) as TreeDirectory | TreeLeaf | undefined;
+      const node = this.#nodes.get(id);
+      return node?.handle.equals(bytes) ? (node as TreeDirectory | TreeLeaf) : undefined;
+    }
+    const key = bytes.toString("latin1");
+    const remembered = this.#remembered(key);
+    if (remembered !== undefined) {
+      return remembered;
     }
     if (!this.#codec.isCasFile(bytes)) {
       return undefined;
     }
-    const key = bytes.toString("latin1");
-    return this.#remembered(key) ?? this.#remember(key, new CasFile(this, Buffer.from(bytes)));
+    return this.#remember(key, new CasFile(this, Buffer.from(bytes)));
   }
 
   statistics(): FileSystemStatistics {
@@ -131,7 +142,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
       totalFiles: files,
       freeFiles: files - this.#nodes.size,
       availableFiles: files - this.#nodes.size,
-      maximumFileSize: Number.MAX_SAFE_INTEGER,
+      maximumFileSize: MAXIMUM_FILE_SIZE,
     };
   }
 
@@ -226,7 +237,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
   #blobFailed(file: CasFile, error: unknown): never {
     const fault = toBlobError(error, file.digest);
     for (const build of this.#builds) {
-      if (hasLookedUp(build.directory, file)) build.report(fault);
+      build.reportIfLookedUp(fault, file.handle);
     }
     throw new FileSystemError(FileSystemStatus.IO);
   }
@@ -248,13 +259,4 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
     this.#recentCasFiles.set(key, file);
     return file;
   }
-}
-
-function hasLookedUp(directory: TreeDirectory, file: CasFile): boolean {
-  const pending = [directory];
-  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    if (next.hasCasFile(file)) return true;
-    pending.push(...next.knownSubdirectories());
-  }
-  return false;
 }

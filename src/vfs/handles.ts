@@ -1,20 +1,25 @@
-import { randomBytes } from "node:crypto";
+import { hash, randomBytes, randomFillSync, timingSafeEqual } from "node:crypto";
 import type { Digest, DigestFunction } from "../cas/digest.ts";
 
 /**
- * File handles. There are two kinds, told apart by their first byte:
+ * File handles. Nobody can guess one: who has a handle was given it by this tree. There are two kinds, told apart by
+ * their first byte:
  *
- * - **Numbered**: a node that the tree keeps. `1, id (7 bytes), epoch (8 bytes)`; the epoch is random per tree,
- *   so that a handle of an earlier run is stale instead of meaning another node.
+ * - **Numbered**: a node that the tree keeps. `1, id (7 bytes), random (8 bytes)`; the node knows its handle. One of
+ *   an earlier run is stale instead of meaning another node.
  * - **CAS file**: says all there is to know about the file, so that the tree keeps nothing of it and the same
  *   blob is the same inode under every path and in every action.
- *   `2, flags (1), blob space (3), size (7), hash`. The blob space is a number for the instance name and digest
- *   function.
+ *   `2, flags (1), blob space (3), size (7), hash, authenticator (8)`. The blob space is a number for the instance
+ *   name and digest function. The authenticator is a keyed hash of all before it, under a key of this tree.
  */
 const NUMBERED = 1;
 const CAS_FILE = 2;
 const NUMBERED_LENGTH = 16;
 const CAS_FILE_HASH_OFFSET = 12;
+const AUTHENTICATOR_LENGTH = 8;
+const KEY_LENGTH = 32;
+/** RFC 8881 §3.1: NFS4_FHSIZE. */
+const MAXIMUM_HANDLE_LENGTH = 128;
 const EXECUTABLE = 1;
 const MAXIMUM_BLOB_SPACES = 2 ** 24;
 const SLAB_HANDLES = 512;
@@ -28,36 +33,34 @@ interface BlobSpace {
 }
 
 export class HandleCodec {
-  readonly #epoch = randomBytes(8);
+  /** The key, followed by room for a handle to be hashed with it. */
+  readonly #keyed = Buffer.concat([randomBytes(KEY_LENGTH)], KEY_LENGTH + MAXIMUM_HANDLE_LENGTH);
   readonly #blobSpaces: BlobSpace[] = [];
+  readonly #blobSpaceNumbers = new Map<DigestFunction, Map<string, number>>();
   /** Handles are cut from larger buffers: a buffer of its own costs ten times a handle's length. */
   #slab = Buffer.alloc(0);
 
   numbered(id: number): Buffer {
     if (this.#slab.length === 0) {
-      this.#slab = Buffer.allocUnsafeSlow(SLAB_HANDLES * NUMBERED_LENGTH);
+      this.#slab = randomFillSync(Buffer.allocUnsafeSlow(SLAB_HANDLES * NUMBERED_LENGTH));
     }
     const handle = this.#slab.subarray(0, NUMBERED_LENGTH);
     this.#slab = this.#slab.subarray(NUMBERED_LENGTH);
     handle[0] = NUMBERED;
     writeUint56(handle, 1, id);
-    this.#epoch.copy(handle, 8);
     return handle;
   }
 
-  /** The id of a numbered handle of this tree; undefined for anything else. */
+  /** The id in a numbered handle, which must still be compared with the node's; undefined for anything else. */
   numberedId(handle: Buffer): number | undefined {
     if (handle.length !== NUMBERED_LENGTH || handle[0] !== NUMBERED) {
-      return undefined;
-    }
-    if (handle.compare(this.#epoch, 0, 8, 8, NUMBERED_LENGTH) !== 0) {
       return undefined;
     }
     return readUint56(handle, 1);
   }
 
   casFileLength(digestFunction: DigestFunction): number {
-    return CAS_FILE_HASH_OFFSET + digestFunction.hashBytes;
+    return CAS_FILE_HASH_OFFSET + digestFunction.hashBytes + AUTHENTICATOR_LENGTH;
   }
 
   writeCasFile(target: Buffer, offset: number, digest: Digest, isExecutable: boolean): void {
@@ -66,18 +69,27 @@ export class HandleCodec {
     target.writeUIntBE(this.#blobSpaceNumber(digest), offset + 2, 3);
     writeUint56(target, offset + 5, digest.sizeBytes);
     target.write(digest.hash, offset + CAS_FILE_HASH_OFFSET, "hex");
+    const end = offset + this.casFileLength(digest.function);
+    this.#authenticator(target, offset, end - AUTHENTICATOR_LENGTH).copy(target, end - AUTHENTICATOR_LENGTH);
   }
 
-  /** Whether the bytes are a CAS file's handle that this tree can have made. */
+  /** Whether the bytes are a CAS file's handle that this tree has made. */
   isCasFile(handle: Buffer): boolean {
-    if (handle.length <= CAS_FILE_HASH_OFFSET || handle[0] !== CAS_FILE || handle[1]! > EXECUTABLE) {
+    if (
+      handle.length <= CAS_FILE_HASH_OFFSET + AUTHENTICATOR_LENGTH ||
+      handle[0] !== CAS_FILE ||
+      handle[1]! > EXECUTABLE
+    ) {
       return false;
     }
     const space = this.#blobSpaces[handle.readUIntBE(2, 3)];
     return (
       space !== undefined &&
       handle.length === this.casFileLength(space.function) &&
-      Number.isSafeInteger(readUint56(handle, 5))
+      timingSafeEqual(
+        this.#authenticator(handle, 0, handle.length - AUTHENTICATOR_LENGTH),
+        handle.subarray(-AUTHENTICATOR_LENGTH),
+      )
     );
   }
 
@@ -86,23 +98,38 @@ export class HandleCodec {
     return {
       instanceName,
       function: digestFunction,
-      hash: handle.toString("hex", CAS_FILE_HASH_OFFSET),
+      hash: handle.toString("hex", CAS_FILE_HASH_OFFSET, handle.length - AUTHENTICATOR_LENGTH),
       sizeBytes: casFileSize(handle),
     };
   }
 
   #blobSpaceNumber(digest: Digest): number {
-    const spaces = this.#blobSpaces;
-    for (let number = 0; number < spaces.length; number++) {
-      const space = spaces[number]!;
-      if (space.instanceName === digest.instanceName && space.function === digest.function) {
-        return number;
-      }
+    const { instanceName, function: digestFunction } = digest;
+    const known = this.#blobSpaceNumbers.get(digestFunction)?.get(instanceName);
+    if (known !== undefined) {
+      return known;
     }
+    const spaces = this.#blobSpaces;
     if (spaces.length === MAXIMUM_BLOB_SPACES) {
       throw new Error(`more than ${MAXIMUM_BLOB_SPACES} instance names; restart the worker`);
     }
-    return spaces.push({ instanceName: digest.instanceName, function: digest.function }) - 1;
+    const number = spaces.push({ instanceName, function: digestFunction }) - 1;
+    let numbers = this.#blobSpaceNumbers.get(digestFunction);
+    if (numbers === undefined) {
+      numbers = new Map();
+      this.#blobSpaceNumbers.set(digestFunction, numbers);
+    }
+    numbers.set(instanceName, number);
+    return number;
+  }
+
+  /** Of what lies between `start` and `end`. Handles of one digest function are all of one length. */
+  #authenticator(source: Buffer, start: number, end: number): Buffer {
+    const length = source.copy(this.#keyed, KEY_LENGTH, start, end);
+    return hash("sha256", this.#keyed.subarray(0, KEY_LENGTH + length), "buffer").subarray(
+      0,
+      AUTHENTICATOR_LENGTH,
+    );
   }
 }
 

@@ -1,10 +1,16 @@
 import type { InputDirectory } from "../cas/content-source.ts";
 import type { Digest } from "../cas/digest.ts";
 import { FileSystemError, FileSystemStatus } from "../nfs/file-system.ts";
+import type { CasDirectory } from "./cas-directory.ts";
 import { Entries } from "./entries.ts";
-import { toBlobError } from "./faults.ts";
-import type { ContentAccount } from "./file-content.ts";
+import { type Fault, toBlobError } from "./faults.ts";
 import type { TreeContext } from "./node.ts";
+
+/** Who is told what was fetched, and why something could not be. */
+export interface LazyEntriesAccount {
+  report(fault: Fault): void;
+  noteLoaded(directory: CasDirectory): void;
+}
 
 /**
  * The entries of a directory of the CAS, fetched when they are first asked for, once for all who wait. When that fails
@@ -14,12 +20,12 @@ export class LazyEntries<Child> {
   /** The directory of the CAS; undefined for a new, empty one. */
   readonly digest: Digest | undefined;
   readonly #tree: TreeContext;
-  readonly #account: ContentAccount;
+  readonly #account: LazyEntriesAccount;
   #loaded: Entries<Child> | undefined;
   #loading: Promise<void> | undefined;
   #abandoned = false;
 
-  constructor(tree: TreeContext, account: ContentAccount, digest: Digest | undefined) {
+  constructor(tree: TreeContext, account: LazyEntriesAccount, digest: Digest | undefined) {
     this.#tree = tree;
     this.#account = account;
     this.digest = digest;
@@ -54,14 +60,14 @@ export class LazyEntries<Child> {
       return this.#failed(error, digest);
     }
     if (!(directory instanceof Promise)) {
-      this.#loaded = new Entries<Child>(this.#tree.casDirectory(directory));
+      this.#setLoaded(directory);
       return undefined;
     }
     this.#loading = directory.then(
       (fetched) => {
         this.#loading = undefined;
         if (this.#abandoned) throw new FileSystemError(FileSystemStatus.STALE);
-        this.#loaded = new Entries<Child>(this.#tree.casDirectory(fetched));
+        this.#setLoaded(fetched);
       },
       (error) => {
         this.#loading = undefined;
@@ -74,6 +80,12 @@ export class LazyEntries<Child> {
   /** Nothing will be fetched any more. */
   abandon(): void {
     this.#abandoned = true;
+  }
+
+  #setLoaded(directory: InputDirectory): void {
+    const origin = this.#tree.casDirectory(directory);
+    this.#loaded = new Entries<Child>(origin);
+    this.#account.noteLoaded(origin);
   }
 
   #failed(error: unknown, digest: Digest): never {

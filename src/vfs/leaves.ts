@@ -6,7 +6,11 @@ export class TreeSymlink extends Leaf implements Symlink {
   readonly type = FileType.SYMLINK;
   /** One byte per char: a string is smaller than a buffer, and readlink is rare. */
   readonly #target: string;
+  readonly #isInput: boolean;
 
+  /**
+   * The symlinks of the input root have a `time`. The others are charged for their target: throws DQUOT.
+   */
   constructor(
     tree: TreeContext,
     account: ContentAccount,
@@ -15,13 +19,21 @@ export class TreeSymlink extends Leaf implements Symlink {
     owner: Owner,
     time: Timestamp | undefined,
   ) {
+    const isInput = time !== undefined;
+    if (!isInput) account.quota.resize(target.length);
     super(tree, account, mode, owner, time);
     this.#target = target;
+    this.#isInput = isInput;
     this.attributes().size = target.length;
   }
 
   get target(): Uint8Array {
     return Buffer.from(this.#target, "latin1");
+  }
+
+  protected override nameless(): void {
+    super.nameless();
+    if (!this.#isInput) this.account.quota.resize(-this.#target.length);
   }
 
   setAttributes(changes: AttributeChanges): void {

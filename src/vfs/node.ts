@@ -12,6 +12,7 @@ import type { CasDirectory } from "./cas-directory.ts";
 import type { CasFile } from "./cas-file.ts";
 import type { Clock } from "./clock.ts";
 import type { ContentAccount, ContentStorage } from "./file-content.ts";
+import type { Quota } from "./quota.ts";
 
 /** The time of all inputs, 2000-01-01T00:00:00Z as in Buildbarn: the same in each action, and older than outputs. */
 export const INPUT_TIME: Timestamp = { seconds: 946_684_800, nanoseconds: 0 };
@@ -48,11 +49,21 @@ export abstract class NumberedNode implements ExtendedAttributes {
   readonly id: number;
   readonly handle: Buffer;
   readonly #attributes: Attributes;
+  readonly #quota: Quota | undefined;
   #extendedAttributes: Map<Name, Uint8Array> | undefined;
+  #extendedAttributesBytes = 0;
+  #ended = false;
 
-  /** `time` undefined means now. */
-  constructor(tree: TreeContext, mode: number, owner: Owner, time: Timestamp | undefined) {
+  /** `time` undefined means now; `quota` is charged for extended attributes. */
+  constructor(
+    tree: TreeContext,
+    mode: number,
+    owner: Owner,
+    time: Timestamp | undefined,
+    quota: Quota | undefined,
+  ) {
     this.tree = tree;
+    this.#quota = quota;
     this.id = tree.register(this);
     this.handle = tree.numberedHandle(this.id);
     const now = time ?? tree.clock.now();
@@ -106,31 +117,50 @@ export abstract class NumberedNode implements ExtendedAttributes {
     this.#attributes.change++;
   }
 
+  /** The node is gone: its handle becomes stale, and what it was charged is given back. */
+  protected end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.tree.unregister(this);
+    this.#quota?.resize(-this.#extendedAttributesBytes);
+  }
+
   getExtendedAttribute(name: Name): Uint8Array | undefined {
     return this.#extendedAttributes?.get(name);
   }
 
-  /** Values and names of one node take at most 64 KiB together: XATTR2BIG for one that never fits, else NOSPC. */
+  /**
+   * Values and names of one node take at most 64 KiB together: XATTR2BIG for one that never fits, else NOSPC. DQUOT
+   * where the quota has no room for them.
+   */
   setExtendedAttribute(name: Name, value: Uint8Array, how: "create" | "replace" | "either"): void {
+    if (this.#ended) throw new FileSystemError(FileSystemStatus.STALE);
     this.#extendedAttributes ??= new Map();
     const all = this.#extendedAttributes;
     const old = all.get(name);
     if (how === "create" && old !== undefined) throw new FileSystemError(FileSystemStatus.EXIST);
     if (how === "replace" && old === undefined) throw new FileSystemError(FileSystemStatus.NOXATTR);
-    let bytes = name.length + value.length;
+    const bytes = name.length + value.length;
     if (bytes > MAXIMUM_EXTENDED_ATTRIBUTES_BYTES) throw new FileSystemError(FileSystemStatus.XATTR2BIG);
-    for (const [otherName, otherValue] of all) {
-      if (otherName !== name) bytes += otherName.length + otherValue.length;
+    const more = bytes - (old === undefined ? 0 : name.length + old.length);
+    if (this.#extendedAttributesBytes + more > MAXIMUM_EXTENDED_ATTRIBUTES_BYTES) {
+      throw new FileSystemError(FileSystemStatus.NOSPC);
     }
-    if (bytes > MAXIMUM_EXTENDED_ATTRIBUTES_BYTES) throw new FileSystemError(FileSystemStatus.NOSPC);
+    this.#quota?.resize(more);
+    this.#extendedAttributesBytes += more;
     all.set(name, Uint8Array.from(value));
     this.markMetadataChanged();
   }
 
   removeExtendedAttribute(name: Name): void {
-    if (this.#extendedAttributes?.delete(name) !== true) {
+    const old = this.#extendedAttributes?.get(name);
+    if (old === undefined || this.#ended) {
       throw new FileSystemError(FileSystemStatus.NOXATTR);
     }
+    this.#extendedAttributes?.delete(name);
+    const bytes = name.length + old.length;
+    this.#quota?.resize(-bytes);
+    this.#extendedAttributesBytes -= bytes;
     this.markMetadataChanged();
   }
 
@@ -151,7 +181,7 @@ export abstract class Leaf extends NumberedNode {
     owner: Owner,
     time: Timestamp | undefined,
   ) {
-    super(tree, mode, owner, time);
+    super(tree, mode, owner, time, account.quota);
     this.account = account;
   }
 
@@ -178,7 +208,7 @@ export abstract class Leaf extends NumberedNode {
   }
 
   protected nameless(): void {
-    this.tree.unregister(this);
+    this.end();
   }
 }
 

@@ -6,24 +6,32 @@ export interface QuotaLimits {
   readonly maximumFileCount?: number | undefined;
   /** As Buildbarn's `maximum_file_pool_size_bytes`. */
   readonly maximumSizeBytes?: number | undefined;
+  /** Names of files, directories and everything else that the tree must keep. Default: 1,000,000. */
+  readonly maximumNodes?: number | undefined;
 }
+
+/** A directory takes some 1.2 KiB of memory. */
+const DEFAULT_MAXIMUM_NODES = 1_000_000;
 
 /** An action wanted more than its quota. The action sees EDQUOT; whoever runs it is told with this. */
 export class QuotaExceededError extends Error {
   override readonly name = "QuotaExceededError";
 }
 
-/** Counts the files and bytes of one build directory. Refused requests throw FileSystemError DQUOT. */
+/** Counts the files, bytes and nodes of one build directory. Refused requests throw FileSystemError DQUOT. */
 export class Quota {
   readonly #maximumFileCount: number;
   readonly #maximumSizeBytes: number;
+  readonly #maximumNodes: number;
   readonly #onExceeded: (error: QuotaExceededError) => void;
   #fileCount = 0;
   #sizeBytes = 0;
+  #nodes = 0;
 
   constructor(limits: QuotaLimits, onExceeded: (error: QuotaExceededError) => void) {
     this.#maximumFileCount = limits.maximumFileCount ?? Number.POSITIVE_INFINITY;
     this.#maximumSizeBytes = limits.maximumSizeBytes ?? Number.POSITIVE_INFINITY;
+    this.#maximumNodes = limits.maximumNodes ?? DEFAULT_MAXIMUM_NODES;
     this.#onExceeded = onExceeded;
   }
 
@@ -35,6 +43,10 @@ export class Quota {
     return this.#sizeBytes;
   }
 
+  get nodes(): number {
+    return this.#nodes;
+  }
+
   takeFile(): void {
     if (this.#fileCount >= this.#maximumFileCount) {
       this.#refuse(`the action may write at most ${this.#maximumFileCount} files`);
@@ -44,6 +56,18 @@ export class Quota {
 
   releaseFile(): void {
     this.#fileCount--;
+  }
+
+  /** One for each name, so that hard links count too. */
+  takeNode(): void {
+    if (this.#nodes >= this.#maximumNodes) {
+      this.#refuse(`the action may have at most ${this.#maximumNodes} files, directories and links`);
+    }
+    this.#nodes++;
+  }
+
+  releaseNode(): void {
+    this.#nodes--;
   }
 
   /** Takes `bytes` more, or gives them back where they are negative. */

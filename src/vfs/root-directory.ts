@@ -17,14 +17,11 @@ export class RootDirectory extends NumberedNode implements Directory {
   readonly #entries = new Entries<TreeDirectory>(undefined);
 
   constructor(tree: TreeContext) {
-    super(tree, 0o755, { userId: 0, groupId: 0 }, undefined);
+    super(tree, 0o755, { userId: 0, groupId: 0 }, undefined, undefined);
   }
 
-  /** Throws Error where there is such an entry. */
+  /** There must be no such entry. */
   add(name: Name, directory: TreeDirectory): void {
-    if (this.#entries.find(name) >= 0) {
-      throw new Error(`there is a build directory ${JSON.stringify(name)} already`);
-    }
     this.#entries.add(name, directory);
     this.markModified();
   }

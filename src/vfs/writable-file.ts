@@ -140,18 +140,18 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     this.#onReleased = undefined;
     for (const resolve of waiting ?? []) resolve();
     if (this.attributes().linkCount === 0) {
-      this.#end();
+      this.end();
     }
   }
 
   protected override nameless(): void {
     if (this.#retained === 0) {
-      this.#end();
+      this.end();
     }
   }
 
-  #end(): void {
-    this.tree.unregister(this);
+  protected override end(): void {
+    super.end();
     this.#content.dispose();
   }
 

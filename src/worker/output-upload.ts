@@ -1,6 +1,7 @@
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { computeDigest, type Digest, type DigestFunction, digestKey } from "../cas/digest.ts";
+import { Semaphore } from "../cas/semaphore.ts";
 import { digestMessage } from "../cas/wire-digest.ts";
 import type { Directory, Name, Node, RegularFile } from "../nfs/file-system.ts";
 import { FileType } from "../nfs/file-system.ts";
@@ -24,6 +25,9 @@ import {
   type OutputDirectoryNode,
   type OutputHierarchy,
 } from "./output-hierarchy.ts";
+
+/** Files of an action under way to the store. Each may be in memory meanwhile, with up to 64 KiB. */
+const CONCURRENT_FILES = 256;
 
 /** Where outputs go. Both methods resolve once the blob is in the CAS. */
 export interface OutputStore {
@@ -69,12 +73,14 @@ export async function uploadServerLogs(
   store: OutputStore,
 ): Promise<Record<string, LogFile>> {
   const logs: Record<string, LogFile> = {};
+  const files = new Semaphore(CONCURRENT_FILES);
   const visit = async (current: Directory, prefix: string): Promise<void> => {
     await Promise.all(
       (await entriesOf(current)).map(async ([name, node]) => {
         const path = prefix + displayName(name);
         if (node.type === FileType.REGULAR) {
-          logs[path] = create(LogFileSchema, { digest: digestMessage(await store.uploadFile(node)) });
+          const digest = await files.run(undefined, () => store.uploadFile(node));
+          logs[path] = create(LogFileSchema, { digest: digestMessage(digest) });
         } else if (node.type === FileType.DIRECTORY) {
           await visit(node, `${path}/`);
         }
@@ -88,6 +94,7 @@ export async function uploadServerLogs(
 class OutputUpload {
   readonly #store: OutputStore;
   readonly #rootDirectories: boolean;
+  readonly #files = new Semaphore(CONCURRENT_FILES);
   readonly #outputs: Outputs = {
     outputFiles: [],
     outputDirectories: [],
@@ -163,14 +170,14 @@ class OutputUpload {
 
   async #file({ paths }: ExpectedOutput, file: RegularFile): Promise<void> {
     const isExecutable = await executable(file);
-    const digest = digestMessage(await this.#store.uploadFile(file));
+    const digest = await this.#uploadFile(file);
     for (const path of paths) {
       this.#outputs.outputFiles.push(create(OutputFileSchema, { path, digest, isExecutable }));
     }
   }
 
   #symlink({ kind, paths }: ExpectedOutput, targetBytes: Uint8Array, path: string): void {
-    const target = utf8(targetBytes, `the target of output ${JSON.stringify(path)}`);
+    const target = utf8(targetBytes, () => `the target of output ${JSON.stringify(path)}`);
     const list = {
       path: this.#outputs.outputSymlinks,
       file: this.#outputs.outputFileSymlinks,
@@ -210,7 +217,7 @@ class OutputUpload {
     const entries = (await entriesOf(directory)).map(([name, node]) => ({
       name: utf8(
         Buffer.from(name, "latin1"),
-        `the name ${JSON.stringify(prefix + displayName(name))} in an output directory`,
+        () => `the name ${JSON.stringify(prefix + displayName(name))} in an output directory`,
       ),
       nameBytes: name,
       node,
@@ -234,7 +241,7 @@ class OutputUpload {
     ]);
     const symlinks = entries.flatMap(({ name, node }) =>
       node.type === FileType.SYMLINK
-        ? { name, target: utf8(node.target, `the target of ${JSON.stringify(prefix + name)}`) }
+        ? { name, target: utf8(node.target, () => `the target of ${JSON.stringify(prefix + name)}`) }
         : [],
     );
     const directories = children.map(({ name, child }) => ({ name, digest: digestMessage(child.digest) }));
@@ -248,7 +255,11 @@ class OutputUpload {
 
   async #fileNode(name: string, file: RegularFile): Promise<MessageInitShape<typeof FileNodeSchema>> {
     const isExecutable = await executable(file);
-    return { name, isExecutable, digest: digestMessage(await this.#store.uploadFile(file)) };
+    return { name, isExecutable, digest: await this.#uploadFile(file) };
+  }
+
+  async #uploadFile(file: RegularFile): Promise<ReturnType<typeof digestMessage>> {
+    return digestMessage(await this.#files.run(undefined, () => this.#store.uploadFile(file)));
   }
 }
 
@@ -261,14 +272,18 @@ interface DescribedDirectory {
 /** Every different directory once, parents before children: the reverse of the order in which they end. */
 function topologicallySorted(root: DescribedDirectory): DescribedDirectory[] {
   const ended = new Map<string, DescribedDirectory>();
-  const visit = (directory: DescribedDirectory): void => {
-    const key = digestKey(directory.digest);
-    if (!ended.has(key)) {
-      directory.children.forEach(visit);
-      ended.set(key, directory);
+  // Not by recursion: an action nests directories as deep as it likes.
+  const path = [{ directory: root, nextChild: 0 }];
+  for (let visit = path.at(-1); visit !== undefined; visit = path.at(-1)) {
+    const { directory } = visit;
+    const child = directory.children[visit.nextChild++];
+    if (child === undefined) {
+      ended.set(digestKey(directory.digest), directory);
+      path.pop();
+    } else if (!ended.has(digestKey(child.digest))) {
+      path.push({ directory: child, nextChild: 0 });
     }
-  };
-  visit(root);
+  }
   return [...ended.values()].reverse();
 }
 
@@ -312,10 +327,10 @@ async function entriesOf(directory: Directory): Promise<[Name, Node][]> {
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-function utf8(bytes: Uint8Array, what: string): string {
+function utf8(bytes: Uint8Array, what: () => string): string {
   try {
     return decoder.decode(bytes);
   } catch {
-    throw new StatusError(status(Code.INVALID_ARGUMENT, `${what} is not UTF-8, which REAPI requires`));
+    throw new StatusError(status(Code.INVALID_ARGUMENT, `${what()} is not UTF-8, which REAPI requires`));
   }
 }

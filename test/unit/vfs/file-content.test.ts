@@ -223,3 +223,76 @@ test("a file of 2^53-1 bytes is possible, a larger one is not", async () => {
   );
   content.dispose();
 });
+
+test("a private copy has no more of the quota than what it can store", async () => {
+  const { source, quota, account, storage } = setUp(new MemoryFilePool(10_000_000), {
+    maximumSizeBytes: 50_000,
+  });
+  const base = source.addBlob(numbers(100_000, 1));
+
+  const longer = new FileContent(storage, account, base);
+  assert.throws(() => longer.resize(2 ** 50), hasStatus(FileSystemStatus.DQUOT));
+  await longer.resize(110_000);
+  assert.equal(quota.sizeBytes, 10_000, "a hole beyond the base");
+  longer.dispose();
+
+  const holes = new FileContent(storage, account, base);
+  await holes.write(0, numbers(40_000, 2));
+  await holes.deallocate(0, 40_000);
+  assert.equal(quota.sizeBytes, 40_960, "the pool cannot punch holes");
+  assert.throws(() => holes.write(45_056, numbers(20_000, 3)), hasStatus(FileSystemStatus.DQUOT));
+  await holes.write(0, numbers(40_000, 4));
+  assert.equal(quota.sizeBytes, 40_960, "what is stored is charged once");
+  await holes.resize(5000);
+  assert.equal(quota.sizeBytes, 8192);
+  await holes.resize(0);
+  assert.equal(quota.sizeBytes, 0);
+  holes.dispose();
+
+  const sparse = new FileContent(storage, account, base);
+  for (let i = 0; i < 12; i++) await sparse.write(i * 8192, numbers(1, 5));
+  assert.equal(quota.sizeBytes, 12 * 4096, "each byte takes a block");
+  assert.throws(() => sparse.write(12 * 8192, numbers(1, 6)), hasStatus(FileSystemStatus.DQUOT));
+  sparse.dispose();
+  assert.deepEqual([quota.fileCount, quota.sizeBytes], [0, 0]);
+});
+
+test("a read goes on with the base that it began with while the file is truncated or replaced", async () => {
+  for (const replace of [false, true]) {
+    const { source, faults, account, storage } = setUp(new MemoryFilePool(1_000_000));
+    source.delayed = true;
+    source.pieceBytes = 10;
+    const blob = numbers(100, 1);
+    const content = new FileContent(storage, account, source.addBlob(blob));
+    await content.write(0, Buffer.from("own"));
+    const reading = content.read(0, 100);
+    await (replace ? content.replaceBy(source.addBlob(numbers(100, 9))) : content.resize(0));
+    assert.deepEqual((await reading).subarray(3), blob.subarray(3));
+    assert.deepEqual(faults, []);
+  }
+});
+
+test("a file larger than the pool's file system can hold is EFBIG, and no fault of the worker", async () => {
+  const { faults, account, quota, storage } = setUp({
+    open: () => {
+      throw Object.assign(new Error("too large"), { code: "EFBIG" });
+    },
+    space: () => ({ totalBytes: 0, freeBytes: 0 }),
+  });
+  const content = new FileContent(storage, account, undefined);
+  assert.throws(() => content.write(2 ** 45, Buffer.from("x")), hasStatus(FileSystemStatus.FBIG));
+  assert.deepEqual([faults, quota.sizeBytes], [[], 0]);
+});
+
+test("the pool leaves descriptors to the rest of the worker: ENOSPC, and no fault", async () => {
+  const { faults, account, storage } = setUp(new DirectoryFilePool(folder, 2));
+  const contents = [1, 2, 3].map(() => new FileContent(storage, account, undefined));
+  const [first, second, third] = contents as [FileContent, FileContent, FileContent];
+  await first.write(0, numbers(400, 1));
+  await second.write(0, numbers(400, 2));
+  assert.throws(() => third.write(0, numbers(400, 3)), hasStatus(FileSystemStatus.NOSPC));
+  assert.deepEqual(faults, []);
+  await first.resize(0);
+  await third.write(0, numbers(400, 3));
+  for (const content of contents) content.dispose();
+});

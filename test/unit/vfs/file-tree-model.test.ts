@@ -326,7 +326,10 @@ test("the tree does what a tree of plain objects does", async () => {
 
         fixture.build.remove();
         const { quota } = fixture.build;
-        assert.deepEqual([quota.fileCount, quota.sizeBytes, fixture.pool.usedBytes], [0, 0, 0]);
+        assert.deepEqual(
+          [quota.fileCount, quota.sizeBytes, quota.nodes, fixture.pool.usedBytes],
+          [0, 0, 0, 0],
+        );
         assert.deepEqual(Object.values(fixture.tree.counts()), [0, 0, 0, 0, 0, 0]);
         assert.equal(await fixture.tree.resolve(fixture.root.handle), undefined);
       },
@@ -363,7 +366,7 @@ test("operations at the same time leave a whole tree", async () => {
 
       build.remove();
       const { quota } = build;
-      assert.deepEqual([quota.fileCount, quota.sizeBytes, pool.usedBytes], [0, 0, 0]);
+      assert.deepEqual([quota.fileCount, quota.sizeBytes, quota.nodes, pool.usedBytes], [0, 0, 0, 0]);
       assert.deepEqual(Object.values(tree.counts()), [0, 0, 0, 0, 0, 0]);
     }),
     { numRuns: 200 },

@@ -13,7 +13,9 @@ test("only the worker changes the root, which lists the build directories", asyn
   const second = tree.createBuildDirectory("second");
   assert.deepEqual(await namesIn(tree.root), ["action", "second"]);
   assert.equal(build.directory.parent(), tree.root);
+  const nodes = tree.counts().directories;
   assert.throws(() => tree.createBuildDirectory("second"), /second.*already/);
+  assert.equal(tree.counts().directories, nodes, "nothing is left of what could not be made");
   for (const refused of [
     () => tree.root.createFile(),
     () => tree.root.remove(),
@@ -122,6 +124,76 @@ test("the quota ends in EDQUOT and is told once", async () => {
   assert.equal(await outcome(() => root.createFile("e", USER, { size: 11 })), DQUOT);
   assert.deepEqual(await namesIn(root), ["a"], "a file that cannot be made as asked is not made");
   assert.equal(build.quota.fileCount, 1);
+});
+
+test("directories, links and everything else with a name have a quota too", async () => {
+  const { root, faults, build } = await makeFixture(
+    { dir: {}, sub: { deep: {} } },
+    { build: { quota: { maximumNodes: 5 } } },
+  );
+  await root.createDirectory("a", USER, {});
+  const file = await root.createFile("b", USER, {});
+  await root.link("c", file);
+  const sub = await lookup<Directory>(root, "sub");
+  assert.equal(build.quota.nodes, 5);
+  for (const refused of [
+    () => root.createDirectory("d", USER, {}),
+    () => root.createSymlink("d", USER, Buffer.from("x"), {}),
+    () => root.createSpecial("d", USER, { type: FileType.FIFO }, {}),
+    () => root.createFile("d", USER, {}),
+    () => root.link("d", file),
+    () => sub.lookup("deep"),
+  ]) {
+    assert.equal(await outcome(refused), DQUOT);
+  }
+  assert.equal(faults.length, 1);
+  assert.match(faults[0]!.message, /at most 5 files, directories and links/);
+  assert.equal((await attributesOf(file)).linkCount, 2);
+  assert.equal(build.quota.fileCount, 1);
+  await root.remove("a");
+  await root.rename("c", root, "d");
+  assert.equal(build.quota.nodes, 4);
+  assert.ok(await sub.lookup("deep"));
+  build.remove();
+  assert.deepEqual([build.quota.nodes, build.quota.fileCount], [0, 0]);
+});
+
+test("symlink targets and extended attributes are charged by their bytes", async () => {
+  const { root, build } = await makeFixture({}, { build: { quota: { maximumSizeBytes: 5000 } } });
+  const tooLong = Buffer.alloc(4097, "x");
+  assert.equal(await outcome(() => root.createSymlink("a", USER, tooLong, {})), FileSystemStatus.NAMETOOLONG);
+  await root.createSymlink("a", USER, tooLong.subarray(1), {});
+  assert.equal(build.quota.sizeBytes, 4096);
+  assert.equal(await outcome(() => root.createSymlink("b", USER, Buffer.alloc(1000, "x"), {})), DQUOT);
+  assert.deepEqual(await namesIn(root), ["a"]);
+
+  const directory = await root.createDirectory("c", USER, {});
+  const set = (name: string, bytes: number) =>
+    directory.setExtendedAttribute(name, Buffer.alloc(bytes), "either");
+  set("xy", 500);
+  assert.equal(build.quota.sizeBytes, 4096 + 502);
+  assert.equal(await outcome(() => set("z", 500)), DQUOT);
+  set("xy", 100);
+  set("z", 10);
+  assert.equal(build.quota.sizeBytes, 4096 + 102 + 11);
+  directory.removeExtendedAttribute("xy");
+  assert.equal(build.quota.sizeBytes, 4096 + 11);
+  await root.remove("c");
+  assert.equal(await outcome(() => set("late", 1)), STALE);
+  await root.remove("a");
+  assert.deepEqual([build.quota.sizeBytes, build.quota.nodes], [0, 1], "the input root is left");
+});
+
+test("directories are made for all who ask at the same time", async () => {
+  const { build, source } = await makeFixture({});
+  source.delayed = true;
+  await Promise.all([
+    build.makeDirectories(["root", "a", "b"]),
+    build.makeDirectories(["root", "a", "c"]),
+    build.makeDirectories(["root", "a", "b", "d"]),
+  ]);
+  const names = await namesIn((await build.lookupPath(["root", "a"])) as Directory);
+  assert.deepEqual(names.sort(), ["b", "c"]);
 });
 
 test("a file without names lives until it is released, and frees its quota once", async () => {

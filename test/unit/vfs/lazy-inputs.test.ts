@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 import { BlobError } from "../../../src/cas/content-source.ts";
 import { SHA256 } from "../../../src/cas/digest.ts";
 import { type Directory, FileSystemStatus, type RegularFile } from "../../../src/nfs/file-system.ts";
+import { CasDirectory } from "../../../src/vfs/cas-directory.ts";
 import type { TreeDirectory, TreeSymlink } from "../../../src/vfs/index.ts";
 import { executable, symlink } from "./fake-content-source.ts";
 import {
@@ -79,6 +80,39 @@ test("a file that cannot be read is EIO, and told to the actions that have looke
   assert.deepEqual(othersFaults, []);
 });
 
+test("a failing read finds its action among many directories, and searches no more when repeated", async () => {
+  const { tree, source, root, faults } = await makeFixture({ dir: { file: "content" } });
+  const other = tree.createBuildDirectory("other");
+  const otherRoot = await other.attachInputRoot(["root"], source.addTree({ sub: { unrelated: "x" } }));
+  for (let i = 0; i < 150_000; i++) await otherRoot.createDirectory(`${i}`, USER, {});
+  await otherRoot.lookup("sub");
+  const file = await lookup<RegularFile>(await lookup<Directory>(root, "dir"), "file");
+  source.lose(source.addBlob("content"));
+  const searches = mock.method(CasDirectory.prototype, "hasFile");
+  assert.equal(await outcome(() => file.read(0, 10)), IO);
+  assert.equal(faults.length, 1);
+  const searched = searches.mock.callCount();
+  assert.ok(searched <= 3);
+  assert.equal(await outcome(() => file.read(0, 10)), IO);
+  assert.equal(searches.mock.callCount(), searched);
+  searches.mock.restore();
+});
+
+test("a fault counts for an action that looks into a directory with the file later", async () => {
+  const inputs = { dir: { file: "content" } };
+  const { tree, source, root, faults } = await makeFixture(inputs);
+  const file = await lookup<RegularFile>(await lookup<Directory>(root, "dir"), "file");
+  const othersFaults: unknown[] = [];
+  const other = tree.createBuildDirectory("other", { onFault: (fault) => othersFaults.push(fault) });
+  await other.attachInputRoot(["root"], source.addTree(inputs));
+  source.lose(source.addBlob("content"));
+  assert.equal(await outcome(() => file.read(0, 10)), IO);
+  assert.deepEqual([faults.length, othersFaults.length], [1, 0]);
+  await other.lookupPath(["root", "dir", "file"]);
+  assert.equal(await outcome(() => file.read(0, 10)), IO);
+  assert.deepEqual([faults.length, othersFaults.length], [1, 1]);
+});
+
 test("the same blob is the same inode everywhere, with constant attributes", async () => {
   const { tree, source, root } = await makeFixture({
     a: "same",
@@ -125,7 +159,7 @@ test("a CAS file is found again by its handle, also when no directory has it", a
 
 test("handles that the tree cannot have made are stale", async () => {
   const { tree, root } = await makeFixture({ a: "x" });
-  const { tree: earlier } = await makeFixture({ a: "x" });
+  const { tree: earlier, root: earlierRoot } = await makeFixture({ a: "x" });
   const file = Buffer.from((await lookup(root, "a")).handle);
   const directory = Buffer.from(root.handle);
   const changed = (handle: Buffer, at: number) => {
@@ -146,6 +180,9 @@ test("handles that the tree cannot have made are stale", async () => {
     changed(directory, 0),
     changed(directory, 7),
     changed(directory, 15),
+    changed(file, file.length - 1),
+    Buffer.from((await lookup(earlier.root, "action")).handle),
+    Buffer.from((await lookup(earlierRoot, "a")).handle),
     directory.subarray(0, 8),
   ];
   for (const handle of hostile) {
