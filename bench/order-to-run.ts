@@ -114,7 +114,9 @@ async function runOnce(
   marker: string,
 ): Promise<Outcome> {
   const root = fromBinary(DirectorySchema, await storage.blobs.read(base));
-  root.symlinks = [create(SymlinkNodeSchema, { name: "marker", target: `${marker}-${performance.timeOrigin}` })];
+  root.symlinks = [
+    create(SymlinkNodeSchema, { name: "marker", target: `${marker}-${performance.timeOrigin}` }),
+  ];
   const digest = await storage.putBlob(toBinary(DirectorySchema, root));
   return await client.run(
     { arguments: ["/bin/true", marker], workingDirectory: "", outputPaths: [] },

@@ -3,12 +3,16 @@
  * is gone. It is a process of its own since the worker is itself the server of what is mounted: a system call that
  * waits for the server must neither occupy the worker's threads nor keep it from exiting.
  *
- * Standard input carries requests (message.h), standard output a reply to each, in any order: ID ERRNO.
+ * Standard input carries requests (message.h), standard output a reply to each, in any order: ID ERRNO MOUNT, where
+ * MOUNT is the ID that /proc/self/mountinfo has for the mount.
  *
- *   ID mount SOURCE TARGET TYPE FLAGS DATA SUPERVISED   mount(2); 1 if TARGET is to be unmounted at the end of input
- *   ID unmount TARGET                                   umount2(2); gone, written back, or EBUSY
- *   ID force-unmount TARGET                             gone within 5 s, waiting for no server
- *   ID sync TARGET                                      syncfs(2)
+ *   ID mount SOURCE TARGET TYPE FLAGS DATA SUPERVISED   mount(2); 1 if it is to be unmounted at the end of input
+ *   ID unmount TARGET MOUNT                             umount2(2); gone, written back, or EBUSY
+ *   ID force-unmount TARGET MOUNT                       gone within 5 s, waiting for no server
+ *   ID sync TARGET MOUNT                                syncfs(2)
+ *
+ * The last three fail if MOUNT is not what is mounted at TARGET: with ENOENT if it is not there any more, with EBUSY
+ * if something else is mounted upon it. What others have mounted is never touched.
  *
  * Each request is done by a child, so that one that waits does not delay the others and can be killed.
  *
@@ -28,11 +32,14 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
 enum {
   maximum_pending = 256,
+  /* No ID of a mount. */
+  no_mount = -1,
   /* Between two calls of umount2(MNT_FORCE). */
   force_interval_milliseconds = 50,
   /* How long an anchor goes on with it. */
@@ -46,11 +53,13 @@ enum {
 
 struct anchor {
   pid_t pid; /* 0: none */
+  int process; /* pidfd_open(2): the number may become another's as soon as this process is reaped. */
   int socket;
 };
 
 struct supervised {
   char *target;
+  int mount;
   struct anchor anchor;
   struct supervised *next;
 };
@@ -59,6 +68,7 @@ struct pending {
   pid_t pid; /* 0: free */
   char *id;
   char *target;
+  int mount; /* For mount(2): what was uppermost at the target before. */
   bool to_supervise;
   bool unmounts;
 };
@@ -94,18 +104,38 @@ static pid_t fork_child(void) {
   return 0;
 }
 
-/* The errno of syncfs(2) on the file system mounted at target. */
-static int sync_mount(const char *target) {
+/* The ID of the mount that an open file is in; no_mount if it cannot be found out. */
+static int mount_of(int fd) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+  FILE *information = fopen(path, "re");
+  if (information == NULL)
+    return no_mount;
+  int mount = no_mount;
+  char line[128];
+  while (fgets(line, sizeof line, information) != NULL && sscanf(line, "mnt_id: %d", &mount) != 1)
+    ;
+  fclose(information);
+  return mount;
+}
+
+/* The errno of syncfs(2) on the mount's file system; ENOENT if another is mounted at target. */
+static int sync_mount(const char *target, int mount) {
   int fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  return fd < 0 || syncfs(fd) != 0 ? errno : 0;
+  if (fd < 0)
+    return errno;
+  if (mount_of(fd) != mount)
+    return ENOENT;
+  return syncfs(fd) == 0 ? 0 : errno;
 }
 
 /* A child's errno, or EINTR if it had to be killed because it did not end in time. */
 static int wait_for(pid_t child, long milliseconds) {
   int status = 0;
   for (long long deadline = now_milliseconds() + milliseconds;;) {
-    if (waitpid(child, &status, WNOHANG) != 0)
-      return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+    pid_t ended = waitpid(child, &status, WNOHANG);
+    if (ended != 0)
+      return ended > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
     if (now_milliseconds() >= deadline)
       break;
     sleep_milliseconds(2);
@@ -137,24 +167,38 @@ static bool is_escaped_path(const char *escaped, const char *target) {
   return *target == '\0';
 }
 
-/* How many mounts lie upon each other at target. Asks no file system's server. */
-static int count_mounts(const char *target) {
+/*
+ * The ID of the uppermost mount at target, no_mount if there is none; and whether the given one is among those that
+ * lie upon each other there. Asks no file system's server.
+ */
+static int uppermost_mount(const char *target, int mount, bool *present) {
   FILE *table = fopen("/proc/self/mountinfo", "re");
+  *present = false;
   if (table == NULL)
-    return 0;
-  int count = 0;
+    return no_mount;
+  int uppermost = no_mount;
   char *line = NULL;
   size_t size = 0;
   while (getline(&line, &size, table) > 0) {
     const char *field = line;
     for (int i = 0; i < 4 && field != NULL; i++)
       field = strchr(field, ' ') == NULL ? NULL : strchr(field, ' ') + 1;
-    if (field != NULL && is_escaped_path(field, target))
-      count++;
+    if (field == NULL || !is_escaped_path(field, target))
+      continue;
+    uppermost = atoi(line);
+    *present |= uppermost == mount;
   }
   free(line);
   fclose(table);
-  return count;
+  return uppermost;
+}
+
+/* 0 if the mount is what one finds at target, else the errno that says what is there instead. */
+static int look_for(int mount, const char *target) {
+  bool present;
+  if (uppermost_mount(target, mount, &present) == mount)
+    return 0;
+  return present ? EBUSY : ENOENT;
 }
 
 /*
@@ -163,8 +207,10 @@ static int count_mounts(const char *target) {
  */
 static _Noreturn void fail_calls(void) {
   pid_t flusher = fork_child();
-  if (flusher == 0)
-    _exit(sync_mount("."));
+  if (flusher == 0) {
+    int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _exit(fd < 0 || syncfs(fd) != 0 ? errno : 0);
+  }
   for (long long until = now_milliseconds() + anchor_milliseconds; now_milliseconds() < until;) {
     umount2(anchor_target, MNT_FORCE);
     sleep_milliseconds(force_interval_milliseconds);
@@ -177,9 +223,15 @@ static _Noreturn void fail_calls(void) {
 }
 
 /* In the anchor: stays in the mount at target until the socket ends, or takes the mount over when told so. */
-static _Noreturn void be_anchor(const char *target, int socket) {
+static _Noreturn void be_anchor(const char *target, int mount_id, int socket) {
   char told;
-  if (chdir(target) != 0 || read(socket, &told, 1) != 1 || unshare(CLONE_NEWNS) != 0 ||
+  if (chdir(target) != 0)
+    _exit(1);
+  int directory = open(".", O_PATH | O_CLOEXEC);
+  if (mount_of(directory) != mount_id)
+    _exit(1);
+  close(directory);
+  if (read(socket, &told, 1) != 1 || unshare(CLONE_NEWNS) != 0 ||
       mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
       mount(".", anchor_target, NULL, MS_MOVE, NULL) != 0 || write(socket, "", 1) != 1)
     _exit(1);
@@ -188,7 +240,7 @@ static _Noreturn void be_anchor(const char *target, int socket) {
 }
 
 /* Starts an anchor for the mount at target, without waiting for it to be there. */
-static struct anchor start_anchor(const char *target) {
+static struct anchor start_anchor(const char *target, int mount) {
   int sockets[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0)
     return (struct anchor){0};
@@ -197,22 +249,35 @@ static struct anchor start_anchor(const char *target) {
     /* Among the rest are pipes of the worker and sockets of other anchors, whose ends must be seen. */
     int socket = dup2(sockets[1], STDIN_FILENO);
     close_range(STDIN_FILENO + 1, ~0U, 0);
-    be_anchor(target, socket);
+    be_anchor(target, mount, socket);
   }
   close(sockets[1]);
-  if (pid < 0)
+  int process = pid < 0 ? -1 : (int)syscall(SYS_pidfd_open, pid, 0);
+  if (process < 0) {
+    /* The end of its socket ends it. */
     close(sockets[0]);
-  return pid < 0 ? (struct anchor){0} : (struct anchor){pid, sockets[0]};
+    return (struct anchor){0};
+  }
+  return (struct anchor){pid, process, sockets[0]};
 }
 
-/* Ends an anchor that has not taken the mount over, which it keeps busy. */
+/* Forgets an anchor: it ends, unless it has taken the mount over. */
+static void release_anchor(struct anchor *anchor) {
+  if (anchor->pid == 0)
+    return;
+  close(anchor->process);
+  close(anchor->socket);
+  *anchor = (struct anchor){0};
+}
+
+/* Ends an anchor that has not taken the mount over, which it keeps busy. It may be this process's sibling. */
 static void stop_anchor(struct anchor *anchor) {
   if (anchor->pid == 0)
     return;
-  kill(anchor->pid, SIGKILL);
-  wait_for(anchor->pid, answer_milliseconds);
-  close(anchor->socket);
-  anchor->pid = 0;
+  struct pollfd ended = {.fd = anchor->process, .events = POLLIN};
+  syscall(SYS_pidfd_send_signal, anchor->process, SIGKILL, NULL, 0);
+  poll(&ended, 1, answer_milliseconds);
+  release_anchor(anchor);
 }
 
 /* Has the anchor take its mount over; false if it cannot. */
@@ -224,44 +289,45 @@ static bool take_over(const struct anchor *anchor) {
 }
 
 /*
- * Removes the topmost mount at target without waiting for its server. Without an anchor, which cannot be started
- * where the server is needed for entering the mount, calls are failed for as long as the mount may stay.
+ * Removes the mount, if it is the uppermost at target, without waiting for its server. Without an anchor, which
+ * cannot be started where the server is needed for entering the mount, calls are failed for as long as the mount may
+ * stay.
  */
-static int force_unmount(const char *target, struct anchor anchor) {
-  int mounts = count_mounts(target);
-  if (mounts == 0)
-    return 0;
+static int force_unmount(const char *target, int mount, struct anchor anchor) {
+  int error = look_for(mount, target);
+  if (error != 0)
+    return error;
   if (anchor.pid == 0)
-    anchor = start_anchor(target);
+    anchor = start_anchor(target, mount);
   bool taken_over = take_over(&anchor);
   if (!taken_over)
     stop_anchor(&anchor);
   long long force_until = now_milliseconds() + (taken_over ? 0 : force_milliseconds);
   long long detach_until = force_until + detach_milliseconds;
-  int error;
   do {
     bool detach = now_milliseconds() >= force_until;
     error = unmount_within(target, (detach ? MNT_DETACH : MNT_FORCE) | UMOUNT_NOFOLLOW, answer_milliseconds);
-    if (count_mounts(target) < mounts)
-      return 0;
+    int there = look_for(mount, target);
+    if (there != 0)
+      return there == ENOENT ? 0 : there;
     sleep_milliseconds(force_interval_milliseconds);
   } while ((error == EBUSY || error == EINTR) && now_milliseconds() < detach_until);
   return error;
 }
 
-static void supervise(char *target) {
+static void supervise(char *target, int mount) {
   struct supervised *entry = malloc(sizeof *entry);
   if (entry == NULL) {
     perror("bb_mount");
     exit(1);
   }
-  *entry = (struct supervised){target, start_anchor(target), supervised};
+  *entry = (struct supervised){target, mount, start_anchor(target, mount), supervised};
   supervised = entry;
 }
 
-static struct supervised *find_supervised(const char *target) {
+static struct supervised *find_supervised(int mount) {
   struct supervised *entry = supervised;
-  while (entry != NULL && strcmp(entry->target, target) != 0)
+  while (entry != NULL && entry->mount != mount)
     entry = entry->next;
   return entry;
 }
@@ -271,8 +337,7 @@ static void stop_supervising(struct supervised *unmounted) {
   while (*link != unmounted)
     link = &(*link)->next;
   *link = unmounted->next;
-  if (unmounted->anchor.pid != 0)
-    close(unmounted->anchor.socket);
+  release_anchor(&unmounted->anchor);
   free(unmounted->target);
   free(unmounted);
 }
@@ -284,11 +349,12 @@ static struct pending *find_pending(pid_t pid) {
   return NULL;
 }
 
-static bool reply(const char *id, int error) {
+static bool reply(const char *id, int error, int mount) {
   struct reply reply;
   begin_reply(&reply);
   put_string(&reply, id);
   put_number(&reply, error);
+  put_number(&reply, mount);
   return send_reply(STDOUT_FILENO, &reply);
 }
 
@@ -303,6 +369,7 @@ static bool begin(struct message *request) {
   unsigned long flags = mounts ? take_number(request, UINT32_MAX) : 0;
   const char *data = mounts ? take_string(request) : "";
   bool to_supervise = mounts && take_number(request, 1) == 1;
+  int mount_id = mounts ? no_mount : (int)take_number(request, INT_MAX);
   bool unmounts = strcmp(verb, "unmount") == 0;
   bool forces = strcmp(verb, "force-unmount") == 0;
   if (request->malformed || request->next != request->end ||
@@ -311,41 +378,81 @@ static bool begin(struct message *request) {
 
   struct pending *slot = find_pending(0);
   if (slot == NULL)
-    return reply(id, EAGAIN);
-  struct supervised *entry = find_supervised(target);
+    return reply(id, EAGAIN, mount_id);
+  bool present;
+  if (mounts)
+    mount_id = uppermost_mount(target, no_mount, &present);
+  int error = mounts ? 0 : look_for(mount_id, target);
+  if (error != 0)
+    return reply(id, error, mount_id);
+  struct pending begun = {0, strdup(id), strdup(target), mount_id, to_supervise, unmounts || forces};
+  if (begun.id == NULL || begun.target == NULL) {
+    perror("bb_mount");
+    exit(1);
+  }
+  struct supervised *entry = mounts ? NULL : find_supervised(mount_id);
   if (unmounts && entry != NULL)
     stop_anchor(&entry->anchor);
-  pid_t child = fork_child();
-  if (child < 0)
-    return reply(id, errno);
-  if (child == 0) {
+  begun.pid = fork_child();
+  if (begun.pid == 0) {
     if (mounts)
       _exit(mount(source, target, type, flags, data) == 0 ? 0 : errno);
     if (unmounts)
       _exit(umount2(target, UMOUNT_NOFOLLOW) == 0 ? 0 : errno);
     if (forces)
-      _exit(force_unmount(target, entry != NULL ? entry->anchor : (struct anchor){0}));
-    _exit(sync_mount(target));
+      _exit(force_unmount(target, mount_id, entry != NULL ? entry->anchor : (struct anchor){0}));
+    _exit(sync_mount(target, mount_id));
   }
-  *slot = (struct pending){child, strdup(id), strdup(target), to_supervise, unmounts || forces};
+  if (begun.pid < 0) {
+    error = errno;
+    free(begun.id);
+    free(begun.target);
+    return reply(id, error, mount_id);
+  }
+  *slot = begun;
   return true;
+}
+
+/* Takes note of what a mount(2) has done: one that was killed while it waited may have succeeded. */
+static void finish_mount(struct pending *request, int error) {
+  bool present;
+  int uppermost = uppermost_mount(request->target, request->mount, &present);
+  if (request->to_supervise && uppermost != request->mount && (error == 0 || error == EINTR)) {
+    supervise(request->target, uppermost);
+    request->target = NULL;
+  }
+  request->mount = uppermost;
 }
 
 /* Takes note of what a request has done. */
 static void finish(struct pending *request, int status) {
   int error = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
-  reply(request->id, error);
-  struct supervised *entry = request->unmounts ? find_supervised(request->target) : NULL;
+  struct supervised *entry = request->unmounts ? find_supervised(request->mount) : NULL;
   if (entry != NULL && error == 0)
     stop_supervising(entry);
   else if (entry != NULL && entry->anchor.pid == 0)
-    entry->anchor = start_anchor(entry->target);
-  if (error == 0 && request->to_supervise)
-    supervise(request->target);
-  else
-    free(request->target);
+    entry->anchor = start_anchor(entry->target, entry->mount);
+  if (request->to_supervise)
+    finish_mount(request, error);
+  reply(request->id, error, request->mount);
+  free(request->target);
   free(request->id);
   *request = (struct pending){0};
+}
+
+/* Starts another anchor for one that was killed, unless its mount is to go. One that ended by itself cannot be. */
+static void replace_anchor(pid_t ended, int status) {
+  struct supervised *entry = supervised;
+  while (entry != NULL && entry->anchor.pid != ended)
+    entry = entry->next;
+  if (entry == NULL)
+    return;
+  release_anchor(&entry->anchor);
+  for (size_t i = 0; i < maximum_pending; i++)
+    if (pending[i].pid != 0 && pending[i].unmounts && pending[i].mount == entry->mount)
+      return;
+  if (WIFSIGNALED(status))
+    entry->anchor = start_anchor(entry->target, entry->mount);
 }
 
 static void finish_ended(void) {
@@ -354,19 +461,26 @@ static void finish_ended(void) {
     struct pending *request = find_pending(child);
     if (request != NULL)
       finish(request, status);
+    else
+      replace_anchor(child, status);
   }
 }
 
 /* Ends the requests that are under way; a mount(2) among them may still succeed, and then is to be undone. */
 static void end_pending(void) {
+  bool left = false;
   for (size_t i = 0; i < maximum_pending; i++) {
     if (pending[i].pid == 0)
       continue;
     kill(pending[i].pid, SIGKILL);
-    for (int tries = 0; tries < 100 && pending[i].pid != 0; tries++) {
-      finish_ended();
-      sleep_milliseconds(5);
-    }
+    left = true;
+  }
+  for (long long deadline = now_milliseconds() + answer_milliseconds; left && now_milliseconds() < deadline;) {
+    sleep_milliseconds(5);
+    finish_ended();
+    left = false;
+    for (size_t i = 0; i < maximum_pending; i++)
+      left |= pending[i].pid != 0;
   }
 }
 
@@ -412,8 +526,10 @@ int main(void) {
 
   end_pending();
   int failures = 0;
-  for (; supervised != NULL; supervised = supervised->next)
-    if (force_unmount(supervised->target, supervised->anchor) != 0)
+  for (; supervised != NULL; supervised = supervised->next) {
+    int error = force_unmount(supervised->target, supervised->mount, supervised->anchor);
+    if (error != 0 && error != ENOENT)
       failures++;
+  }
   return failures == 0 ? 0 : 1;
 }

@@ -8,6 +8,11 @@
  *   exited CODE SIGNAL RUSAGE…     CODE is -1 if it was killed by SIGNAL; RUSAGE are the numbers of getrusage(2)
  *   failed STAGE ERRNO TEXT SUBJECT…   it was never started; TEXT is strerror(ERRNO)
  *
+ * An isolated command has a PID namespace, whose first process, a child of this one, is what its orphans come to and
+ * takes everything with it when it ends; and a mount namespace, into which later mounts come but from which none
+ * goes. Without that, which needs CAP_SYS_ADMIN, this process becomes the parent of orphans and kills them; a command
+ * of the same user can then kill this process first.
+ *
  * The process that reads the request touches no file of the action, since those may lie on a file system whose
  * server does not answer; its child does, and can always be killed.
  */
@@ -17,11 +22,14 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 /* In the child: where it says why it could not become the command; closed by execve(2). */
@@ -38,6 +46,7 @@ struct run_request {
   const char *working_directory;
   const char *stdout_path;
   const char *stderr_path;
+  bool isolated;
   bool chroot_into_input_root;
   bool has_credentials;
   uid_t user;
@@ -164,6 +173,29 @@ static void apply_credentials(const struct run_request *request) {
     fail("credentials", errno, "setresuid", NULL);
 }
 
+/* In the first process of a PID namespace: gives it a mount namespace, and /proc with its processes alone. */
+static void isolate_mounts(bool with_proc) {
+  if (unshare(CLONE_NEWNS) != 0)
+    fail("isolation", errno, "unshare", NULL);
+  if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0)
+    fail("isolation", errno, "/", NULL);
+  if (with_proc && mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) != 0 && errno != ENOENT)
+    fail("isolation", errno, "/proc", NULL);
+}
+
+/*
+ * In a mount namespace of its own: makes the directory the root, and leaves nothing else to escape to, as root can
+ * from chroot(2).
+ */
+static void pivot_into(int directory, const char *name) {
+  int tree = open_tree(directory, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+  if (tree < 0 || move_mount(tree, "", directory, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0 ||
+      fchdir(tree) != 0 || syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", MNT_DETACH) != 0 ||
+      chdir("/") != 0)
+    fail("chroot", errno, name, NULL);
+  close(tree);
+}
+
 /* In the child: becomes the command. */
 static _Noreturn void run(const struct run_request *request, pid_t parent) {
   setsid();
@@ -189,7 +221,9 @@ static _Noreturn void run(const struct run_request *request, pid_t parent) {
       fail("limits", errno, "setrlimit", NULL);
   if (fchdir(input_root) != 0)
     fail("input_root_directory", errno, request->input_root_directory, NULL);
-  if (request->chroot_into_input_root && chroot(".") != 0)
+  if (request->chroot_into_input_root && request->isolated)
+    pivot_into(input_root, request->input_root_directory);
+  else if (request->chroot_into_input_root && chroot(".") != 0)
     fail("chroot", errno, request->input_root_directory, NULL);
   if (request->has_credentials)
     apply_credentials(request);
@@ -326,6 +360,47 @@ static void put_outcome(struct reply *reply, const struct outcome *outcome) {
     put_number(reply, numbers[i]);
 }
 
+/*
+ * In the first process of the command's PID namespace: starts the command, reports how it ended, and ends, whereupon
+ * the kernel kills what is left there. The command can see this process, but no signal of it has an effect here.
+ */
+static _Noreturn void be_init(const struct run_request *request) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  /* Whether the parent has died before; getppid(2) knows no parent outside of the namespace. */
+  struct pollfd reader = {.fd = report_fd};
+  if (poll(&reader, 1, 0) != 0)
+    _exit(127);
+  /* The command could open what this process has open. */
+  int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (null < 0)
+    fail("stdin", errno, "/dev/null", NULL);
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+    dup2(null, fd);
+  close(null);
+  isolate_mounts(!request->chroot_into_input_root);
+  pid_t command = fork();
+  if (command < 0)
+    fail("isolation", errno, "fork", NULL);
+  if (command == 0)
+    run(request, getppid());
+  struct outcome outcome;
+  while (wait4(-1, &outcome.status, 0, &outcome.usage) != command)
+    ;
+  struct reply report;
+  begin_reply(&report);
+  put_outcome(&report, &outcome);
+  send_reply(report_fd, &report);
+  _exit(0);
+}
+
+/* In the first process of a PID namespace: whether it can do what an isolated command needs. */
+static _Noreturn void probe(void) {
+  isolate_mounts(true);
+  int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  pivot_into(root, "/");
+  _exit(0);
+}
+
 static struct run_request take_run_request(struct message *message) {
   struct run_request request = {
       .build_directory = take_string(message),
@@ -333,6 +408,7 @@ static struct run_request take_run_request(struct message *message) {
       .working_directory = take_string(message),
       .stdout_path = take_string(message),
       .stderr_path = take_string(message),
+      .isolated = take_number(message, 1) == 1,
       .chroot_into_input_root = take_number(message, 1) == 1,
   };
   request.has_credentials = take_number(message, 1) == 1;
@@ -402,24 +478,30 @@ int main(void) {
   }
   const char *verb = take_string(&message);
   bool runs = strcmp(verb, "run") == 0;
+  bool probes = strcmp(verb, "probe") == 0;
   struct run_request run_request = {0};
   struct check_request check_request = {0};
   if (runs)
     run_request = take_run_request(&message);
-  else
+  else if (!probes)
     check_request = take_check_request(&message);
-  if (message.malformed || (!runs && strcmp(verb, "check") != 0)) {
+  if (message.malformed || (!runs && !probes && strcmp(verb, "check") != 0)) {
     fprintf(stderr, "bb_spawn: malformed request\n");
     return 2;
   }
 
   setsid();
+  /* A command of the same user must not trace this process. execve(2) undoes it for the command. */
+  prctl(PR_SET_DUMPABLE, 0);
   /* What was inherited by mistake would otherwise be the command's. */
   close_range(STDERR_FILENO + 1, ~0U, 0);
   int report[2];
   int signals = take_signals();
   if (signals < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0 || pipe2(report, O_CLOEXEC) != 0)
     die("bb_spawn");
+  report_fd = STDOUT_FILENO;
+  if ((probes || run_request.isolated) && unshare(CLONE_NEWPID) != 0)
+    fail("isolation", errno, "unshare", NULL);
   pid_t self = getpid();
   pid_t child = fork();
   if (child < 0)
@@ -427,6 +509,11 @@ int main(void) {
   if (child == 0) {
     set_default_signals();
     report_fd = report[1];
+    close(report[0]);
+    if (probes)
+      probe();
+    if (run_request.isolated)
+      be_init(&run_request);
     if (runs)
       run(&run_request, self);
     check(&check_request);
@@ -434,12 +521,12 @@ int main(void) {
   close(report[1]);
 
   struct outcome outcome = supervise(child, signals);
-  struct message failure;
+  struct message reported;
   struct reply reply;
   begin_reply(&reply);
-  if (read_message(report[0], &failure))
-    while (failure.next != failure.end)
-      put_string(&reply, take_string(&failure));
+  if (read_message(report[0], &reported))
+    while (reported.next != reported.end)
+      put_string(&reply, take_string(&reported));
   else
     put_outcome(&reply, &outcome);
   return send_reply(STDOUT_FILENO, &reply) ? 0 : 1;

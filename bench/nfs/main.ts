@@ -4,6 +4,7 @@
  * packages nfs-ganesha and nfs-ganesha-mem are installed. Interleaved, one server running at a time.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -76,7 +77,14 @@ try {
     }
   }
 } finally {
-  for (const target of targets) target.process.kill();
+  // NFS-Ganesha writes to the directory until it has ended.
+  await Promise.all(
+    targets.map(({ process: child }) => {
+      const ended = child.exitCode === null ? once(child, "exit") : undefined;
+      child.kill("SIGKILL");
+      return ended;
+    }),
+  );
   rmSync(directory, { recursive: true, force: true });
 }
 

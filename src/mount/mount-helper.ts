@@ -27,6 +27,19 @@ export interface MountArguments {
   readonly supervised: boolean;
 }
 
+/** A mount, and nothing else that is mounted at the same place. */
+export interface MountedAt {
+  readonly target: string;
+  /** As in {@link MountTableEntry}. */
+  readonly mountId: number;
+}
+
+interface Reply {
+  /** "" or the name of the errno. */
+  readonly error: string;
+  readonly mountId: number;
+}
+
 /**
  * The helper process that owns this process's mounts (native/bb_mount.c). No call of it occupies this process's
  * threads, and ending it, as the end of this process does, ends every call.
@@ -34,7 +47,7 @@ export interface MountArguments {
 export class MountHelper {
   readonly #process: ChildProcess;
   readonly #closed: Promise<unknown>;
-  readonly #pending = new Map<string, PromiseWithResolvers<string>>();
+  readonly #pending = new Map<string, PromiseWithResolvers<Reply>>();
   #nextId = 0;
   #failure: Error | undefined;
 
@@ -53,34 +66,49 @@ export class MountHelper {
     );
     const decoder = new MessageDecoder();
     this.#process.stdout?.on("data", (chunk: Buffer) => {
-      for (const [id = "", errno] of decoder.push(chunk)) this.#settle(id, Number(errno));
+      try {
+        for (const [id = "", errno, mountId] of decoder.push(chunk)) {
+          this.#settle(id, { error: errnoName(Number(errno)), mountId: Number(mountId) });
+        }
+      } catch (error) {
+        this.#fail(error as Error);
+        this.#process.stdin?.destroy();
+      }
     });
     // That it is gone is seen when it closes.
     this.#process.stdin?.on("error", () => {});
     this.#keepAlive(false);
   }
 
-  /** mount(2). Resolves to "" or the name of its errno. */
-  mount({ source, target, type, flags, data, supervised }: MountArguments): Promise<string> {
+  /** Whether it has ended, or cannot be used. */
+  get failed(): boolean {
+    return this.#failure !== undefined;
+  }
+
+  /** mount(2). A supervised mount's ID is known if there is no error. */
+  mount({ source, target, type, flags, data, supervised }: MountArguments): Promise<Reply> {
     return this.#call("mount", source, target, type, flags, data, supervised ? 1 : 0);
   }
 
-  /** umount2(2): "EBUSY" if the mount is in use; waits for the file server to take what was written. */
-  unmount(target: string): Promise<string> {
-    return this.#call("unmount", target);
+  /**
+   * umount2(2). Resolves to "" or an errno: "EBUSY" if the mount is in use, or another lies upon it, "ENOENT" if it is
+   * not there any more. Waits for the file server to take what was written.
+   */
+  async unmount({ target, mountId }: MountedAt): Promise<string> {
+    return (await this.#call("unmount", target, mountId)).error;
   }
 
   /**
-   * Removes every mount at the target within five seconds, without waiting for a file server: calls that wait for
-   * one fail, what was not written back is lost, and in the end a mount in use is detached from the tree.
+   * Removes a mount within five seconds, without waiting for a file server: calls that wait for one fail, what was
+   * not written back is lost, and in the end a mount in use is detached from the tree. Resolves as `unmount` does.
    */
-  forceUnmount(target: string): Promise<string> {
-    return this.#call("force-unmount", target);
+  async forceUnmount({ target, mountId }: MountedAt): Promise<string> {
+    return (await this.#call("force-unmount", target, mountId)).error;
   }
 
-  /** syncfs(2) on the file system mounted at the target. */
-  sync(target: string): Promise<string> {
-    return this.#call("sync", target);
+  /** syncfs(2) on a mount's file system. Resolves to "" or an errno: "ENOENT" or "EBUSY" as `unmount` does. */
+  async sync({ target, mountId }: MountedAt): Promise<string> {
+    return (await this.#call("sync", target, mountId)).error;
   }
 
   /** Ends the helper, which ends pending calls and unmounts by force what is supervised and still mounted. */
@@ -90,25 +118,25 @@ export class MountHelper {
     await this.#closed.catch(() => {});
   }
 
-  #call(...request: (string | number)[]): Promise<string> {
+  #call(...request: (string | number)[]): Promise<Reply> {
     if (this.#failure) return Promise.reject(this.#failure);
     const id = String(this.#nextId++);
     const message = encodeMessage([id, ...request]);
-    const call = Promise.withResolvers<string>();
+    const call = Promise.withResolvers<Reply>();
     if (this.#pending.size === 0) this.#keepAlive(true);
     this.#pending.set(id, call);
     this.#process.stdin?.write(message);
     return call.promise;
   }
 
-  #settle(id: string, errno: number): void {
-    this.#pending.get(id)?.resolve(errnoName(errno));
+  #settle(id: string, reply: Reply): void {
+    this.#pending.get(id)?.resolve(reply);
     this.#pending.delete(id);
     if (this.#pending.size === 0) this.#keepAlive(false);
   }
 
   #fail(error: Error): void {
-    this.#failure = error;
+    this.#failure ??= error;
     for (const call of this.#pending.values()) call.reject(error);
     this.#pending.clear();
   }

@@ -37,6 +37,7 @@ const reservedOptions = [
   "nfsvers",
   "minorversion",
   "proto",
+  "noresvport",
   "soft",
   "softerr",
 ];
@@ -100,8 +101,7 @@ const meanings: Readonly<Record<string, string>> = {
   EINVAL: "the kernel refuses an option; look at mountOptions",
   ECONNREFUSED: "nothing listens at the server's port on 127.0.0.1",
   ETIMEDOUT: "the server did not answer",
-  EACCES:
-    "the server refused; it accepts connections from reserved ports only, so `noresvport` cannot be used",
+  EACCES: "the server refused",
   ENOENT: "the server does not have the directory, or the mount point was removed meanwhile",
   EBUSY: "the mount point is in use",
   EIO: "the server broke the protocol; see its log and the kernel's (dmesg)",

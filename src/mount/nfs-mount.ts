@@ -1,7 +1,9 @@
+import { once } from "node:events";
 import { mkdir, realpath } from "node:fs/promises";
+import { connect } from "node:net";
 import { basename, dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { MountError, MountHelper } from "./mount-helper.ts";
+import { MountError, type MountedAt, MountHelper } from "./mount-helper.ts";
 import { isMounted, type MountTableEntry, readMountTable } from "./mount-table.ts";
 import { describeMountFailure, type NfsVersion, nfsMountOptions } from "./nfs-mount-options.ts";
 
@@ -12,6 +14,9 @@ const MS_SHARED = 1 << 20;
 
 /** Between two attempts to unmount what is in use. */
 const retryMilliseconds = 50;
+
+/** How long a port of this machine may take to say whether anything listens at it. */
+const connectMilliseconds = 2000;
 
 export interface NfsMountSettings {
   /** The server's TCP port on 127.0.0.1. */
@@ -28,19 +33,21 @@ export interface NfsMountSettings {
 /** One mount of a server that runs in this process. Unmounted by force when this process dies. */
 export class NfsMount implements AsyncDisposable {
   readonly path: string;
+  readonly #at: MountedAt;
   readonly #helper: MountHelper;
   #syncing: Promise<void> | undefined;
   #syncNext: Promise<void> | undefined;
 
-  private constructor(path: string, helper: MountHelper) {
-    this.path = path;
+  private constructor(at: MountedAt, helper: MountHelper) {
+    this.path = at.target;
+    this.#at = at;
     this.#helper = helper;
   }
 
   /**
    * Mounts the server, after removing what an earlier run may have left at the same place. The server must be
-   * answering meanwhile. Throws a {@link MountError} that says what the kernel lacks or refuses; when the signal
-   * aborts, the mount is given up and its reason thrown.
+   * answering meanwhile. Throws a {@link MountError} that says what the kernel lacks or refuses, or that another
+   * process serves what is mounted there; when the signal aborts, the mount is given up and its reason thrown.
    */
   static async mount(settings: NfsMountSettings, signal?: AbortSignal): Promise<NfsMount> {
     const { flags, data } = nfsMountOptions(settings.port, settings.version, settings.mountOptions);
@@ -50,13 +57,20 @@ export class NfsMount implements AsyncDisposable {
     try {
       signal?.throwIfAborted();
       signal?.addEventListener("abort", giveUp);
-      await clearStaleMountsWith(helper, path);
+      await clearStaleMountsWith(helper, path, settings.port);
       await mkdir(path, { recursive: true });
       const source = `127.0.0.1:${settings.serverPath}`;
-      const error = await helper.mount({ source, target: path, type: "nfs4", flags, data, supervised: true });
+      const { error, mountId } = await helper.mount({
+        source,
+        target: path,
+        type: "nfs4",
+        flags,
+        data,
+        supervised: true,
+      });
       if (error !== "") throw new MountError(describeMountFailure(error, path, data), error);
       signal?.throwIfAborted();
-      return new NfsMount(path, helper);
+      return new NfsMount({ target: path, mountId }, helper);
     } catch (error) {
       await helper.close();
       throw signal?.aborted ? signal.reason : error;
@@ -86,19 +100,25 @@ export class NfsMount implements AsyncDisposable {
   }
 
   async #sync(): Promise<void> {
-    const error = await this.#helper.sync(this.path);
-    if (error !== "") throw new MountError(`cannot write ${this.path} back to its server: ${error}`, error);
+    const error = await this.#helper.sync(this.#at);
+    if (error === "") return;
+    const meaning = { ENOENT: ": somebody has unmounted it", EBUSY: ": something else is mounted upon it" }[
+      error
+    ];
+    throw new MountError(`cannot write ${this.path} back to its server: ${error}${meaning ?? ""}`, error);
   }
 
   /**
    * Unmounts: gently while processes still use it, for up to `graceMilliseconds`, then by force. The server must
-   * keep answering meanwhile. Throws a {@link MountError} if the mount could not be removed at all.
+   * keep answering meanwhile. Does nothing if somebody else has unmounted it. Throws a {@link MountError} if the
+   * mount could not be removed at all, as when something else is mounted upon it.
    */
   async unmount(graceMilliseconds = 2000): Promise<void> {
+    const helper = this.#helper.failed ? new MountHelper() : this.#helper;
     try {
-      await unmountWith(this.#helper, this.path, graceMilliseconds);
+      await unmountWith(helper, this.#at, graceMilliseconds);
     } finally {
-      await this.#helper.close();
+      await helper.close();
     }
   }
 
@@ -108,12 +128,13 @@ export class NfsMount implements AsyncDisposable {
 }
 
 /**
- * Removes by force the NFS mounts that an earlier run has left at the path, also several upon each other. Something
- * else mounted there stays.
+ * Removes by force the NFS mounts of this machine's servers that an earlier run has left at the path, also several
+ * upon each other. Something else mounted there stays. Throws a {@link MountError}, EBUSY, and removes nothing, if one
+ * of them is still served.
  */
 export async function clearStaleMounts(path: string): Promise<void> {
   const realPath = await withoutSymlinks(path);
-  if (staleMounts(realPath) === 0) return;
+  if (loopbackMounts(realPath).length === 0) return;
   const helper = new MountHelper();
   try {
     await clearStaleMountsWith(helper, realPath);
@@ -131,7 +152,14 @@ export async function shareMounts(path: string): Promise<void> {
   const target = await realpath(path);
   const helper = new MountHelper();
   const mount = async (source: string, flags: number) => {
-    const error = await helper.mount({ source, target, type: "none", flags, data: "", supervised: false });
+    const { error } = await helper.mount({
+      source,
+      target,
+      type: "none",
+      flags,
+      data: "",
+      supervised: false,
+    });
     if (error !== "") throw new MountError(`cannot make ${path} a shared mount: ${error}`, error);
   };
   try {
@@ -148,33 +176,67 @@ async function withoutSymlinks(path: string): Promise<string> {
   return join(await realpath(dirname(path)), basename(path));
 }
 
-/** How many NFS mounts lie uppermost at the path. */
-export function staleMounts(path: string, table: readonly MountTableEntry[] = readMountTable()): number {
-  const stack = table.filter((entry) => entry.mountPoint === path);
-  return stack.length - 1 - stack.findLastIndex((entry) => !/^nfs4?$/.test(entry.fileSystemType));
+/** The mounts of NFS servers on this machine that lie uppermost at the path, the uppermost first. */
+export function loopbackMounts(
+  path: string,
+  table: readonly MountTableEntry[] = readMountTable(),
+): MountTableEntry[] {
+  const stack = table.filter((entry) => entry.mountPoint === path).reverse();
+  const other = stack.findIndex(
+    ({ fileSystemType, source, superOptions }) =>
+      fileSystemType !== "nfs4" ||
+      !source.startsWith("127.0.0.1:") ||
+      !superOptions.split(",").includes("addr=127.0.0.1"),
+  );
+  return other === -1 ? stack : stack.slice(0, other);
 }
 
-async function clearStaleMountsWith(helper: MountHelper, path: string): Promise<void> {
-  for (let count = staleMounts(path); count > 0; count--) {
-    const error = await helper.forceUnmount(path);
-    if (error !== "")
+/** `ownPort`: where this process listens, so that no other can be the server. */
+async function clearStaleMountsWith(helper: MountHelper, path: string, ownPort?: number): Promise<void> {
+  const mounts = loopbackMounts(path);
+  for (const { superOptions } of mounts) {
+    // The kernel does not show NFS's own port.
+    const port = Number(/(?:^|,)port=(\d+)/.exec(superOptions)?.[1] ?? 2049);
+    if (port === ownPort || !(await isListenedOn(port))) continue;
+    const message =
+      `${path} is mounted, and what listens at its server's port ${port} may be another worker: ` +
+      "stop that one, or set another mountPath; if it is none, unmount the directory";
+    throw new MountError(message, "EBUSY");
+  }
+  for (const { mountId } of mounts) {
+    const error = await helper.forceUnmount({ target: path, mountId });
+    if (error !== "" && error !== "ENOENT")
       throw new MountError(`cannot unmount what an earlier run left at ${path}: ${error}`, error);
   }
 }
 
-async function unmountWith(helper: MountHelper, path: string, graceMilliseconds: number): Promise<void> {
+/** Whether anything listens at a port of 127.0.0.1, answering or not. */
+async function isListenedOn(port: number): Promise<boolean> {
+  const socket = connect({ host: "127.0.0.1", port });
+  try {
+    await once(socket, "connect", { signal: AbortSignal.timeout(connectMilliseconds) });
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ECONNREFUSED";
+  } finally {
+    socket.on("error", () => {}).destroy();
+  }
+}
+
+async function unmountWith(helper: MountHelper, mount: MountedAt, graceMilliseconds: number): Promise<void> {
   const deadline = performance.now() + graceMilliseconds;
   let error = "EBUSY";
   while (error === "EBUSY" && performance.now() < deadline) {
     const answered = new AbortController();
     const remaining = setTimeout(deadline - performance.now(), "EBUSY", { signal: answered.signal });
     remaining.catch(() => {});
-    error = await Promise.race([helper.unmount(path), remaining]);
+    error = await Promise.race([helper.unmount(mount), remaining]);
     answered.abort();
     if (error === "EBUSY") await setTimeout(retryMilliseconds);
   }
-  // Nothing mounted there: somebody else has unmounted it.
-  if (error === "" || error === "EINVAL" || !isMounted(path)) return;
-  const forced = await helper.forceUnmount(path);
-  if (forced !== "" && isMounted(path)) throw new MountError(`cannot unmount ${path}: ${forced}`, forced);
+  if (error === "" || error === "ENOENT") return;
+  const forced = await helper.forceUnmount(mount);
+  if (forced === "" || forced === "ENOENT") return;
+  const meaning = forced === "EBUSY" ? ": something else is mounted upon it" : "";
+  throw new MountError(`cannot unmount ${mount.target}: ${forced}${meaning}`, forced);
 }

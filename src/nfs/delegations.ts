@@ -1,24 +1,113 @@
+import type { Callbacks } from "./callback/callbacks.ts";
 import type { Compound } from "./compound.ts";
 import type { RegularFile } from "./file-system.ts";
 import type { OpenArguments } from "./open-arguments.ts";
-import { DelegationType, Want, WhyNoDelegation } from "./protocol/constants.ts";
+import { DelegationType, Share, Want, WhyNoDelegation } from "./protocol/constants.ts";
 import { Status } from "./protocol/status.ts";
-import type { OpenState } from "./state/states.ts";
+import type { Client } from "./state/client.ts";
+import type { ServerState } from "./state/server-state.ts";
+import { Delegation, type OpenState } from "./state/states.ts";
 
-/** When delegations are given, recalled and revoked (RFC 8881 §10.4). */
+const LIMIT_BY_SIZE = 1;
+
+/**
+ * When delegations are given, recalled and revoked (RFC 8881 §10.4). Files that are copied when they are written
+ * get none: a client does not look up the name of a file again for which it has a delegation.
+ */
 export class Delegations {
-  /** OK, or DELAY while a delegation of another client is called back so that the file may change. */
-  recallForChange(_compound: Compound, _file: RegularFile, _data: boolean): Status {
-    return Status.OK;
+  private readonly state: ServerState;
+  private readonly callbacks: Callbacks;
+  private readonly enabled: boolean;
+
+  constructor(state: ServerState, callbacks: Callbacks, enabled: boolean) {
+    this.state = state;
+    this.callbacks = callbacks;
+    this.enabled = enabled;
   }
 
-  /** OK, or DELAY while a delegation that an OPEN conflicts with is called back. */
-  recallForOpen(_compound: Compound, _file: RegularFile, _access: number, _deny: number): Status {
-    return Status.OK;
+  /** OK, or DELAY while delegations of other clients are called back so that the file may change. */
+  recallForChange(compound: Compound, file: RegularFile): Status {
+    return this.recall(compound, file, () => true);
+  }
+
+  /** OK, or DELAY while the delegation of another client, which alone knows the attributes, is called back. */
+  recallForAttributes(compound: Compound, file: RegularFile): Status {
+    return this.recall(compound, file, (delegation) => delegation.type === Share.WRITE);
+  }
+
+  /** OK, or DELAY while delegations that an OPEN conflicts with are called back. */
+  recallForOpen(compound: Compound, file: RegularFile, access: number, deny: number): Status {
+    const writes = (access & Share.WRITE) !== 0 || (deny & Share.READ) !== 0;
+    return this.recall(compound, file, (delegation) => writes || delegation.type === Share.WRITE);
+  }
+
+  private recall(
+    compound: Compound,
+    file: RegularFile,
+    conflicts: (delegation: Delegation) => boolean,
+  ): Status {
+    const { state } = this;
+    if (state.delegations === 0) return Status.OK;
+    let status: Status = Status.OK;
+    for (const delegation of [...(state.findFile(file)?.delegations ?? [])]) {
+      if (delegation.client === compound.client || !conflicts(delegation)) continue;
+      if (delegation.recalledAt === undefined) {
+        delegation.recalledAt = state.now;
+        this.callbacks.recall(delegation);
+      } else if (state.now - delegation.recalledAt > state.leaseMilliseconds) {
+        state.revokeDelegation(delegation);
+        continue;
+      }
+      status = Status.DELAY;
+    }
+    return status;
   }
 
   /** Appends open_delegation4 to OPEN's result. */
-  grant(compound: Compound, _open: OpenState, args: OpenArguments): void {
+  grant(compound: Compound, open: OpenState, args: OpenArguments): void {
+    const { writer, context } = compound;
+    const type = this.typeFor(compound, open, args);
+    if (type === Share.NONE) {
+      this.refuse(compound, args);
+      return;
+    }
+    const delegation = this.state.delegate(open.client, open.file.node, type);
+    writer.uint32(type === Share.WRITE ? DelegationType.WRITE : DelegationType.READ);
+    writer.uint32(delegation.seqid);
+    writer.uint32(context.state.instance);
+    writer.uint32(delegation.index);
+    writer.uint32(delegation.generation);
+    writer.bool(false);
+    if (type === Share.WRITE) {
+      writer.uint32(LIMIT_BY_SIZE);
+      writer.uint64(Number.MAX_SAFE_INTEGER);
+    }
+    // An ACE that allows nobody anything: the client asks with ACCESS.
+    writer.uint32(0);
+    writer.uint32(0);
+    writer.uint32(0);
+    writer.latin1("");
+  }
+
+  /** What to give: Share.READ, Share.WRITE or Share.NONE. */
+  private typeFor(compound: Compound, open: OpenState, args: OpenArguments): number {
+    const { client, file } = open;
+    if (!this.enabled || compound.minorVersion === 0 || file.node.immutable || !hasBackChannel(client)) {
+      return Share.NONE;
+    }
+    const want = args.want & Want.MASK;
+    if (want === Want.NO_DELEGATION || want === Want.CANCEL) return Share.NONE;
+    if (file.delegations?.some((delegation) => delegation.client === client)) return Share.NONE;
+    const writes = (args.access & Share.WRITE) !== 0;
+    const others = file.opens.filter((opened) => opened.client !== client);
+    if (writes) {
+      const asked = want === Want.WRITE_DELEGATION || want === Want.ANY_DELEGATION;
+      return asked && others.length === 0 && file.delegations === undefined ? Share.WRITE : Share.NONE;
+    }
+    return others.some((opened) => (opened.access & Share.WRITE) !== 0) ? Share.NONE : Share.READ;
+  }
+
+  private refuse(compound: Compound, args: OpenArguments): void {
     const { writer } = compound;
     if (args.want === Want.NO_PREFERENCE) {
       writer.uint32(DelegationType.NONE);
@@ -28,13 +117,22 @@ export class Delegations {
     if ((args.want & Want.MASK) === Want.NO_DELEGATION) writer.uint32(WhyNoDelegation.NOT_WANTED);
     else if ((args.want & Want.MASK) === Want.CANCEL) writer.uint32(WhyNoDelegation.CANCELLED);
     else {
-      writer.uint32(WhyNoDelegation.RESOURCE);
+      writer.uint32(this.enabled ? WhyNoDelegation.CONTENTION : WhyNoDelegation.RESOURCE);
       writer.bool(false);
     }
   }
 
   /** FREE_STATEID of a delegation that was revoked. */
-  free(_compound: Compound): Status {
-    return Status.BAD_STATEID;
+  free(compound: Compound): Status {
+    const { word1, word2 } = compound.stateid;
+    const state = this.state.states.get(word1, word2);
+    if (!(state instanceof Delegation) || !state.revoked) return Status.BAD_STATEID;
+    this.state.freeRevoked(state);
+    return Status.OK;
   }
+}
+
+function hasBackChannel(client: Client): boolean {
+  for (const session of client.sessions) if (session.backConnections.size > 0) return true;
+  return false;
 }

@@ -31,6 +31,11 @@ export interface NfsServerOptions {
   /** The highest NFSv4 minor version. Default 2. */
   maximumMinorVersion?: number;
   /**
+   * Give delegations, of files that are not immutable, to clients with a back channel (NFSv4.1 and later); recall
+   * them on conflict, and revoke them after a lease time. Default false.
+   */
+  delegations?: boolean;
+  /**
    * Is told of what a file system throws that is no FileSystemError, with the operation at hand; the client
    * sees NFS4ERR_SERVERFAULT. Default: writes it to the standard error stream.
    */
@@ -61,14 +66,15 @@ export class NfsServer {
     const leaseSeconds = options.leaseSeconds ?? 90;
     const onFault = options.onFault ?? ((error) => console.error("The file system failed:", error));
     this.maximumConnections = options.maximumConnections ?? 256;
-    const callbacks = new Callbacks();
+    const state = new ServerState(leaseSeconds);
+    const callbacks = new Callbacks(state.instance);
     const minimum = options.minimumMinorVersion ?? 0;
     this.context = {
       fileSystem: options.fileSystem,
       gate: options.gate,
-      state: new ServerState(leaseSeconds),
+      state,
       callbacks,
-      delegations: new Delegations(),
+      delegations: new Delegations(state, callbacks, options.delegations ?? false),
       operations: OPERATIONS,
       minimumMinorVersion: options.gate === undefined ? minimum : Math.max(1, minimum),
       maximumMinorVersion: options.maximumMinorVersion ?? 2,

@@ -13,6 +13,11 @@ export interface Command {
   /** Created; must not exist. */
   readonly stdoutPath: string;
   readonly stderrPath: string;
+  /**
+   * In a PID namespace, so that it can neither see nor end whoever runs it, and in a mount namespace of its own. Asked
+   * of {@link isolationFailure} before; without it a command of the helper's own user can evade its end.
+   */
+  readonly isolated: boolean;
   readonly chrootIntoInputRoot: boolean;
   readonly credentials: Credentials | undefined;
   readonly limits: readonly ResourceLimit[];
@@ -68,6 +73,7 @@ export type Stage =
   | "stdout_path"
   | "stderr_path"
   | "working_directory"
+  | "isolation"
   | "chroot"
   | "credentials"
   | "limits"
@@ -118,6 +124,7 @@ export async function runCommand(command: Command, signal?: AbortSignal): Promis
     command.workingDirectory,
     command.stdoutPath,
     command.stderrPath,
+    command.isolated ? 1 : 0,
     command.chrootIntoInputRoot ? 1 : 0,
     ...(credentials
       ? [1, credentials.userId, credentials.groupId, ...list(credentials.additionalGroupIds.map(String))]
@@ -129,6 +136,17 @@ export async function runCommand(command: Command, signal?: AbortSignal): Promis
   ]);
   const [exitCode, killedBy, ...usage] = await askHelper(request, signal);
   return { exitCode: Number(exitCode), signal: Number(killedBy), usage: resourceUsage(usage) };
+}
+
+/** Why commands cannot be isolated; undefined if they can. It needs CAP_SYS_ADMIN, as root outside of a container has. */
+export async function isolationFailure(): Promise<HelperError | undefined> {
+  try {
+    await askHelper(encodeMessage(["probe"]), undefined);
+    return undefined;
+  } catch (error) {
+    if (error instanceof HelperError) return error;
+    throw error;
+  }
 }
 
 /**
@@ -159,6 +177,7 @@ async function askHelper(request: Buffer, signal: AbortSignal | undefined): Prom
   const helper = spawn(helperPath("bb_spawn"), [], { stdio: ["pipe", "pipe", "inherit"], cwd: "/", env: {} });
   const decoder = new MessageDecoder();
   let reply: string[] | undefined;
+  let malformed: Error | undefined;
   let patience: NodeJS.Timeout | undefined;
   const cancel = () => {
     helper.stdin.destroy();
@@ -167,13 +186,19 @@ async function askHelper(request: Buffer, signal: AbortSignal | undefined): Prom
   // That it is gone is seen when it closes.
   helper.stdin.on("error", () => {});
   helper.stdout.on("data", (chunk: Buffer) => {
-    reply ??= decoder.push(chunk)[0];
+    try {
+      reply ??= decoder.push(chunk)[0];
+    } catch (error) {
+      malformed = error as Error;
+      helper.kill("SIGKILL");
+    }
   });
   helper.once("error", reject);
   helper.once("close", (code, killedBy) => {
     clearTimeout(patience);
     signal?.removeEventListener("abort", cancel);
     const [verb, ...rest] = reply ?? [];
+    if (malformed) return reject(malformed);
     if (verb === "exited") resolve(rest);
     else if (verb === "failed") reject(new HelperError(rest));
     else if (signal?.aborted) reject(signal.reason);

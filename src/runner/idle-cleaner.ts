@@ -1,7 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import { StatusError, status } from "../proto/status.ts";
 import { killLaterProcesses } from "./process-table.ts";
@@ -67,9 +66,13 @@ export function cleanerOf(settings: RunnerSettings): Cleaner {
   };
 }
 
-async function emptyDirectory(path: string): Promise<void> {
+/** Removes everything in a directory. */
+export async function emptyDirectory(path: string): Promise<void> {
   try {
-    for (const name of await readdir(path)) await rm(join(path, name), { recursive: true, force: true });
+    // A name that is not UTF-8 would not be found again by its text.
+    for (const name of await readdir(path, { encoding: "buffer" })) {
+      await rm(Buffer.concat([Buffer.from(`${path}/`), name]), { recursive: true, force: true });
+    }
   } catch (error) {
     throw new Error(`cannot clean the temporary directory ${path}: ${(error as Error).message}`, {
       cause: error,

@@ -11,16 +11,27 @@ import { cleanerOf, IdleCleaner } from "./idle-cleaner.ts";
 import { relativePath } from "./relative-path.ts";
 import type { RunnerSettings } from "./settings.ts";
 
+export interface RunnerOptions {
+  /** Whether commands are isolated; see {@link Command}. Default false. */
+  readonly isolated?: boolean;
+  /** How long a file system may take to say whether a path exists. Default 10,000. */
+  readonly readinessMilliseconds?: number;
+}
+
 /** What buildbarn.runner.Runner promises, without gRPC around it. */
 export class Runner {
   readonly #settings: RunnerSettings;
+  readonly #isolated: boolean;
   readonly #readinessMilliseconds: number;
   readonly #cleaner: IdleCleaner | undefined;
   #running = 0;
 
-  /** `readinessMilliseconds`: how long a file system may take to say whether a path exists. */
-  constructor(settings: RunnerSettings, readinessMilliseconds = 10_000) {
+  constructor(
+    settings: RunnerSettings,
+    { isolated = false, readinessMilliseconds = 10_000 }: RunnerOptions = {},
+  ) {
     this.#settings = settings;
+    this.#isolated = isolated;
     this.#readinessMilliseconds = readinessMilliseconds;
     const cleans =
       settings.cleanProcessTable ||
@@ -78,6 +89,7 @@ export class Runner {
           workingDirectory: request.workingDirectory,
           stdoutPath: relativePath("stdout_path", request.stdoutPath),
           stderrPath: relativePath("stderr_path", request.stderrPath),
+          isolated: this.#isolated,
           chrootIntoInputRoot,
           credentials,
           limits,

@@ -7,8 +7,13 @@ import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import { addService } from "../proto/grpc.ts";
 import { StatusError, status, statusFromError } from "../proto/status.ts";
 import type { Log } from "../telemetry/log.ts";
+import { isolationFailure } from "./command.ts";
 import { Runner } from "./runner.ts";
 import { runnerSettings } from "./settings.ts";
+
+const isolationAdvice =
+  "commands get no PID and mount namespaces: one that runs as this process's user can outlive its action, and as root " +
+  "leave chrootIntoInputRoot; run the runner as root with CAP_SYS_ADMIN (in a container: privileged)";
 
 /** How long clients may take to receive the last responses when the runner stops. */
 const flushMilliseconds = 1000;
@@ -30,8 +35,10 @@ export interface RunningRunner {
 export async function startRunner(configuration: ApplicationConfiguration, log: Log): Promise<RunningRunner> {
   const settings = runnerSettings(configuration);
   helperPath("bb_spawn");
+  const notIsolated = await isolationFailure();
+  if (notIsolated) log.warn(isolationAdvice, { error: notIsolated.message });
   if (settings.umask !== undefined) process.umask(settings.umask);
-  const runner = new Runner(settings);
+  const runner = new Runner(settings, { isolated: notIsolated === undefined });
   const calls = new Calls();
   const servers: Server[] = [];
   const close = async (graceMilliseconds = 0) => {

@@ -1,3 +1,4 @@
+#!/usr/bin/env -S MALLOC_ARENA_MAX=2 node --max-semi-space-size=4
 /**
  * Program: bb_worker CONFIG.jsonnet. Stops on SIGTERM and SIGINT: running actions get BB_WORKER_GRACE_SECONDS
  * (25) to finish; a second signal ends the patience.

@@ -138,6 +138,16 @@ export class XdrWriter {
     this.pad(at + digits);
   }
 
+  /**
+   * Makes room for `count` bytes and returns the view to write them by, at {@link position}, which the caller then
+   * moves on: for encoders of many small values, where a call and a check for each would cost more than the value.
+   * The view is good until anything else is written.
+   */
+  room(count: number): DataView {
+    if (this.position + count > this.buffer.length) this.grow(this.position + count);
+    return this.view;
+  }
+
   /** Leaves room for `count` uint32s; returns the position for {@link patch}. */
   reserve(count: number): number {
     return this.advance(4 * count);

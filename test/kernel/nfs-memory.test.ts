@@ -123,8 +123,8 @@ describe("the memory file system through the kernel's client", inKernel, () => {
       it("carries a tree there and back with nothing changed", async () => {
         const script = `
           mkdir tar-${version} && cd tar-${version}
-          tar -C /usr/include/linux -cf ../in.tar . && tar -xf ../in.tar
-          (cd /usr/include/linux && find . -type f -print0 | sort -z | xargs -0 sha256sum) > ../expected
+          tar -C /usr/include/asm-generic -cf ../in.tar . && tar -xf ../in.tar
+          (cd /usr/include/asm-generic && find . -type f -print0 | sort -z | xargs -0 sha256sum) > ../expected
           echo 3 > /proc/sys/vm/drop_caches
           find . -type f -print0 | sort -z | xargs -0 sha256sum > ../actual
           cmp ../expected ../actual && wc -l < ../actual`;
@@ -141,12 +141,12 @@ describe("the memory file system through the kernel's client", inKernel, () => {
       // Each step fails when an operation was done twice, and the end shows what was not done.
       const script = `
         mkdir broken-${version} && cd broken-${version}
-        for i in $(seq 60); do
+        for i in $(seq 30); do
           mkdir d$i; echo "$i" > d$i/a; ln d$i/a d$i/b; mv d$i/b d$i/c; rm d$i/a
           echo "line $i" >> log; test "$(cat d$i/c)" = "$i"; rm d$i/c; rmdir d$i
         done
         ls | wc -l; wc -l < log`;
-      assert.equal(await shell(script, mountPath), "1\n60");
+      assert.equal(await shell(script, mountPath), "1\n30");
       assert.ok(proxy.breaks() > 3, `${proxy.breaks()} breaks`);
       proxy.heal();
       await mount.unmount();

@@ -61,9 +61,9 @@ export function writeAttributes(
   writeBitmap(writer, word0, word1, word2);
   const lengthAt = writer.reserve(1);
   const start = writer.position;
-  if (word0 !== 0) writeWord(0, word0, writer, node, attributes, context, minorVersion);
-  if (word1 !== 0) writeWord(32, word1, writer, node, attributes, context, minorVersion);
-  if (word2 !== 0) writeWord(64, word2, writer, node, attributes, context, minorVersion);
+  if (word0 !== 0) writeWord0(word0, writer, node, attributes, context, minorVersion);
+  if (word1 !== 0) writeWord1(word1, writer, node, attributes, context, minorVersion);
+  if (word2 !== 0) writeWord2(word2, writer, node, context, minorVersion);
   writer.patch(lengthAt, writer.position - start);
 }
 
@@ -85,8 +85,58 @@ export function writeBitmap(writer: XdrWriter, word0: number, word1: number, wor
   if (words > 2) writer.uint32(word2);
 }
 
-function writeWord(
-  base: number,
+/** More bytes than all attributes of a node take. */
+const ROOM = 512;
+
+/** Mask of an attribute in its word. */
+function bit(attribute: number): number {
+  return 1 << (attribute & 31);
+}
+
+/** Mask of the attributes from `first` to before `end`, in one word. */
+function range(first: number, end: number): number {
+  let mask = 0;
+  for (let attribute = first; attribute < end; attribute++) mask |= bit(attribute);
+  return mask;
+}
+
+const TYPE = bit(Attribute.TYPE);
+const CHANGE = bit(Attribute.CHANGE);
+const SIZE = bit(Attribute.SIZE);
+const FSID = bit(Attribute.FSID);
+const RDATTR_ERROR = bit(Attribute.RDATTR_ERROR);
+const FILEHANDLE = bit(Attribute.FILEHANDLE);
+const FILEID = bit(Attribute.FILEID);
+const MODE = bit(Attribute.MODE);
+const NUMLINKS = bit(Attribute.NUMLINKS);
+const OWNER = bit(Attribute.OWNER);
+const OWNER_GROUP = bit(Attribute.OWNER_GROUP);
+const RAWDEV = bit(Attribute.RAWDEV);
+const SPACE_USED = bit(Attribute.SPACE_USED);
+const TIME_ACCESS = bit(Attribute.TIME_ACCESS);
+const TIME_METADATA = bit(Attribute.TIME_METADATA);
+const TIME_MODIFY = bit(Attribute.TIME_MODIFY);
+const MOUNTED_ON_FILEID = bit(Attribute.MOUNTED_ON_FILEID);
+const XATTR_SUPPORT = bit(Attribute.XATTR_SUPPORT);
+
+/** The file system's attributes, as they lie between those of the node. */
+const BEFORE_TYPE = range(Attribute.SUPPORTED_ATTRS, Attribute.TYPE);
+const BEFORE_CHANGE = range(Attribute.FH_EXPIRE_TYPE, Attribute.CHANGE);
+const BEFORE_FSID = range(Attribute.LINK_SUPPORT, Attribute.FSID);
+const BEFORE_RDATTR_ERROR = range(Attribute.UNIQUE_HANDLES, Attribute.RDATTR_ERROR);
+const BEFORE_FILEHANDLE = range(Attribute.ACLSUPPORT, Attribute.FILEHANDLE);
+const LAST_OF_WORD_0 = range(Attribute.FILES_AVAIL, 32);
+const BEFORE_MODE = range(32, Attribute.MODE);
+const BEFORE_NUMLINKS = range(Attribute.NO_TRUNC, Attribute.NUMLINKS);
+const BEFORE_SPACE_USED = range(Attribute.SPACE_AVAIL, Attribute.SPACE_USED);
+const BEFORE_TIME_METADATA = range(Attribute.TIME_DELTA, Attribute.TIME_METADATA);
+
+/*
+ * A test of each attribute's bit in turn, and not a loop over the bits with a switch in it: READDIR of a large
+ * directory took a third longer with one.
+ */
+
+function writeWord0(
   word: number,
   writer: XdrWriter,
   node: Node,
@@ -94,79 +144,117 @@ function writeWord(
   context: ServerContext,
   minorVersion: number,
 ): void {
-  for (let rest = word; rest !== 0; rest &= rest - 1) {
-    writeAttribute(base + 31 - Math.clz32(rest & -rest), writer, node, attributes, context, minorVersion);
+  if ((word & BEFORE_TYPE) !== 0) writeShared(0, word & BEFORE_TYPE, writer, context, minorVersion);
+  let view = writer.room(ROOM);
+  let at = writer.position;
+  if ((word & TYPE) !== 0) {
+    view.setUint32(at, node.type);
+    at += 4;
   }
+  if ((word & BEFORE_CHANGE) !== 0) {
+    writer.position = at;
+    writeShared(0, word & BEFORE_CHANGE, writer, context, minorVersion);
+    view = writer.room(ROOM);
+    at = writer.position;
+  }
+  if ((word & CHANGE) !== 0) at = putUint64(view, at, attributes.change);
+  if ((word & SIZE) !== 0) at = putUint64(view, at, attributes.size);
+  if ((word & BEFORE_FSID) !== 0) {
+    writer.position = at;
+    writeShared(0, word & BEFORE_FSID, writer, context, minorVersion);
+    view = writer.room(ROOM);
+    at = writer.position;
+  }
+  if ((word & FSID) !== 0) {
+    at = putUint64(view, at, FILE_SYSTEM_ID);
+    at = putUint64(view, at, 0);
+  }
+  writer.position = at;
+  if ((word & BEFORE_RDATTR_ERROR) !== 0)
+    writeShared(0, word & BEFORE_RDATTR_ERROR, writer, context, minorVersion);
+  if ((word & RDATTR_ERROR) !== 0) writer.uint32(0);
+  if ((word & BEFORE_FILEHANDLE) !== 0)
+    writeShared(0, word & BEFORE_FILEHANDLE, writer, context, minorVersion);
+  if ((word & FILEHANDLE) !== 0) writer.opaque(node.handle);
+  if ((word & FILEID) !== 0) writer.uint64(attributes.fileId);
+  if ((word & LAST_OF_WORD_0) !== 0) writeShared(0, word & LAST_OF_WORD_0, writer, context, minorVersion);
 }
 
-function writeAttribute(
-  attribute: number,
+function writeWord1(
+  word: number,
   writer: XdrWriter,
   node: Node,
   attributes: Attributes,
   context: ServerContext,
   minorVersion: number,
 ): void {
-  switch (attribute) {
-    case Attribute.TYPE:
-      writer.uint32(node.type);
-      break;
-    case Attribute.CHANGE:
-      writer.uint64(attributes.change);
-      break;
-    case Attribute.SIZE:
-      writer.uint64(attributes.size);
-      break;
-    case Attribute.FSID:
-      writer.uint64(FILE_SYSTEM_ID);
-      writer.uint64(0);
-      break;
-    case Attribute.FILEID:
-    case Attribute.MOUNTED_ON_FILEID:
-      writer.uint64(attributes.fileId);
-      break;
-    case Attribute.MODE:
-      writer.uint32(attributes.mode);
-      break;
-    case Attribute.NUMLINKS:
-      writer.uint32(attributes.linkCount);
-      break;
-    case Attribute.OWNER:
-      writer.decimal(attributes.userId);
-      break;
-    case Attribute.OWNER_GROUP:
-      writer.decimal(attributes.groupId);
-      break;
-    case Attribute.RAWDEV: {
-      const device = node.type === FileType.CHARACTER_DEVICE || node.type === FileType.BLOCK_DEVICE;
-      writer.uint32(device ? node.major : 0);
-      writer.uint32(device ? node.minor : 0);
-      break;
-    }
-    case Attribute.SPACE_USED:
-      writer.uint64(attributes.spaceUsed);
-      break;
-    case Attribute.TIME_ACCESS:
-      writeTime(writer, attributes.accessTime);
-      break;
-    case Attribute.TIME_METADATA:
-      writeTime(writer, attributes.metadataTime);
-      break;
-    case Attribute.TIME_MODIFY:
-      writeTime(writer, attributes.modifyTime);
-      break;
-    case Attribute.RDATTR_ERROR:
-      writer.uint32(0);
-      break;
-    case Attribute.FILEHANDLE:
-      writer.opaque(node.handle);
-      break;
-    case Attribute.XATTR_SUPPORT:
-      writer.bool(hasExtendedAttributes(node));
-      break;
-    default:
-      writeFileSystemAttribute(attribute, writer, context, minorVersion);
+  if ((word & BEFORE_MODE) !== 0) writeShared(32, word & BEFORE_MODE, writer, context, minorVersion);
+  if ((word & MODE) !== 0) writer.uint32(attributes.mode);
+  if ((word & BEFORE_NUMLINKS) !== 0) writeShared(32, word & BEFORE_NUMLINKS, writer, context, minorVersion);
+  if ((word & NUMLINKS) !== 0) writer.uint32(attributes.linkCount);
+  if ((word & OWNER) !== 0) writer.decimal(attributes.userId);
+  if ((word & OWNER_GROUP) !== 0) writer.decimal(attributes.groupId);
+  if ((word & RAWDEV) !== 0) {
+    const device = node.type === FileType.CHARACTER_DEVICE || node.type === FileType.BLOCK_DEVICE;
+    writer.uint32(device ? node.major : 0);
+    writer.uint32(device ? node.minor : 0);
   }
+  if ((word & BEFORE_SPACE_USED) !== 0) {
+    writeShared(32, word & BEFORE_SPACE_USED, writer, context, minorVersion);
+  }
+  if ((word & SPACE_USED) !== 0) writer.uint64(attributes.spaceUsed);
+  if ((word & TIME_ACCESS) !== 0) writeTime(writer, attributes.accessTime);
+  if ((word & BEFORE_TIME_METADATA) !== 0) {
+    writeShared(32, word & BEFORE_TIME_METADATA, writer, context, minorVersion);
+  }
+  const view = writer.room(ROOM);
+  let at = writer.position;
+  if ((word & TIME_METADATA) !== 0) at = putTime(view, at, attributes.metadataTime);
+  if ((word & TIME_MODIFY) !== 0) at = putTime(view, at, attributes.modifyTime);
+  if ((word & MOUNTED_ON_FILEID) !== 0) at = putUint64(view, at, attributes.fileId);
+  writer.position = at;
+}
+
+function writeWord2(
+  word: number,
+  writer: XdrWriter,
+  node: Node,
+  context: ServerContext,
+  minorVersion: number,
+): void {
+  writeShared(64, word & ~XATTR_SUPPORT, writer, context, minorVersion);
+  if ((word & XATTR_SUPPORT) !== 0) writer.bool(hasExtendedAttributes(node));
+}
+
+/** The attributes of `word`, the first of which is number `base`, that are the same for every node. */
+function writeShared(
+  base: number,
+  word: number,
+  writer: XdrWriter,
+  context: ServerContext,
+  minorVersion: number,
+): void {
+  for (let rest = word; rest !== 0; rest &= rest - 1) {
+    writeFileSystemAttribute(base + 31 - Math.clz32(rest & -rest), writer, context, minorVersion);
+  }
+}
+
+function writeTime(writer: XdrWriter, time: Timestamp): void {
+  const view = writer.room(ROOM);
+  writer.position = putTime(view, writer.position, time);
+}
+
+function putUint64(view: DataView, at: number, value: number): number {
+  view.setUint32(at, value <= 0xffff_ffff ? 0 : value / 0x1_0000_0000);
+  view.setUint32(at + 4, value);
+  return at + 8;
+}
+
+function putTime(view: DataView, at: number, { seconds, nanoseconds }: Timestamp): number {
+  view.setInt32(at, seconds >= 0 && seconds <= 0xffff_ffff ? 0 : Math.floor(seconds / 0x1_0000_0000));
+  view.setUint32(at + 4, seconds);
+  view.setUint32(at + 8, nanoseconds);
+  return at + 12;
 }
 
 /** Attributes that are the same for every node. */
@@ -248,9 +336,4 @@ function statistic(attribute: number, statistics: FileSystemStatistics): number 
     default:
       throw new Error(`attribute ${attribute} is said to be supported, but has no encoder`);
   }
-}
-
-function writeTime(writer: XdrWriter, time: Timestamp): void {
-  writer.int64(time.seconds);
-  writer.uint32(time.nanoseconds);
 }

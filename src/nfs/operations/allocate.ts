@@ -30,7 +30,7 @@ function change(
   if (!isSparse(node)) return Status.NOTSUPP;
   if (length === 0) return Status.INVAL;
   if (offset + length > Number.MAX_SAFE_INTEGER) return Status.FBIG;
-  const recalled = context.delegations.recallForChange(compound, node, true);
+  const recalled = context.delegations.recallForChange(compound, node);
   if (recalled !== Status.OK) return recalled;
   return andThen(checkPermission(compound, node, Share.WRITE), (permitted) =>
     permitted === Status.OK ? andThen(act(node, offset, length), () => Status.OK) : permitted,

@@ -101,7 +101,7 @@ function prepare(
   act: (ranges: Ranges) => MaybePromise<Status>,
 ): MaybePromise<Status> {
   const { delegations } = compound.context;
-  const recalled = delegations.recallForChange(compound, target, true);
+  const recalled = delegations.recallForChange(compound, target);
   if (recalled !== Status.OK) return recalled;
   return andThen(checkPermission(compound, source, Share.READ), (mayRead) => {
     if (mayRead !== Status.OK) return mayRead;

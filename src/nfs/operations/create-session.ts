@@ -26,7 +26,7 @@ export function createSession(compound: Compound): Status {
   const fore = readChannel(reader);
   const back = readChannel(reader);
   const callbackProgram = reader.uint32();
-  skipSecurity(reader);
+  const callbackCredential = readSecurity(reader);
 
   const client = state.findClient(clientHigh, clientLow);
   if (client === undefined || client.minorVersion === 0) return Status.STALE_CLIENTID;
@@ -38,7 +38,7 @@ export function createSession(compound: Compound): Status {
   if (sequence !== client.createSequence) return Status.SEQ_MISORDERED;
   if (!client.confirmed && client.principal !== principal) return Status.CLID_INUSE;
   const resultAt = compound.writer.position;
-  const status = make(compound, client, flags, fore, back, callbackProgram, sequence);
+  const status = make(compound, client, flags, fore, back, callbackProgram, callbackCredential, sequence);
   if (status !== Status.INVAL && status !== Status.TOOSMALL) {
     client.createSequence = (sequence + 1) >>> 0;
     const result = compound.writer.buffer.subarray(resultAt, compound.writer.position);
@@ -57,6 +57,7 @@ function make(
   wantedFore: ChannelAttributes,
   wantedBack: ChannelAttributes,
   callbackProgram: number,
+  callbackCredential: Buffer,
   sequence: number,
 ): Status {
   const { context, writer, connection } = compound;
@@ -70,7 +71,8 @@ function make(
   const fore = limit(wantedFore, context);
   state.confirmClient(client);
   client.renewedAt = state.now;
-  const session = state.addSession(client, fore, wantedBack, callbackProgram);
+  const session = state.addSession(client, fore, wantedBack, callbackProgram, callbackCredential);
+  session.minorVersion = compound.minorVersion;
   connection.addSession(session);
   let granted = 0;
   if ((flags & SessionFlag.CONN_BACK_CHAN) !== 0) {
@@ -124,11 +126,16 @@ function writeChannel(writer: XdrWriter, channel: ChannelAttributes): void {
   writer.uint32(0);
 }
 
-/** Passes over csa_sec_parms: callbacks go out with AUTH_NONE or what the client said for AUTH_SYS. */
-export function skipSecurity(reader: XdrReader): void {
+/**
+ * Reads csa_sec_parms and returns flavor and body of the credentials that callbacks are to carry: the first that
+ * we can give. AUTH_NONE where there is none.
+ */
+export function readSecurity(reader: XdrReader): Buffer {
   const count = reader.length(16);
+  let chosen: Buffer | undefined;
   for (let index = 0; index < count; index++) {
     const flavor = reader.uint32();
+    const start = reader.position;
     if (flavor === AuthFlavor.SYS) {
       reader.uint32();
       reader.skip(reader.length(255));
@@ -138,8 +145,19 @@ export function skipSecurity(reader: XdrReader): void {
       reader.uint32();
       reader.skip(reader.length(MAXIMUM_OPAQUE));
       reader.skip(reader.length(MAXIMUM_OPAQUE));
+      continue;
     } else if (flavor !== AuthFlavor.NONE) {
       throw new XdrError(`expected a security flavor for callbacks, got ${flavor}`);
     }
+    chosen ??= credential(flavor, reader.buffer.subarray(start, reader.position));
   }
+  return chosen ?? credential(AuthFlavor.NONE, Buffer.alloc(0));
+}
+
+/** opaque_auth; the body's length is a multiple of 4. */
+function credential(flavor: number, body: Buffer): Buffer {
+  const header = Buffer.alloc(8);
+  header.writeUInt32BE(flavor, 0);
+  header.writeUInt32BE(body.length, 4);
+  return Buffer.concat([header, body]);
 }

@@ -17,7 +17,7 @@ export function link(compound: Compound): MaybePromise<Status> {
   return andThen(permitted, (status) => {
     if (status !== Status.OK) return status;
     if (source.type === FileType.REGULAR) {
-      const changed = compound.context.delegations.recallForChange(compound, source, false);
+      const changed = compound.context.delegations.recallForChange(compound, source);
       if (changed !== Status.OK) return changed;
     }
     return withChange(

@@ -157,7 +157,7 @@ function openExisting(
       const exclusive = !(ready instanceof Promise);
       return andThen(ready, (file) => {
         if (truncate) {
-          const recalled = compound.context.delegations.recallForChange(compound, file, true);
+          const recalled = compound.context.delegations.recallForChange(compound, file);
           if (recalled !== Status.OK) return recalled;
         }
         return andThen(truncate ? file.setAttributes({ size: 0 }) : undefined, () =>

@@ -27,7 +27,7 @@ export function setattr(compound: Compound): MaybePromise<Status> {
     if (status !== Status.OK) return refuse(compound, status);
   }
   if (node.type === FileType.REGULAR) {
-    const status = compound.context.delegations.recallForChange(compound, node, changes.size !== undefined);
+    const status = compound.context.delegations.recallForChange(compound, node);
     if (status !== Status.OK) return refuse(compound, status);
   }
   return andThen(node.attributes(), (attributes) => {

@@ -20,7 +20,7 @@ export function write(compound: Compound): MaybePromise<Status> {
   if (status !== Status.OK) return status;
   if (data.length > MAXIMUM_IO) return Status.INVAL;
   if (offset + data.length > Number.MAX_SAFE_INTEGER) return Status.FBIG;
-  const changed = compound.context.delegations.recallForChange(compound, node, true);
+  const changed = compound.context.delegations.recallForChange(compound, node);
   if (changed !== Status.OK) return changed;
   if (compound.credentials.userId === 0) return start(compound, node, offset, data, stable);
   return writeUnprivileged(compound, node, offset, data, stable);

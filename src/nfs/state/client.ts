@@ -27,8 +27,8 @@ export class Client {
   reclaimComplete = false;
   /** Passed the security gate. */
   admitted = false;
-  /** The lease ran out, and state was lost; SEQUENCE says so until the client has freed it. */
-  stateRevoked = 0;
+  /** Delegations that were taken away; SEQUENCE says so until the client has freed them. */
+  readonly revoked = new Set<Delegation>();
   /** NFSv4.0: SETCLIENTID's confirm verifier and callback. */
   /** The confirmed record that this one, once it is confirmed, gives a new callback. */
   updates: Client | undefined;

@@ -179,8 +179,10 @@ export class ServerState {
     fore: ChannelAttributes,
     back: ChannelAttributes,
     callbackProgram: number,
+    callbackCredential: Buffer,
   ): Session {
-    const session = new Session(client, randomBytes(16), fore, back, callbackProgram);
+    const id = randomBytes(16);
+    const session = new Session(client, id, fore, back, callbackProgram, callbackCredential);
     this.sessions.set(session.key, session);
     client.sessions.add(session);
     return session;
@@ -375,24 +377,29 @@ export class ServerState {
     return delegation;
   }
 
-  removeDelegation(delegation: Delegation): void {
+  removeDelegation(delegation: Delegation, keepStateid = false): void {
     const file = delegation.file;
-    const siblings = file.delegations!;
+    const siblings = file.delegations ?? [];
     const index = siblings.indexOf(delegation);
     if (index < 0) return;
     siblings.splice(index, 1);
     if (siblings.length === 0) file.delegations = undefined;
     delegation.client.delegations.delete(delegation);
-    this.states.remove(delegation);
+    if (!keepStateid) this.states.remove(delegation);
     this.delegations--;
     this.releaseFile(file);
   }
 
-  /** Ends a state of any kind. */
-  removeState(state: State): void {
-    if (state instanceof OpenState) this.close(state);
-    else if (state instanceof LockState) this.removeLockState(state);
-    else if (state instanceof Delegation) this.removeDelegation(state);
+  /** Takes the delegation away; its stateid stays known as revoked until the client frees it. */
+  revokeDelegation(delegation: Delegation): void {
+    this.removeDelegation(delegation, true);
+    delegation.revoked = true;
+    delegation.client.revoked.add(delegation);
+  }
+
+  freeRevoked(delegation: Delegation): void {
+    delegation.client.revoked.delete(delegation);
+    this.states.remove(delegation);
   }
 
   private releaseAll(client: Client): void {
@@ -400,6 +407,8 @@ export class ServerState {
       for (const open of [...owner.opens.values()]) this.close(open);
     }
     for (const delegation of [...client.delegations]) this.removeDelegation(delegation);
+    for (const delegation of client.revoked) this.states.remove(delegation);
+    client.revoked.clear();
     client.openOwners.clear();
     client.lockOwners.clear();
   }

@@ -1,5 +1,6 @@
 import type { Connection } from "../connection.ts";
 import type { Client } from "./client.ts";
+import type { Delegation } from "./states.ts";
 
 /** Limits of one direction of a session (channel_attrs4, RFC 8881 §18.36). Sizes in bytes. */
 export interface ChannelAttributes {
@@ -38,6 +39,14 @@ export class Session {
   readonly backConnections = new Set<Connection>();
   /** What the client's callbacks are called by: program number of CREATE_SESSION or BACKCHANNEL_CTL. */
   callbackProgram: number;
+  /** The minor version that made the session; its callbacks carry it, too. */
+  minorVersion = 1;
+  /** Flavor and body of the credentials that callbacks carry. */
+  callbackCredential: Buffer;
+  /** The back channel's slot: its next sequenceid, and what waits for it. */
+  backSequence = 1;
+  backBusy = false;
+  readonly recalls: Delegation[] = [];
   destroyed = false;
   /** Requests of this session in progress. */
   active = 0;
@@ -48,6 +57,7 @@ export class Session {
     fore: ChannelAttributes,
     back: ChannelAttributes,
     callbackProgram: number,
+    callbackCredential: Buffer,
   ) {
     this.client = client;
     this.id = id;
@@ -56,6 +66,7 @@ export class Session {
     this.fore = fore;
     this.back = back;
     this.callbackProgram = callbackProgram;
+    this.callbackCredential = callbackCredential;
   }
 
   /** Slots come into being when they are first used: most clients use few of those they are granted. */

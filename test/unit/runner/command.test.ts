@@ -1,13 +1,30 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
-import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmdirSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
-import { type Command, checkPaths, HelperError, runCommand } from "../../../src/runner/command.ts";
-import { processIsGone, untilFile } from "./processes.ts";
+import {
+  type Command,
+  checkPaths,
+  HelperError,
+  isolationFailure,
+  runCommand,
+} from "../../../src/runner/command.ts";
+import { processesWith, untilFile } from "./processes.ts";
 import { copyPrograms, makeBuildDirectory } from "./root-file-system.ts";
 
+const isolated = (await isolationFailure()) === undefined;
+const whenIsolated = isolated ? {} : { skip: "needs CAP_SYS_ADMIN" };
 const asRoot = process.getuid?.() === 0 ? {} : { skip: "needs root" };
 
 /** A command in a fresh build directory with an empty input root, "root". */
@@ -20,6 +37,7 @@ function command(test: TestContext, changes: Partial<Command> & Pick<Command, "a
     workingDirectory: "",
     stdoutPath: "stdout",
     stderrPath: "stderr",
+    isolated,
     chrootIntoInputRoot: false,
     credentials: undefined,
     limits: [],
@@ -237,56 +255,110 @@ describe("a command that cannot be started", () => {
   });
 });
 
-describe("when a command ends", { timeout: 30_000 }, () => {
-  it("its background processes and daemons are gone", async (test) => {
-    // setsid leaves the process group, the subshells leave the parent.
+/** Sleeps that can be told from all others, also where process numbers mean something else. */
+function sleeps(): { sleep: string; left: () => number[] } {
+  const seconds = `1000.${randomInt(1e9)}`;
+  return { sleep: `sleep ${seconds}`, left: () => processesWith(seconds) };
+}
+
+const kinds = isolated ? [true, false] : [false];
+for (const isolated of kinds) {
+  const name = isolated ? "an isolated command" : "a command that is not isolated";
+
+  describe(`when ${name} ends`, { timeout: 30_000 }, () => {
+    it("its background processes and daemons are gone", async (test) => {
+      const { sleep, left } = sleeps();
+      // setsid leaves the process group, the subshells leave the parent.
+      const run = shell(
+        test,
+        `${sleep} & echo $! >>pids; setsid sh -c '(${sleep} & echo $! >>pids) & echo $$ >>pids; wait' & ` +
+          "while [ $(wc -l <pids) -lt 3 ]; do sleep 0.01; done",
+        { isolated },
+      );
+      assert.equal((await runCommand(run)).exitCode, 0);
+      assert.deepEqual(left(), []);
+    });
+  });
+
+  describe(`cancelling ${name}`, { timeout: 30_000 }, () => {
+    it("kills it and everything it has started, also what ignores signals", async (test) => {
+      const { sleep, left } = sleeps();
+      const run = shell(
+        test,
+        `trap '' TERM INT HUP; setsid ${sleep} & echo $! >>pids; ${sleep} & echo $! >>pids; echo $$ >>pids; wait`,
+        { isolated },
+      );
+      const controller = new AbortController();
+      const running = runCommand(run, controller.signal);
+      await untilFile(join(run.buildDirectory, "root/pids"), /(\d+\n){3}/);
+      controller.abort();
+      const { exitCode, signal } = await running;
+      assert.deepEqual({ exitCode, signal }, { exitCode: -1, signal: 9 });
+      assert.deepEqual(left(), []);
+    });
+
+    it("before it has begun keeps it from running", async (test) => {
+      const run = shell(test, "true", { isolated });
+      await assert.rejects(runCommand(run, AbortSignal.abort(new Error("early"))), /early/);
+    });
+
+    it("happens when the runner is killed, also together with the helper", async (test) => {
+      for (const alsoHelper of isolated ? [false, true] : [false]) {
+        const { sleep, left } = sleeps();
+        const run = shell(test, `setsid ${sleep} & echo $! >>pids; echo $$ >>pids; wait`, { isolated });
+        const program = `import { runCommand } from ${JSON.stringify(import.meta.resolve("../../../src/runner/command.ts"))};
+          await runCommand(${JSON.stringify(run)});`;
+        const runner = spawn(process.execPath, ["--input-type=module", "--eval", program], {
+          stdio: "inherit",
+        });
+        await untilFile(join(run.buildDirectory, "root/pids"), /(\d+\n){2}/);
+        const helper = readFileSync(`/proc/${runner.pid}/task/${runner.pid}/children`, "latin1");
+        if (alsoHelper) process.kill(Number(helper.trim()), "SIGKILL");
+        runner.kill("SIGKILL");
+        await once(runner, "exit");
+        while (left().length > 0) await new Promise(setImmediate);
+      }
+    });
+  });
+}
+
+describe("an isolated command", { ...whenIsolated, timeout: 30_000 }, () => {
+  it("can neither see, kill nor stop who runs it", async (test) => {
+    const { sleep, left } = sleeps();
     const run = shell(
       test,
-      "sleep 1000 & echo $! >>pids; setsid sh -c '(sleep 1000 & echo $! >>pids) & echo $$ >>pids; wait' & " +
-        "while [ $(wc -l <pids) -lt 3 ]; do sleep 0.01; done",
+      `setsid ${sleep} & echo $PPID; kill -KILL 1; kill -STOP 1; ps -e -o pid= | wc -l; ls /proc | grep -c '^[0-9]'; exit 3`,
     );
-    assert.equal((await runCommand(run)).exitCode, 0);
-    const pids = output(run, "root/pids").trim().split("\n").map(Number);
-    assert.equal(pids.length, 3);
-    for (const pid of pids) assert.ok(processIsGone(pid), `process ${pid} is left`);
-  });
-});
-
-describe("cancelling a command", { timeout: 30_000 }, () => {
-  it("kills it and everything it has started, also what ignores signals", async (test) => {
-    const run = shell(
-      test,
-      "trap '' TERM INT HUP; setsid sleep 1000 & echo $! >>pids; sleep 1000 & echo $! >>pids; echo $$ >>pids; wait",
-    );
-    const controller = new AbortController();
-    const running = runCommand(run, controller.signal);
-    const pids = (await untilFile(join(run.buildDirectory, "root/pids"), /(\d+\n){3}/))
-      .trim()
-      .split("\n")
-      .map(Number);
-    controller.abort();
-    const { exitCode, signal } = await running;
-    assert.deepEqual({ exitCode, signal }, { exitCode: -1, signal: 9 });
-    for (const pid of pids) assert.ok(processIsGone(pid), `process ${pid} is left`);
+    assert.equal((await runCommand(run)).exitCode, 3);
+    const [parent, , processes] = output(run).split("\n").map(Number);
+    assert.equal(parent, 1);
+    // The first, the shell, the sleep, ls and grep, and perhaps a subshell.
+    assert.ok(processes && processes <= 7, `${processes} processes are seen`);
+    assert.deepEqual(left(), []);
   });
 
-  it("before it has begun keeps it from running", async (test) => {
-    const run = shell(test, "true");
-    await assert.rejects(runCommand(run, AbortSignal.abort(new Error("early"))), /early/);
+  it("takes its mounts with it", async (test) => {
+    const run = shell(test, "mkdir m && mount -t tmpfs tmpfs m && touch m/f && ls m");
+    await runCommand(run);
+    assert.equal(output(run), "f\n");
+    rmdirSync(join(run.buildDirectory, "root/m"));
   });
 
-  it("happens when the runner is killed", async (test) => {
-    const run = shell(test, "setsid sleep 1000 & echo $! >>pids; echo $$ >>pids; wait");
-    const program = `import { runCommand } from ${JSON.stringify(import.meta.resolve("../../../src/runner/command.ts"))};
-      await runCommand(${JSON.stringify(run)});`;
-    const runner = spawn(process.execPath, ["--input-type=module", "--eval", program], { stdio: "inherit" });
-    const pids = (await untilFile(join(run.buildDirectory, "root/pids"), /(\d+\n){2}/))
-      .trim()
-      .split("\n")
-      .map(Number);
-    runner.kill("SIGKILL");
-    await once(runner, "exit");
-    while (!pids.every(processIsGone)) await new Promise(setImmediate);
+  it("cannot leave the input root as root can leave a chroot", async (test) => {
+    const perl = "/usr/bin/perl";
+    if (!existsSync(perl)) return test.skip("needs perl");
+    const program =
+      'mkdir "x"; opendir(my $outer, "."); chroot("x") or die $!; chdir($outer) or die $!; ' +
+      'chdir("..") for 1..64; chroot("."); print -e "/proc/version" ? "outside\\n" : "inside\\n"';
+    const run = command(test, { arguments: [perl, "-e", program], chrootIntoInputRoot: true });
+    const root = join(run.buildDirectory, "root");
+    copyPrograms(root, [perl]);
+    // Perl opens it for the program that -e gives.
+    mkdirSync(join(root, "dev"));
+    writeFileSync(join(root, "dev/null"), "");
+    const { exitCode } = await runCommand(run);
+    assert.equal(output(run, "stderr"), "");
+    assert.deepEqual([exitCode, output(run)], [0, "inside\n"]);
   });
 });
 

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, watch } from "node:fs";
+import { existsSync, readdirSync, readFileSync, watch } from "node:fs";
 import { dirname } from "node:path";
 
 /** Whether there is no such process, or one that only waits to be reaped. */
@@ -8,6 +8,20 @@ export function processIsGone(pid: number): boolean {
   } catch {
     return true;
   }
+}
+
+/** The living processes whose command line contains this. */
+export function processesWith(text: string): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        return !processIsGone(pid) && readFileSync(`/proc/${pid}/cmdline`, "latin1").includes(text);
+      } catch {
+        return false;
+      }
+    });
 }
 
 /** The text of a file in an existing directory, as soon as it matches. */

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { randomInt } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
@@ -12,7 +13,7 @@ import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
 import { createClient } from "../../../src/proto/grpc.ts";
 import { startRunner } from "../../../src/runner/server.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
-import { processIsGone, untilFile } from "./processes.ts";
+import { processesWith, untilFile } from "./processes.ts";
 import { makeBuildDirectory } from "./root-file-system.ts";
 
 type Configuration = MessageInitShape<typeof ApplicationConfigurationSchema>;
@@ -134,25 +135,24 @@ describe("Run", { timeout: 60_000 }, () => {
 
   it("kills the command when the call is cancelled or its deadline passes", async (test) => {
     const { client, request, buildDirectory } = await startTestRunner(test);
-    const script = "echo $$ >>pids; sleep 1000";
-    const pids = async (count: number) =>
-      (await untilFile(join(buildDirectory, "1/root/pids"), new RegExp(`(\\d+\\n){${count}}`)))
-        .trim()
-        .split("\n");
+    const seconds = `1000.${randomInt(1e9)}`;
+    const script = `echo $$ >>pids; sleep ${seconds}`;
+    const started = (count: number) =>
+      untilFile(join(buildDirectory, "1/root/pids"), new RegExp(`(\\d+\\n){${count}}`));
     const controller = new AbortController();
     const cancelled = client.run(request(script), { signal: controller.signal });
-    const [first] = await pids(1);
+    await started(1);
     controller.abort();
     await assert.rejects(cancelled, failsWith(Code.CANCELLED, /./));
-    while (!processIsGone(Number(first))) await new Promise(setImmediate);
+    while (processesWith(seconds).length > 0) await new Promise(setImmediate);
 
     const late = request(script, { stdoutPath: "1/o", stderrPath: "1/e" });
     await assert.rejects(
       client.run(late, { deadline: Date.now() + 300 }),
       failsWith(Code.DEADLINE_EXCEEDED, /./),
     );
-    const [, second] = await pids(2);
-    while (!processIsGone(Number(second))) await new Promise(setImmediate);
+    await started(2);
+    while (processesWith(seconds).length > 0) await new Promise(setImmediate);
   });
 
   it("reports a failed command as none where a path the configuration names has disappeared", async (test) => {
@@ -217,12 +217,13 @@ describe("cleaning", () => {
 
 describe("stopping", { timeout: 30_000 }, () => {
   it("ends running commands and reports them UNAVAILABLE", async (test) => {
+    const seconds = `1000.${randomInt(1e9)}`;
     const { client, request, runner, buildDirectory } = await startTestRunner(test);
-    const running = client.run(request("echo $$ >pid; sleep 1000"));
-    const pid = Number(await untilFile(join(buildDirectory, "1/root/pid"), /\n/));
+    const running = client.run(request(`echo $$ >pid; sleep ${seconds}`));
+    await untilFile(join(buildDirectory, "1/root/pid"), /\n/);
     const rejected = assert.rejects(running, failsWith(Code.UNAVAILABLE, /./));
     await runner.close(60_000);
-    assert.ok(processIsGone(pid));
+    assert.deepEqual(processesWith(seconds), []);
     await rejected;
   });
 
