@@ -5,7 +5,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type Digest, makeDigest, SHA256 } from "../../src/cas/digest.ts";
@@ -154,36 +155,33 @@ async function rootToRunIn(storage: Storage, lua: Digest): Promise<Digest> {
   );
 }
 
-/** The same build on a fully placed input root, twice: with an empty cache folder, and with a full one. */
+/**
+ * The same build on a fully placed input root, twice: with an empty cache folder, and with a full one. Both lie in the
+ * temporary folder, which is in memory in user-mode Linux.
+ */
 async function runHardLinked(
   storage: Storage,
 ): Promise<{ placements: Placement[]; runMilliseconds: number }> {
-  const folder = path.join(data, "hardlinked");
-  await mkdir(folder);
+  const folder = await mkdtemp(path.join(tmpdir(), "hardlinked-"));
   const placements: Placement[] = [];
   let runMilliseconds = Number.NaN;
-  for (const name of ["first", "second"]) {
-    const target = path.join(folder, name);
-    placements.push(
-      await placeByHardLinks(
-        storage,
-        toDigest(plan.inputRoot),
-        path.join(folder, "cache"),
-        target,
-        (files) => {
-          if (files % 500 === 0) {
-            process.stdout.write(
-              `\r   placing all files by hard links (${name} time): ${files} of ${plan.files}`,
-            );
-          }
-        },
-      ),
-    );
-    console.log(`\r   placing all files by hard links (${name} time): ${plan.files} of ${plan.files}`);
-    if (name === "first") {
-      runMilliseconds = await runChrooted(target);
+  try {
+    for (const name of ["first", "second"]) {
+      console.log(`   placing all ${plan.files} files by hard links, for the ${name} time …`);
+      const target = path.join(folder, name);
+      const cache = path.join(folder, "cache");
+      const progress = (files: number) => {
+        if (files % 2500 === 0) {
+          console.log(`   ${files} placed`);
+        }
+      };
+      placements.push(await placeByHardLinks(storage, toDigest(plan.inputRoot), cache, target, progress));
+      if (name === "first") {
+        runMilliseconds = await runChrooted(target);
+      }
     }
-    await rm(target, { recursive: true });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
   }
   return { placements, runMilliseconds };
 }

@@ -110,16 +110,17 @@ describe("helpers that are sent nonsense", () => {
     if (spawnSync("unshare", ["-m", "true"]).status !== 0) return test.skip("needs root");
     const child = spawn(helperPath("bb_mount"), [], { stdio: ["pipe", "pipe", "inherit"] });
     const decoder = new MessageDecoder();
-    child.stdin.write(encodeMessage(["7", "unmount", "/nonexistent"]));
-    child.stdin.write(encodeMessage(["8", "sync", "/nonexistent"]));
+    child.stdin.write(encodeMessage(["7", "unmount", "/nonexistent", "1"]));
+    child.stdin.write(encodeMessage(["8", "sync", "/nonexistent", "1"]));
     const replies: string[][] = [];
-    while (replies.length < 2) replies.push(...decoder.push((await once(child.stdout, "data"))[0]));
-    child.stdin.end();
+    for await (const chunk of child.stdout) {
+      replies.push(...decoder.push(chunk));
+      if (replies.length === 2) child.stdin.end();
+    }
     const ENOENT = "2";
-    assert.deepEqual(replies.sort(), [
+    assert.deepEqual(replies.map(([id, errno]) => [id, errno]).sort(), [
       ["7", ENOENT],
       ["8", ENOENT],
     ]);
-    await once(child, "close");
   });
 });
