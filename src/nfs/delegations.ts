@@ -1,6 +1,6 @@
 import type { Callbacks } from "./callback/callbacks.ts";
 import type { Compound } from "./compound.ts";
-import type { RegularFile } from "./file-system.ts";
+import { isDelegable, type RegularFile } from "./file-system.ts";
 import type { OpenArguments } from "./open-arguments.ts";
 import { DelegationType, Share, Want, WhyNoDelegation } from "./protocol/constants.ts";
 import { Status } from "./protocol/status.ts";
@@ -10,14 +10,21 @@ import { Delegation, type OpenState } from "./state/states.ts";
 
 const LIMIT_BY_SIZE = 1;
 
+/** A client that holds so many gets no more. Linux keeps 5000 that it does not use. */
+const MAXIMUM_PER_CLIENT = 16_384;
+
 /**
- * When delegations are given, recalled and revoked (RFC 8881 §10.4). Files that are copied when they are written
- * get none: a client does not look up the name of a file again for which it has a delegation.
+ * When delegations are given, recalled and revoked (RFC 8881 §10.4).
+ *
+ * Immutable files are delegated for reading to everybody. They never change, so that the only reason to recall one
+ * is a change that will be refused: a client that holds a delegation would not look up the file's name again, and
+ * not find what may stand there in place of it.
  */
 export class Delegations {
   private readonly state: ServerState;
   private readonly callbacks: Callbacks;
   private readonly enabled: boolean;
+  private readonly recalled = new RecentRecalls();
 
   constructor(state: ServerState, callbacks: Callbacks, enabled: boolean) {
     this.state = state;
@@ -25,9 +32,17 @@ export class Delegations {
     this.enabled = enabled;
   }
 
-  /** OK, or DELAY while delegations of other clients are called back so that the file may change. */
+  /**
+   * OK, or DELAY while delegations are called back so that the file may change: those of other clients; of an
+   * immutable file, all.
+   */
   recallForChange(compound: Compound, file: RegularFile): Status {
     return this.recall(compound, file, () => true);
+  }
+
+  /** OK, or DELAY while delegations of other clients are called back so that the file may lose a name. */
+  recallForRemoval(compound: Compound, file: RegularFile): Status {
+    return file.immutable ? Status.OK : this.recallForChange(compound, file);
   }
 
   /** OK, or DELAY while the delegation of another client, which alone knows the attributes, is called back. */
@@ -47,12 +62,13 @@ export class Delegations {
     conflicts: (delegation: Delegation) => boolean,
   ): Status {
     const { state } = this;
-    if (state.delegations === 0) return Status.OK;
+    if ((file.immutable ? state.delegations : state.mutableDelegations) === 0) return Status.OK;
     let status: Status = Status.OK;
     for (const delegation of [...(state.findFile(file)?.delegations ?? [])]) {
-      if (delegation.client === compound.client || !conflicts(delegation)) continue;
+      if ((delegation.client === compound.client && !file.immutable) || !conflicts(delegation)) continue;
       if (delegation.recalledAt === undefined) {
         delegation.recalledAt = state.now;
+        this.recalled.add(delegation.file.key, state.now);
         this.callbacks.recall(delegation);
       } else if (state.now - delegation.recalledAt > state.leaseMilliseconds) {
         state.revokeDelegation(delegation);
@@ -92,12 +108,12 @@ export class Delegations {
   /** What to give: Share.READ, Share.WRITE or Share.NONE. */
   private typeFor(compound: Compound, open: OpenState, args: OpenArguments): number {
     const { client, file } = open;
-    if (!this.enabled || compound.minorVersion === 0 || file.node.immutable || !hasBackChannel(client)) {
-      return Share.NONE;
-    }
+    if (!this.enabled || compound.minorVersion === 0 || !isDelegable(file.node)) return Share.NONE;
+    if (!hasBackChannel(client) || client.delegations.size >= MAXIMUM_PER_CLIENT) return Share.NONE;
     const want = args.want & Want.MASK;
     if (want === Want.NO_DELEGATION || want === Want.CANCEL) return Share.NONE;
     if (file.delegations?.some((delegation) => delegation.client === client)) return Share.NONE;
+    if (this.recalled.has(file.key, this.state.now)) return Share.NONE;
     const writes = (args.access & Share.WRITE) !== 0;
     const others = file.opens.filter((opened) => opened.client !== client);
     if (writes) {
@@ -129,6 +145,37 @@ export class Delegations {
     if (!(state instanceof Delegation) || !state.revoked) return Status.BAD_STATEID;
     this.state.freeRevoked(state);
     return Status.OK;
+  }
+}
+
+/** How long a file gets no new delegation after a recall, at least; at most twice as long. */
+const QUIET_MILLISECONDS = 30_000;
+
+/**
+ * The files whose delegations were recalled lately. They are contended; and a client that waits for a recall must
+ * not find that others have got delegations again.
+ */
+class RecentRecalls {
+  private recent = new Set<string>();
+  private older = new Set<string>();
+  private since = 0;
+
+  add(file: string, now: number): void {
+    this.turn(now);
+    this.recent.add(file);
+  }
+
+  has(file: string, now: number): boolean {
+    if (this.recent.size === 0 && this.older.size === 0) return false;
+    this.turn(now);
+    return this.recent.has(file) || this.older.has(file);
+  }
+
+  private turn(now: number): void {
+    if (now - this.since < QUIET_MILLISECONDS) return;
+    this.older = now - this.since < 2 * QUIET_MILLISECONDS ? this.recent : new Set();
+    this.recent = new Set();
+    this.since = now;
   }
 }
 

@@ -141,9 +141,9 @@ export interface RegularFile extends NodeBase {
   readonly type: typeof FileType.REGULAR;
 
   /**
-   * The content never changes under this handle: the server may give READ delegations that it never
-   * recalls, and a client that opens the file for writing gets what {@link Directory.openForWriting}
-   * returns.
+   * The content and the attributes never change under this handle: the server gives READ delegations freely, and
+   * a client that opens the file for writing gets what {@link Directory.openForWriting} returns. A change that
+   * comes by handle is passed on to the file system, to be refused.
    */
   readonly immutable: boolean;
 
@@ -294,6 +294,14 @@ export interface SparseFile {
   deallocate(offset: number, length: number): MaybePromise<void>;
 }
 
+/**
+ * A file that nobody but the server's clients changes, so that it can be delegated to one of them (RFC 8881 §10.4).
+ * Immutable files need not say so.
+ */
+export interface DelegableFile {
+  readonly delegable: true;
+}
+
 /** COPY and CLONE within the file system (RFC 7862 §15.2, §15.13). */
 export interface CloneableFile {
   /**
@@ -319,6 +327,10 @@ export interface ExtendedAttributes {
 
 export function isSparse(node: Node): node is RegularFile & SparseFile {
   return "seek" in node;
+}
+
+export function isDelegable(file: RegularFile): boolean {
+  return file.immutable || "delegable" in file;
 }
 
 export function isCloneable(node: Node): node is RegularFile & CloneableFile {

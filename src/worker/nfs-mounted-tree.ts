@@ -11,6 +11,7 @@ export const mountByNfs: MountTree = async (tree, settings, log) => {
   const server = new NfsServer({
     fileSystem: tree,
     gate,
+    delegations: true,
     leaseSeconds: settings.leaseSeconds,
     onFault: (error, operation) =>
       log.error("the build directory's file system failed", { operation, error }),

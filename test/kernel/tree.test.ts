@@ -75,7 +75,7 @@ for (const version of ["4.0", "4.1", "4.2"] satisfies NfsVersion[]) {
     before(async () => {
       folder = mkdtempSync(join(tmpdir(), "tree-"));
       tree = new FileTree({ source, pool: new DirectoryFilePool(join(folder, "pool")), clock });
-      server = new NfsServer({ fileSystem: tree });
+      server = new NfsServer({ fileSystem: tree, delegations: true });
       const port = await server.listen();
       mount = await NfsMount.mount({ port, serverPath: "/", mountPath: join(folder, "mount"), version });
     });

@@ -132,6 +132,7 @@ function pick(wanted: Timestamp | "now" | undefined, now: Timestamp): Timestamp 
 export class MemoryFile extends MemoryNodeBase implements RegularFile, SparseFile, CloneableFile {
   readonly type = FileType.REGULAR;
   readonly immutable = false;
+  readonly delegable = true;
   private readonly content = new Content();
   private users = 0;
 

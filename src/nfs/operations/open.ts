@@ -76,6 +76,8 @@ function openByHandle(compound: Compound, args: OpenArguments, file: RegularFile
     if (status !== Status.OK) return status;
   }
   if (file.immutable && (args.access & Share.WRITE) !== 0) {
+    const recalled = compound.context.delegations.recallForChange(compound, file);
+    if (recalled !== Status.OK) return recalled;
     // The client looks the name up again, and finds the copy to be written.
     file.refuseWriting?.();
     return Status.STALE;

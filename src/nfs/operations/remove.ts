@@ -32,7 +32,7 @@ export function remove(compound: Compound): MaybePromise<Status> {
 
 /** Throws where the sticky bit or a delegation stands in the way of taking the entry out of the directory. */
 export function mayRemove(compound: Compound, directory: Directory, entry: Node): MaybePromise<void> {
-  if (entry.type === FileType.REGULAR) ensure(compound.context.delegations.recallForChange(compound, entry));
+  if (entry.type === FileType.REGULAR) ensure(compound.context.delegations.recallForRemoval(compound, entry));
   if (compound.credentials.userId === 0) return;
   return andThen(directory.attributes(), (ofDirectory) =>
     andThen(entry.attributes(), (ofEntry) => ensure(checkSticky(ofDirectory, ofEntry, compound.credentials))),

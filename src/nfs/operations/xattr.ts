@@ -107,6 +107,10 @@ function changing(
   node: NodeWithAttributes,
   change: () => MaybePromise<void>,
 ): MaybePromise<Status> {
+  if (node.type === FileType.REGULAR) {
+    const status = compound.context.delegations.recallForChange(compound, node);
+    if (status !== Status.OK) return status;
+  }
   return andThen(node.attributes(), (attributes) => {
     const before = attributes.change;
     const changed = change();

@@ -26,6 +26,8 @@ export class ServerState {
   /** How many opens deny something: zero lets reads and writes without a stateid pass at once. */
   denies = 0;
   delegations = 0;
+  /** Those of files that can change. */
+  mutableDelegations = 0;
 
   private readonly files = new Map<string, FileState>();
   private readonly clients = new Map<number, Client>();
@@ -374,6 +376,7 @@ export class ServerState {
     client.delegations.add(delegation);
     this.states.add(delegation);
     this.delegations++;
+    if (!node.immutable) this.mutableDelegations++;
     return delegation;
   }
 
@@ -387,6 +390,7 @@ export class ServerState {
     delegation.client.delegations.delete(delegation);
     if (!keepStateid) this.states.remove(delegation);
     this.delegations--;
+    if (!file.node.immutable) this.mutableDelegations--;
     this.releaseFile(file);
   }
 

@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { describe, it, type TestContext } from "node:test";
+import { Status } from "../../../src/nfs/protocol/status.ts";
+import { makeFixture } from "../vfs/tree-fixture.ts";
+import { expectResult, handle, name, openArguments, type Step, TestSession } from "./client.ts";
+import { serve } from "./fixture.ts";
+
+const READ_DELEGATION = 1;
+const NO_DELEGATION = 0;
+const NO_DELEGATION_WANTED = 1 | 0x400;
+const CB_RECALL = 4;
+/** From the xid on: the RPC header with AUTH_NONE, CB_COMPOUND4args before the operations, CB_SEQUENCE. */
+const RECALL_AT = 40 + 16 + 40;
+
+const TO_ROOT: Step[] = [["PUTROOTFH"], ["LOOKUP", name("action")], ["LOOKUP", name("root")]];
+
+/** Clients of a tree with input files of which two have the same content. */
+async function serveInputs(t: TestContext) {
+  const { tree } = await makeFixture(
+    { one: "content", two: "content" },
+    { inputOwner: { userId: 0, groupId: 0 } },
+  );
+  const { connect } = await serve(t, { fileSystem: tree, delegations: true });
+  return async (owner: string) => TestSession.create(await connect(), owner, 1, true);
+}
+
+async function openForReading(session: TestSession, file: string, access = 1) {
+  const { reader, status } = await session.call([
+    ...TO_ROOT,
+    ["OPEN", openArguments(session.clientid, file, { access })],
+    ["GETFH"],
+  ]);
+  assert.equal(status, Status.OK);
+  for (const [operation] of TO_ROOT) expectResult(reader, operation);
+  expectResult(reader, "OPEN");
+  reader.skip(16 + 20 + 4);
+  reader.skip(4 * reader.length(3));
+  const type = reader.uint32();
+  let stateid = Buffer.alloc(0);
+  if (type === READ_DELEGATION) {
+    stateid = Buffer.from(reader.fixed(16));
+    reader.skip(4 + 12);
+    reader.latin1(100);
+  } else if (type !== NO_DELEGATION) {
+    reader.uint32();
+  }
+  expectResult(reader, "GETFH");
+  return { type, stateid, file: Buffer.from(reader.opaque(128)) };
+}
+
+async function changeMode(session: TestSession, file: Buffer): Promise<number> {
+  const { status } = await session.call([
+    ["PUTFH", handle(file)],
+    [
+      "SETATTR",
+      (writer) => {
+        writer.fixed(Buffer.alloc(16));
+        for (const word of [2, 0, 2, 4, 0o700]) writer.uint32(word);
+      },
+    ],
+  ]);
+  return status;
+}
+
+async function giveBack(session: TestSession, file: Buffer, stateid: Buffer): Promise<void> {
+  const { status } = await session.call([
+    ["PUTFH", handle(file)],
+    ["DELEGRETURN", (writer) => writer.fixed(stateid)],
+  ]);
+  assert.equal(status, Status.OK);
+}
+
+describe("delegations of immutable files", () => {
+  it("are given to every client that does not refuse them", async (t) => {
+    const client = await serveInputs(t);
+    const first = await client("first");
+    assert.equal((await openForReading(first, "one", NO_DELEGATION_WANTED)).type, 3);
+    assert.equal((await openForReading(first, "one")).type, READ_DELEGATION);
+    assert.equal((await openForReading(await client("second"), "one")).type, READ_DELEGATION);
+  });
+
+  it("stay when a name of the file goes, or when it is copied to be written", async (t) => {
+    const client = await serveInputs(t);
+    const holder = await client("holder");
+    const { file } = await openForReading(holder, "one");
+    const other = await client("other");
+    assert.equal((await other.call([...TO_ROOT, ["REMOVE", name("one")]])).status, Status.OK);
+    const written = await other.call([
+      ...TO_ROOT,
+      ["OPEN", openArguments(other.clientid, "two", { access: 2 })],
+    ]);
+    assert.equal(written.status, Status.OK);
+    assert.equal((await holder.call([["PUTFH", handle(file)], ["GETFH"]])).status, Status.OK);
+  });
+
+  it("are recalled, their own holder's too, before a change by handle is refused", async (t) => {
+    const client = await serveInputs(t);
+    const holders = [await client("first"), await client("second")] as const;
+    const held = await Promise.all(holders.map((holder) => openForReading(holder, "one")));
+    const calls = Promise.all(holders.map((holder) => once(holder.connection.callbacks, "call")));
+    const { file } = held[0]!;
+    assert.equal(await changeMode(holders[0], file), Status.DELAY);
+    for (const [call] of (await calls) as [Buffer][]) assert.equal(call.readUInt32BE(RECALL_AT), CB_RECALL);
+    await giveBack(holders[1], file, held[1]!.stateid);
+    assert.equal(await changeMode(holders[0], file), Status.DELAY);
+    await giveBack(holders[0], file, held[0]!.stateid);
+    assert.equal(await changeMode(holders[0], file), Status.STALE);
+
+    const privateCopy = (await openForReading(holders[0], "one")).file;
+    assert.notDeepEqual(privateCopy, file);
+    assert.equal(await changeMode(holders[0], privateCopy), Status.OK);
+  });
+
+  it("are not given again soon after", async (t) => {
+    const client = await serveInputs(t);
+    const holder = await client("holder");
+    const { file, stateid } = await openForReading(holder, "one");
+    assert.equal(await changeMode(holder, file), Status.DELAY);
+    await giveBack(holder, file, stateid);
+    assert.equal((await openForReading(holder, "two")).type, NO_DELEGATION);
+  });
+});
