@@ -43,6 +43,8 @@ export interface ContentStoreOptions {
  * and aborts. `directory` and `read` are those of {@link ContentSource}.
  */
 export interface ContentStore extends ContentSource, AsyncDisposable {
+  /** Resolves once fetching can begin without delay. Storage need not answer yet. Rejects with BlobError. */
+  start(): Promise<void>;
   /** A whole blob, such as an Action or Command; INVALID_ARGUMENT if it is larger than a message may be. */
   message(digest: Digest): Promise<Uint8Array>;
   /** Sees to it that the blob is in the local cache. */
@@ -144,6 +146,7 @@ export async function createContentStore(options: ContentStoreOptions): Promise<
   return {
     directory: (digest): InputDirectory | Promise<InputDirectory> => directories.get(digest),
     read: (digest, offset, count) => reader.read(digest, offset, count),
+    start: () => pool.start(),
     message,
     prefetch: (digest) => reader.prefetch(digest),
     link: (digest, path) => reader.link(digest, path),

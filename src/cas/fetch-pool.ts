@@ -17,6 +17,8 @@ import type { PoolMessage, ThreadMessage, ThreadResult, ThreadTask } from "./fet
 export interface FetchPool {
   /** Rejects with {@link BlobError}; with the signal's reason once that aborts. */
   run<T extends FetchTask>(task: T, context?: FetchContext): Promise<FetchResults[T["kind"]]>;
+  /** Resolves once every thread runs, and has begun to connect to the servers. Rejects with {@link BlobError}. */
+  start(): Promise<void>;
   /** What runs is aborted; what comes later is rejected. */
   close(): Promise<void>;
 }
@@ -33,7 +35,6 @@ const tasksPerThread = 64;
 /** A task is given to another thread when its thread dies, but not if it may be the one that kills them. */
 const maximumThreadDeaths = 2;
 
-/** Threads start when the pool is made, so that the first task does not wait for them. */
 export function createFetchPool({ threads, thread, ...settings }: FetchPoolOptions): FetchPool {
   return threads === 0 ? inlinePool(settings) : threadPool(threads, thread ?? ownThread(), settings);
 }
@@ -42,6 +43,7 @@ function inlinePool(settings: FetchSettings): FetchPool {
   const runner = createFetchRunner(settings);
   return {
     run: (task, context) => runner.run(task, context),
+    start: () => runner.run({ kind: "connect" }),
     async close() {
       runner.close();
     },
@@ -123,6 +125,10 @@ function threadPool(threads: number, thread: URL, settings: FetchSettings): Fetc
 
   return {
     run,
+    async start() {
+      // Tasks go to the thread that has the fewest.
+      await Promise.all(Array.from({ length: threads }, () => run({ kind: "connect" })));
+    },
     async close() {
       if (closing.signal.aborted) return;
       closing.abort();

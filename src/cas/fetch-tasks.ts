@@ -20,6 +20,8 @@ export interface FetchSettings {
 
 /** Work for the fetch pool. `server` is an index in {@link FetchSettings.servers}. Plain data. */
 export type FetchTask =
+  /** Begins to connect to all servers, which no other task waits for. */
+  | { readonly kind: "connect" }
   /**
    * Blobs of one instance, `together` in one message if they are small. They are handed over when they are there,
    * and the task ends when they are stored, too.
@@ -82,6 +84,7 @@ export interface PortableError {
 }
 
 export interface FetchResults {
+  connect: undefined;
   /** For each blob, whether it is in its file. */
   fetchBlobs: readonly boolean[];
   fetchRange: undefined;
@@ -125,6 +128,11 @@ export function createFetchRunner(settings: FetchSettings): FetchRunner {
       context: FetchContext,
     ) => Promise<FetchResults[K]>;
   } = {
+    async connect() {
+      for (const server of settings.servers.keys()) connection(server).open();
+      return undefined;
+    },
+
     async fetchBlobs({ server, together, blobs }, { signal, blobs: deliver }) {
       const digests = blobs.map(({ digest }) => fromPortable(digest));
       const contents = together

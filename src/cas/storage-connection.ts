@@ -54,6 +54,11 @@ export class StorageConnection {
     this.#capabilitiesClient = createClient(Capabilities, this.#channel);
   }
 
+  /** Begins to connect, before the first call does. */
+  open(): void {
+    this.#channel.getConnectivityState(true);
+  }
+
   /** To be given with a call. */
   metadata(): Metadata {
     return endpointMetadata(this.#server.endpoint);

@@ -41,7 +41,7 @@ export class Worker {
   /**
    * Mounts the build directories and begins to take work.
    *
-   * Rejects with {@link ConfigurationError} or MountError; nothing is left behind then.
+   * Rejects with {@link ConfigurationError}, MountError or BlobError; nothing is left behind then.
    */
   static async start(configuration: WorkerConfiguration, mount: MountTree, log: Log): Promise<Worker> {
     await using resources = new AsyncDisposableStack();
@@ -67,6 +67,7 @@ export class Worker {
         })),
       );
     }
+    await content.start();
     const worker = new Worker(content, resources.move());
     worker.#threads.push(
       ...clients.map((client) => client.run(worker.#drain.signal, worker.#handBack.signal)),

@@ -20,6 +20,15 @@ test("threads fetch small, whole and large blobs alike, and report failures as t
   }
 });
 
+test("a pool starts without a call to a server, unless it is closed", async () => {
+  await using f = await fixture();
+  const threads = pool(f);
+  await threads.start();
+  assert.equal(f.storage.calls.size, 0);
+  await threads.close();
+  await assert.rejects(threads.start(), blobError(Status.UNAVAILABLE, /closed/));
+});
+
 test("what is fetched by threads survives a restart", async () => {
   await using f = await fixture({ fetchThreads: 1 });
   const contents = [10, 100_000, 5 * chunk].map((size) => randomBytes(size));
