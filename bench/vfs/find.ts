@@ -68,7 +68,7 @@ const secondRoot = await second.attachInputRoot(["root"], digest);
 await measure("the same root in a second action", () => find(secondRoot, () => {}));
 console.log(tree.counts());
 await measure("remove the first action", async () => {
-  first.remove();
+  await first.remove();
   return fileCount;
 });
 console.log(

@@ -72,5 +72,5 @@ await measure("read 1 MiB of a large file", LARGE_BYTES / WRITE_BYTES, async () 
     await large.read(offset, WRITE_BYTES);
   }
 });
-build.remove();
+await build.remove();
 rmSync(folder, { recursive: true });

@@ -112,15 +112,15 @@ export class BuildDirectory implements DirectoryAccount {
   }
 
   /**
-   * Removes the directory and everything in it. Handles become stale; what clients still hold open goes when they
-   * release it.
+   * Removes the directory at once and then everything in it. Handles become stale; what clients still hold open goes
+   * when they release it. Never rejects.
    */
-  remove(): void {
+  async remove(): Promise<void> {
     if (this.#removed) return;
     this.#removed = true;
     this.#root.delete(this.name);
-    this.directory.discard();
     this.#onRemove(this);
+    await this.directory.discard();
   }
 
   report(fault: Fault): void {

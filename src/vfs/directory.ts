@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { Digest } from "../cas/digest.ts";
 import {
   type AttributeChanges,
@@ -24,6 +25,8 @@ import { WritableFile } from "./writable-file.ts";
 
 const SYMLINK_MODE = 0o777;
 const DIRECTORY_SIZE = 4096;
+/** Nodes; about 2 ms. */
+const DISCARDED_AT_ONCE = 1000;
 /** Linux's PATH_MAX. */
 const MAXIMUM_SYMLINK_TARGET_BYTES = 4096;
 
@@ -200,6 +203,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
     if (loading !== undefined) {
       return loading.then(() => this.remove(name));
     }
+    this.#requireNotRemoved();
     const entries = this.#entries.loaded!;
     const position = entries.find(name);
     if (position < 0) {
@@ -226,6 +230,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
     if (loading !== undefined) {
       return loading.then(() => this.rename(name, target, newName));
     }
+    this.#requireNotRemoved();
     target.#requireNotRemoved();
     const entries = this.#entries.loaded!;
     const position = entries.find(name);
@@ -276,10 +281,12 @@ export class TreeDirectory extends NumberedNode implements Directory {
   }
 
   /**
-   * Removes the directory with all that is in it, fetching nothing. The caller takes it out of its parent.
+   * Removes the directory with all that is in it, fetching nothing, and letting others go on every few milliseconds.
+   * The caller takes it out of its parent.
    */
-  discard(): void {
+  async discard(): Promise<void> {
     const pending: TreeDirectory[] = [this];
+    let left = DISCARDED_AT_ONCE;
     for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
       const entries = directory.#entries.loaded;
       directory.#markRemoved();
@@ -287,6 +294,10 @@ export class TreeDirectory extends NumberedNode implements Directory {
       for (let position = 0; position < entries.positionCount; position++) {
         const child = entries.childAt(position);
         if (child === undefined || child instanceof CasFile) continue;
+        if (left-- === 0) {
+          await setImmediate();
+          left = DISCARDED_AT_ONCE;
+        }
         directory.account.quota.releaseNode();
         if (child instanceof TreeDirectory) pending.push(child);
         else child.dropName();

@@ -1,7 +1,7 @@
 import type { BuildDirectory, Fault, FileTree, Owner, QuotaLimits } from "../vfs/index.ts";
 
 /** One action's directory, and where it is in the mount. */
-export interface ActionDirectory extends Disposable {
+export interface ActionDirectory extends AsyncDisposable {
   /** Relative to the mount. */
   readonly path: string;
   readonly build: BuildDirectory;
@@ -35,6 +35,6 @@ export function actionDirectories({
   return (onFault) => {
     const path = nextName();
     const build = tree.createBuildDirectory(path, { owner, quota, ...(onFault && { onFault }) });
-    return { path, build, sync, [Symbol.dispose]: () => build.remove() };
+    return { path, build, sync, [Symbol.asyncDispose]: () => build.remove() };
   };
 }

@@ -111,7 +111,7 @@ async function executeAction(
   options: ExecutorOptions,
 ): Promise<void> {
   const fault = new AbortController();
-  using actionDirectory = options.createDirectory((error) => fault.abort(error));
+  await using actionDirectory = options.createDirectory((error) => fault.abort(error));
 
   stages.enter("fetchingInputs");
   const prepared = await unlessAborted(

@@ -15,7 +15,7 @@ export async function checkReadiness(
   createDirectory: CreateActionDirectory,
   signal: AbortSignal,
 ): Promise<void> {
-  using directory = createDirectory();
+  await using directory = createDirectory();
   await directory.build.makeDirectories([probeName]);
   await runner.checkReadiness(
     { path: `${directory.path}/${probeName}` },

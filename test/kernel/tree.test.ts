@@ -106,7 +106,7 @@ for (const version of ["4.0", "4.1", "4.2"] satisfies NfsVersion[]) {
       try {
         await use({ path, sh: (script) => run(script, path), faults, build });
       } finally {
-        build.remove();
+        await build.remove();
       }
       assert.deepEqual([build.quota.fileCount, build.quota.sizeBytes], [0, 0]);
     }

@@ -324,7 +324,7 @@ test("the tree does what a tree of plain objects does", async () => {
           assert.deepEqual((await fixture.tree.resolve(node.handle))?.handle, node.handle);
         }
 
-        fixture.build.remove();
+        await fixture.build.remove();
         const { quota } = fixture.build;
         assert.deepEqual(
           [quota.fileCount, quota.sizeBytes, quota.nodes, fixture.pool.usedBytes],
@@ -364,7 +364,7 @@ test("operations at the same time leave a whole tree", async () => {
       assert.equal(counts.directories + counts.writableFiles + counts.otherNodes, numbered.length);
       assert.ok(reached.has(root));
 
-      build.remove();
+      await build.remove();
       const { quota } = build;
       assert.deepEqual([quota.fileCount, quota.sizeBytes, quota.nodes, pool.usedBytes], [0, 0, 0, 0]);
       assert.deepEqual(Object.values(tree.counts()), [0, 0, 0, 0, 0, 0]);

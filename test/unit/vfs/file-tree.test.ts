@@ -25,8 +25,8 @@ test("only the worker changes the root, which lists the build directories", asyn
     assert.equal(await outcome(refused), PERM);
   }
   assert.equal(await outcome(() => build.directory.rename("root", tree.root, "x")), FileSystemStatus.XDEV);
-  second.remove();
-  second.remove();
+  await second.remove();
+  await second.remove();
   assert.deepEqual(await namesIn(tree.root), ["action"]);
   assert.equal(tree.resolve(second.directory.handle), undefined);
 });
@@ -154,7 +154,7 @@ test("directories, links and everything else with a name have a quota too", asyn
   await root.rename("c", root, "d");
   assert.equal(build.quota.nodes, 4);
   assert.ok(await sub.lookup("deep"));
-  build.remove();
+  await build.remove();
   assert.deepEqual([build.quota.nodes, build.quota.fileCount], [0, 0]);
 });
 
@@ -216,7 +216,7 @@ test("a file without names lives until it is released, and frees its quota once"
   held.retain();
   assert.ok(held.retained);
   const released = held.released();
-  build.remove();
+  await build.remove();
   assert.equal(tree.resolve(held.handle), held);
   assert.equal((await contentOf(held)).toString(), "content");
   held.release();

@@ -153,7 +153,7 @@ test("a CAS file is found again by its handle, also when no directory has it", a
   handle.fill(0);
   assert.deepEqual(await attributesOf(found), await attributesOf(tool));
   assert.equal((await contentOf(found)).toString(), "content");
-  build.remove();
+  await build.remove();
   assert.equal((await contentOf((await tree.resolve(tool.handle))!)).toString(), "content");
 });
 
@@ -205,11 +205,27 @@ test("removing a build directory while it is fetched makes those who wait see ST
   const { source, root, build, tree, faults } = await makeFixture({ a: "x" });
   source.delayed = true;
   const waiting = outcome(() => root.lookup("a"));
-  build.remove();
+  const removed = build.remove();
   assert.equal(await waiting, STALE);
+  await removed;
   assert.equal(await outcome(() => root.lookup("a")), STALE);
   assert.equal(tree.counts().directories, 0);
   assert.deepEqual(faults, []);
+});
+
+test("removing a large build directory lets others go on meanwhile", async () => {
+  const { root, build, tree } = await makeFixture({});
+  for (let i = 0; i < 5000; i++) await root.createDirectory(`d${i}`, USER, {});
+  const kept = await lookup<TreeDirectory>(root, "d4999");
+  const removal = build.remove();
+  assert.equal(await outcome(() => root.remove("d4999")), STALE);
+  let turns = 0;
+  let ended = false;
+  removal.then(() => (ended = true));
+  for (; !ended; turns++) await new Promise((resolve) => setImmediate(resolve));
+  assert.ok(turns > 1, `${turns} turns`);
+  assert.equal(tree.counts().directories, 0);
+  assert.equal(tree.resolve(kept.handle), undefined);
 });
 
 test("moving a directory fetches nothing of it", async () => {
