@@ -23,10 +23,13 @@ const flagOptions: Readonly<Record<string, readonly [set: number, clear: number]
   sync: [16, 0],
   async: [0, 16],
   noatime: [1024, 0],
+  atime: [0, 1024],
   nodiratime: [2048, 0],
 };
 
 const MS_NOSUID = 2;
+/** With it stat(2) does not ask the server for a file's attributes again only because the file has been read. */
+const MS_NOATIME = 1024;
 
 /** What only whoever has the server can know, or what would make the mount unusable. */
 const reservedOptions = [
@@ -73,7 +76,7 @@ export function nfsMountOptions(
     // A worker's several mounts must not take over each other's options.
     "nosharecache",
   ];
-  let flags = MS_NOSUID;
+  let flags = MS_NOSUID | MS_NOATIME;
   for (const option of mountOptions.flatMap((given) => given.split(","))) {
     const name = option.split("=", 1)[0] ?? "";
     const flag = flagOptions[option];

@@ -6,11 +6,12 @@ import { describeMountFailure, nfsMountOptions } from "../../../src/mount/nfs-mo
 const MS_RDONLY = 1;
 const MS_NOSUID = 2;
 const MS_NOATIME = 1024;
+const MS_NODIRATIME = 2048;
 
 describe("mount options", () => {
   it("are those of a server on this machine", () => {
     const { flags, data } = nfsMountOptions(4321, "4.1");
-    assert.equal(flags, MS_NOSUID);
+    assert.equal(flags, MS_NOSUID | MS_NOATIME);
     const options = data.split(",");
     for (const option of ["vers=4.1", "port=4321", "addr=127.0.0.1", "hard", "rsize=1048576"]) {
       assert.ok(options.includes(option), option);
@@ -18,8 +19,8 @@ describe("mount options", () => {
   });
 
   it("end with the operator's, of which flags are no text", () => {
-    const { flags, data } = nfsMountOptions(1, "4.2", ["nconnect=4,noatime", "ro", "suid", "acregmin=1"]);
-    assert.equal(flags, MS_RDONLY | MS_NOATIME);
+    const { flags, data } = nfsMountOptions(1, "4.2", ["nconnect=4,nodiratime", "ro", "suid", "acregmin=1"]);
+    assert.equal(flags, MS_RDONLY | MS_NOATIME | MS_NODIRATIME);
     assert.match(data, /,nconnect=4,acregmin=1$/);
   });
 
