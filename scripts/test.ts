@@ -41,6 +41,12 @@ const stages: readonly Stage[] = [
 
 async function main(): Promise<number> {
   const patterns = process.argv.slice(2);
+  if (patterns.includes("--help")) {
+    console.log(
+      "Usage: npm test [-- PATTERN…]\n\nRuns the test files under test/ whose path contains a PATTERN.",
+    );
+    return 0;
+  }
   const total: Counts = { passed: 0, failed: 0, skipped: 0 };
   let broken = false;
   for (const stage of stages) {

@@ -1,8 +1,5 @@
 #!/usr/bin/env -S MALLOC_ARENA_MAX=2 node --max-semi-space-size=4
-/**
- * Program: bb_worker CONFIG.jsonnet. Stops on SIGTERM and SIGINT: running actions get BB_WORKER_GRACE_SECONDS
- * (25) to finish; a second signal ends the patience.
- */
+/** Program: bb_worker CONFIG.jsonnet. */
 import { ConfigurationError } from "../config/error.ts";
 import { applyGlobalConfiguration } from "../config/global.ts";
 import { loadConfiguration } from "../config/load-configuration.ts";
@@ -13,12 +10,24 @@ import { mountByNfs } from "./nfs-mounted-tree.ts";
 import { Worker } from "./worker.ts";
 import { checkWorkerConfiguration } from "./worker-configuration.ts";
 
+const usage = `Usage: bb_worker CONFIG.jsonnet
+
+Takes actions from a Buildbarn scheduler, serves their input roots by NFSv4 to this machine's kernel, and has them run
+by bb_runner. CONFIG.jsonnet is a buildbarn.configuration.bb_worker.ApplicationConfiguration; see
+configs/bb_worker.jsonnet.
+SIGTERM and SIGINT stop it: running actions may end within 25 s (or BB_WORKER_GRACE_SECONDS) and are handed back then,
+or upon a second signal; it unmounts, and ends with 0.`;
+
 const log = createLog();
 
 async function main(): Promise<number> {
   const [path, ...others] = process.argv.slice(2);
+  if (path === "--help") {
+    console.log(usage);
+    return 0;
+  }
   if (path === undefined || path.startsWith("-") || others.length > 0) {
-    console.error("usage: bb_worker CONFIG.jsonnet");
+    console.error(usage);
     return 2;
   }
   let worker: Worker;
