@@ -54,6 +54,7 @@ export class Connection {
   private paused = false;
   private ready: Uint8Array[] = [];
   private flushScheduled = false;
+  private callbackXid = 0;
   private readonly onIdle: () => void;
   private readonly flushLater = () => this.flush();
 
@@ -123,6 +124,12 @@ export class Connection {
     if (this.session === session) this.session = undefined;
   }
 
+  /** The xid of the next call to the client: one count for all sessions that share the connection. */
+  nextCallbackXid(): number {
+    this.callbackXid = (this.callbackXid + 1) >>> 0;
+    return this.callbackXid;
+  }
+
   /** Sends COMPOUND4res bytes as the reply to `xid`. */
   sendReply(xid: number, result: Uint8Array): void {
     const header = Buffer.alloc(28);
@@ -181,7 +188,7 @@ export class Connection {
       const xid = header.uint32();
       const type = header.uint32();
       if (type === RpcMessageType.CALL) return this.call(xid, buffer, view, start, end);
-      if (type === RpcMessageType.REPLY) this.context.callbacks.reply(this, xid, header);
+      if (type === RpcMessageType.REPLY) this.callbackReply(xid);
     } catch (error) {
       // Too short for an RPC header: there is no xid to answer to.
       if (!(error instanceof XdrError)) throw error;
@@ -189,6 +196,10 @@ export class Connection {
       header.clear();
     }
     return true;
+  }
+
+  private callbackReply(xid: number): void {
+    for (const session of this.sessions) if (session.backChannel.reply(this, xid, this.header)) return;
   }
 
   private call(xid: number, buffer: Buffer, view: DataView, start: number, end: number): boolean {
@@ -283,13 +294,12 @@ export class Connection {
     this.ready = [];
     for (const session of this.sessions) {
       session.connections.delete(this);
-      session.backConnections.delete(this);
+      session.backChannel.unbind(this);
     }
     this.sessions.clear();
     this.session = undefined;
     // Nobody can come back to these: the others are at home in a session.
     for (const client of this.clients) if (!client.admitted) this.context.state.removeClient(client);
     this.clients.clear();
-    this.context.callbacks.forget(this);
   }
 }

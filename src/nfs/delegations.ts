@@ -4,7 +4,6 @@ import { isDelegable, type RegularFile } from "./file-system.ts";
 import type { OpenArguments } from "./open-arguments.ts";
 import { DelegationType, Share, Want, WhyNoDelegation } from "./protocol/constants.ts";
 import { Status } from "./protocol/status.ts";
-import type { Client } from "./state/client.ts";
 import type { ServerState } from "./state/server-state.ts";
 import { Delegation, type OpenState } from "./state/states.ts";
 
@@ -69,11 +68,11 @@ export class Delegations {
       if (delegation.recalledAt === undefined) {
         delegation.recalledAt = state.now;
         this.recalled.add(delegation.file.key, state.now);
-        this.callbacks.recall(delegation);
       } else if (state.now - delegation.recalledAt > state.leaseMilliseconds) {
         state.revokeDelegation(delegation);
         continue;
       }
+      this.callbacks.recall(delegation);
       status = Status.DELAY;
     }
     return status;
@@ -109,7 +108,7 @@ export class Delegations {
   private typeFor(compound: Compound, open: OpenState, args: OpenArguments): number {
     const { client, file } = open;
     if (!this.enabled || compound.minorVersion === 0 || !isDelegable(file.node)) return Share.NONE;
-    if (!hasBackChannel(client) || client.delegations.size >= MAXIMUM_PER_CLIENT) return Share.NONE;
+    if (!this.callbacks.canReach(client) || client.delegations.size >= MAXIMUM_PER_CLIENT) return Share.NONE;
     const want = args.want & Want.MASK;
     if (want === Want.NO_DELEGATION || want === Want.CANCEL) return Share.NONE;
     if (file.delegations?.some((delegation) => delegation.client === client)) return Share.NONE;
@@ -177,9 +176,4 @@ class RecentRecalls {
     this.recent = new Set();
     this.since = now;
   }
-}
-
-function hasBackChannel(client: Client): boolean {
-  for (const session of client.sessions) if (session.backConnections.size > 0) return true;
-  return false;
 }

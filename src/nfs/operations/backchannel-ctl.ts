@@ -5,8 +5,8 @@ import { readSecurity } from "./create-session.ts";
 /** RFC 8881 §18.33. */
 export function backchannelCtl(compound: Compound): Status {
   const program = compound.reader.uint32();
-  const session = compound.session!;
-  session.callbackCredential = readSecurity(compound.reader);
-  session.callbackProgram = program;
+  const { backChannel } = compound.session!;
+  backChannel.credential = readSecurity(compound.reader);
+  backChannel.program = program;
   return Status.OK;
 }

@@ -21,10 +21,7 @@ export function bindConnToSession(compound: Compound): Status {
   }
   connection.addSession(session);
   session.client.renewedAt = context.state.now;
-  if (direction !== FORE) {
-    session.backConnections.add(connection);
-    context.callbacks.sendNext(session);
-  }
+  if (direction !== FORE) session.backChannel.bind(connection);
   writer.fixed(session.id);
   writer.uint32(direction === FORE ? FORE : direction === BACK ? BACK : BOTH);
   writer.bool(false);

@@ -14,6 +14,8 @@ const MAXIMUM_OPERATIONS = 128;
 /** Bytes of a reply that a slot keeps. */
 const MAXIMUM_CACHED = 8 * 1024;
 const MAXIMUM_SESSIONS_OF_CLIENT = 64;
+/** Calls that we have under way on one back channel. */
+const MAXIMUM_BACK_SLOTS = 16;
 
 /** RFC 8881 §18.36. */
 export function createSession(compound: Compound): Status {
@@ -71,13 +73,14 @@ function make(
   const fore = limit(wantedFore, context);
   state.confirmClient(client);
   client.renewedAt = state.now;
-  const session = state.addSession(client, fore, wantedBack, callbackProgram, callbackCredential);
-  session.minorVersion = compound.minorVersion;
+  const back = { ...wantedBack, maxRequests: Math.min(wantedBack.maxRequests, MAXIMUM_BACK_SLOTS) };
+  const { minorVersion } = compound;
+  const session = state.addSession(client, minorVersion, fore, back, callbackProgram, callbackCredential);
   connection.addSession(session);
   let granted = 0;
   if ((flags & SessionFlag.CONN_BACK_CHAN) !== 0) {
     granted |= SessionFlag.CONN_BACK_CHAN;
-    session.backConnections.add(connection);
+    session.backChannel.bind(connection);
   }
   writeSession(writer, session, sequence, granted);
   return Status.OK;
@@ -88,7 +91,7 @@ function writeSession(writer: XdrWriter, session: Session, sequence: number, fla
   writer.uint32(sequence);
   writer.uint32(flags);
   writeChannel(writer, session.fore);
-  writeChannel(writer, session.back);
+  writeChannel(writer, session.backChannel.attributes);
 }
 
 function limit(wanted: ChannelAttributes, context: ServerContext): ChannelAttributes {

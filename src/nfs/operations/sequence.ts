@@ -1,6 +1,7 @@
 import { crc32 } from "node:zlib";
 import { type Compound, NO_REPLY, REPLAYED_COMPOUND } from "../compound.ts";
 import type { Connection } from "../connection.ts";
+import { SequenceStatus } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import type { Session, Slot } from "../state/session.ts";
 
@@ -45,8 +46,17 @@ export function sequence(compound: Compound): Status {
   writer.uint32(slotid);
   writer.uint32(fore.maxRequests - 1);
   writer.uint32(fore.maxRequests - 1);
-  writer.uint32(context.callbacks.statusFlags(client, session));
+  writer.uint32(statusFlags(session));
   return Status.OK;
+}
+
+/** SEQ4_STATUS_*: what the client should see to. */
+function statusFlags({ client, backChannel }: Session): number {
+  let flags = 0;
+  if (client.revoked.size > 0) flags |= SequenceStatus.RECALLABLE_STATE_REVOKED;
+  if (backChannel.fault) flags |= SequenceStatus.BACKCHANNEL_FAULT;
+  if (client.delegations.size > 0 && !backChannel.isBound) flags |= SequenceStatus.CB_PATH_DOWN_SESSION;
+  return flags;
 }
 
 /** Most requests of a connection are of one session. */

@@ -178,13 +178,14 @@ export class ServerState {
 
   addSession(
     client: Client,
+    minorVersion: number,
     fore: ChannelAttributes,
     back: ChannelAttributes,
     callbackProgram: number,
     callbackCredential: Buffer,
   ): Session {
     const id = randomBytes(16);
-    const session = new Session(client, id, fore, back, callbackProgram, callbackCredential);
+    const session = new Session(client, id, minorVersion, fore, back, callbackProgram, callbackCredential);
     this.sessions.set(session.key, session);
     client.sessions.add(session);
     return session;
@@ -200,6 +201,7 @@ export class ServerState {
     session.client.sessions.delete(session);
     for (const connection of session.connections) connection.forgetSession(session);
     session.connections.clear();
+    session.backChannel.close();
   }
 
   // Files
@@ -386,6 +388,7 @@ export class ServerState {
     const index = siblings.indexOf(delegation);
     if (index < 0) return;
     siblings.splice(index, 1);
+    delegation.held = false;
     if (siblings.length === 0) file.delegations = undefined;
     delegation.client.delegations.delete(delegation);
     if (!keepStateid) this.states.remove(delegation);

@@ -1,6 +1,6 @@
+import { BackChannel } from "../callback/back-channel.ts";
 import type { Connection } from "../connection.ts";
 import type { Client } from "./client.ts";
-import type { Delegation } from "./states.ts";
 
 /** Limits of one direction of a session (channel_attrs4, RFC 8881 §18.36). Sizes in bytes. */
 export interface ChannelAttributes {
@@ -31,29 +31,19 @@ export class Session {
   readonly key: string;
   readonly words: readonly [number, number, number, number];
   readonly fore: ChannelAttributes;
-  readonly back: ChannelAttributes;
+  readonly backChannel: BackChannel;
   readonly slots: Slot[] = [];
   /** Connections that have carried the session. */
   readonly connections = new Set<Connection>();
-  /** Those of them that callbacks may use. */
-  readonly backConnections = new Set<Connection>();
-  /** What the client's callbacks are called by: program number of CREATE_SESSION or BACKCHANNEL_CTL. */
-  callbackProgram: number;
-  /** The minor version that made the session; its callbacks carry it, too. */
-  minorVersion = 1;
-  /** Flavor and body of the credentials that callbacks carry. */
-  callbackCredential: Buffer;
-  /** The back channel's slot: its next sequenceid, and what waits for it. */
-  backSequence = 1;
-  backBusy = false;
-  readonly recalls: Delegation[] = [];
   destroyed = false;
   /** Requests of this session in progress. */
   active = 0;
 
+  /** `minorVersion` is that of CREATE_SESSION; calls on the back channel carry it, too. */
   constructor(
     client: Client,
     id: Buffer,
+    minorVersion: number,
     fore: ChannelAttributes,
     back: ChannelAttributes,
     callbackProgram: number,
@@ -64,9 +54,7 @@ export class Session {
     this.key = id.toString("latin1");
     this.words = [id.readUInt32BE(0), id.readUInt32BE(4), id.readUInt32BE(8), id.readUInt32BE(12)];
     this.fore = fore;
-    this.back = back;
-    this.callbackProgram = callbackProgram;
-    this.callbackCredential = callbackCredential;
+    this.backChannel = new BackChannel(id, minorVersion, back, callbackProgram, callbackCredential);
   }
 
   /** Slots come into being when they are first used: most clients use few of those they are granted. */

@@ -1,3 +1,4 @@
+import type { Recall } from "../callback/recall.ts";
 import type { RegularFile } from "../file-system.ts";
 import type { Client } from "./client.ts";
 import type { ByteRangeLock } from "./locks.ts";
@@ -63,6 +64,10 @@ export class Delegation extends State {
   readonly type: number;
   /** Milliseconds of the server's clock when the recall was sent; undefined before. */
   recalledAt: number | undefined;
+  /** The call that asks for it. */
+  recall: Recall | undefined;
+  /** Neither returned nor revoked. */
+  held = true;
 
   constructor(client: Client, file: FileState, type: number) {
     super(client, file);

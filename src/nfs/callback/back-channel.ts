@@ -1,0 +1,221 @@
+import { XdrError, type XdrReader, XdrWriter } from "../../xdr/index.ts";
+import type { Connection } from "../connection.ts";
+import { Status } from "../protocol/status.ts";
+import type { ChannelAttributes } from "../state/session.ts";
+import {
+  beginCall,
+  beginCompound,
+  type CallbackCall,
+  CallbackOperation,
+  type CallbackPath,
+  CB_COMPOUND,
+  finishCall,
+  readAccepted,
+  readCompound,
+} from "./call.ts";
+
+/** One place for a call, with the sequenceid that the client expects next (RFC 8881 §2.10.6). */
+interface Slot {
+  sequenceid: number;
+  /** The call under way. It keeps its place until it is answered: only then the client's sequenceid is known. */
+  call: CallbackCall | undefined;
+  /** What carries the call; undefined when it has to be sent again. */
+  connection: Connection | undefined;
+  xid: number;
+}
+
+/** The back channel of a session (RFC 8881 §2.10.3.1): carries the server's calls over the client's connections. */
+export class BackChannel implements CallbackPath {
+  /** What the client's callbacks are called by: of CREATE_SESSION or BACKCHANNEL_CTL. */
+  program: number;
+  /** opaque_auth that calls carry. */
+  credential: Buffer;
+  readonly attributes: ChannelAttributes;
+  /** The session lost count of a slot: only a new session helps. SEQUENCE says so to the client. */
+  fault = false;
+  private readonly sessionId: Buffer;
+  private readonly minorVersion: number;
+  private readonly connections = new Set<Connection>();
+  private readonly slots: Slot[] = [];
+  /** Slots that the client lets us use just now. */
+  private usable: number;
+  private readonly queue: CallbackCall[] = [];
+  private closed = false;
+
+  constructor(
+    sessionId: Buffer,
+    minorVersion: number,
+    attributes: ChannelAttributes,
+    program: number,
+    credential: Buffer,
+  ) {
+    this.sessionId = sessionId;
+    this.minorVersion = minorVersion;
+    this.attributes = attributes;
+    this.usable = attributes.maxRequests;
+    this.program = program;
+    this.credential = credential;
+  }
+
+  get isUp(): boolean {
+    return this.connections.size > 0 && !this.fault && this.attributes.maxOperations >= 2;
+  }
+
+  /** Whether a connection carries it. */
+  get isBound(): boolean {
+    return this.connections.size > 0;
+  }
+
+  /** The client offers the connection for calls. */
+  bind(connection: Connection): void {
+    this.connections.add(connection);
+    this.sendNext();
+  }
+
+  /** The connection has ended: calls that went out on it go out again on another, as soon as there is one. */
+  unbind(connection: Connection): void {
+    if (!this.connections.delete(connection)) return;
+    for (const slot of this.slots) if (slot.connection === connection) slot.connection = undefined;
+    this.sendNext();
+  }
+
+  send(call: CallbackCall): void {
+    if (this.closed || this.fault) {
+      call.failed();
+      return;
+    }
+    this.queue.push(call);
+    this.sendNext();
+  }
+
+  /** Ends with the session: what has not been answered fails. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.connections.clear();
+    this.giveUp();
+  }
+
+  /** The reply to a call; false when it is none of this channel's. */
+  reply(connection: Connection, xid: number, reader: XdrReader): boolean {
+    const slot = this.slots.find((used) => used.connection === connection && used.xid === xid);
+    if (slot?.call === undefined) return false;
+    slot.connection = undefined;
+    try {
+      this.readReply(slot, slot.call, reader);
+    } catch (error) {
+      if (!(error instanceof XdrError)) throw error;
+      this.break();
+    }
+    this.sendNext();
+    return true;
+  }
+
+  private readReply(slot: Slot, call: CallbackCall, reader: XdrReader): void {
+    const accepted = readAccepted(reader);
+    const count = accepted ? readCompound(reader) : 0;
+    if (accepted && (count < 1 || reader.uint32() !== CallbackOperation.SEQUENCE)) {
+      throw new XdrError("the first result is not that of CB_SEQUENCE");
+    }
+    const status = accepted ? reader.uint32() : Status.DELAY;
+    if (status === Status.DELAY) {
+      // The call has not come through to the slot: the sequenceid stays.
+      slot.call = undefined;
+      call.failed();
+      return;
+    }
+    if (status !== Status.OK) throw new XdrError(`CB_SEQUENCE failed with status ${status}`);
+    const ours = reader.fixed(16).equals(this.sessionId);
+    const sequenceid = reader.uint32();
+    const slotid = reader.uint32();
+    reader.uint32();
+    const target = reader.uint32();
+    if (!ours || sequenceid !== slot.sequenceid || this.slots[slotid] !== slot) {
+      throw new XdrError("CB_SEQUENCE's result is that of another call");
+    }
+    this.usable = Math.min(target + 1, this.attributes.maxRequests);
+    slot.sequenceid = (slot.sequenceid + 1) >>> 0;
+    slot.call = undefined;
+    this.readResult(call, count, reader);
+  }
+
+  /** What is wrong in here harms this one call only: the slots are in order. */
+  private readResult(call: CallbackCall, count: number, reader: XdrReader): void {
+    try {
+      if (count < 2 || reader.uint32() !== call.operation) call.failed();
+      else call.answered(reader.uint32(), reader);
+    } catch (error) {
+      if (!(error instanceof XdrError)) throw error;
+      call.failed();
+    }
+  }
+
+  private break(): void {
+    this.fault = true;
+    this.giveUp();
+  }
+
+  private giveUp(): void {
+    const calls = this.queue.splice(0);
+    for (const slot of this.slots) {
+      if (slot.call !== undefined) calls.push(slot.call);
+      slot.call = slot.connection = undefined;
+    }
+    for (const call of calls) call.failed();
+  }
+
+  /** Sends what has lost its connection, and of what waits as much as there are free slots. */
+  private sendNext(): void {
+    const connection = this.connections.values().next().value;
+    if (connection === undefined || this.fault) return;
+    for (const slot of this.slots) {
+      if (slot.call !== undefined && slot.connection === undefined)
+        this.transmit(slot, slot.call, connection);
+    }
+    while (this.queue.length > 0) {
+      const slot = this.freeSlot();
+      if (slot === undefined) return;
+      const call = this.queue.shift()!;
+      if (!call.wanted) call.failed();
+      else this.transmit(slot, call, connection);
+    }
+  }
+
+  private freeSlot(): Slot | undefined {
+    const index = this.slots.findIndex((slot) => slot.call === undefined);
+    if (index >= 0) return index < this.usable ? this.slots[index] : undefined;
+    if (this.slots.length >= this.usable) return undefined;
+    const slot: Slot = { sequenceid: 1, call: undefined, connection: undefined, xid: 0 };
+    this.slots.push(slot);
+    return slot;
+  }
+
+  private transmit(slot: Slot, call: CallbackCall, connection: Connection): void {
+    slot.call = call;
+    slot.xid = connection.nextCallbackXid();
+    const record = this.encode(slot, call);
+    if (record.length - 4 > this.attributes.maxRequestSize) {
+      slot.call = undefined;
+      call.failed();
+      return;
+    }
+    slot.connection = connection;
+    connection.enqueue(record);
+  }
+
+  private encode(slot: Slot, call: CallbackCall): Uint8Array {
+    const writer = new XdrWriter(512);
+    beginCall(writer, slot.xid, this.program, CB_COMPOUND, this.credential);
+    beginCompound(writer, this.minorVersion, 0, 2);
+    writer.uint32(CallbackOperation.SEQUENCE);
+    writer.fixed(this.sessionId);
+    writer.uint32(slot.sequenceid);
+    writer.uint32(this.slots.indexOf(slot));
+    writer.uint32(this.slots.findLastIndex((used) => used.call !== undefined));
+    writer.bool(false);
+    writer.uint32(0);
+    writer.uint32(call.operation);
+    call.encode(writer);
+    return finishCall(writer);
+  }
+}

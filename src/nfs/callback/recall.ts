@@ -1,0 +1,50 @@
+import type { XdrReader, XdrWriter } from "../../xdr/index.ts";
+import { Status } from "../protocol/status.ts";
+import type { Delegation } from "../state/states.ts";
+import { type CallbackCall, CallbackOperation } from "./call.ts";
+
+/**
+ * Statuses after which CB_RECALL is worth another try: the client is busy, or OPEN's reply, by which it learns of
+ * the delegation, is still on its way.
+ */
+const AGAIN: ReadonlySet<Status> = new Set([Status.DELAY, Status.BAD_STATEID, Status.BADHANDLE]);
+
+/** CB_RECALL (RFC 8881 §20.2): the client is to return the delegation. */
+export class Recall implements CallbackCall {
+  readonly operation = CallbackOperation.RECALL;
+  private readonly delegation: Delegation;
+  /** First word of the server's stateids. */
+  private readonly instance: number;
+  /** Sent, and neither answered nor failed. */
+  underWay = false;
+  /** The client has agreed, or will not do it whatever we say. */
+  answeredForGood = false;
+
+  constructor(delegation: Delegation, instance: number) {
+    this.delegation = delegation;
+    this.instance = instance;
+  }
+
+  get wanted(): boolean {
+    return this.delegation.held;
+  }
+
+  encode(writer: XdrWriter): void {
+    const { delegation } = this;
+    writer.uint32(delegation.seqid);
+    writer.uint32(this.instance);
+    writer.uint32(delegation.index);
+    writer.uint32(delegation.generation);
+    writer.bool(false);
+    writer.opaque(delegation.file.node.handle);
+  }
+
+  answered(status: Status, _reader: XdrReader): void {
+    this.underWay = false;
+    this.answeredForGood = !AGAIN.has(status);
+  }
+
+  failed(): void {
+    this.underWay = false;
+  }
+}
