@@ -1,13 +1,32 @@
+import { ensure } from "./access.ts";
 import type { Callbacks } from "./callback/callbacks.ts";
 import type { Compound } from "./compound.ts";
-import { isDelegable, type RegularFile } from "./file-system.ts";
+import { askHolder, asksHolder } from "./delegated-attributes.ts";
+import {
+  type Attributes,
+  FileType,
+  isDelegable,
+  type MaybePromise,
+  type Node,
+  type RegularFile,
+} from "./file-system.ts";
 import type { OpenArguments } from "./open-arguments.ts";
 import { DelegationType, Share, Want, WhyNoDelegation } from "./protocol/constants.ts";
 import { Status } from "./protocol/status.ts";
+import type { Client } from "./state/client.ts";
 import type { ServerState } from "./state/server-state.ts";
-import { Delegation, type OpenState } from "./state/states.ts";
+import { Delegation, type FileState, type GivenAttributes, type OpenState } from "./state/states.ts";
 
 const LIMIT_BY_SIZE = 1;
+/** The wants that are answered by a reason when there is no delegation. */
+const ASKS =
+  Want.MASK | Want.SIGNAL_DELEGATION_WHEN_RESOURCE_AVAILABLE | Want.PUSH_DELEGATION_WHEN_UNCONTENDED;
+/** A READ delegation without the times lets its holder answer for nothing. */
+const NOTHING: GivenAttributes = {
+  change: 0,
+  accessTime: { seconds: 0, nanoseconds: 0 },
+  modifyTime: { seconds: 0, nanoseconds: 0 },
+};
 
 /** A client that holds so many gets no more. Linux keeps 5000 that it does not use. */
 const MAXIMUM_PER_CLIENT = 16_384;
@@ -44,11 +63,6 @@ export class Delegations {
     return file.immutable ? Status.OK : this.recallForChange(compound, file);
   }
 
-  /** OK, or DELAY while the delegation of another client, which alone knows the attributes, is called back. */
-  recallForAttributes(compound: Compound, file: RegularFile): Status {
-    return this.recall(compound, file, (delegation) => delegation.type === Share.WRITE);
-  }
-
   /** OK, or DELAY while delegations that an OPEN conflicts with are called back. */
   recallForOpen(compound: Compound, file: RegularFile, access: number, deny: number): Status {
     const writes = (access & Share.WRITE) !== 0 || (deny & Share.READ) !== 0;
@@ -78,63 +92,93 @@ export class Delegations {
     return status;
   }
 
-  /** Appends open_delegation4 to OPEN's result. */
-  grant(compound: Compound, open: OpenState, args: OpenArguments): void {
-    const { writer, context } = compound;
-    const type = this.typeFor(compound, open, args);
-    if (type === Share.NONE) {
-      this.refuse(compound, args);
+  /**
+   * The node's attributes, as far as `compound.attributeRequest` asks for them: where a client with a WRITE
+   * delegation knows them better, as it says. Rejects with DELAY while the delegation is called back, because
+   * the client does not say.
+   */
+  attributesOf(compound: Compound, node: Node): MaybePromise<Attributes> {
+    if (this.state.mutableDelegations === 0 || node.type !== FileType.REGULAR) return node.attributes();
+    const holder = this.state
+      .findFile(node)
+      ?.delegations?.find(({ type, client }) => type === Share.WRITE && client !== compound.client);
+    if (holder === undefined || !asksHolder(compound.attributeRequest, holder)) return node.attributes();
+    if (holder.recalledAt !== undefined) return this.attributesAfterRecall(compound, node);
+    return askHolder(this.callbacks, holder).then(
+      (attributes) => attributes ?? this.attributesAfterRecall(compound, node),
+    );
+  }
+
+  private async attributesAfterRecall(compound: Compound, file: RegularFile): Promise<Attributes> {
+    ensure(this.recall(compound, file, (delegation) => delegation.type === Share.WRITE));
+    return file.attributes();
+  }
+
+  /** Gives the client of an OPEN the delegation that it may have; {@link write} then tells it. */
+  grant(compound: Compound, open: OpenState, { access, want }: OpenArguments): Delegation | undefined {
+    const { client, file } = open;
+    const { minorVersion } = compound;
+    const type = typeFor(access, want, minorVersion);
+    if (type === Share.NONE || this.obstacle(client, file, type, want) !== undefined) return undefined;
+    // NFSv4.0: the request may be an old one that comes again.
+    if (minorVersion === 0 && !open.owner.confirmed) return undefined;
+    const { node } = file;
+    const timestamps = (want & Want.DELEGATED_TIMESTAMPS) !== 0 && !node.immutable;
+    if (type === Share.READ && !timestamps) return this.state.delegate(client, node, type, false, NOTHING);
+    const attributes = node.attributes();
+    if (attributes instanceof Promise) {
+      // Not worth the wait.
+      attributes.catch(() => {});
+      return undefined;
+    }
+    const { change, accessTime, modifyTime } = attributes;
+    const given = { change, accessTime: { ...accessTime }, modifyTime: { ...modifyTime } };
+    return this.state.delegate(client, node, type, timestamps, given);
+  }
+
+  /** Why the client cannot have a delegation of `type` (why_no_delegation4); undefined where it can. */
+  private obstacle(client: Client, file: FileState, type: number, want: number): number | undefined {
+    const wanted = want & Want.MASK;
+    if (wanted === Want.NO_DELEGATION) return WhyNoDelegation.NOT_WANTED;
+    if (wanted === Want.CANCEL) return WhyNoDelegation.CANCELLED;
+    if (!this.enabled || client.delegations.size >= MAXIMUM_PER_CLIENT) return WhyNoDelegation.RESOURCE;
+    if (!this.callbacks.canReach(client)) return WhyNoDelegation.RESOURCE;
+    if (!isDelegable(file.node)) return WhyNoDelegation.NOT_SUPP_FTYPE;
+    const own = file.delegations?.find((delegation) => delegation.client === client);
+    if (own !== undefined && own.type < type) return WhyNoDelegation.NOT_SUPP_UPGRADE;
+    if (own !== undefined && own.type > type) return WhyNoDelegation.NOT_SUPP_DOWNGRADE;
+    if (own !== undefined) return WhyNoDelegation.RESOURCE;
+    if (this.recalled.has(file.key, this.state.now)) return WhyNoDelegation.CONTENTION;
+    const others = file.opens.filter((opened) => opened.client !== client);
+    const contended =
+      type === Share.WRITE
+        ? others.length > 0 || file.delegations !== undefined
+        : others.some((opened) => (opened.access & Share.WRITE) !== 0);
+    return contended ? WhyNoDelegation.CONTENTION : undefined;
+  }
+
+  /** Appends open_delegation4: the delegation, or why there is none. */
+  write(
+    compound: Compound,
+    delegation: Delegation | undefined,
+    open: OpenState,
+    { access, want }: OpenArguments,
+  ): void {
+    const { writer } = compound;
+    if (delegation !== undefined) {
+      writeDelegation(compound, delegation);
       return;
     }
-    const delegation = this.state.delegate(open.client, open.file.node, type);
-    writer.uint32(type === Share.WRITE ? DelegationType.WRITE : DelegationType.READ);
-    writer.uint32(delegation.seqid);
-    writer.uint32(context.state.instance);
-    writer.uint32(delegation.index);
-    writer.uint32(delegation.generation);
-    writer.bool(false);
-    if (type === Share.WRITE) {
-      writer.uint32(LIMIT_BY_SIZE);
-      writer.uint64(Number.MAX_SAFE_INTEGER);
-    }
-    // An ACE that allows nobody anything: the client asks with ACCESS.
-    writer.uint32(0);
-    writer.uint32(0);
-    writer.uint32(0);
-    writer.latin1("");
-  }
-
-  /** What to give: Share.READ, Share.WRITE or Share.NONE. */
-  private typeFor(compound: Compound, open: OpenState, args: OpenArguments): number {
-    const { client, file } = open;
-    if (!this.enabled || compound.minorVersion === 0 || !isDelegable(file.node)) return Share.NONE;
-    if (!this.callbacks.canReach(client) || client.delegations.size >= MAXIMUM_PER_CLIENT) return Share.NONE;
-    const want = args.want & Want.MASK;
-    if (want === Want.NO_DELEGATION || want === Want.CANCEL) return Share.NONE;
-    if (file.delegations?.some((delegation) => delegation.client === client)) return Share.NONE;
-    if (this.recalled.has(file.key, this.state.now)) return Share.NONE;
-    const writes = (args.access & Share.WRITE) !== 0;
-    const others = file.opens.filter((opened) => opened.client !== client);
-    if (writes) {
-      const asked = want === Want.WRITE_DELEGATION || want === Want.ANY_DELEGATION;
-      return asked && others.length === 0 && file.delegations === undefined ? Share.WRITE : Share.NONE;
-    }
-    return others.some((opened) => (opened.access & Share.WRITE) !== 0) ? Share.NONE : Share.READ;
-  }
-
-  private refuse(compound: Compound, args: OpenArguments): void {
-    const { writer } = compound;
-    if (args.want === Want.NO_PREFERENCE) {
+    if ((want & ASKS) === 0) {
       writer.uint32(DelegationType.NONE);
       return;
     }
+    const type = typeFor(access, want, compound.minorVersion);
+    const why = this.obstacle(open.client, open.file, type, want) ?? WhyNoDelegation.RESOURCE;
     writer.uint32(DelegationType.NONE_EXT);
-    if ((args.want & Want.MASK) === Want.NO_DELEGATION) writer.uint32(WhyNoDelegation.NOT_WANTED);
-    else if ((args.want & Want.MASK) === Want.CANCEL) writer.uint32(WhyNoDelegation.CANCELLED);
-    else {
-      writer.uint32(this.enabled ? WhyNoDelegation.CONTENTION : WhyNoDelegation.RESOURCE);
-      writer.bool(false);
-    }
+    writer.uint32(why);
+    // The server will not call when the delegation can be had.
+    if (why === WhyNoDelegation.CONTENTION || why === WhyNoDelegation.RESOURCE) writer.bool(false);
   }
 
   /** FREE_STATEID of a delegation that was revoked. */
@@ -176,4 +220,37 @@ class RecentRecalls {
     this.recent = new Set();
     this.since = now;
   }
+}
+
+/** What an OPEN leads to where nothing is in the way: Share.READ, Share.WRITE or Share.NONE. */
+function typeFor(access: number, want: number, minorVersion: number): number {
+  const wanted = want & Want.MASK;
+  if ((access & Share.WRITE) === 0 || wanted === Want.READ_DELEGATION) return Share.READ;
+  if (wanted === Want.WRITE_DELEGATION || wanted === Want.ANY_DELEGATION) return Share.WRITE;
+  // NFSv4.0 cannot ask.
+  return minorVersion === 0 ? Share.WRITE : Share.NONE;
+}
+
+function writeDelegation(compound: Compound, delegation: Delegation): void {
+  const { writer, context } = compound;
+  const writes = delegation.type === Share.WRITE;
+  if (delegation.timestamps) {
+    writer.uint32(writes ? DelegationType.WRITE_ATTRIBUTES : DelegationType.READ_ATTRIBUTES);
+  } else {
+    writer.uint32(writes ? DelegationType.WRITE : DelegationType.READ);
+  }
+  writer.uint32(delegation.seqid);
+  writer.uint32(context.state.instance);
+  writer.uint32(delegation.index);
+  writer.uint32(delegation.generation);
+  writer.bool(false);
+  if (writes) {
+    writer.uint32(LIMIT_BY_SIZE);
+    writer.uint64(Number.MAX_SAFE_INTEGER);
+  }
+  // An ACE that allows nobody anything: the client asks with ACCESS.
+  writer.uint32(0);
+  writer.uint32(0);
+  writer.uint32(0);
+  writer.latin1("");
 }

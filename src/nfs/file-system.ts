@@ -120,6 +120,12 @@ export interface AttributeChanges {
   /** A time, or `"now"` for the server's own clock. */
   accessTime?: Timestamp | "now";
   modifyTime?: Timestamp | "now";
+  /**
+   * Comes only with times that the holder of a write delegation has kept (RFC 9754 §5): the time of the last change
+   * then becomes this one, not the time of day, and a new access time alone leaves {@link Attributes.change} as it
+   * is. For file systems with a {@link DelegableFile}; others never see it.
+   */
+  metadataTime?: Timestamp;
 }
 
 /** Who asks: AUTH_SYS credentials (RFC 5531 appendix A). */

@@ -4,8 +4,14 @@ import { readName } from "./names.ts";
 import { Claim, CreateMode, MAXIMUM_OPAQUE, OpenType, Share, Want } from "./protocol/constants.ts";
 import { Status } from "./protocol/status.ts";
 
-const KNOWN_WANTS =
+const KNOWN_IN_MINOR_1 =
   Want.MASK | Want.SIGNAL_DELEGATION_WHEN_RESOURCE_AVAILABLE | Want.PUSH_DELEGATION_WHEN_UNCONTENDED;
+/** By minor version. */
+const KNOWN_WANTS = [
+  0,
+  KNOWN_IN_MINOR_1,
+  KNOWN_IN_MINOR_1 | Want.DELEGATED_TIMESTAMPS | Want.OPEN_XOR_DELEGATION,
+] as const;
 
 /** OPEN4args, read into place; attributes to set go to `compound.changeRequest`, the name to `compound.name`. */
 export class OpenArguments {
@@ -53,7 +59,7 @@ export class OpenArguments {
     this.access = access & Share.BOTH;
     this.want = access & ~Share.BOTH;
     if (this.access === 0 || this.deny > Share.BOTH) return Status.INVAL;
-    if ((this.want & ~(minorVersion === 0 ? 0 : KNOWN_WANTS)) !== 0) return Status.INVAL;
+    if ((this.want & ~KNOWN_WANTS[minorVersion as 0 | 1 | 2]) !== 0) return Status.INVAL;
     if ((this.want & Want.MASK) > Want.CANCEL) return Status.INVAL;
     return status === Status.OK ? claimStatus : status;
   }

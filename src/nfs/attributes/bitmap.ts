@@ -11,7 +11,14 @@ const A = Attribute;
 
 /** Attributes that only a minor version from 1 on knows, and those from 2 on. */
 const SINCE_MINOR_1: readonly number[] = [A.SUPPATTR_EXCLCREAT];
-const SINCE_MINOR_2: readonly number[] = [A.CLONE_BLKSIZE, A.CHANGE_ATTR_TYPE, A.XATTR_SUPPORT];
+const SINCE_MINOR_2: readonly number[] = [
+  A.CLONE_BLKSIZE,
+  A.CHANGE_ATTR_TYPE,
+  A.XATTR_SUPPORT,
+  A.TIME_DELEG_ACCESS,
+  A.TIME_DELEG_MODIFY,
+  A.OPEN_ARGUMENTS,
+];
 
 const EVERYWHERE = Object.values(Attribute).filter(
   (number) =>
@@ -28,12 +35,10 @@ export const SUPPORTED = [
   bitmap([...EVERYWHERE, ...SINCE_MINOR_1, ...SINCE_MINOR_2]),
 ] as const;
 
-/** What SETATTR and the creating operations may set. */
-export const SETTABLE = bitmap([
-  A.SIZE,
-  A.MODE,
-  A.OWNER,
-  A.OWNER_GROUP,
-  A.TIME_ACCESS_SET,
-  A.TIME_MODIFY_SET,
-]);
+const SETTABLE_ALWAYS = [A.SIZE, A.MODE, A.OWNER, A.OWNER_GROUP, A.TIME_ACCESS_SET, A.TIME_MODIFY_SET];
+
+/** What the creating operations may set. */
+export const SETTABLE = bitmap(SETTABLE_ALWAYS);
+
+/** What SETATTR may set: also the times that the holder of a delegation has kept. */
+export const SETTABLE_LATER = bitmap([...SETTABLE_ALWAYS, A.TIME_DELEG_ACCESS, A.TIME_DELEG_MODIFY]);

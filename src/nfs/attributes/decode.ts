@@ -16,17 +16,23 @@ export class ChangeRequest {
   changes: AttributeChanges = {};
   word0 = 0;
   word1 = 0;
+  word2 = 0;
+  /** The times that the holder of a delegation has kept (RFC 9754 §5). */
+  heldAccessTime: Timestamp | undefined;
+  heldModifyTime: Timestamp | undefined;
 
   clear(): void {
     this.changes = {};
-    this.word0 = this.word1 = 0;
+    this.word0 = this.word1 = this.word2 = 0;
+    this.heldAccessTime = this.heldModifyTime = undefined;
   }
 
   /**
    * Returns OK, ATTRNOTSUPP for an attribute we do not have, INVAL for one that cannot be set, or BADOWNER for
-   * an owner that is not a number. Reads the whole fattr4 whatever it returns. Throws XdrError.
+   * an owner that is not a number. Reads the whole fattr4 whatever it returns. Throws XdrError. `settable`: the
+   * words of the bitmap that are allowed here.
    */
-  read(reader: XdrReader, minorVersion: number): Status {
+  read(reader: XdrReader, minorVersion: number, settable: readonly number[] = SETTABLE): Status {
     this.clear();
     const words = reader.length(MAXIMUM_BITMAP_WORDS);
     let status: Status = Status.OK;
@@ -34,7 +40,9 @@ export class ChangeRequest {
       const word = reader.uint32();
       if (index === 0) this.word0 = word;
       else if (index === 1) this.word1 = word;
-      if ((word & ~(SETTABLE[index as 0 | 1 | 2] ?? 0)) === 0 || status === Status.ATTRNOTSUPP) continue;
+      else if (index === 2) this.word2 = word;
+      const known = (settable[index] ?? 0) & (SUPPORTED[minorVersion as 0 | 1 | 2][index as 0 | 1 | 2] ?? 0);
+      if ((word & ~known) === 0 || status === Status.ATTRNOTSUPP) continue;
       const supported = SUPPORTED[minorVersion as 0 | 1 | 2][index as 0 | 1 | 2] ?? 0;
       status = (word & ~supported) !== 0 ? Status.ATTRNOTSUPP : Status.INVAL;
     }
@@ -78,7 +86,22 @@ export class ChangeRequest {
       changes.modifyTime = readTime(reader);
       if (isInvalid(changes.modifyTime)) status = Status.INVAL;
     }
+    if (this.word2 !== 0 && !this.readHeldTimes(reader)) status = Status.INVAL;
     return status;
+  }
+
+  /** False where one is no time, or is also to be set to something else. */
+  private readHeldTimes(reader: XdrReader): boolean {
+    const { changes, word2 } = this;
+    if (word2 & (1 << (Attribute.TIME_DELEG_ACCESS - 64))) {
+      this.heldAccessTime = { seconds: reader.int64(), nanoseconds: reader.uint32() };
+      if (isInvalid(this.heldAccessTime) || changes.accessTime !== undefined) return false;
+    }
+    if (word2 & (1 << (Attribute.TIME_DELEG_MODIFY - 64))) {
+      this.heldModifyTime = { seconds: reader.int64(), nanoseconds: reader.uint32() };
+      if (isInvalid(this.heldModifyTime) || changes.modifyTime !== undefined) return false;
+    }
+    return true;
   }
 }
 

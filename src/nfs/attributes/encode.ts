@@ -8,7 +8,7 @@ import {
   type Timestamp,
 } from "../file-system.ts";
 import { Attribute } from "../protocol/attribute.ts";
-import { MAXIMUM_IO, MAXIMUM_NAME } from "../protocol/constants.ts";
+import { Claim, CreateMode, MAXIMUM_IO, MAXIMUM_NAME, Share, Want } from "../protocol/constants.ts";
 import type { ServerContext } from "../server-context.ts";
 import { SETTABLE, SUPPORTED } from "./bitmap.ts";
 
@@ -18,6 +18,26 @@ const MAXIMUM_LINKS = 0xffff_ffff;
 const CHANGE_TYPE_IS_VERSION_COUNTER = 1;
 /** All nodes are of one file system, the gate's root included: no mount within the mount. */
 const FILE_SYSTEM_ID = 1;
+
+/**
+ * open_arguments4 (RFC 9754 §3.1): which values OPEN takes for share_access, share_deny, the wants in share_access,
+ * the claim and the createmode, as bitmaps. The bit of a want is the low byte's value, or the place of its flag.
+ */
+const OPEN_ARGUMENTS: readonly number[] = [
+  maskOf([Share.READ, Share.WRITE, Share.BOTH]),
+  maskOf([Share.NONE, Share.READ, Share.WRITE, Share.BOTH]),
+  maskOf([Want.ANY_DELEGATION >> 8, Want.NO_DELEGATION >> 8, Want.CANCEL >> 8]) |
+    Want.DELEGATED_TIMESTAMPS |
+    Want.OPEN_XOR_DELEGATION,
+  maskOf([Claim.NULL, Claim.PREVIOUS, Claim.DELEGATE_CURRENT, Claim.FH, Claim.DELEGATE_CURRENT_FH]),
+  maskOf(Object.values(CreateMode)),
+];
+
+function maskOf(bits: readonly number[]): number {
+  let mask = 0;
+  for (const place of bits) mask |= 1 << place;
+  return mask;
+}
 
 /** A requested bitmap4. Words behind the third name no attribute that we know. */
 export class AttributeRequest {
@@ -33,9 +53,9 @@ export class AttributeRequest {
     for (let index = 3; index < words; index++) reader.uint32();
   }
 
-  /** Asks for what can only be set (RFC 8881 §5.5): an error. */
-  get hasWriteOnly(): boolean {
-    return (this.word1 & SET_ONLY_WORD1) !== 0;
+  /** Asks for what can only be set (RFC 8881 §5.5, RFC 9754 §5): an error. */
+  hasWriteOnly(minorVersion: number): boolean {
+    return (this.word1 & SET_ONLY_WORD1) !== 0 || (minorVersion > 1 && (this.word2 & SET_ONLY_WORD2) !== 0);
   }
 
   has(attribute: number): boolean {
@@ -57,7 +77,7 @@ export function writeAttributes(
 
   const word0 = (request.word0 & supported[0]) >>> 0;
   const word1 = (request.word1 & supported[1] & ~SET_ONLY_WORD1) >>> 0;
-  const word2 = (request.word2 & supported[2]) >>> 0;
+  const word2 = (request.word2 & supported[2] & ~SET_ONLY_WORD2) >>> 0;
   writeBitmap(writer, word0, word1, word2);
   const lengthAt = writer.reserve(1);
   const start = writer.position;
@@ -75,6 +95,8 @@ export function writeAttributeError(writer: XdrWriter, status: number): void {
 }
 
 const SET_ONLY_WORD1 = (1 << (Attribute.TIME_ACCESS_SET - 32)) | (1 << (Attribute.TIME_MODIFY_SET - 32));
+
+const SET_ONLY_WORD2 = (1 << (Attribute.TIME_DELEG_ACCESS - 64)) | (1 << (Attribute.TIME_DELEG_MODIFY - 64));
 
 /** Appends a bitmap4 without trailing zero words. */
 export function writeBitmap(writer: XdrWriter, word0: number, word1: number, word2: number): void {
@@ -308,6 +330,9 @@ function writeFileSystemAttribute(
       break;
     case Attribute.CLONE_BLKSIZE:
       writer.uint32(1);
+      break;
+    case Attribute.OPEN_ARGUMENTS:
+      for (const known of OPEN_ARGUMENTS) writeBitmap(writer, known, 0, 0);
       break;
     case Attribute.CHANGE_ATTR_TYPE:
       writer.uint32(CHANGE_TYPE_IS_VERSION_COUNTER);

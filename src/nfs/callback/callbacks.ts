@@ -1,7 +1,14 @@
 import type { Client } from "../state/client.ts";
 import type { Delegation } from "../state/states.ts";
 import type { CallbackPath } from "./call.ts";
+import { GetAttributes, type HeldAttributes } from "./get-attributes.ts";
 import { Recall } from "./recall.ts";
+
+/**
+ * How long another client's request waits for the holder of a delegation to say the file's attributes. After that the
+ * delegation is recalled.
+ */
+const ATTRIBUTES_MILLISECONDS = 1000;
 
 /** The server's calls to its clients (RFC 8881 §20), each by whichever path to the client is up. */
 export class Callbacks {
@@ -29,6 +36,23 @@ export class Callbacks {
     if (path === undefined) return;
     recall.underWay = true;
     path.send(recall);
+  }
+
+  /** Asks the holder for the attributes; undefined where it does not answer in time, or nonsense. */
+  attributes(delegation: Delegation): Promise<HeldAttributes | undefined> {
+    const { promise, resolve } = Promise.withResolvers<HeldAttributes | undefined>();
+    const path = pathTo(delegation.client);
+    if (path === undefined) {
+      resolve(undefined);
+      return promise;
+    }
+    const call = new GetAttributes(delegation, (attributes) => {
+      clearTimeout(timer);
+      resolve(attributes);
+    });
+    const timer = setTimeout(() => call.giveUp(), ATTRIBUTES_MILLISECONDS);
+    path.send(call);
+    return promise;
   }
 }
 

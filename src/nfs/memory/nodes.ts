@@ -79,7 +79,11 @@ abstract class MemoryNodeBase implements ExtendedAttributes {
     if (changes.accessTime !== undefined) values.accessTime = pick(changes.accessTime, now);
     if (changes.size !== undefined) values.modifyTime = now;
     if (changes.modifyTime !== undefined) values.modifyTime = pick(changes.modifyTime, now);
-    this.touch(now);
+    if (changes.metadataTime === undefined) this.touch(now);
+    else {
+      if (changes.modifyTime !== undefined) values.change++;
+      values.metadataTime = changes.metadataTime;
+    }
   }
 
   getExtendedAttribute(name: Name): Uint8Array | undefined {

@@ -5,13 +5,13 @@ import type { Compound } from "../compound.ts";
 import { type Directory, FileType, type MaybePromise, type Node, type RegularFile } from "../file-system.ts";
 import type { OpenArguments } from "../open-arguments.ts";
 import { inherit } from "../ownership.ts";
-import { Claim, CreateMode, OpenResult, Share } from "../protocol/constants.ts";
+import { Claim, CreateMode, OpenResult, Share, Want } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { isSameNode, notAFile } from "../state/io.ts";
 import { checkOwnerSeqid } from "../state/owner-seqid.ts";
 import type { OpenOwner } from "../state/owners.ts";
 import { writeStateid } from "../state/stateid.ts";
-import { Delegation } from "../state/states.ts";
+import { Delegation, type OpenState } from "../state/states.ts";
 
 /** RFC 8881 §18.16. */
 export function open(compound: Compound): MaybePromise<Status> {
@@ -220,14 +220,31 @@ function finish(
   const recalled = delegations.recallForOpen(compound, file, args.access, args.deny);
   if (recalled !== Status.OK) return recalled;
   const opened = state.open(owner, file, args.access, args.deny);
+  const delegation = delegations.grant(compound, opened, args);
   compound.node = file;
-  writeStateid(compound, opened);
-  writeChangeInfo(writer, before, after, exclusive);
   let result = OpenResult.LOCKTYPE_POSIX as number;
+  if (delegation !== undefined && replacesOpen(args, opened)) {
+    state.close(opened);
+    result |= OpenResult.NO_OPEN_STATEID;
+    for (let word = 0; word < 4; word++) writer.uint32(0);
+    compound.currentState = delegation;
+    compound.currentSeqid = delegation.seqid;
+  } else {
+    writeStateid(compound, opened);
+  }
+  writeChangeInfo(writer, before, after, exclusive);
   if (minorVersion > 0) result |= OpenResult.PRESERVE_UNLINKED;
   else if (!owner.confirmed) result |= OpenResult.CONFIRM;
   writer.uint32(result);
   writeBitmap(writer, word0, word1, 0);
-  delegations.grant(compound, opened, args);
+  delegations.write(compound, delegation, opened, args);
   return Status.OK;
+}
+
+/**
+ * The client wants an open or a delegation, not both (RFC 9754 §4). One that has the file open already must learn of
+ * its open's new seqid, and a delegation denies nothing to anybody.
+ */
+function replacesOpen(args: OpenArguments, opened: OpenState): boolean {
+  return (args.want & Want.OPEN_XOR_DELEGATION) !== 0 && opened.seqid === 1 && args.deny === Share.NONE;
 }

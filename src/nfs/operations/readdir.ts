@@ -1,7 +1,15 @@
 import { andThen, checkNode, Permission } from "../access.ts";
-import { writeAttributes } from "../attributes/encode.ts";
+import { writeAttributeError, writeAttributes } from "../attributes/encode.ts";
 import type { Compound } from "../compound.ts";
-import { type Attributes, type Directory, FileType, type MaybePromise, type Node } from "../file-system.ts";
+import {
+  type Attributes,
+  type Directory,
+  FileSystemError,
+  FileType,
+  type MaybePromise,
+  type Node,
+} from "../file-system.ts";
+import { Attribute } from "../protocol/attribute.ts";
 import { Status } from "../protocol/status.ts";
 
 /** Room behind the entries: the end mark, eof, and what follows in the compound. */
@@ -19,7 +27,7 @@ export function readdir(compound: Compound): MaybePromise<Status> {
   attributeRequest.read(reader);
   if (node === undefined) return Status.NOFILEHANDLE;
   if (node.type !== FileType.DIRECTORY) return Status.NOTDIR;
-  if (attributeRequest.hasWriteOnly) return Status.INVAL;
+  if (attributeRequest.hasWriteOnly(compound.minorVersion)) return Status.INVAL;
   if (cookie === 1 || cookie === 2 || cookie > Number.MAX_SAFE_INTEGER) return Status.BAD_COOKIE;
   if (verifierHigh !== 0 || verifierLow !== 0) return Status.NOT_SAME;
   return andThen(checkNode(node, compound.credentials, Permission.READ), (status) => {
@@ -60,7 +68,7 @@ class Listing {
   }
 
   private visit(name: string, cookie: number, node: Node): boolean {
-    const attributes = node.attributes();
+    const attributes = this.compound.context.delegations.attributesOf(this.compound, node);
     if (attributes instanceof Promise) {
       this.waitingFor = attributes;
       this.waitingName = name;
@@ -71,8 +79,14 @@ class Listing {
     return this.add(name, cookie, node, attributes);
   }
 
-  /** False when the entry does not fit. */
-  private add(name: string, cookie: number, node: Node, attributes: Attributes): boolean {
+  /** False when the entry does not fit. Without attributes it gets the error instead. */
+  private add(
+    name: string,
+    cookie: number,
+    node: Node,
+    attributes: Attributes | undefined,
+    error: Status = Status.OK,
+  ): boolean {
     const { compound } = this;
     const { writer } = compound;
     const start = writer.position;
@@ -84,14 +98,17 @@ class Listing {
     writer.uint32(1);
     writer.uint64(cookie);
     writer.latin1(name);
-    writeAttributes(
-      writer,
-      compound.attributeRequest,
-      node,
-      attributes,
-      compound.context,
-      compound.minorVersion,
-    );
+    if (attributes === undefined) writeAttributeError(writer, error);
+    else {
+      writeAttributes(
+        writer,
+        compound.attributeRequest,
+        node,
+        attributes,
+        compound.context,
+        compound.minorVersion,
+      );
+    }
     const length = writer.position - entryAt;
     if (this.length + length + TRAILER > this.maximum) {
       if (this.entries === 0) this.started = false;
@@ -108,12 +125,22 @@ class Listing {
     const { waitingFor } = this;
     if (waitingFor !== undefined) {
       this.waitingFor = undefined;
-      return waitingFor.then((attributes) => {
-        const added = this.add(this.waitingName, this.waitingCookie, this.waitingNode!, attributes);
-        return added ? this.run(this.waitingCookie) : this.end(false);
-      });
+      return waitingFor.then(
+        (attributes) => this.goOn(attributes, Status.OK),
+        (error: unknown) => {
+          // RFC 8881 §18.23.3: one entry's error need not fail them all.
+          const asked = this.compound.attributeRequest.has(Attribute.RDATTR_ERROR);
+          if (!asked || !(error instanceof FileSystemError)) throw error;
+          return this.goOn(undefined, error.status);
+        },
+      );
     }
     return this.end(complete);
+  }
+
+  private goOn(attributes: Attributes | undefined, error: Status): MaybePromise<Status> {
+    const added = this.add(this.waitingName, this.waitingCookie, this.waitingNode!, attributes, error);
+    return added ? this.run(this.waitingCookie) : this.end(false);
   }
 
   private end(complete: boolean): Status {

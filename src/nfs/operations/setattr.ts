@@ -1,17 +1,21 @@
 import { andThen, Permission, permissions } from "../access.ts";
+import { SETTABLE_LATER } from "../attributes/bitmap.ts";
+import type { ChangeRequest } from "../attributes/decode.ts";
 import { writeBitmap } from "../attributes/encode.ts";
 import type { Compound } from "../compound.ts";
-import { FileType, type MaybePromise } from "../file-system.ts";
+import { heldTimes } from "../delegated-attributes.ts";
+import { type Attributes, FileType, type MaybePromise, type Node } from "../file-system.ts";
 import { checkChanges, clearSetIds } from "../ownership.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { checkIo } from "../state/io.ts";
+import { checkIo, isSameNode } from "../state/io.ts";
+import { Delegation } from "../state/states.ts";
 
 /** RFC 8881 §18.30. */
 export function setattr(compound: Compound): MaybePromise<Status> {
   const { node, stateid, changeRequest } = compound;
   stateid.read(compound);
-  const decoded = changeRequest.read(compound.reader, compound.minorVersion);
+  const decoded = changeRequest.read(compound.reader, compound.minorVersion, SETTABLE_LATER);
   if (node === undefined) return refuse(compound, Status.NOFILEHANDLE);
   if (decoded !== Status.OK) return refuse(compound, decoded);
   const { changes } = changeRequest;
@@ -26,7 +30,11 @@ export function setattr(compound: Compound): MaybePromise<Status> {
     const status = stateid.resolve(compound);
     if (status !== Status.OK) return refuse(compound, status);
   }
-  if (node.type === FileType.REGULAR) {
+  if (changeRequest.word2 !== 0) {
+    const status = checkHolder(compound, node);
+    if (status !== Status.OK) return refuse(compound, status);
+  }
+  if (node.type === FileType.REGULAR && !setsTimesOnly(changeRequest)) {
     const status = compound.context.delegations.recallForChange(compound, node);
     if (status !== Status.OK) return refuse(compound, status);
   }
@@ -37,11 +45,40 @@ export function setattr(compound: Compound): MaybePromise<Status> {
     const status = checkChanges(attributes, credentials, changes, mayWrite);
     if (status !== Status.OK) return refuse(compound, status);
     clearSetIds(attributes, credentials, changes);
-    return andThen(node.setAttributes(changes), () => {
-      writeBitmap(compound.writer, changeRequest.word0, changeRequest.word1, 0);
+    const { word0, word1, word2 } = changeRequest;
+    const done = () => {
+      writeBitmap(compound.writer, word0, word1, word2);
       return Status.OK;
-    });
+    };
+    if (word2 !== 0 && !addKeptTimes(compound, attributes)) return done();
+    return andThen(node.setAttributes(changes), done);
   });
+}
+
+/** Only the holder of a delegation that was given for it keeps the times (RFC 9754 §5). */
+function checkHolder({ stateid, changeRequest }: Compound, node: Node): Status {
+  const { state } = stateid;
+  if (!(state instanceof Delegation) || !state.timestamps) return Status.BAD_STATEID;
+  if (!isSameNode(state.file.node, node)) return Status.BAD_STATEID;
+  return changeRequest.heldModifyTime !== undefined && state.type !== Share.WRITE
+    ? Status.OPENMODE
+    : Status.OK;
+}
+
+/** Nothing but what the holder of a delegation has kept, which is no change to other holders. */
+function setsTimesOnly({ word0, word1, word2 }: ChangeRequest): boolean {
+  return word2 !== 0 && word0 === 0 && word1 === 0;
+}
+
+/** Adds the times that the holder has kept to the changes. False when there is nothing to change then. */
+function addKeptTimes({ stateid, changeRequest }: Compound, attributes: Attributes): boolean {
+  const { changes, heldAccessTime, heldModifyTime } = changeRequest;
+  const kept = heldTimes(stateid.state as Delegation, attributes, heldAccessTime, heldModifyTime);
+  Object.assign(changes, kept);
+  if (setsTimesOnly(changeRequest)) return kept !== undefined;
+  // Something else changes now, whatever the times are.
+  delete changes.metadataTime;
+  return true;
 }
 
 /** SETATTR4res has a bitmap also when nothing was set. */

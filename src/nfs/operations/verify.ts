@@ -24,12 +24,12 @@ function compare(compound: Compound, same: Status, different: Status): MaybeProm
   request.read(reader);
   const given = reader.opaque(MAXIMUM_ATTRIBUTES);
   if (node === undefined) return Status.NOFILEHANDLE;
-  if (request.hasWriteOnly || request.has(Attribute.RDATTR_ERROR)) return Status.INVAL;
+  if (request.hasWriteOnly(minorVersion) || request.has(Attribute.RDATTR_ERROR)) return Status.INVAL;
   const supported = SUPPORTED[minorVersion as 0 | 1 | 2];
   const unknown =
     (request.word0 & ~supported[0]) | (request.word1 & ~supported[1]) | (request.word2 & ~supported[2]);
   if (unknown !== 0) return Status.ATTRNOTSUPP;
-  const attributes = node.attributes();
+  const attributes = context.delegations.attributesOf(compound, node);
   const encode = (arrived: Awaited<typeof attributes>) => {
     const writer = new XdrWriter(1024);
     writeAttributes(writer, request, node, arrived, context, minorVersion);

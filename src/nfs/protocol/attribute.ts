@@ -1,4 +1,4 @@
-/** Attribute numbers (RFC 8881 §5, RFC 7862 §12.2, RFC 8276 §8.2). */
+/** Attribute numbers (RFC 8881 §5, RFC 7862 §12.2, RFC 8276 §8.2, RFC 9754 §7). */
 export const Attribute = {
   SUPPORTED_ATTRS: 0,
   TYPE: 1,
@@ -51,4 +51,7 @@ export const Attribute = {
   SPACE_FREED: 78,
   CHANGE_ATTR_TYPE: 79,
   XATTR_SUPPORT: 82,
+  TIME_DELEG_ACCESS: 84,
+  TIME_DELEG_MODIFY: 85,
+  OPEN_ARGUMENTS: 86,
 } as const;

@@ -46,6 +46,8 @@ export const Want = {
   CANCEL: 0x0500,
   SIGNAL_DELEGATION_WHEN_RESOURCE_AVAILABLE: 0x1_0000,
   PUSH_DELEGATION_WHEN_UNCONTENDED: 0x2_0000,
+  DELEGATED_TIMESTAMPS: 0x10_0000,
+  OPEN_XOR_DELEGATION: 0x20_0000,
 } as const;
 
 export const OpenType = { NOCREATE: 0, CREATE: 1 } as const;
@@ -67,11 +69,19 @@ export const OpenResult = {
   CONFIRM: 0x2,
   LOCKTYPE_POSIX: 0x4,
   PRESERVE_UNLINKED: 0x8,
+  NO_OPEN_STATEID: 0x10,
   MAY_NOTIFY_LOCK: 0x20,
 } as const;
 
-/** open_delegation_type4. */
-export const DelegationType = { NONE: 0, READ: 1, WRITE: 2, NONE_EXT: 3 } as const;
+/** open_delegation_type4 (RFC 8881 §18.16.1, RFC 9754 §5.2). */
+export const DelegationType = {
+  NONE: 0,
+  READ: 1,
+  WRITE: 2,
+  NONE_EXT: 3,
+  READ_ATTRIBUTES: 4,
+  WRITE_ATTRIBUTES: 5,
+} as const;
 
 /** why_no_delegation4. */
 export const WhyNoDelegation = {

@@ -9,7 +9,15 @@ import { removeLock } from "./locks.ts";
 import { LockOwner, OpenOwner, OwnerSequence } from "./owners.ts";
 import { type ChannelAttributes, Session } from "./session.ts";
 import type { StateidArgument } from "./stateid.ts";
-import { Delegation, FileState, LockState, OpenState, type State, StateTable } from "./states.ts";
+import {
+  Delegation,
+  FileState,
+  type GivenAttributes,
+  LockState,
+  OpenState,
+  type State,
+  StateTable,
+} from "./states.ts";
 
 /** Clients, sessions, opens, locks and delegations of one server, and when they end. */
 export class ServerState {
@@ -370,9 +378,15 @@ export class ServerState {
 
   // Delegations
 
-  delegate(client: Client, node: RegularFile, type: number): Delegation {
+  delegate(
+    client: Client,
+    node: RegularFile,
+    type: number,
+    timestamps: boolean,
+    given: GivenAttributes,
+  ): Delegation {
     const file = this.file(node);
-    const delegation = new Delegation(client, file, type);
+    const delegation = new Delegation(client, file, type, timestamps, given);
     file.delegations ??= [];
     file.delegations.push(delegation);
     client.delegations.add(delegation);

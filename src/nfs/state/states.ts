@@ -1,5 +1,5 @@
 import type { Recall } from "../callback/recall.ts";
-import type { RegularFile } from "../file-system.ts";
+import type { Attributes, RegularFile, Timestamp } from "../file-system.ts";
 import type { Client } from "./client.ts";
 import type { ByteRangeLock } from "./locks.ts";
 import type { LockOwner, OpenOwner } from "./owners.ts";
@@ -59,6 +59,13 @@ export class LockState extends State {
   }
 }
 
+/** The attributes that the holder of a delegation may answer for. */
+export interface GivenAttributes {
+  readonly change: number;
+  readonly accessTime: Timestamp;
+  readonly modifyTime: Timestamp;
+}
+
 export class Delegation extends State {
   /** Share.READ or Share.WRITE. */
   readonly type: number;
@@ -68,10 +75,20 @@ export class Delegation extends State {
   recall: Recall | undefined;
   /** Neither returned nor revoked. */
   held = true;
+  /** The holder keeps the file's times (RFC 9754 §5). */
+  readonly timestamps: boolean;
+  /** What the holder was given, and what it says of the file is measured by. */
+  readonly given: GivenAttributes;
+  /** The holder has said that it has modified data, or had. */
+  modified = false;
+  /** The question to the holder that is under way. */
+  question: Promise<Attributes | undefined> | undefined;
 
-  constructor(client: Client, file: FileState, type: number) {
+  constructor(client: Client, file: FileState, type: number, timestamps: boolean, given: GivenAttributes) {
     super(client, file);
     this.type = type;
+    this.timestamps = timestamps;
+    this.given = given;
   }
 }
 
