@@ -116,13 +116,29 @@ export class Delegations {
 
   /** Gives the client of an OPEN the delegation that it may have; {@link write} then tells it. */
   grant(compound: Compound, open: OpenState, { access, want }: OpenArguments): Delegation | undefined {
-    const { client, file } = open;
-    const { minorVersion } = compound;
-    const type = typeFor(access, want, minorVersion);
-    if (type === Share.NONE || this.obstacle(client, file, type, want) !== undefined) return undefined;
     // NFSv4.0: the request may be an old one that comes again.
-    if (minorVersion === 0 && !open.owner.confirmed) return undefined;
-    const { node } = file;
+    if (compound.minorVersion === 0 && !open.owner.confirmed) return undefined;
+    return this.give(open.client, open.file.node, open.file, access, want);
+  }
+
+  /**
+   * A delegation as `want` asks for it, that goes with the Share bits `access`. `file` is what is known of the node:
+   * undefined where it is neither open nor delegated. undefined where there is something in the way.
+   */
+  give(
+    client: Client,
+    node: RegularFile,
+    file: FileState | undefined,
+    access: number,
+    want: number,
+  ): Delegation | undefined {
+    let type = typeFor(client, access, want);
+    if (type === Share.NONE) return undefined;
+    if (this.obstacle(client, node, file, type, want) !== undefined) {
+      if (type === Share.READ || (want & Want.MASK) !== Want.ANY_DELEGATION) return undefined;
+      type = Share.READ;
+      if (this.obstacle(client, node, file, type, want) !== undefined) return undefined;
+    }
     const timestamps = (want & Want.DELEGATED_TIMESTAMPS) !== 0 && !node.immutable;
     if (type === Share.READ && !timestamps) return this.state.delegate(client, node, type, false, NOTHING);
     const attributes = node.attributes();
@@ -137,32 +153,41 @@ export class Delegations {
   }
 
   /** Why the client cannot have a delegation of `type` (why_no_delegation4); undefined where it can. */
-  private obstacle(client: Client, file: FileState, type: number, want: number): number | undefined {
+  private obstacle(
+    client: Client,
+    node: RegularFile,
+    file: FileState | undefined,
+    type: number,
+    want: number,
+  ): number | undefined {
     const wanted = want & Want.MASK;
     if (wanted === Want.NO_DELEGATION) return WhyNoDelegation.NOT_WANTED;
     if (wanted === Want.CANCEL) return WhyNoDelegation.CANCELLED;
     if (!this.enabled || client.delegations.size >= MAXIMUM_PER_CLIENT) return WhyNoDelegation.RESOURCE;
     if (!this.callbacks.canReach(client)) return WhyNoDelegation.RESOURCE;
-    if (!isDelegable(file.node)) return WhyNoDelegation.NOT_SUPP_FTYPE;
+    if (!isDelegable(node)) return WhyNoDelegation.NOT_SUPP_FTYPE;
+    if (node.immutable && type === Share.WRITE) return WhyNoDelegation.WRITE_DELEG_NOT_SUPP_FTYPE;
+    if (file === undefined) return undefined;
     const own = file.delegations?.find((delegation) => delegation.client === client);
     if (own !== undefined && own.type < type) return WhyNoDelegation.NOT_SUPP_UPGRADE;
     if (own !== undefined && own.type > type) return WhyNoDelegation.NOT_SUPP_DOWNGRADE;
     if (own !== undefined) return WhyNoDelegation.RESOURCE;
-    if (this.recalled.has(file.key, this.state.now)) return WhyNoDelegation.CONTENTION;
-    const others = file.opens.filter((opened) => opened.client !== client);
     const contended =
       type === Share.WRITE
-        ? others.length > 0 || file.delegations !== undefined
-        : others.some((opened) => (opened.access & Share.WRITE) !== 0);
-    return contended ? WhyNoDelegation.CONTENTION : undefined;
+        ? file.delegations !== undefined || file.opens.some((open) => open.client !== client)
+        : file.delegations?.some((delegation) => delegation.type === Share.WRITE) === true ||
+          file.opens.some((open) => open.client !== client && (open.access & Share.WRITE) !== 0);
+    return contended || this.recalled.has(file.key, this.state.now) ? WhyNoDelegation.CONTENTION : undefined;
   }
 
-  /** Appends open_delegation4: the delegation, or why there is none. */
+  /** Appends open_delegation4: the delegation, or why there is none. The rest is as in {@link give}. */
   write(
     compound: Compound,
     delegation: Delegation | undefined,
-    open: OpenState,
-    { access, want }: OpenArguments,
+    client: Client,
+    node: RegularFile,
+    access: number,
+    want: number,
   ): void {
     const { writer } = compound;
     if (delegation !== undefined) {
@@ -173,8 +198,9 @@ export class Delegations {
       writer.uint32(DelegationType.NONE);
       return;
     }
-    const type = typeFor(access, want, compound.minorVersion);
-    const why = this.obstacle(open.client, open.file, type, want) ?? WhyNoDelegation.RESOURCE;
+    const type = typeFor(client, access, want);
+    const file = this.state.findFile(node);
+    const why = this.obstacle(client, node, file, type, want) ?? WhyNoDelegation.RESOURCE;
     writer.uint32(DelegationType.NONE_EXT);
     writer.uint32(why);
     // The server will not call when the delegation can be had.
@@ -222,13 +248,13 @@ class RecentRecalls {
   }
 }
 
-/** What an OPEN leads to where nothing is in the way: Share.READ, Share.WRITE or Share.NONE. */
-function typeFor(access: number, want: number, minorVersion: number): number {
+/** What comes of the wish where nothing is in the way: Share.READ, Share.WRITE or Share.NONE. */
+function typeFor(client: Client, access: number, want: number): number {
   const wanted = want & Want.MASK;
   if ((access & Share.WRITE) === 0 || wanted === Want.READ_DELEGATION) return Share.READ;
   if (wanted === Want.WRITE_DELEGATION || wanted === Want.ANY_DELEGATION) return Share.WRITE;
   // NFSv4.0 cannot ask.
-  return minorVersion === 0 ? Share.WRITE : Share.NONE;
+  return client.minorVersion === 0 ? Share.WRITE : Share.NONE;
 }
 
 function writeDelegation(compound: Compound, delegation: Delegation): void {

@@ -6,8 +6,8 @@ import { Status } from "./protocol/status.ts";
 
 const KNOWN_IN_MINOR_1 =
   Want.MASK | Want.SIGNAL_DELEGATION_WHEN_RESOURCE_AVAILABLE | Want.PUSH_DELEGATION_WHEN_UNCONTENDED;
-/** By minor version. */
-const KNOWN_WANTS = [
+/** OPEN4_SHARE_ACCESS_WANT_* by minor version. */
+export const KNOWN_WANTS = [
   0,
   KNOWN_IN_MINOR_1,
   KNOWN_IN_MINOR_1 | Want.DELEGATED_TIMESTAMPS | Want.OPEN_XOR_DELEGATION,

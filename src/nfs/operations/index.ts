@@ -46,6 +46,7 @@ import { setattr } from "./setattr.ts";
 import { setclientid, setclientidConfirm } from "./setclientid.ts";
 import { testStateid } from "./test-stateid.ts";
 import { nverify, verify } from "./verify.ts";
+import { wantDelegation } from "./want-delegation.ts";
 import { write } from "./write.ts";
 import { getxattr, listxattrs, removexattr, setxattr } from "./xattr.ts";
 
@@ -104,6 +105,7 @@ const SINCE_VERSION_1: Handlers = {
   SECINFO_NO_NAME: secinfoNoName,
   SEQUENCE: sequence,
   TEST_STATEID: testStateid,
+  WANT_DELEGATION: wantDelegation,
 };
 
 const SINCE_VERSION_2: Handlers = {

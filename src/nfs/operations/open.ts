@@ -237,7 +237,7 @@ function finish(
   else if (!owner.confirmed) result |= OpenResult.CONFIRM;
   writer.uint32(result);
   writeBitmap(writer, word0, word1, 0);
-  delegations.write(compound, delegation, opened, args);
+  delegations.write(compound, delegation, opened.client, file, args.access, args.want);
   return Status.OK;
 }
 

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, it } from "node:test";
 import { Status } from "../../../src/nfs/protocol/status.ts";
-import { expectResult, handle, openArguments, openFile, TestSession } from "./client.ts";
-import { serve } from "./fixture.ts";
+import { expectResult, handle, openFile, TestSession } from "./client.ts";
+import { DelegationType, openDelegated, openWanting, readDelegation } from "./delegation.ts";
+import { type Fixture, serve } from "./fixture.ts";
 
 const READ_WANTED = 1 | 0x100;
 const CB_RECALL = 4;
@@ -12,22 +13,7 @@ const RECALL_AT = 40 + 16 + 40;
 
 async function holdDelegation(holder: TestSession): Promise<{ file: Buffer; stateid: Buffer }> {
   await openFile(holder, "file", { create: "unchecked", access: 1 | 0x400 });
-  const { reader, status } = await holder.call([
-    ["PUTROOTFH"],
-    ["OPEN", openArguments(holder.clientid, "file", { access: READ_WANTED })],
-    ["GETFH"],
-  ]);
-  assert.equal(status, Status.OK);
-  expectResult(reader, "PUTROOTFH");
-  expectResult(reader, "OPEN");
-  reader.skip(16 + 20 + 4);
-  reader.skip(4 * reader.length(3));
-  assert.equal(reader.uint32(), 1, "a READ delegation");
-  const stateid = Buffer.from(reader.fixed(16));
-  reader.skip(4 + 12);
-  reader.latin1(100);
-  expectResult(reader, "GETFH");
-  return { stateid, file: Buffer.from(reader.opaque(128)) };
+  return openDelegated(holder, "file", READ_WANTED);
 }
 
 describe("delegations", () => {
@@ -55,5 +41,107 @@ describe("delegations", () => {
     await holdDelegation(holder);
     assert.equal((await openFile(await start("other"), "file", { access: 1 })).status, Status.OK);
     assert.equal((await openFile(holder, "file", { access: 2 })).status, Status.OK);
+  });
+});
+
+describe("the wants of an OPEN", () => {
+  const READ = 1;
+  const BOTH = 3;
+  const Why = { NOT_WANTED: 0, CONTENTION: 1, RESOURCE: 2, UPGRADE: 5, DOWNGRADE: 6, CANCELLED: 7 };
+  const NO_PREFERENCE = 0;
+  const WANT_READ = 0x100;
+  const WANT_WRITE = 0x200;
+  const WANT_ANY = 0x300;
+  const WANT_NONE = 0x400;
+  const CANCEL = 0x500;
+  const SIGNAL = 0x1_0000;
+  const PUSH = 0x2_0000;
+
+  async function client({ connect }: Fixture, backChannel = true) {
+    const session = await TestSession.create(await connect(), `client ${Math.random()}`, 1, backChannel);
+    await openFile(session, "file", { create: "unchecked", owner: "creator", access: READ | WANT_NONE });
+    return session;
+  }
+
+  it("lead to the delegation that was asked for", async (t) => {
+    for (const [access, want, type] of [
+      [READ, NO_PREFERENCE, DelegationType.READ],
+      [READ, WANT_READ, DelegationType.READ],
+      [READ, WANT_WRITE, DelegationType.READ],
+      [READ, WANT_ANY | SIGNAL | PUSH, DelegationType.READ],
+      [BOTH, NO_PREFERENCE, DelegationType.NONE],
+      [BOTH, WANT_READ, DelegationType.READ],
+      [BOTH, WANT_WRITE, DelegationType.WRITE],
+      [BOTH, WANT_ANY, DelegationType.WRITE],
+    ] as const) {
+      const session = await client(await serve(t, { delegations: true }));
+      const opened = await openWanting(session, "file", access | want);
+      assert.equal(opened.type, type, `access ${access}, want ${want.toString(16)}`);
+    }
+  });
+
+  it("are answered by the reason where there is no delegation", async (t) => {
+    const fixture = await serve(t, { delegations: true });
+    const session = await client(fixture);
+    const why = async (asking: TestSession, wants: number) => {
+      const opened = await openWanting(asking, "file", wants);
+      assert.equal(opened.type, DelegationType.NONE_EXT);
+      return opened.why;
+    };
+    assert.equal(await why(session, READ | WANT_NONE), Why.NOT_WANTED);
+    assert.equal(await why(session, READ | CANCEL), Why.CANCELLED);
+    assert.equal(await why(await client(fixture, false), READ | WANT_READ), Why.RESOURCE);
+    await openDelegated(session, "file", READ | WANT_READ);
+    assert.equal(await why(session, READ | WANT_READ | PUSH), Why.RESOURCE, "it has it already");
+    assert.equal(await why(session, BOTH | WANT_WRITE), Why.UPGRADE);
+    assert.equal(await why(await client(fixture), READ | WANT_READ), Why.CONTENTION, "the other writes");
+    const second = await client(await serve(t, { delegations: true }));
+    await openDelegated(second, "file", BOTH | WANT_WRITE);
+    assert.equal(await why(second, READ | WANT_READ), Why.DOWNGRADE);
+  });
+
+  it("give who wants any the one for reading when others read", async (t) => {
+    const fixture = await serve(t, { delegations: true });
+    const session = await client(fixture);
+    await client(fixture);
+    assert.equal((await openDelegated(session, "file", BOTH | WANT_ANY)).type, DelegationType.READ);
+  });
+
+  it("can come without an OPEN, by WANT_DELEGATION", async (t) => {
+    const session = await client(await serve(t, { delegations: true }));
+    const { file } = await openWanting(session, "file", READ | WANT_NONE);
+    const ask = async (want: number, claim = 4, userId = 0) => {
+      const { reader, status } = await session.call(
+        [
+          ["PUTFH", handle(file)],
+          [
+            "WANT_DELEGATION",
+            (writer) => {
+              writer.uint32(want);
+              writer.uint32(claim);
+              if (claim === 1) writer.uint32(1);
+            },
+          ],
+        ],
+        { userId },
+      );
+      if (status !== Status.OK) return { status, type: 0, why: 0 };
+      expectResult(reader, "PUTFH");
+      expectResult(reader, "WANT_DELEGATION");
+      const { type, why } = readDelegation(reader);
+      return { status, type, why };
+    };
+    const refused = { type: 0, why: 0 };
+    assert.deepEqual(await ask(WANT_NONE), { ...refused, status: Status.INVAL });
+    assert.deepEqual(await ask(NO_PREFERENCE), { ...refused, status: Status.INVAL });
+    assert.deepEqual(await ask(WANT_READ, 1), { ...refused, status: Status.NO_GRACE });
+    assert.deepEqual(await ask(WANT_READ, 6), { ...refused, status: Status.NOTSUPP });
+    assert.deepEqual(await ask(WANT_WRITE, 4, 1000), { ...refused, status: Status.ACCESS });
+    assert.deepEqual(await ask(WANT_WRITE), { status: Status.OK, type: DelegationType.WRITE, why: 0 });
+    assert.deepEqual(await ask(WANT_READ), {
+      status: Status.OK,
+      type: DelegationType.NONE_EXT,
+      why: Why.DOWNGRADE,
+    });
   });
 });
