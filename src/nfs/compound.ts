@@ -185,6 +185,11 @@ export class Compound {
     }
   }
 
+  /** Who asks, as far as that is known: in NFSv4.0 many operations name no client. */
+  get caller(): Client | undefined {
+    return this.client ?? this.connection.soleClient;
+  }
+
   /** Bytes that the reply's COMPOUND4res has so far; stays comparable across waits. */
   get replyLength(): number {
     return this.writer.position - this.start;

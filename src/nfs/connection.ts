@@ -34,6 +34,8 @@ export interface ConnectionPool {
 export class Connection {
   readonly context: ServerContext;
   readonly remotePort: number;
+  /** An IPv4 address is in dotted form, also where the socket is an IPv6 one. */
+  readonly remoteAddress: string;
   /** Tells it from all others, also earlier and later ones. */
   readonly name: string = randomUUID();
   closed = false;
@@ -55,6 +57,8 @@ export class Connection {
   private ready: Uint8Array[] = [];
   private flushScheduled = false;
   private callbackXid = 0;
+  private namedClient: Client | undefined;
+  private severalClients = false;
   private readonly onIdle: () => void;
   private readonly flushLater = () => this.flush();
 
@@ -65,6 +69,7 @@ export class Connection {
     this.socket = socket;
     this.onIdle = onIdle;
     this.remotePort = socket.remotePort ?? 0;
+    this.remoteAddress = (socket.remoteAddress ?? "").replace(/^::ffff:(?=\d+\.)/, "");
     this.records = new RecordReader(context.maximumRecord, (buffer, view, start, end) =>
       this.message(buffer, view, start, end),
     );
@@ -104,6 +109,19 @@ export class Connection {
 
   addClient(client: Client): void {
     if (this.context.gate !== undefined) this.clients.add(client);
+  }
+
+  /** NFSv4.0: a request of this connection is the client's. */
+  nameClient(client: Client): void {
+    const named = this.namedClient;
+    if (named === client) return;
+    if (named !== undefined && this.context.state.isCurrent(named)) this.severalClients = true;
+    this.namedClient = client;
+  }
+
+  /** NFSv4.0: whose all requests of this connection are; undefined where that cannot be told. */
+  get soleClient(): Client | undefined {
+    return this.severalClients ? undefined : this.namedClient;
   }
 
   /** Whether the client record was made here, or a session of it is at home here. */
@@ -301,5 +319,6 @@ export class Connection {
     // Nobody can come back to these: the others are at home in a session.
     for (const client of this.clients) if (!client.admitted) this.context.state.removeClient(client);
     this.clients.clear();
+    this.namedClient = undefined;
   }
 }

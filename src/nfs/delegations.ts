@@ -41,7 +41,8 @@ const MAXIMUM_PER_CLIENT = 16_384;
 export class Delegations {
   private readonly state: ServerState;
   private readonly callbacks: Callbacks;
-  private readonly enabled: boolean;
+  /** Whether any are given. */
+  readonly enabled: boolean;
   private readonly recalled = new RecentRecalls();
 
   constructor(state: ServerState, callbacks: Callbacks, enabled: boolean) {
@@ -76,9 +77,12 @@ export class Delegations {
   ): Status {
     const { state } = this;
     if ((file.immutable ? state.delegations : state.mutableDelegations) === 0) return Status.OK;
+    const { caller } = compound;
     let status: Status = Status.OK;
     for (const delegation of [...(state.findFile(file)?.delegations ?? [])]) {
-      if ((delegation.client === compound.client && !file.immutable) || !conflicts(delegation)) continue;
+      if ((delegation.client === caller && !file.immutable) || !conflicts(delegation)) continue;
+      // One that had only its courtesy left.
+      if (state.resolveConflict(delegation.client)) continue;
       if (delegation.recalledAt === undefined) {
         delegation.recalledAt = state.now;
         this.recalled.add(delegation.file.key, state.now);
@@ -101,7 +105,7 @@ export class Delegations {
     if (this.state.mutableDelegations === 0 || node.type !== FileType.REGULAR) return node.attributes();
     const holder = this.state
       .findFile(node)
-      ?.delegations?.find(({ type, client }) => type === Share.WRITE && client !== compound.client);
+      ?.delegations?.find(({ type, client }) => type === Share.WRITE && client !== compound.caller);
     if (holder === undefined || !asksHolder(compound.attributeRequest, holder)) return node.attributes();
     if (holder.recalledAt !== undefined) return this.attributesAfterRecall(compound, node);
     return askHolder(this.callbacks, holder).then(

@@ -1,8 +1,10 @@
 import type { Client } from "../state/client.ts";
 import type { Delegation } from "../state/states.ts";
 import type { CallbackPath } from "./call.ts";
+import { CallbackProgram } from "./callback-program.ts";
 import { GetAttributes, type HeldAttributes } from "./get-attributes.ts";
 import { Recall } from "./recall.ts";
+import { portAt } from "./universal-address.ts";
 
 /**
  * How long another client's request waits for the holder of a delegation to say the file's attributes. After that the
@@ -10,13 +12,31 @@ import { Recall } from "./recall.ts";
  */
 const ATTRIBUTES_MILLISECONDS = 1000;
 
+/** Callback programs of NFSv4.0 clients that the server keeps connections to. */
+const MAXIMUM_PROGRAMS = 256;
+
 /** The server's calls to its clients (RFC 8881 §20), each by whichever path to the client is up. */
 export class Callbacks {
   /** First word of the server's stateids. */
   private readonly instance: number;
+  private readonly programs = new Set<CallbackProgram>();
 
   constructor(instance: number) {
     this.instance = instance;
+  }
+
+  /**
+   * NFSv4.0: the client's callback program, where SETCLIENTID named one at the client's own `host`; undefined
+   * otherwise, so that no client makes the server connect to others.
+   */
+  programOf(client: Client, host: string): CallbackProgram | undefined {
+    const port = portAt(host, client.callbackNetid, client.callbackAddress);
+    if (port === undefined || this.programs.size >= MAXIMUM_PROGRAMS) return undefined;
+    const program = new CallbackProgram(host, port, client.callbackProgram, client.callbackIdent, () =>
+      this.programs.delete(program),
+    );
+    this.programs.add(program);
+    return program;
   }
 
   /** Whether the client can be called just now. */
@@ -57,6 +77,7 @@ export class Callbacks {
 }
 
 function pathTo(client: Client): CallbackPath | undefined {
+  if (client.callback?.isUp === true) return client.callback;
   for (const session of client.sessions) if (session.backChannel.isUp) return session.backChannel;
   return undefined;
 }

@@ -57,6 +57,7 @@ function identify(compound: Compound, args: OpenArguments): Status {
   if (!client.confirmed || client.minorVersion !== 0) return Status.STALE_CLIENTID;
   client.renewedAt = state.now;
   compound.client = client;
+  compound.connection.nameClient(client);
   const owner = state.openOwner(client, args.owner);
   // RFC 7530 §16.18.5: an owner that was never confirmed starts over.
   if (!owner.confirmed && owner.sequence !== undefined && args.seqid !== owner.sequence.seqid) {
@@ -195,10 +196,14 @@ function notOpenable(node: Node): Status {
 
 /** CLAIM_DELEGATE_CUR: the stateid must be that of the client's delegation on the file. */
 function checkDelegation(compound: Compound, file: RegularFile): Status {
+  const { client } = compound;
   const status = compound.stateid.resolve(compound);
+  compound.client = client;
   if (status !== Status.OK) return status;
   const { state } = compound.stateid;
-  return state instanceof Delegation && isSameNode(state.file.node, file) ? Status.OK : Status.BAD_STATEID;
+  return state instanceof Delegation && state.client === client && isSameNode(state.file.node, file)
+    ? Status.OK
+    : Status.BAD_STATEID;
 }
 
 /** Everything is known: takes the share reservation and writes OPEN4resok. */

@@ -1,7 +1,7 @@
 import type { Compound } from "../compound.ts";
 import { Status } from "../protocol/status.ts";
 
-/** RFC 7530 §16.29. */
+/** RFC 7530 §16.29. The lease is renewed also when the client cannot be called back. */
 export function renew(compound: Compound): Status {
   const { state } = compound.context;
   const high = compound.reader.uint32();
@@ -10,5 +10,8 @@ export function renew(compound: Compound): Status {
   if (client === undefined) return state.whyNoClient(high, low);
   if (!client.confirmed || client.minorVersion !== 0) return Status.STALE_CLIENTID;
   client.renewedAt = state.now;
-  return Status.OK;
+  compound.connection.nameClient(client);
+  if (client.callback === undefined || client.callback.isUp) return Status.OK;
+  client.callback.probe();
+  return client.delegations.size > 0 ? Status.CB_PATH_DOWN : Status.OK;
 }

@@ -38,8 +38,8 @@ export function setclientid(compound: Compound): Status {
 
 /** RFC 7530 §16.34. */
 export function setclientidConfirm(compound: Compound): Status {
-  const { reader, context, principal } = compound;
-  const { state } = context;
+  const { reader, context, principal, connection } = compound;
+  const { state, callbacks, delegations } = context;
   const high = reader.uint32();
   const low = reader.uint32();
   const confirmHigh = reader.uint32();
@@ -53,6 +53,12 @@ export function setclientidConfirm(compound: Compound): Status {
     else if (waiting === client) state.confirmClient(client);
     else return Status.STALE_CLIENTID;
     client.renewedAt = state.now;
+    connection.nameClient(client);
+    if (delegations.enabled) {
+      client.callback?.close();
+      client.callback = callbacks.programOf(client, connection.remoteAddress);
+      client.callback?.probe();
+    }
     return Status.OK;
   }
   if (!client.confirmed || client.confirmHigh !== confirmHigh || client.confirmLow !== confirmLow) {

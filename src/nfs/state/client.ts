@@ -1,3 +1,4 @@
+import type { CallbackProgram } from "../callback/callback-program.ts";
 import type { LockOwner, OpenOwner } from "./owners.ts";
 import type { Session } from "./session.ts";
 import type { Delegation } from "./states.ts";
@@ -29,9 +30,11 @@ export class Client {
   admitted = false;
   /** Delegations that were taken away; SEQUENCE says so until the client has freed them. */
   readonly revoked = new Set<Delegation>();
-  /** NFSv4.0: SETCLIENTID's confirm verifier and callback. */
+  /** NFSv4.0: the path for callbacks, where delegations are given. */
+  callback: CallbackProgram | undefined;
   /** The confirmed record that this one, once it is confirmed, gives a new callback. */
   updates: Client | undefined;
+  /** NFSv4.0: SETCLIENTID's confirm verifier and callback. */
   confirmHigh = 0;
   confirmLow = 0;
   callbackProgram = 0;

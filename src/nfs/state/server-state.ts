@@ -79,6 +79,11 @@ export class ServerState {
     return high === this.instance ? this.clients.get(low) : undefined;
   }
 
+  /** Whether the record has not ended. */
+  isCurrent(client: Client): boolean {
+    return this.clients.get(client.id) === client;
+  }
+
   /** NFSv4.0: why there is no such client: EXPIRED where its lease ran out, else STALE_CLIENTID. */
   whyNoClient(high: number, low: number): Status {
     return high === this.instance && this.expiredClients.has(low) ? Status.EXPIRED : Status.STALE_CLIENTID;
@@ -133,6 +138,7 @@ export class ServerState {
   /** Ends the record with its sessions and all its state. */
   removeClient(client: Client): void {
     this.releaseAll(client);
+    client.callback?.close();
     for (const session of client.sessions) this.removeSession(session);
     const key = ownerKey(client.minorVersion, client.owner);
     if (this.confirmed.get(key) === client) this.confirmed.delete(key);
@@ -411,8 +417,13 @@ export class ServerState {
     this.releaseFile(file);
   }
 
-  /** Takes the delegation away; its stateid stays known as revoked until the client frees it. */
+  /** Takes the delegation away. Its stateid stays known as revoked until the client frees it; NFSv4.0 cannot. */
   revokeDelegation(delegation: Delegation): void {
+    if (delegation.client.minorVersion === 0) {
+      this.rememberExpired(delegation);
+      this.removeDelegation(delegation);
+      return;
+    }
     this.removeDelegation(delegation, true);
     delegation.revoked = true;
     delegation.client.revoked.add(delegation);

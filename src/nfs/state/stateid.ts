@@ -56,7 +56,11 @@ export class StateidArgument {
     if (seqid !== state.seqid && !(seqid === 0 && minorVersion > 0)) {
       return isBefore(seqid, state.seqid) ? Status.OLD_STATEID : Status.BAD_STATEID;
     }
-    if (minorVersion === 0) state.client.renewedAt = serverState.now;
+    if (minorVersion === 0) {
+      state.client.renewedAt = serverState.now;
+      compound.client = state.client;
+      compound.connection.nameClient(state.client);
+    }
     this.state = state;
     return Status.OK;
   }

@@ -4,9 +4,14 @@ import { readerOf, type TestConnection } from "./client.ts";
 
 export const CallbackOperation = { GETATTR: 3, RECALL: 4, SEQUENCE: 11 } as const;
 
+/** What takes the reply to a call. */
+export interface Replier {
+  send(xid: number, message: Buffer): void;
+}
+
 /** A CB_COMPOUND of the server's: CB_SEQUENCE, where it has one, and the operation behind it. */
 export interface CallbackRequest {
-  readonly connection: TestConnection;
+  readonly connection: Replier;
   readonly xid: number;
   readonly program: number;
   readonly minorVersion: number;
@@ -26,7 +31,7 @@ export async function* callbacksOn(connection: TestConnection): AsyncGenerator<C
   }
 }
 
-export function parseCallback(connection: TestConnection, message: Buffer): CallbackRequest {
+export function parseCallback(connection: Replier, message: Buffer): CallbackRequest {
   const reader = readerOf(message);
   const xid = reader.uint32();
   reader.skip(8);

@@ -1,0 +1,190 @@
+import { connect, type Socket } from "node:net";
+import { RecordReader, XdrError, XdrReader, XdrWriter } from "../../xdr/index.ts";
+import { AuthFlavor, RpcMessageType } from "../protocol/constants.ts";
+import {
+  beginCall,
+  beginCompound,
+  type CallbackCall,
+  type CallbackPath,
+  CB_COMPOUND,
+  CB_NULL,
+  finishCall,
+  readAccepted,
+  readCompound,
+} from "./call.ts";
+
+/** A client that is silent for so long while it owes an answer has lost the connection. */
+const SILENCE_MILLISECONDS = 5000;
+const MAXIMUM_PENDING = 64;
+const MAXIMUM_RECORD = 16 * 1024;
+/** AUTH_SYS with user and group 0 and no name: the Linux client takes nothing less for CB_COMPOUND. */
+const CREDENTIAL = credential([0, 0, 0, 0, 0]);
+
+function credential(body: readonly number[]): Buffer {
+  const bytes = Buffer.alloc(8 + 4 * body.length);
+  [AuthFlavor.SYS, 4 * body.length, ...body].forEach((word, index) => {
+    bytes.writeUInt32BE(word, 4 * index);
+  });
+  return bytes;
+}
+
+/** What CB_NULL asks is only whether anybody answers. */
+type Pending = CallbackCall | "probe";
+
+/**
+ * The callback program of an NFSv4.0 client (RFC 7530 §10.2.1): the server connects to the client. It is up once
+ * CB_NULL has been answered, and down after a connection attempt that failed.
+ */
+export class CallbackProgram implements CallbackPath {
+  isUp = false;
+  private readonly host: string;
+  private readonly port: number;
+  private readonly program: number;
+  private readonly ident: number;
+  private readonly onClose: () => void;
+  private readonly pending = new Map<number, Pending>();
+  private readonly header = new XdrReader();
+  private socket: Socket | undefined;
+  private silence: NodeJS.Timeout | undefined;
+  private nextXid = 1;
+  /** Since the last answer a connection has been lost. */
+  private lost = false;
+  private closed = false;
+
+  /** `program` and `ident` are those of SETCLIENTID. `onClose` is called when it has been closed for good. */
+  constructor(host: string, port: number, program: number, ident: number, onClose: () => void) {
+    this.host = host;
+    this.port = port;
+    this.program = program;
+    this.ident = ident;
+    this.onClose = onClose;
+  }
+
+  /** Finds out whether the client answers, unless it is being found out. */
+  probe(): void {
+    if (this.closed) return;
+    for (const call of this.pending.values()) if (call === "probe") return;
+    this.start("probe");
+  }
+
+  send(call: CallbackCall): void {
+    if (this.closed || this.pending.size >= MAXIMUM_PENDING) call.failed();
+    else this.start(call);
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.socket?.destroy();
+    this.fail();
+    this.onClose();
+  }
+
+  private start(call: Pending): void {
+    const xid = this.nextXid;
+    this.nextXid = (xid + 1) >>> 0;
+    this.pending.set(xid, call);
+    this.socket ??= this.connect();
+    this.socket.write(this.encode(xid, call));
+    this.watch();
+  }
+
+  private connect(): Socket {
+    const socket = connect({ host: this.host, port: this.port, noDelay: true });
+    const records = new RecordReader(MAXIMUM_RECORD, (buffer, view, start, end) => {
+      this.header.reset(buffer, view, start, end);
+      this.message(socket);
+      this.header.clear();
+      return true;
+    });
+    socket.on("data", (chunk: Buffer) => {
+      try {
+        records.push(chunk);
+      } catch {
+        // A record that is too long: nothing after it can be understood.
+        socket.destroy();
+      }
+    });
+    // "close" follows.
+    socket.on("error", () => {});
+    socket.on("close", () => this.onSocketClose(socket));
+    // A callback is no reason for the process to go on.
+    socket.unref();
+    return socket;
+  }
+
+  private message(socket: Socket): void {
+    const { header } = this;
+    try {
+      const xid = header.uint32();
+      const call = this.pending.get(xid);
+      if (header.uint32() !== RpcMessageType.REPLY || call === undefined) return;
+      this.pending.delete(xid);
+      this.lost = false;
+      this.watch();
+      this.answer(call, header);
+    } catch (error) {
+      if (!(error instanceof XdrError)) throw error;
+      socket.destroy();
+    }
+  }
+
+  private answer(call: Pending, reader: XdrReader): void {
+    if (call === "probe") {
+      this.isUp = readAccepted(reader);
+      return;
+    }
+    try {
+      if (!readAccepted(reader) || readCompound(reader) < 1 || reader.uint32() !== call.operation)
+        call.failed();
+      else call.answered(reader.uint32(), reader);
+    } catch (error) {
+      call.failed();
+      throw error;
+    }
+  }
+
+  /** What has not been answered goes out once more, on a new connection. */
+  private onSocketClose(socket: Socket): void {
+    if (this.socket !== socket) return;
+    this.socket = undefined;
+    if (this.closed || this.pending.size === 0) return;
+    if (this.lost) {
+      this.fail();
+      return;
+    }
+    this.lost = true;
+    const again = this.connect();
+    this.socket = again;
+    for (const [xid, call] of this.pending) again.write(this.encode(xid, call));
+    this.watch();
+  }
+
+  private fail(): void {
+    this.isUp = false;
+    this.lost = false;
+    const calls = [...this.pending.values()];
+    this.pending.clear();
+    this.watch();
+    for (const call of calls) if (call !== "probe") call.failed();
+  }
+
+  /** Runs as long as the client owes an answer, anew with each that comes. */
+  private watch(): void {
+    clearTimeout(this.silence);
+    if (this.pending.size === 0) return;
+    this.silence = setTimeout(() => this.socket?.destroy(), SILENCE_MILLISECONDS);
+    this.silence.unref();
+  }
+
+  private encode(xid: number, call: Pending): Uint8Array {
+    const writer = new XdrWriter(512);
+    beginCall(writer, xid, this.program, call === "probe" ? CB_NULL : CB_COMPOUND, CREDENTIAL);
+    if (call !== "probe") {
+      beginCompound(writer, 0, this.ident, 1);
+      writer.uint32(call.operation);
+      call.encode(writer);
+    }
+    return finishCall(writer);
+  }
+}
