@@ -64,6 +64,11 @@ export class Delegations {
     return file.immutable ? Status.OK : this.recallForChange(compound, file);
   }
 
+  /** OK, or DELAY while the delegation of another client, which may have written data, is called back. */
+  recallForRead(compound: Compound, file: RegularFile): Status {
+    return this.recall(compound, file, (delegation) => delegation.type === Share.WRITE);
+  }
+
   /** OK, or DELAY while delegations that an OPEN conflicts with are called back. */
   recallForOpen(compound: Compound, file: RegularFile, access: number, deny: number): Status {
     const writes = (access & Share.WRITE) !== 0 || (deny & Share.READ) !== 0;
@@ -114,7 +119,7 @@ export class Delegations {
   }
 
   private async attributesAfterRecall(compound: Compound, file: RegularFile): Promise<Attributes> {
-    ensure(this.recall(compound, file, (delegation) => delegation.type === Share.WRITE));
+    ensure(this.recallForRead(compound, file));
     return file.attributes();
   }
 

@@ -31,8 +31,9 @@ export interface NfsServerOptions {
   /** The highest NFSv4 minor version. Default 2. */
   maximumMinorVersion?: number;
   /**
-   * Give delegations, of files that are immutable or delegable, to clients with a back channel (NFSv4.1 and later);
-   * recall them on conflict, and revoke them after a lease time. Default false.
+   * Give delegations, of files that are immutable or delegable, to clients that can be called back (an NFSv4.0
+   * client at the address that it connects from); recall them on conflict, and revoke them after a lease time.
+   * Default false.
    */
   delegations?: boolean;
   /**

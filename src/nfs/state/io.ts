@@ -12,6 +12,10 @@ import { type Delegation, LockState, OpenState } from "./states.ts";
 export function checkIo(compound: Compound, node: RegularFile, wanted: number): Status {
   const { stateid, context } = compound;
   if (stateid.isSpecial) {
+    if (wanted === Share.READ && context.state.mutableDelegations > 0) {
+      const recalled = context.delegations.recallForRead(compound, node);
+      if (recalled !== Status.OK) return recalled;
+    }
     if (context.state.denies === 0) return Status.OK;
     // The bypass stateid reads past a deny (RFC 8881 §8.2.3).
     if (stateid.seqid !== 0 && wanted === Share.READ) return Status.OK;

@@ -35,6 +35,29 @@ describe("delegations", () => {
     assert.equal((await openFile(other, "file", { access: 2 })).status, Status.OK);
   });
 
+  it("for writing are called back when another client reads without an open", async (t) => {
+    const { connect, session: start } = await serve(t, { delegations: true });
+    const holder = await TestSession.create(await connect(), "holder", 1, true);
+    await openFile(holder, "file", { create: "unchecked", access: 1 | 0x400 });
+    const { file } = await openDelegated(holder, "file", 3 | 0x200);
+    const read = async (session: TestSession) => {
+      const { status } = await session.call([
+        ["PUTFH", handle(file)],
+        [
+          "READ",
+          (writer) => {
+            writer.fixed(Buffer.alloc(16));
+            writer.uint64(0);
+            writer.uint32(1);
+          },
+        ],
+      ]);
+      return status;
+    };
+    assert.equal(await read(holder), Status.OK);
+    assert.equal(await read(await start("other")), Status.DELAY);
+  });
+
   it("stand in nobody's way for reading, nor in their holder's", async (t) => {
     const { connect, session: start } = await serve(t, { delegations: true });
     const holder = await TestSession.create(await connect(), "holder", 1, true);
