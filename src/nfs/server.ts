@@ -69,6 +69,7 @@ export class NfsServer {
     this.maximumConnections = options.maximumConnections ?? 256;
     const state = new ServerState(leaseSeconds);
     const callbacks = new Callbacks(state.instance);
+    state.onLocksGone = (file) => callbacks.notifyLocks(file);
     const minimum = options.minimumMinorVersion ?? 0;
     this.context = {
       fileSystem: options.fileSystem,

@@ -3,7 +3,7 @@ import { AuthFlavor, RpcMessageType } from "../protocol/constants.ts";
 import type { Status } from "../protocol/status.ts";
 
 /** nfs_cb_opnum4 (RFC 8881 §20). */
-export const CallbackOperation = { GETATTR: 3, RECALL: 4, SEQUENCE: 11 } as const;
+export const CallbackOperation = { GETATTR: 3, RECALL: 4, SEQUENCE: 11, NOTIFY_LOCK: 13 } as const;
 
 /** Procedures of the callback program. */
 export const CB_NULL = 0;

@@ -1,8 +1,10 @@
 import type { Client } from "../state/client.ts";
-import type { Delegation } from "../state/states.ts";
+import { takeReady } from "../state/lock-waiters.ts";
+import type { Delegation, FileState } from "../state/states.ts";
 import type { CallbackPath } from "./call.ts";
 import { CallbackProgram } from "./callback-program.ts";
 import { GetAttributes, type HeldAttributes } from "./get-attributes.ts";
+import { NotifyLock } from "./notify-lock.ts";
 import { Recall } from "./recall.ts";
 import { portAt } from "./universal-address.ts";
 
@@ -56,6 +58,13 @@ export class Callbacks {
     if (path === undefined) return;
     recall.underWay = true;
     path.send(recall);
+  }
+
+  /** Tells the clients that wait for a lock of the file which of them may have it now. */
+  notifyLocks(file: FileState): void {
+    for (const waiter of takeReady(file)) {
+      pathTo(waiter.client)?.send(new NotifyLock(file.node.handle, waiter, this.instance));
+    }
   }
 
   /** Asks the holder for the attributes; undefined where it does not answer in time, or nonsense. */

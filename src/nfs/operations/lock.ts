@@ -4,13 +4,14 @@ import { FileType } from "../file-system.ts";
 import { LockType, MAXIMUM_OPAQUE, Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { isSameNode, notAFile } from "../state/io.ts";
+import { addWaiter, removeWaiter } from "../state/lock-waiters.ts";
 import { addLock, type ByteRangeLock, findConflict } from "../state/locks.ts";
 import { checkOwnerSeqid } from "../state/owner-seqid.ts";
 import type { LockOwner } from "../state/owners.ts";
 import { writeStateid } from "../state/stateid.ts";
 import { LockState, OpenState } from "../state/states.ts";
 
-/** RFC 8881 §18.10. A lock that has to wait is denied: the client asks again. */
+/** RFC 8881 §18.10. A lock that has to wait is denied: the client asks again, at the latest when it is told to. */
 export function lock(compound: Compound): Status {
   const { reader, node, stateid, lockRange, context } = compound;
   const type = reader.uint32();
@@ -86,11 +87,18 @@ export function lock(compound: Compound): Status {
     conflict = findConflict(open.file, owner, start, end, write);
   }
   if (conflict !== undefined) {
+    const waits = type === LockType.READ_BLOCKING || type === LockType.WRITE_BLOCKING;
+    if (waits && compound.minorVersion > 0) {
+      addWaiter(open.file, { client: open.client, ownerKey: owner.key, start, end, write });
+    }
     writeDenied(compound.writer, conflict, context.state.instance);
     return Status.DENIED;
   }
   const state = context.state.lockState(open, owner);
   addLock(state, start, end, write);
+  removeWaiter(open.file, open.client, owner.key);
+  // A downgrade lets others read.
+  if (!write) context.state.locksGone(open.file);
   state.advance();
   if (isNewOwner) context.state.startLockOwner(compound, owner, lockSeqid);
   writeStateid(compound, state);

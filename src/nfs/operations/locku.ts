@@ -31,6 +31,7 @@ export function locku(compound: Compound): Status {
   if (!(state instanceof LockState) || !isSameNode(state.file.node, node)) return Status.BAD_STATEID;
   if (ranged !== Status.OK) return ranged;
   removeLock(state, lockRange.start, lockRange.end);
+  context.state.locksGone(state.file);
   state.advance();
   writeStateid(compound, state);
   return Status.OK;

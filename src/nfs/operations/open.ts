@@ -238,8 +238,10 @@ function finish(
     writeStateid(compound, opened);
   }
   writeChangeInfo(writer, before, after, exclusive);
-  if (minorVersion > 0) result |= OpenResult.PRESERVE_UNLINKED;
-  else if (!owner.confirmed) result |= OpenResult.CONFIRM;
+  if (minorVersion > 0) {
+    result |= OpenResult.PRESERVE_UNLINKED;
+    if (context.callbacks.canReach(owner.client)) result |= OpenResult.MAY_NOTIFY_LOCK;
+  } else if (!owner.confirmed) result |= OpenResult.CONFIRM;
   writer.uint32(result);
   writeBitmap(writer, word0, word1, 0);
   delegations.write(compound, delegation, opened.client, file, args.access, args.want);

@@ -34,6 +34,8 @@ export class ServerState {
   /** How many opens deny something: zero lets reads and writes without a stateid pass at once. */
   denies = 0;
   delegations = 0;
+  /** Is told of locks that have gone while others wait. */
+  onLocksGone: ((file: FileState) => void) | undefined;
   /** Those of files that can change. */
   mutableDelegations = 0;
 
@@ -342,9 +344,15 @@ export class ServerState {
     return state;
   }
 
+  /** To be called after a lock of the file has gone, or shrunk. */
+  locksGone(file: FileState): void {
+    if (file.waiters !== undefined) this.onLocksGone?.(file);
+  }
+
   /** Ends the state and unlocks what it holds. */
   removeLockState(state: LockState): void {
     removeLock(state, 0, Number.POSITIVE_INFINITY);
+    this.locksGone(state.file);
     const siblings = state.open.lockStates;
     if (siblings !== undefined) siblings.splice(siblings.indexOf(state), 1);
     const owner = state.owner;

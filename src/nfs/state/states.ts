@@ -1,6 +1,7 @@
 import type { Recall } from "../callback/recall.ts";
 import type { Attributes, RegularFile, Timestamp } from "../file-system.ts";
 import type { Client } from "./client.ts";
+import type { LockWaiter } from "./lock-waiters.ts";
 import type { ByteRangeLock } from "./locks.ts";
 import type { LockOwner, OpenOwner } from "./owners.ts";
 
@@ -99,6 +100,8 @@ export class FileState {
   readonly opens: OpenState[] = [];
   delegations: Delegation[] | undefined;
   locks: ByteRangeLock[] | undefined;
+  /** Who wants to be told when locks go. */
+  waiters: LockWaiter[] | undefined;
   /** How many opens have each bit. */
   readers = 0;
   writers = 0;

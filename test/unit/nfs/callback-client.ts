@@ -2,7 +2,7 @@ import { on } from "node:events";
 import { type XdrReader, XdrWriter } from "../../../src/xdr/index.ts";
 import { readerOf, type TestConnection } from "./client.ts";
 
-export const CallbackOperation = { GETATTR: 3, RECALL: 4, SEQUENCE: 11 } as const;
+export const CallbackOperation = { GETATTR: 3, RECALL: 4, SEQUENCE: 11, NOTIFY_LOCK: 13 } as const;
 
 /** What takes the reply to a call. */
 export interface Replier {

@@ -1,4 +1,4 @@
-/** The kernel's client and another one on the same files, with delegations of either called back. */
+/** The kernel's client and another one on the same files: what the server calls either of them for. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -46,7 +46,7 @@ class Shell implements AsyncDisposable {
   }
 }
 
-describe("delegations of the kernel's client", inKernel, () => {
+describe("callbacks to the kernel's client", inKernel, () => {
   const work = mkdtempSync(join(tmpdir(), "nfs-delegations-"));
   const faults: unknown[] = [];
   const server = new NfsServer({
@@ -113,7 +113,7 @@ describe("delegations of the kernel's client", inKernel, () => {
       });
       after(() => mount.unmount());
 
-      it("are returned when another client writes, whose data is then seen", async () => {
+      it("recall delegations when another client writes, whose data is then seen", async () => {
         const file = `read-${version}`;
         await using shell = new Shell(mount.path);
         await shell.run(`echo before > ${file}; cat ${file}`);
@@ -146,7 +146,7 @@ describe("delegations of the kernel's client", inKernel, () => {
         assert.equal(await shell.run("cat <&3"), "behind", "the open has survived the recall");
       });
 
-      it("of another client are asked for the size", async () => {
+      it("ask the other client for the size of what it holds", async () => {
         const file = `held-${version}`;
         await openFile(other, file, { create: "unchecked", access: 1 | NO_DELEGATION_WANTED });
         await openDelegated(other, file, 3 | 0x200);
@@ -166,7 +166,7 @@ describe("delegations of the kernel's client", inKernel, () => {
     });
   }
 
-  it("for writing are asked for the size before the data is there, vers=4.0", async () => {
+  it("ask for the size of what it has not written yet, vers=4.0", async () => {
     const mountPath = join(work, "writing");
     await using mount = await NfsMount.mount({ port, serverPath: "/", mountPath, version: "4.0" });
     await using shell = new Shell(mount.path);
@@ -191,5 +191,54 @@ describe("delegations of the kernel's client", inKernel, () => {
       writes,
       "the kernel still has the data to itself",
     );
+  });
+
+  // Without the call the kernel would ask again after 30 s.
+  it("tell of a lock that has become free, vers=4.1", { timeout: 20_000 }, async () => {
+    const mountPath = join(work, "locking");
+    await using mount = await NfsMount.mount({ port, serverPath: "/", mountPath, version: "4.1" });
+    await using shell = new Shell(mount.path);
+    const file = await openFile(other, "locked", { create: "unchecked", access: 3 | NO_DELEGATION_WANTED });
+    const { reader, status } = await other.call([
+      ["PUTFH", handle(file.handle)],
+      [
+        "LOCK",
+        (writer) => {
+          writer.uint32(2);
+          writer.bool(false);
+          writer.uint64(0);
+          writer.uint64(10);
+          writer.bool(true);
+          writer.uint32(0);
+          writer.fixed(file.stateid);
+          writer.uint32(0);
+          writer.fixed(other.clientid);
+          writer.latin1("holder");
+        },
+      ],
+    ]);
+    assert.equal(status, Status.OK);
+    expectResult(reader, "PUTFH");
+    expectResult(reader, "LOCK");
+    const lock = Buffer.from(reader.fixed(16));
+    const locks = () => server.statistics().operations.LOCK ?? 0;
+    const before = locks();
+    const got = shell.run("flock locked echo got");
+    while (locks() === before) await setTimeout(10);
+    const unlocked = await other.call([
+      ["PUTFH", handle(file.handle)],
+      [
+        "LOCKU",
+        (writer) => {
+          writer.uint32(2);
+          writer.uint32(0);
+          writer.fixed(lock);
+          writer.uint64(0);
+          writer.uint64(10);
+        },
+      ],
+    ]);
+    assert.equal(unlocked.status, Status.OK);
+    assert.equal(await got, "got");
   });
 });

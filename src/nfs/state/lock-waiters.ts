@@ -1,0 +1,45 @@
+import type { Client } from "./client.ts";
+import { findConflict } from "./locks.ts";
+import type { LockOwner } from "./owners.ts";
+import type { FileState } from "./states.ts";
+
+/** A file's waiters that are remembered; for more, the oldest has to ask again without being told. */
+const MAXIMUM_WAITERS = 64;
+
+/** A LOCK that was denied, of a client that wants to be told when it is worth another try (RFC 8881 §18.10.3). */
+export interface LockWaiter {
+  readonly client: Client;
+  /** lock_owner4 without the clientid. */
+  readonly ownerKey: string;
+  readonly start: number;
+  readonly end: number;
+  readonly write: boolean;
+}
+
+/** An owner waits for one range of a file at a time. */
+export function addWaiter(file: FileState, waiter: LockWaiter): void {
+  removeWaiter(file, waiter.client, waiter.ownerKey);
+  file.waiters ??= [];
+  file.waiters.push(waiter);
+  if (file.waiters.length > MAXIMUM_WAITERS) file.waiters.shift();
+}
+
+/** The owner has the lock, or no waiter any more. */
+export function removeWaiter(file: FileState, client: Client, ownerKey: string): void {
+  const { waiters } = file;
+  if (waiters === undefined) return;
+  const index = waiters.findIndex((waiter) => waiter.client === client && waiter.ownerKey === ownerKey);
+  if (index >= 0) waiters.splice(index, 1);
+  if (waiters.length === 0) file.waiters = undefined;
+}
+
+/** Takes out the waiters in whose way no lock stands any more. */
+export function takeReady(file: FileState): readonly LockWaiter[] {
+  const ready: LockWaiter[] = [];
+  for (const waiter of file.waiters ?? []) {
+    const owner: LockOwner | undefined = waiter.client.lockOwners.get(waiter.ownerKey);
+    if (findConflict(file, owner, waiter.start, waiter.end, waiter.write) === undefined) ready.push(waiter);
+  }
+  for (const { client, ownerKey } of ready) removeWaiter(file, client, ownerKey);
+  return ready;
+}
