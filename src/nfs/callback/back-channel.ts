@@ -40,6 +40,7 @@ export class BackChannel implements CallbackPath {
   /** Slots that the client lets us use just now. */
   private usable: number;
   private readonly queue: CallbackCall[] = [];
+  private offered = false;
   private closed = false;
 
   constructor(
@@ -61,13 +62,14 @@ export class BackChannel implements CallbackPath {
     return this.connections.size > 0 && !this.fault && this.attributes.maxOperations >= 2;
   }
 
-  /** Whether a connection carries it. */
-  get isBound(): boolean {
-    return this.connections.size > 0;
+  /** The client offered connections, and all of them have ended: it has to offer another one. */
+  get isLost(): boolean {
+    return this.offered && this.connections.size === 0;
   }
 
   /** The client offers the connection for calls. */
   bind(connection: Connection): void {
+    this.offered = true;
     this.connections.add(connection);
     this.sendNext();
   }

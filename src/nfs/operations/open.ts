@@ -240,7 +240,7 @@ function finish(
   writeChangeInfo(writer, before, after, exclusive);
   if (minorVersion > 0) {
     result |= OpenResult.PRESERVE_UNLINKED;
-    if (context.callbacks.canReach(owner.client)) result |= OpenResult.MAY_NOTIFY_LOCK;
+    if (compound.session!.backChannel.isUp) result |= OpenResult.MAY_NOTIFY_LOCK;
   } else if (!owner.confirmed) result |= OpenResult.CONFIRM;
   writer.uint32(result);
   writeBitmap(writer, word0, word1, 0);

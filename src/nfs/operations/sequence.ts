@@ -55,7 +55,7 @@ function statusFlags({ client, backChannel }: Session): number {
   let flags = 0;
   if (client.revoked.size > 0) flags |= SequenceStatus.RECALLABLE_STATE_REVOKED;
   if (backChannel.fault) flags |= SequenceStatus.BACKCHANNEL_FAULT;
-  if (client.delegations.size > 0 && !backChannel.isBound) flags |= SequenceStatus.CB_PATH_DOWN_SESSION;
+  if (backChannel.isLost) flags |= SequenceStatus.CB_PATH_DOWN_SESSION;
   return flags;
 }
 

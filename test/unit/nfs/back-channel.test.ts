@@ -10,12 +10,19 @@ import {
   callbacksOn,
   parseCallback,
 } from "./callback-client.ts";
-import { handle, openFile, TestSession } from "./client.ts";
+import { handle, openFile, type TestConnection, TestSession } from "./client.ts";
 import { openDelegated } from "./delegation.ts";
 import { type Fixture, serve } from "./fixture.ts";
 
 const READ_WANTED = 1 | 0x100;
+const CB_PATH_DOWN_SESSION = 0x200;
 const BACK_CHANNEL_FAULT = 0x400;
+
+/** sr_status_flags of a SEQUENCE. */
+async function statusFlags(session: TestSession, on: TestConnection): Promise<number> {
+  const { bytes } = await session.call([], { on });
+  return bytes.readUInt32BE(12 + 8 + 32);
+}
 
 async function nextCall(session: TestSession): Promise<CallbackRequest> {
   const [message] = await once(session.connection.callbacks, "call");
@@ -66,6 +73,7 @@ describe("the back channel", () => {
     const before = await called;
     holder.connection.close();
     const connection = await fixture.connect();
+    assert.equal(await statusFlags(holder, connection), CB_PATH_DOWN_SESSION);
     const again = once(connection.callbacks, "call");
     await connection.compound([
       [
@@ -80,6 +88,7 @@ describe("the back channel", () => {
     const after = parseCallback(connection, (await again)[0] as Buffer);
     assert.equal(after.operation, CallbackOperation.RECALL);
     assert.deepEqual([after.slotid, after.sequenceid], [before.slotid, before.sequenceid]);
+    assert.equal(await statusFlags(holder, connection), 0);
   });
 
   it("recalls again at the next conflict when the client was too busy", async (t) => {
@@ -124,8 +133,7 @@ describe("the back channel", () => {
     const called = nextCall(holder);
     await conflict("file");
     answerCallback(await called, Status.OK, undefined, Status.SEQ_MISORDERED);
-    const { bytes } = await holder.call([]);
-    assert.equal(bytes.readUInt32BE(12 + 8 + 32) & BACK_CHANNEL_FAULT, BACK_CHANNEL_FAULT);
+    assert.equal(await statusFlags(holder, holder.connection), BACK_CHANNEL_FAULT);
     const { file, stateid } = held[0]!;
     await holder.call([
       ["PUTFH", handle(file)],
