@@ -47,6 +47,8 @@ class Listing {
   private length = 8;
   private full = false;
   private started = false;
+  /** There may be attributes that only a client knows. */
+  private delegated = false;
   /** The entry whose attributes are waited for. */
   private waitingFor: Promise<Attributes> | undefined;
   private waitingName = "";
@@ -61,6 +63,7 @@ class Listing {
 
   run(cookie: number): MaybePromise<Status> {
     if (this.length + TRAILER > this.maximum) return Status.TOOSMALL;
+    this.delegated = this.compound.context.state.mutableDelegations > 0;
     const done = this.directory.readDirectory(cookie, (name, entryCookie, node) =>
       this.visit(name, entryCookie, node),
     );
@@ -68,7 +71,9 @@ class Listing {
   }
 
   private visit(name: string, cookie: number, node: Node): boolean {
-    const attributes = this.compound.context.delegations.attributesOf(this.compound, node);
+    const attributes = this.delegated
+      ? this.compound.context.delegations.attributesOf(this.compound, node)
+      : node.attributes();
     if (attributes instanceof Promise) {
       this.waitingFor = attributes;
       this.waitingName = name;
