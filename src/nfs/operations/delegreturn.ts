@@ -1,5 +1,6 @@
 import type { Compound } from "../compound.ts";
 import { Status } from "../protocol/status.ts";
+import { isSameNode } from "../state/io.ts";
 import { Delegation } from "../state/states.ts";
 
 /** RFC 8881 §18.6. */
@@ -9,7 +10,8 @@ export function delegreturn(compound: Compound): Status {
   if (node === undefined) return Status.NOFILEHANDLE;
   const status = stateid.resolve(compound);
   if (status !== Status.OK) return status;
-  if (!(stateid.state instanceof Delegation)) return Status.BAD_STATEID;
-  context.state.removeDelegation(stateid.state);
+  const { state } = stateid;
+  if (!(state instanceof Delegation) || !isSameNode(state.file.node, node)) return Status.BAD_STATEID;
+  context.state.removeDelegation(state);
   return Status.OK;
 }

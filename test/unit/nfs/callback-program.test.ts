@@ -30,8 +30,8 @@ function words(...values: number[]): Buffer {
   return bytes;
 }
 
-/** A client's callback program: answers CB_NULL, and emits "call" with each CB_COMPOUND. */
-class TestProgram extends EventEmitter<{ call: [CallbackRequest]; probe: [] }> {
+/** A client's callback program: answers CB_NULL, and emits "call" with each CB_COMPOUND, "probe", "disconnected". */
+class TestProgram extends EventEmitter<{ call: [CallbackRequest]; probe: []; disconnected: [] }> {
   connections = 0;
   answersProbes = true;
   private readonly server: Server;
@@ -71,7 +71,10 @@ class TestProgram extends EventEmitter<{ call: [CallbackRequest]; probe: [] }> {
   private accept(socket: Socket): void {
     this.connections++;
     this.sockets.add(socket);
-    socket.on("close", () => this.sockets.delete(socket));
+    socket.on("close", () => {
+      this.sockets.delete(socket);
+      this.emit("disconnected");
+    });
     socket.on("error", () => {});
     const replier: Replier = {
       send: (xid, message) => {
@@ -103,14 +106,20 @@ class Client {
   }
 
   /** `port`: where its callback program is said to be. */
-  static async create({ connect }: Fixture, name: string, port: number, host = "127.0.0.1"): Promise<Client> {
+  static async create(
+    { connect }: Fixture,
+    name: string,
+    port: number,
+    host = "127.0.0.1",
+    verifier = 1,
+  ): Promise<Client> {
     const connection = await connect();
     const set = await connection.compound(
       [
         [
           "SETCLIENTID",
           (writer) => {
-            writer.uint64(1);
+            writer.uint64(verifier);
             writer.latin1(name);
             writer.uint32(PROGRAM);
             writer.latin1("tcp");
@@ -293,6 +302,18 @@ describe("the callbacks of an NFSv4.0 client", () => {
     for (let attempt = 0; attempt < 1000 && status === Status.OK; attempt++) status = await holder.renew();
     assert.equal(status, Status.CB_PATH_DOWN);
     assert.equal((await holder.open("another", 1, true)).delegation?.type, DelegationType.NONE);
+  });
+
+  it("end with the client's record, and with the server", async (t) => {
+    const { fixture, program } = await start(t);
+    const restarted = once(program, "disconnected");
+    const probed = once(program, "probe");
+    await Client.create(fixture, "holder", program.port, "127.0.0.1", 2);
+    await restarted;
+    await probed;
+    const closed = once(program, "disconnected");
+    await fixture.server.close();
+    await closed;
   });
 
   it("are not asked of a program at another host", async (t) => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, it } from "node:test";
 import { Status } from "../../../src/nfs/protocol/status.ts";
-import { expectResult, handle, openFile, TestSession } from "./client.ts";
+import { expectResult, handle, openFile, type Step, TestSession } from "./client.ts";
 import { DelegationType, openDelegated, openWanting, readDelegation } from "./delegation.ts";
 import { type Fixture, serve } from "./fixture.ts";
 
@@ -27,11 +27,9 @@ describe("delegations", () => {
     const [call] = (await recalled) as [Buffer];
     assert.equal(call.readUInt32BE(RECALL_AT), CB_RECALL);
     assert.deepEqual(call.subarray(RECALL_AT + 4, RECALL_AT + 20), stateid);
-    const returned = await holder.call([
-      ["PUTFH", handle(file)],
-      ["DELEGRETURN", (writer) => writer.fixed(stateid)],
-    ]);
-    assert.equal(returned.status, Status.OK);
+    const giveBack: Step = ["DELEGRETURN", (writer) => writer.fixed(stateid)];
+    assert.equal((await holder.call([["PUTROOTFH"], giveBack])).status, Status.BAD_STATEID);
+    assert.equal((await holder.call([["PUTFH", handle(file)], giveBack])).status, Status.OK);
     assert.equal((await openFile(other, "file", { access: 2 })).status, Status.OK);
   });
 

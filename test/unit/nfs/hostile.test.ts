@@ -9,7 +9,7 @@ import fc from "fast-check";
 import { OPERATIONS } from "../../../src/nfs/operations/index.ts";
 import { Operation, type OperationName } from "../../../src/nfs/protocol/operation.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
-import { encodeCompound, openFile, parseReply, type Step, type TestSession } from "./client.ts";
+import { encodeCompound, openFile, parseReply, type Step, TestSession } from "./client.ts";
 import { serve } from "./fixture.ts";
 
 const REQUESTS = Number(process.env.FUZZ_REQUESTS ?? 3000);
@@ -63,8 +63,8 @@ type Made = typeof request extends fc.Arbitrary<infer T> ? T : never;
 
 describe("hostile requests", () => {
   it("all get an answer that can be read, or none, and leave the server as it was", async (t) => {
-    const { session: start, server, connect } = await serve(t);
-    const session = await start("fuzzer");
+    const { session: start, server, connect } = await serve(t, { delegations: true });
+    const session = await TestSession.create(await connect(), "fuzzer", 1, true);
     const { stateid, handle } = await openFile(session, "file", { create: "unchecked" });
     await openFile(session, "second", { create: "unchecked" });
 
