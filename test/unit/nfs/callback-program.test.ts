@@ -304,6 +304,30 @@ describe("the callbacks of an NFSv4.0 client", () => {
     assert.equal((await holder.open("another", 1, true)).delegation?.type, DelegationType.NONE);
   });
 
+  it("are none while the program is silent, which is tried once more", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const fixture = await serve(t, { delegations: true });
+    const program = await TestProgram.listen(t);
+    program.answersProbes = false;
+    const first = once(program, "probe");
+    const client = await Client.create(fixture, "holder", program.port);
+    await first;
+    const second = once(program, "probe");
+    t.mock.timers.tick(5000);
+    await second;
+    const given = once(program, "disconnected");
+    t.mock.timers.tick(5000);
+    await given;
+    await client.open("file", 1, true);
+    assert.equal((await client.open("file", 1)).delegation?.type, DelegationType.NONE);
+    assert.equal(program.connections, 2);
+    program.answersProbes = true;
+    const third = once(program, "probe");
+    assert.equal(await client.renew(), Status.OK);
+    await third;
+    await awaitPath(client);
+  });
+
   it("end with the client's record, and with the server", async (t) => {
     const { fixture, program } = await start(t);
     const restarted = once(program, "disconnected");

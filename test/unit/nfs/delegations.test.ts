@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, it } from "node:test";
+import { Claim } from "../../../src/nfs/protocol/constants.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
 import { expectResult, handle, openFile, type Step, TestSession } from "./client.ts";
 import { DelegationType, openDelegated, openWanting, readDelegation } from "./delegation.ts";
@@ -54,6 +55,43 @@ describe("delegations", () => {
     };
     assert.equal(await read(holder), Status.OK);
     assert.equal(await read(await start("other")), Status.DELAY);
+  });
+
+  it("become opens while they are called back, but only for their holder", async (t) => {
+    const { connect, session: start } = await serve(t, { delegations: true });
+    const holder = await TestSession.create(await connect(), "holder", 1, true);
+    const { stateid, file } = await holdDelegation(holder);
+    const other = await start("other");
+    assert.equal((await openFile(other, "file", { access: 2 })).status, Status.DELAY);
+    const claim = async (session: TestSession, type: number, id: Buffer, place: Step) => {
+      const { status } = await session.call([
+        place,
+        [
+          "OPEN",
+          (writer) => {
+            writer.uint32(0);
+            writer.uint32(1);
+            writer.uint32(0);
+            writer.fixed(session.clientid);
+            writer.latin1("another owner");
+            writer.uint32(0);
+            writer.uint32(type);
+            writer.fixed(id);
+            if (type < 4) writer.latin1("file");
+          },
+        ],
+      ]);
+      return status;
+    };
+    const byHandle: Step = ["PUTFH", handle(file)];
+    assert.equal(await claim(holder, Claim.DELEGATE_CURRENT, stateid, ["PUTROOTFH"]), Status.OK);
+    assert.equal(await claim(holder, Claim.DELEGATE_CURRENT_FH, stateid, byHandle), Status.OK);
+    assert.equal(await claim(other, Claim.DELEGATE_CURRENT_FH, stateid, byHandle), Status.BAD_STATEID);
+    const none = Buffer.alloc(0);
+    assert.equal(await claim(holder, Claim.DELEGATE_PREVIOUS, none, ["PUTROOTFH"]), Status.NOTSUPP);
+    assert.equal(await claim(holder, Claim.DELEGATE_PREVIOUS_FH, none, byHandle), Status.NOTSUPP);
+    const purged = await holder.call([["DELEGPURGE", (writer) => writer.fixed(holder.clientid)]]);
+    assert.equal(purged.status, Status.NOTSUPP);
   });
 
   it("stand in nobody's way for reading, nor in their holder's", async (t) => {
