@@ -13,6 +13,8 @@ import { portAt } from "./universal-address.ts";
  * delegation is recalled.
  */
 const ATTRIBUTES_MILLISECONDS = 1000;
+/** A client that did not answer is not asked again for so long: a directory may have many files that it holds. */
+const SILENT_MILLISECONDS = 10_000;
 
 /** Callback programs of NFSv4.0 clients that the server keeps connections to. */
 const MAXIMUM_PROGRAMS = 256;
@@ -67,11 +69,12 @@ export class Callbacks {
     }
   }
 
-  /** Asks the holder for the attributes; undefined where it does not answer in time, or nonsense. */
+  /** Asks the holder for the attributes; undefined where it does not answer in time (or did not lately), or nonsense. */
   attributes(delegation: Delegation): Promise<HeldAttributes | undefined> {
     const { promise, resolve } = Promise.withResolvers<HeldAttributes | undefined>();
-    const path = pathTo(delegation.client);
-    if (path === undefined) {
+    const { client } = delegation;
+    const path = pathTo(client);
+    if (path === undefined || performance.now() < client.silentUntil) {
       resolve(undefined);
       return promise;
     }
@@ -79,7 +82,10 @@ export class Callbacks {
       clearTimeout(timer);
       resolve(attributes);
     });
-    const timer = setTimeout(() => call.giveUp(), ATTRIBUTES_MILLISECONDS);
+    const timer = setTimeout(() => {
+      client.silentUntil = performance.now() + SILENT_MILLISECONDS;
+      call.giveUp();
+    }, ATTRIBUTES_MILLISECONDS);
     path.send(call);
     return promise;
   }

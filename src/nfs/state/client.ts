@@ -28,6 +28,8 @@ export class Client {
   reclaimComplete = false;
   /** Passed the security gate. */
   admitted = false;
+  /** Milliseconds of the monotonic clock until which it is not asked for attributes, as it did not answer. */
+  silentUntil = 0;
   /** Delegations that were taken away; SEQUENCE says so until the client has freed them. */
   readonly revoked = new Set<Delegation>();
   /** NFSv4.0: the path for callbacks, where delegations are given. */

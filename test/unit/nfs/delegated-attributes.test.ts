@@ -171,6 +171,8 @@ describe("the attributes of a file with a WRITE delegation", () => {
   it("wait for the delegation's return when the holder is silent", async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout"] });
     const { holder, other, file, stateid } = await start(await serve(t, { delegations: true }));
+    await openFile(holder, "second", { create: "unchecked", access: 1 | NO_DELEGATION_WANTED });
+    const second = await openDelegated(holder, "second", WRITE_WANTED);
     const calls: CallbackRequest[] = [];
     const recalled = Promise.withResolvers<void>();
     holder.connection.callbacks.on("call", (message) => {
@@ -186,6 +188,13 @@ describe("the attributes of a file with a WRITE delegation", () => {
       [CallbackOperation.GETATTR, CallbackOperation.RECALL],
     );
     assert.equal(await look(other, file), Status.DELAY);
+    assert.equal(await look(other, second.file), Status.DELAY);
+    await holder.call([]);
+    assert.deepEqual(
+      calls.map(({ operation }) => operation),
+      [CallbackOperation.GETATTR, CallbackOperation.RECALL, CallbackOperation.RECALL],
+      "it is not asked for another file soon",
+    );
     const returned = await holder.call([
       ["PUTFH", handle(file)],
       ["DELEGRETURN", (writer) => writer.fixed(stateid)],
