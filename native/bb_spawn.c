@@ -1,5 +1,6 @@
 /*
- * Runs one command of an action for bb_runner and leaves no process of it behind.
+ * Runs one command of an action for bb_runner and leaves no process of it behind; also does what may wait for a file
+ * system for ever: looks for paths, and empties directories.
  *
  * Standard input carries one request (message.h), and after it nothing: its end means that the command is
  * cancelled, or that the runner has died. Standard output carries one reply, sent when every process the command
@@ -16,6 +17,7 @@
  * The process that reads the request touches no file of the action, since those may lie on a file system whose
  * server does not answer; its child does, and can always be killed.
  */
+#include "empty_directory.h"
 #include "message.h"
 
 #include <dirent.h>
@@ -254,6 +256,14 @@ static _Noreturn void check(const struct check_request *request) {
   _exit(0);
 }
 
+/* In the child. */
+static _Noreturn void empty(const char *path) {
+  struct leftover left = empty_directory(path);
+  if (left.error != 0)
+    fail("empty", left.error, left.path, NULL);
+  _exit(0);
+}
+
 static bool is_child_of(const char *pid, pid_t parent) {
   char path[64], text[512];
   snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
@@ -431,14 +441,14 @@ static struct run_request take_run_request(struct message *message) {
   request.arguments = take_strings(message);
   request.environment = take_strings(message);
   message->malformed |= request.limits == NULL || request.arguments == NULL || request.environment == NULL ||
-                        request.arguments[0] == NULL || message->next != message->end;
+                        request.arguments[0] == NULL;
   return request;
 }
 
 static struct check_request take_check_request(struct message *message) {
   struct check_request request = {.build_directory = take_string(message), .path = take_string(message)};
   request.readiness_paths = take_strings(message);
-  message->malformed |= request.readiness_paths == NULL || message->next != message->end;
+  message->malformed |= request.readiness_paths == NULL;
   return request;
 }
 
@@ -479,13 +489,16 @@ int main(void) {
   const char *verb = take_string(&message);
   bool runs = strcmp(verb, "run") == 0;
   bool probes = strcmp(verb, "probe") == 0;
+  bool checks = strcmp(verb, "check") == 0;
+  bool empties = strcmp(verb, "empty") == 0;
   struct run_request run_request = {0};
   struct check_request check_request = {0};
+  const char *to_empty = empties ? take_string(&message) : "";
   if (runs)
     run_request = take_run_request(&message);
-  else if (!probes)
+  if (checks)
     check_request = take_check_request(&message);
-  if (message.malformed || (!runs && !probes && strcmp(verb, "check") != 0)) {
+  if (message.malformed || message.next != message.end || !(runs || probes || checks || empties)) {
     fprintf(stderr, "bb_spawn: malformed request\n");
     return 2;
   }
@@ -516,7 +529,9 @@ int main(void) {
       be_init(&run_request);
     if (runs)
       run(&run_request, self);
-    check(&check_request);
+    if (checks)
+      check(&check_request);
+    empty(to_empty);
   }
   close(report[1]);
 

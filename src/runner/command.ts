@@ -83,9 +83,11 @@ export type Stage =
   /** The command exists, but not the interpreter or dynamic loader that it names. */
   | "interpreter"
   | "readiness_path"
-  | "path";
+  | "path"
+  /** A directory is not empty yet. */
+  | "empty";
 
-/** Why a command was not started, or a path does not exist. */
+/** Why a command was not started, a path does not exist, or cannot be removed. */
 export class HelperError extends Error {
   override readonly name = "HelperError";
   readonly stage: Stage;
@@ -163,6 +165,17 @@ export async function checkPaths(
 ): Promise<void> {
   const request = encodeMessage(["check", buildDirectory, path, ...list(absolutePaths)]);
   await askHelper(request, signal);
+  signal.throwIfAborted();
+}
+
+/**
+ * Removes everything in a directory, in a process that can be killed, which the signal does. What commands leave there
+ * to stay goes as well, as far as this user may: modes that forbid it, immutable files, mounts, trees of any depth.
+ *
+ * Throws a {@link HelperError} naming the first entry that is left, and the signal's reason.
+ */
+export async function emptyDirectory(path: string, signal: AbortSignal): Promise<void> {
+  await askHelper(encodeMessage(["empty", path]), signal);
   signal.throwIfAborted();
 }
 

@@ -1,13 +1,16 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir, rm } from "node:fs/promises";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import { StatusError, status } from "../proto/status.ts";
+import { emptyDirectory, HelperError } from "./command.ts";
 import { killLaterProcesses } from "./process-table.ts";
 import type { RunnerSettings } from "./settings.ts";
 
 /** Removes what commands have left on the machine. Rejects if it cannot. */
 export type Cleaner = () => Promise<void>;
+
+/** Enough for some millions of files; a file system that does not answer is given up then. */
+const cleaningMilliseconds = 300_000;
 
 /** Cleans whenever the runner becomes busy or idle: not while commands run, since it would disturb them. */
 export class IdleCleaner {
@@ -19,25 +22,24 @@ export class IdleCleaner {
     this.#clean = clean;
   }
 
-  /** Runs `work` on a clean machine. Rejects as it does, or if cleaning before or after it fails. */
+  /**
+   * Runs `work` on a clean machine, and cleans before returning. Rejects as `work` does, or if cleaning before it fails.
+   * What fails after it is tried again before the next work, which hears of it.
+   */
   async use<T>(work: () => Promise<T>): Promise<T> {
     if (this.#users++ === 0) this.#beginCleaning();
-    let result: T;
     try {
       await this.#cleaning;
-      result = await work();
-    } catch (error) {
-      await this.#release().catch(() => {});
-      throw error;
+      return await work();
+    } finally {
+      await this.#release();
     }
-    await this.#release();
-    return result;
   }
 
   async #release(): Promise<void> {
     if (--this.#users > 0) return;
     this.#beginCleaning();
-    await this.#cleaning;
+    await this.#cleaning.catch(() => {});
   }
 
   #beginCleaning(): void {
@@ -55,7 +57,7 @@ export function cleanerOf(settings: RunnerSettings): Cleaner {
   const cleaners: Cleaner[] = [];
   const userId = settings.credentials?.userId ?? process.getuid?.() ?? 0;
   if (settings.cleanProcessTable) cleaners.push(() => killLaterProcesses(userId));
-  for (const path of settings.cleanTemporaryDirectories) cleaners.push(() => emptyDirectory(path));
+  for (const path of settings.cleanTemporaryDirectories) cleaners.push(() => cleanTemporaryDirectory(path));
   const [command, ...args] = settings.cleaningCommand;
   if (command !== undefined) cleaners.push(() => runCleaningCommand(command, args));
   return async () => {
@@ -66,17 +68,18 @@ export function cleanerOf(settings: RunnerSettings): Cleaner {
   };
 }
 
-/** Removes everything in a directory. */
-export async function emptyDirectory(path: string): Promise<void> {
+async function cleanTemporaryDirectory(path: string): Promise<void> {
+  const patience = AbortSignal.timeout(cleaningMilliseconds);
   try {
-    // A name that is not UTF-8 would not be found again by its text.
-    for (const name of await readdir(path, { encoding: "buffer" })) {
-      await rm(Buffer.concat([Buffer.from(`${path}/`), name]), { recursive: true, force: true });
-    }
+    await emptyDirectory(path, patience);
   } catch (error) {
-    throw new Error(`cannot clean the temporary directory ${path}: ${(error as Error).message}`, {
-      cause: error,
-    });
+    const reason =
+      error instanceof HelperError
+        ? `${error.subject}: ${error.reason}; remove it by hand`
+        : patience.aborted
+          ? `not done within ${cleaningMilliseconds / 1000} s`
+          : (error as Error).message;
+    throw new Error(`cannot clean the temporary directory ${path}: ${reason}`, { cause: error });
   }
 }
 

@@ -1,0 +1,223 @@
+#include "empty_directory.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/openat2.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+  /* Directories below these are moved to the top, where they are found again. */
+  maximum_depth = 48,
+};
+
+struct removal {
+  const char *path;
+  int top;
+  unsigned moved;
+  struct leftover first_left;
+};
+
+/* A directory being emptied. */
+struct level {
+  const struct level *above; /* NULL: this is the top. */
+  const char *name;
+  int depth;
+  DIR *entries;
+};
+
+static int file_of(const struct level *level) { return dirfd(level->entries); }
+
+static size_t write_path(const struct removal *removal, const struct level *level, char *path, size_t size) {
+  size_t length = level->above == NULL ? 0 : write_path(removal, level->above, path, size);
+  const char *separator = level->above == NULL ? "" : "/";
+  const char *name = level->above == NULL ? removal->path : level->name;
+  if (length < size)
+    length += (size_t)snprintf(path + length, size - length, "%s%s", separator, name);
+  return length;
+}
+
+static void note(struct removal *removal, const struct level *level, const char *name, int error) {
+  struct leftover *left = &removal->first_left;
+  if (left->error != 0)
+    return;
+  left->error = error;
+  struct level entry = {.above = level, .name = name};
+  write_path(removal, name == NULL ? level : &entry, left->path, sizeof left->path);
+}
+
+/* Whether the directory's owner has been given all rights it had not. */
+static bool permit(int parent, const char *name) {
+  struct stat status;
+  if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(status.st_mode) ||
+      (status.st_mode & S_IRWXU) == S_IRWXU)
+    return false;
+  return fchmodat(parent, name, (status.st_mode & 07777) | S_IRWXU, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* As permit(), of a directory that is open, and may not be entered. */
+static bool permit_open(int directory) {
+  struct stat status;
+  return fstat(directory, &status) == 0 && (status.st_mode & S_IRWXU) != S_IRWXU &&
+         fchmod(directory, (status.st_mode & 07777) | S_IRWXU) == 0;
+}
+
+/* Whether flags that forbid changes, as chattr(1) sets them, have been taken off an open file. */
+static bool thaw_open(int file) {
+  int flags;
+  if (ioctl(file, FS_IOC_GETFLAGS, &flags) != 0 || (flags & (FS_IMMUTABLE_FL | FS_APPEND_FL)) == 0)
+    return false;
+  flags &= ~(FS_IMMUTABLE_FL | FS_APPEND_FL);
+  return ioctl(file, FS_IOC_SETFLAGS, &flags) == 0;
+}
+
+static bool thaw(int parent, const char *name) {
+  struct stat status;
+  /* Opening others may have effects of its own, and they have no such flags. */
+  if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) != 0 ||
+      !(S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)))
+    return false;
+  int file = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (file < 0)
+    return false;
+  bool thawed = thaw_open(file);
+  close(file);
+  return thawed;
+}
+
+/* Takes away what may have caused an error with an entry; false if there is nothing of the kind. */
+static bool mend(int parent, const char *name, int error) {
+  bool mended = false;
+  switch (error) {
+  case EACCES:
+    mended = permit_open(parent);
+    return permit(parent, name) || mended;
+  case EPERM:
+    mended = thaw_open(parent);
+    return thaw(parent, name) || mended;
+  case EBUSY:
+  case EXDEV:
+    return fchdir(parent) == 0 && umount2(name, MNT_DETACH | UMOUNT_NOFOLLOW) == 0;
+  default:
+    return false;
+  }
+}
+
+/* unlinkat(2): 0 or the errno. */
+static int unlink_entry(int parent, const char *name, int flags) {
+  for (;;) {
+    int error = unlinkat(parent, name, flags) == 0 ? 0 : errno;
+    if (error == 0 || !mend(parent, name, error))
+      return error == ENOENT ? 0 : error;
+  }
+}
+
+/* Opens a directory, not what is mounted upon it; -1 and errno if it cannot, EBUSY if that mount stays. */
+static int open_directory(int parent, const char *name) {
+  struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+                         .resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS};
+  for (;;) {
+    int directory = (int)syscall(SYS_openat2, parent, name, &how, sizeof how);
+    int error = errno;
+    if (directory >= 0 || !mend(parent, name, error)) {
+      errno = error == EXDEV ? EBUSY : error;
+      return directory;
+    }
+  }
+}
+
+/* 0 or the errno. */
+static int move_to_top(struct removal *removal, int parent, const char *name) {
+  char fresh[32];
+  for (;;) {
+    snprintf(fresh, sizeof fresh, ".removing-%u", removal->moved++);
+    if (renameat(parent, name, removal->top, fresh) == 0)
+      return 0;
+    int error = errno;
+    bool taken = error == EEXIST || error == ENOTEMPTY || error == ENOTDIR;
+    if (!taken && !mend(parent, name, error))
+      return error;
+  }
+}
+
+static bool remove_entries(struct removal *removal, struct level *level);
+
+/* Whether anything was removed. */
+static bool remove_directory(struct removal *removal, const struct level *above, const char *name) {
+  int parent = file_of(above);
+  int directory = open_directory(parent, name);
+  struct level level = {.above = above, .name = name, .depth = above->depth + 1};
+  level.entries = directory < 0 ? NULL : fdopendir(directory);
+  if (level.entries == NULL) {
+    int error = errno;
+    if (directory >= 0)
+      close(directory);
+    if (error != ENOENT)
+      note(removal, above, name, error);
+    return error == ENOENT;
+  }
+  bool any = false, more;
+  int error;
+  do {
+    more = remove_entries(removal, &level);
+    any |= more;
+    error = unlink_entry(parent, name, AT_REMOVEDIR);
+  } while ((error == ENOTEMPTY || error == EEXIST) && more);
+  closedir(level.entries);
+  if (error != 0)
+    note(removal, above, name, error);
+  return any || error == 0;
+}
+
+/* Whether it was removed, or something in it. */
+static bool remove_entry(struct removal *removal, const struct level *level, const char *name) {
+  int error = unlink_entry(file_of(level), name, 0);
+  if (error == EISDIR && level->depth < maximum_depth)
+    return remove_directory(removal, level, name);
+  if (error == EISDIR)
+    error = move_to_top(removal, file_of(level), name);
+  if (error != 0)
+    note(removal, level, name, error);
+  return error == 0;
+}
+
+/* Goes through a directory once, which may miss entries while it changes; whether anything was removed. */
+static bool remove_entries(struct removal *removal, struct level *level) {
+  bool removed = false;
+  rewinddir(level->entries);
+  errno = 0;
+  for (struct dirent *entry; (entry = readdir(level->entries)) != NULL; errno = 0)
+    if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+      removed |= remove_entry(removal, level, entry->d_name);
+  if (errno != 0)
+    note(removal, level, NULL, errno);
+  return removed;
+}
+
+struct leftover empty_directory(const char *path) {
+  struct removal removal = {.path = path};
+  struct level level = {.entries = NULL};
+  removal.top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (removal.top < 0 && errno == EACCES && permit(AT_FDCWD, path))
+    removal.top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  level.entries = removal.top < 0 ? NULL : fdopendir(removal.top);
+  if (level.entries == NULL) {
+    removal.first_left.error = errno;
+    snprintf(removal.first_left.path, sizeof removal.first_left.path, "%s", path);
+    return removal.first_left;
+  }
+  do
+    removal.first_left.error = 0;
+  while (remove_entries(&removal, &level));
+  closedir(level.entries);
+  return removal.first_left;
+}
