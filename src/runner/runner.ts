@@ -1,4 +1,3 @@
-import { symlink, unlink } from "node:fs/promises";
 import { constants } from "node:os";
 import { join } from "node:path";
 import type { MessageInitShape } from "@bufbuild/protobuf";
@@ -10,6 +9,7 @@ import { type CommandResult, checkPaths, HelperError, runCommand } from "./comma
 import { cleanerOf, IdleCleaner } from "./idle-cleaner.ts";
 import { relativePath } from "./relative-path.ts";
 import type { RunnerSettings } from "./settings.ts";
+import { TemporaryLinks } from "./temporary-links.ts";
 
 export interface RunnerOptions {
   /** Whether commands are isolated; see {@link Command}. Default false. */
@@ -24,6 +24,7 @@ export class Runner {
   readonly #isolated: boolean;
   readonly #readinessMilliseconds: number;
   readonly #cleaner: IdleCleaner | undefined;
+  readonly #temporaryLinks: TemporaryLinks;
   #running = 0;
 
   constructor(
@@ -33,6 +34,7 @@ export class Runner {
     this.#settings = settings;
     this.#isolated = isolated;
     this.#readinessMilliseconds = readinessMilliseconds;
+    this.#temporaryLinks = new TemporaryLinks(settings.temporarySymlinks);
     const cleans =
       settings.cleanProcessTable ||
       settings.cleanTemporaryDirectories.length > 0 ||
@@ -47,7 +49,7 @@ export class Runner {
   checkReadiness(path: string, signal: AbortSignal): Promise<void> {
     const normal = relativePath("path", path);
     return this.#clean(async () => {
-      if (this.#running === 0) await this.#linkTemporaryDirectories("/nonexistent");
+      await this.#linkTemporaryDirectories("/nonexistent", () => this.#running === 0);
       await this.#checkPaths(normal, signal);
     });
   }
@@ -122,17 +124,11 @@ export class Runner {
     }
   }
 
-  async #linkTemporaryDirectories(target: string): Promise<void> {
-    for (const path of this.#settings.temporarySymlinks) {
-      try {
-        await unlink(path).catch((error: NodeJS.ErrnoException) => {
-          if (error.code !== "ENOENT") throw error;
-        });
-        await symlink(target, path);
-      } catch (error) {
-        const message = `symlinkTemporaryDirectories: cannot replace ${path}: ${(error as Error).message}`;
-        throw new StatusError(status(Code.INTERNAL, message), { cause: error });
-      }
+  async #linkTemporaryDirectories(target: string, wanted?: () => boolean): Promise<void> {
+    try {
+      await this.#temporaryLinks.pointTo(target, wanted);
+    } catch (error) {
+      throw new StatusError(status(Code.INTERNAL, (error as Error).message), { cause: error });
     }
   }
 
