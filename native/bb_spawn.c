@@ -10,9 +10,9 @@
  *   failed STAGE ERRNO TEXT SUBJECT…   it was never started; TEXT is strerror(ERRNO)
  *
  * An isolated command has a PID namespace, whose first process, a child of this one, is what its orphans come to and
- * takes everything with it when it ends; and a mount namespace, into which later mounts come but from which none
- * goes. Without that, which needs CAP_SYS_ADMIN, this process becomes the parent of orphans and kills them; a command
- * of the same user can then kill this process first.
+ * takes everything with it when it ends; an IPC namespace, which ends with it; and a mount namespace, into which later
+ * mounts come but from which none goes. Without that, which needs CAP_SYS_ADMIN, this process becomes the parent of
+ * orphans and kills them; a command of the same user can then kill this process first.
  *
  * The process that reads the request touches no file of the action, since those may lie on a file system whose
  * server does not answer; its child does, and can always be killed.
@@ -175,9 +175,12 @@ static void apply_credentials(const struct run_request *request) {
     fail("credentials", errno, "setresuid", NULL);
 }
 
-/* In the first process of a PID namespace: gives it a mount namespace, and /proc with its processes alone. */
-static void isolate_mounts(bool with_proc) {
-  if (unshare(CLONE_NEWNS) != 0)
+/*
+ * In the first process of a PID namespace: gives it a mount namespace, and /proc with its processes alone; and, where
+ * the kernel has them, shared memory, semaphores and message queues that end with it.
+ */
+static void isolate(bool with_proc) {
+  if (unshare(CLONE_NEWNS) != 0 || (unshare(CLONE_NEWIPC) != 0 && errno != EINVAL))
     fail("isolation", errno, "unshare", NULL);
   if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0)
     fail("isolation", errno, "/", NULL);
@@ -198,12 +201,17 @@ static void pivot_into(int directory, const char *name) {
   close(tree);
 }
 
+/* In a child: leaves the pipes to the runner, whose end must be seen although this process waits for a file system. */
+static void leave_pipes(void) {
+  int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
+    fail("stdin", errno, "/dev/null", NULL);
+  close(null);
+}
+
 /* In the child: becomes the command. */
 static _Noreturn void run(const struct run_request *request, pid_t parent) {
   setsid();
-  int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  if (null < 0)
-    fail("stdin", errno, "/dev/null", NULL);
   int build_directory = open(request->build_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (build_directory < 0)
     fail("build_directory", errno, request->build_directory, NULL);
@@ -237,7 +245,7 @@ static _Noreturn void run(const struct run_request *request, pid_t parent) {
   if (getppid() != parent)
     _exit(127);
 
-  if (dup2(null, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0)
+  if (dup2(out, STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0)
     fail("stdio", errno, "dup2", NULL);
   execute(request->arguments, request->environment);
 }
@@ -304,6 +312,9 @@ struct outcome {
   struct rusage usage;
 };
 
+/* Between two looks at the children that are left, which may start others faster than they are reaped. */
+enum { maximum_reaped = 64 };
+
 /*
  * Waits until the command has ended, or standard input has, then kills whatever is left: as the subreaper
  * (prctl(2)) this process becomes the parent of each orphan, so it is done when it has no child left.
@@ -315,8 +326,9 @@ static struct outcome supervise(pid_t command, int signals) {
   bool killing = false;
   for (;;) {
     siginfo_t ended = {0};
-    int left;
-    while ((left = waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT)) == 0 && ended.si_pid != 0) {
+    int left = 0, reaped = 0;
+    while (reaped < maximum_reaped && (left = waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT)) == 0 &&
+           ended.si_pid != 0) {
       if (ended.si_pid == command) {
         killing = true;
         /* Before it is reaped, since its number may then become another's. */
@@ -326,12 +338,14 @@ static struct outcome supervise(pid_t command, int signals) {
         waitpid(ended.si_pid, NULL, 0);
       }
       ended.si_pid = 0;
+      reaped++;
     }
     if (left < 0 && errno == ECHILD)
       return outcome;
     if (killing && !kill_children())
       return outcome;
-    if (poll(watched, killing ? 1 : 2, killing ? 100 : -1) <= 0)
+    int patience = reaped == maximum_reaped ? 0 : killing ? 100 : -1;
+    if (poll(watched, killing ? 1 : 2, patience) <= 0)
       continue;
     if (watched[1].revents != 0 && !killing) {
       killing = true;
@@ -381,13 +395,8 @@ static _Noreturn void be_init(const struct run_request *request) {
   if (poll(&reader, 1, 0) != 0)
     _exit(127);
   /* The command could open what this process has open. */
-  int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-  if (null < 0)
-    fail("stdin", errno, "/dev/null", NULL);
-  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-    dup2(null, fd);
-  close(null);
-  isolate_mounts(!request->chroot_into_input_root);
+  dup2(STDIN_FILENO, STDERR_FILENO);
+  isolate(!request->chroot_into_input_root);
   pid_t command = fork();
   if (command < 0)
     fail("isolation", errno, "fork", NULL);
@@ -405,7 +414,7 @@ static _Noreturn void be_init(const struct run_request *request) {
 
 /* In the first process of a PID namespace: whether it can do what an isolated command needs. */
 static _Noreturn void probe(void) {
-  isolate_mounts(true);
+  isolate(true);
   int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
   pivot_into(root, "/");
   _exit(0);
@@ -523,6 +532,7 @@ int main(void) {
     set_default_signals();
     report_fd = report[1];
     close(report[0]);
+    leave_pipes();
     if (probes)
       probe();
     if (run_request.isolated)

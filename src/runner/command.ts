@@ -111,13 +111,18 @@ export class HelperError extends Error {
 }
 
 /**
- * Runs a command to its end, or until the signal aborts, and returns when no process of it is left. When this
- * process dies, the command does, too.
+ * Runs a command to its end, or until the signal aborts, and returns when no process of it is left; after the signal,
+ * those that cannot be killed for `killMilliseconds` (default 20,000) are left to themselves. When this process dies,
+ * the command does, too.
  *
  * Throws a {@link HelperError} if the command could not be started, a RangeError if a string contains NUL, and the
  * signal's reason if that was aborted before the command was begun.
  */
-export async function runCommand(command: Command, signal?: AbortSignal): Promise<CommandResult> {
+export async function runCommand(
+  command: Command,
+  signal?: AbortSignal,
+  killMilliseconds = defaultKillMilliseconds,
+): Promise<CommandResult> {
   const { credentials } = command;
   const request = encodeMessage([
     "run",
@@ -136,7 +141,7 @@ export async function runCommand(command: Command, signal?: AbortSignal): Promis
     ...list(command.arguments),
     ...list(Object.entries(command.environment).map(([name, value]) => `${name}=${value}`)),
   ]);
-  const [exitCode, killedBy, ...usage] = await askHelper(request, signal);
+  const [exitCode, killedBy, ...usage] = await askHelper(request, signal, killMilliseconds);
   return { exitCode: Number(exitCode), signal: Number(killedBy), usage: resourceUsage(usage) };
 }
 
@@ -179,11 +184,14 @@ export async function emptyDirectory(path: string, signal: AbortSignal): Promise
   signal.throwIfAborted();
 }
 
-/** How long killed processes may take to end, before they are left to themselves. */
-const killMilliseconds = 20_000;
+const defaultKillMilliseconds = 20_000;
 
 /** Starts the helper with a request and returns its reply. Its input ends when the signal aborts. */
-async function askHelper(request: Buffer, signal: AbortSignal | undefined): Promise<string[]> {
+async function askHelper(
+  request: Buffer,
+  signal: AbortSignal | undefined,
+  killMilliseconds = defaultKillMilliseconds,
+): Promise<string[]> {
   signal?.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<string[]>();
   // In no directory of an action, and with nothing of the runner's environment to hand on.
@@ -194,7 +202,11 @@ async function askHelper(request: Buffer, signal: AbortSignal | undefined): Prom
   let patience: NodeJS.Timeout | undefined;
   const cancel = () => {
     helper.stdin.destroy();
-    patience = setTimeout(() => helper.kill("SIGKILL"), killMilliseconds);
+    patience = setTimeout(() => {
+      helper.kill("SIGKILL");
+      // A child that cannot be killed, since it waits in the kernel, may keep it open.
+      helper.stdout.destroy();
+    }, killMilliseconds);
   };
   // That it is gone is seen when it closes.
   helper.stdin.on("error", () => {});

@@ -255,6 +255,10 @@ describe("a command that cannot be started", () => {
   });
 });
 
+function parentOf(pid: number): number {
+  return Number(/^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1]);
+}
+
 /** Sleeps that can be told from all others, also where process numbers mean something else. */
 function sleeps(): { sleep: string; left: () => number[] } {
   const seconds = `1000.${randomInt(1e9)}`;
@@ -344,6 +348,20 @@ describe("an isolated command", { ...whenIsolated, timeout: 30_000 }, () => {
     rmdirSync(join(run.buildDirectory, "root/m"));
   });
 
+  it("takes its shared memory and semaphores with it, and sees no others", async (test) => {
+    if (!existsSync("/usr/bin/ipcmk")) return test.skip("needs ipcmk");
+    const seen = "tail -qn +2 /proc/sysvipc/* | wc -l";
+    const outside = () => ["shm", "sem"].map((kind) => readFileSync(`/proc/sysvipc/${kind}`, "latin1"));
+    const before = outside();
+    const first = shell(test, `ipcmk -M 4096 >/dev/null && ipcmk -S 1 >/dev/null && ${seen}`);
+    await runCommand(first);
+    assert.equal(output(first), "2\n");
+    const next = shell(test, seen);
+    await runCommand(next);
+    assert.equal(output(next), "0\n");
+    assert.deepEqual(outside(), before);
+  });
+
   it("cannot leave the input root as root can leave a chroot", async (test) => {
     const perl = "/usr/bin/perl";
     if (!existsSync(perl)) return test.skip("needs perl");
@@ -359,6 +377,26 @@ describe("an isolated command", { ...whenIsolated, timeout: 30_000 }, () => {
     const { exitCode } = await runCommand(run);
     assert.equal(output(run, "stderr"), "");
     assert.deepEqual([exitCode, output(run)], [0, "inside\n"]);
+  });
+});
+
+describe("a helper that cannot end", { ...asRoot, timeout: 30_000 }, () => {
+  it("is left to itself when it was given time", async (test) => {
+    const perl = "/usr/bin/perl";
+    if (!existsSync(perl)) return test.skip("needs perl");
+    const run = shell(test, "echo >started; sleep 1000", { isolated: false });
+    const controller = new AbortController();
+    const running = runCommand(run, controller.signal, 100);
+    await untilFile(join(run.buildDirectory, "root/started"), /\n/);
+    const [helper = 0] = processesWith("bin/bb_spawn").filter((pid) => parentOf(pid) === process.pid);
+    process.kill(helper, "SIGSTOP");
+    // As a child that waits in the kernel, it has the helper's output open: pidfd_open(2), pidfd_getfd(2).
+    const program = `my $fd = syscall(438, syscall(434, ${helper}, 0), 1, 0); die $! if $fd < 0; $| = 1; print "1"; sleep`;
+    const child = spawn(perl, ["-e", program], { stdio: ["ignore", "pipe", "inherit"] });
+    test.after(() => child.kill("SIGKILL"));
+    await once(child.stdout, "data");
+    controller.abort(new Error("given up"));
+    await assert.rejects(running, /given up/);
   });
 });
 

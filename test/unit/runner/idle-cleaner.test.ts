@@ -1,9 +1,6 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { describe, it } from "node:test";
 import { IdleCleaner } from "../../../src/runner/idle-cleaner.ts";
-import { killLaterProcesses } from "../../../src/runner/process-table.ts";
 
 describe("cleaning when idle", () => {
   it("happens before the first and after the last of simultaneous uses, never during one", async () => {
@@ -68,20 +65,5 @@ describe("cleaning when idle", () => {
     release();
     await Promise.all([first, second]);
     assert.equal(cleanings, 4);
-  });
-});
-
-describe("the process table", () => {
-  it("loses the user's later processes only", {
-    skip: process.getuid?.() !== 0 && "needs root",
-  }, async (test) => {
-    const userId = 61_234;
-    const mine = spawn("sleep", ["1000"], { uid: userId });
-    const others = spawn("sleep", ["1000"], { uid: userId + 1 });
-    test.after(() => others.kill("SIGKILL"));
-    const ended = once(mine, "exit");
-    await killLaterProcesses(userId);
-    assert.deepEqual(await ended, [null, "SIGKILL"]);
-    assert.equal(others.exitCode ?? others.signalCode, null);
   });
 });
