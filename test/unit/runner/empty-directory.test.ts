@@ -138,8 +138,9 @@ describe("emptying a directory", { timeout: 120_000 }, () => {
     writeFileSync(join(elsewhere, "kept"), "");
     const folder = join(path, "a/mount");
     mkdirSync(folder, { recursive: true });
+    mkdirSync(join(path, "bound"));
     writeFileSync(join(path, "file"), "");
-    execFileSync("mount", ["--bind", elsewhere, folder]);
+    for (const at of [folder, join(path, "bound")]) execFileSync("mount", ["--bind", elsewhere, at]);
     execFileSync("mount", ["-t", "tmpfs", "tmpfs", folder]);
     execFileSync("mount", ["--bind", join(elsewhere, "kept"), join(path, "file")]);
     await emptyDirectory(path, signal);
