@@ -10,8 +10,9 @@
  *   ID unmount TARGET MOUNT                             umount2(2); gone, written back, or EBUSY
  *   ID force-unmount TARGET MOUNT                       gone within 5 s, waiting for no server
  *   ID sync TARGET MOUNT                                syncfs(2)
+ *   ID lock PATH HOLDER                                 flock(2) until this process ends; EAGAIN if another has it
  *
- * The last three fail if MOUNT is not what is mounted at TARGET: with ENOENT if it is not there any more, with EBUSY
+ * The file that is locked has HOLDER in it. The three before fail if MOUNT is not what is mounted at TARGET: with ENOENT if it is not there any more, with EBUSY
  * if something else is mounted upon it. What others have mounted is never touched.
  *
  * Each request is done by a child, so that one that waits does not delay the others and can be killed.
@@ -28,10 +29,12 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -73,9 +76,11 @@ struct pending {
   bool unmounts;
 };
 
-/* Where an anchor has its mount: a directory that nobody can remove, which would take the mount away. */
-static const char anchor_target[] = "/proc";
+/* Where an anchor has its mount, once it has taken it over: in a file system that is all it has besides. */
+static const char anchor_target[] = "/mount";
 
+/* No child has it open, or the lock would outlast this process. */
+static int lock_file = -1;
 static struct pending pending[maximum_pending];
 static struct supervised *supervised;
 
@@ -101,6 +106,8 @@ static pid_t fork_child(void) {
     _exit(EINTR);
   close(STDIN_FILENO);
   close(STDOUT_FILENO);
+  if (lock_file >= 0)
+    close(lock_file);
   return 0;
 }
 
@@ -222,6 +229,17 @@ static _Noreturn void fail_calls(void) {
   _exit(0);
 }
 
+/*
+ * In the anchor, in a mount namespace of its own: keeps nothing of it but the mount it is in, at anchor_target, so that
+ * it does not keep what others unmount meanwhile. The new root lies upon /proc, a directory that nobody can remove,
+ * which would take the mounts away.
+ */
+static bool leave_other_mounts(void) {
+  return mount("none", "/proc", "tmpfs", 0, NULL) == 0 && mkdir("/proc/mount", 0700) == 0 &&
+         mkdir("/proc/old", 0700) == 0 && mount(".", "/proc/mount", NULL, MS_MOVE, NULL) == 0 &&
+         syscall(SYS_pivot_root, "/proc", "/proc/old") == 0 && umount2("/old", MNT_DETACH) == 0;
+}
+
 /* In the anchor: stays in the mount at target until the socket ends, or takes the mount over when told so. */
 static _Noreturn void be_anchor(const char *target, int mount_id, int socket) {
   char told;
@@ -232,8 +250,8 @@ static _Noreturn void be_anchor(const char *target, int mount_id, int socket) {
     _exit(1);
   close(directory);
   if (read(socket, &told, 1) != 1 || unshare(CLONE_NEWNS) != 0 ||
-      mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-      mount(".", anchor_target, NULL, MS_MOVE, NULL) != 0 || write(socket, "", 1) != 1)
+      mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || !leave_other_mounts() ||
+      write(socket, "", 1) != 1)
     _exit(1);
   close(socket);
   fail_calls();
@@ -249,6 +267,7 @@ static struct anchor start_anchor(const char *target, int mount) {
     /* Among the rest are pipes of the worker and sockets of other anchors, whose ends must be seen. */
     int socket = dup2(sockets[1], STDIN_FILENO);
     close_range(STDIN_FILENO + 1, ~0U, 0);
+    lock_file = -1;
     be_anchor(target, mount, socket);
   }
   close(sockets[1]);
@@ -358,10 +377,32 @@ static bool reply(const char *id, int error, int mount) {
   return send_reply(STDOUT_FILENO, &reply);
 }
 
-/* Does one request in a child; false if it is none. */
+/* 0 or the errno. */
+static int lock(const char *path, const char *holder) {
+  int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+  if (fd < 0)
+    return errno;
+  size_t length = strlen(holder);
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0 || ftruncate(fd, 0) != 0 || write(fd, holder, length) != (ssize_t)length) {
+    int error = errno;
+    close(fd);
+    return error;
+  }
+  lock_file = fd;
+  return 0;
+}
+
+/* Does one request, all but the lock in a child; false if it is none. */
 static bool begin(struct message *request) {
   const char *id = take_string(request);
   const char *verb = take_string(request);
+  if (strcmp(verb, "lock") == 0) {
+    const char *path = take_string(request);
+    const char *holder = take_string(request);
+    if (request->malformed || request->next != request->end || lock_file >= 0)
+      return false;
+    return reply(id, lock(path, holder), no_mount);
+  }
   bool mounts = strcmp(verb, "mount") == 0;
   const char *source = mounts ? take_string(request) : "";
   const char *target = take_string(request);

@@ -47,6 +47,7 @@ interface Reply {
 export class MountHelper {
   readonly #process: ChildProcess;
   readonly #closed: Promise<unknown>;
+  readonly #failed = Promise.withResolvers<Error>();
   readonly #pending = new Map<string, PromiseWithResolvers<Reply>>();
   #nextId = 0;
   #failure: Error | undefined;
@@ -83,6 +84,19 @@ export class MountHelper {
   /** Whether it has ended, or cannot be used. */
   get failed(): boolean {
     return this.#failure !== undefined;
+  }
+
+  /** Resolves when that is so, with the reason. */
+  get failure(): Promise<Error> {
+    return this.#failed.promise;
+  }
+
+  /**
+   * Locks a file, made if it does not exist, until the helper ends, and writes `holder` to it; at most once. Resolves to
+   * "" or an errno: "EAGAIN" if somebody else has locked it.
+   */
+  async lock(path: string, holder: string): Promise<string> {
+    return (await this.#call("lock", path, holder)).error;
   }
 
   /** mount(2). A supervised mount's ID is known if there is no error. */
@@ -137,6 +151,7 @@ export class MountHelper {
 
   #fail(error: Error): void {
     this.#failure ??= error;
+    this.#failed.resolve(error);
     for (const call of this.#pending.values()) call.reject(error);
     this.#pending.clear();
   }

@@ -1,6 +1,7 @@
 import { once } from "node:events";
-import { mkdir, realpath } from "node:fs/promises";
+import { mkdir, readFile, realpath } from "node:fs/promises";
 import { connect } from "node:net";
+import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { MountError, type MountedAt, MountHelper } from "./mount-helper.ts";
@@ -18,6 +19,9 @@ const retryMilliseconds = 50;
 /** How long a port of this machine may take to say whether anything listens at it. */
 const connectMilliseconds = 2000;
 
+/** How long a worker that has died may still be unmounting (native/bb_mount.c). */
+const predecessorMilliseconds = 6000;
+
 export interface NfsMountSettings {
   /** The server's TCP port on 127.0.0.1. */
   readonly port: number;
@@ -33,6 +37,12 @@ export interface NfsMountSettings {
 /** One mount of a server that runs in this process. Unmounted by force when this process dies. */
 export class NfsMount implements AsyncDisposable {
   readonly path: string;
+  /**
+   * Resolves with the reason when the helper has ended before `unmount`: nothing can be written back any more, and the
+   * mount would outlive this process.
+   */
+  readonly lost: Promise<MountError>;
+  #unmounting = false;
   readonly #at: MountedAt;
   readonly #helper: MountHelper;
   #syncing: Promise<void> | undefined;
@@ -42,11 +52,16 @@ export class NfsMount implements AsyncDisposable {
     this.path = at.target;
     this.#at = at;
     this.#helper = helper;
+    const { promise, resolve } = Promise.withResolvers<MountError>();
+    this.lost = promise;
+    helper.failure.then(({ message }) => {
+      if (!this.#unmounting) resolve(new MountError(`${this.path}: ${message}`, "ESRCH"));
+    });
   }
 
   /**
-   * Mounts the server, after removing what an earlier run may have left at the same place. The server must be
-   * answering meanwhile. Throws a {@link MountError} that says what the kernel lacks or refuses, or that another
+   * Mounts the server, after locking MOUNTPATH.lock, and removing what an earlier run may have left at the same place. The
+   * server must be answering meanwhile. Throws a {@link MountError} that says what the kernel lacks or refuses, or that another
    * process serves what is mounted there; when the signal aborts, the mount is given up and its reason thrown.
    */
   static async mount(settings: NfsMountSettings, signal?: AbortSignal): Promise<NfsMount> {
@@ -114,6 +129,7 @@ export class NfsMount implements AsyncDisposable {
    * mount could not be removed at all, as when something else is mounted upon it.
    */
   async unmount(graceMilliseconds = 2000): Promise<void> {
+    this.#unmounting = true;
     const helper = this.#helper.failed ? new MountHelper() : this.#helper;
     try {
       await unmountWith(helper, this.#at, graceMilliseconds);
@@ -203,11 +219,31 @@ async function clearStaleMountsWith(helper: MountHelper, path: string, ownPort?:
       "stop that one, or set another mountPath; if it is none, unmount the directory";
     throw new MountError(message, "EBUSY");
   }
-  for (const { mountId } of mounts) {
+  await lockPath(helper, path);
+  for (const { mountId } of loopbackMounts(path)) {
     const error = await helper.forceUnmount({ target: path, mountId });
     if (error !== "" && error !== "ENOENT")
       throw new MountError(`cannot unmount what an earlier run left at ${path}: ${error}`, error);
   }
+}
+
+/**
+ * Has the helper lock PATH.lock: the port of a worker in another network namespace cannot be asked for. Throws a
+ * {@link MountError}: EBUSY, naming the holder, if another worker has it.
+ */
+async function lockPath(helper: MountHelper, path: string): Promise<void> {
+  const file = `${path}.lock`;
+  const deadline = performance.now() + predecessorMilliseconds;
+  let error = await helper.lock(file, `process ${process.pid} on ${hostname()}`);
+  while (error === "EAGAIN" && performance.now() < deadline) {
+    await setTimeout(retryMilliseconds);
+    error = await helper.lock(file, `process ${process.pid} on ${hostname()}`);
+  }
+  if (error === "") return;
+  if (error !== "EAGAIN") throw new MountError(`cannot lock ${file}, as a worker must: ${error}`, error);
+  const holder = await readFile(file, "utf8");
+  const message = `${path} is another worker's, ${holder}, which has locked ${file}: stop it, or set another mountPath`;
+  throw new MountError(message, "EBUSY");
 }
 
 /** Whether anything listens at a port of 127.0.0.1, answering or not. */

@@ -5,10 +5,18 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } f
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { describe, it, type TestContext } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { clearStaleMounts, isMounted, MountError, NfsMount, shareMounts } from "../../src/mount/index.ts";
+import {
+  clearStaleMounts,
+  isMounted,
+  MountError,
+  NfsMount,
+  parseMountTable,
+  shareMounts,
+} from "../../src/mount/index.ts";
 import { MemoryFileSystem, NfsServer } from "../../src/nfs/index.ts";
 
 const inKernel = process.env.IN_KERNEL ? { timeout: 300_000 } : { skip: "run it by npm run in-kernel" };
@@ -22,7 +30,9 @@ function makeScope(test: TestContext): AsyncDisposableStack {
 
 function makeFolder(scope: AsyncDisposableStack): string {
   const folder = mkdtempSync(join(tmpdir(), "mount-"));
-  scope.defer(() => rmSync(folder, { recursive: true, force: true }));
+  scope.defer(() => {
+    for (const path of [folder, `${folder}.lock`]) rmSync(path, { recursive: true, force: true });
+  });
   return folder;
 }
 
@@ -99,6 +109,16 @@ async function untilUnmounted(path: string): Promise<number> {
   return performance.now() - started;
 }
 
+/** In the mount namespace of a process; none if it has ended. */
+function mountPoints(pid: number): string[][] {
+  try {
+    const table = parseMountTable(readFileSync(`/proc/${pid}/mountinfo`));
+    return [table.map(({ mountPoint }) => mountPoint)];
+  } catch {
+    return [];
+  }
+}
+
 function mountHelper(worker: number): number {
   const helper = processes().find(({ name, parent }) => name === "bb_mount" && parent === worker);
   assert.ok(helper, `process ${worker} has no mount helper`);
@@ -113,6 +133,7 @@ describe("a mount of this process's own server", inKernel, () => {
     const scope = makeScope(test);
     const path = join(makeFolder(scope), "not/there/yet");
     const { mount } = await mountServer(scope, path);
+    mount.lost.then(() => assert.fail("lost, though it was unmounted"));
     assert.ok(isMounted(path));
     const shell = await startShell(scope, `cd ${path} && mkdir d && echo hello >d/f && cat d/f && cd /`);
     await once(shell, "exit");
@@ -176,6 +197,22 @@ describe("a mount of this process's own server", inKernel, () => {
     await once(writer, "exit");
   });
 
+  it("stays what it was when a worker in another network namespace is given the same place", async (test) => {
+    const scope = makeScope(test);
+    const path = makeFolder(scope);
+    const { mount } = await mountServer(scope, path);
+    const main = fileURLToPath(new URL("./mounted-server.ts", import.meta.url));
+    const script = 'ip link set lo up && exec "$0" "$@"';
+    const other = spawn("unshare", ["--net", "sh", "-c", script, process.execPath, main, path], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    scope.defer(() => void other.kill("SIGKILL"));
+    const [errors] = await Promise.all([text(other.stderr), once(other, "exit")]);
+    assert.notEqual(other.exitCode, 0);
+    assert.match(errors, new RegExp(`is another worker's, process ${process.pid} on .*${path}.lock`));
+    await mount.sync();
+  });
+
   it("is not mistaken for what was mounted upon it", async (test) => {
     const scope = makeScope(test);
     const path = makeFolder(scope);
@@ -208,6 +245,8 @@ describe("a mount of this process's own server", inKernel, () => {
     const path = makeFolder(scope);
     const { mount } = await mountServer(scope, path);
     process.kill(mountHelper(process.pid), "SIGKILL");
+    const { message } = await mount.lost;
+    assert.match(message, /the mount helper has ended \(SIGKILL\)/);
     await assert.rejects(mount.sync(), /the mount helper has ended/);
     await mount.unmount();
     assert.ok(!isMounted(path));
@@ -261,6 +300,13 @@ describe("when the process that serves a mount is killed", inKernel, () => {
     worker.kill("SIGKILL");
     const waiter = spawn("sh", ["-c", `exec ls ${path}/never-seen`], { stdio: "ignore" });
     test.diagnostic(`unmounted after ${Math.round(await untilUnmounted(path))} ms`);
+    const tables = processes()
+      .filter(({ name }) => name === "bb_mount")
+      .flatMap(({ pid }) => mountPoints(pid));
+    assert.ok(
+      tables.some((points) => points.sort().join() === "/,/mount"),
+      `no process keeps the mount, and nothing else: ${tables.join(" | ")}`,
+    );
     if (waiter.exitCode === null) await once(waiter, "exit");
     for (const process of [writer, resident]) {
       process.kill("SIGKILL");

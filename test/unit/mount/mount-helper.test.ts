@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
@@ -85,5 +94,49 @@ describe("a supervised mount", { ...asRoot, timeout: 30_000 }, () => {
       assert.equal(await helper.forceUnmount(at(mountId)), "ENOENT");
     }
     assert.ok(!isMounted(target));
+  });
+});
+
+describe("a lock", { timeout: 30_000 }, () => {
+  it("is one helper's until that ends, however it does, and says whose it is", async (test) => {
+    const folder = mkdtempSync(join(tmpdir(), "mount-helper-"));
+    test.after(() => rmSync(folder, { recursive: true }));
+    const file = join(folder, "lock");
+    const first = new MountHelper();
+    test.after(() => first.close());
+    assert.equal(await first.lock(file, "the first, with a longer name"), "");
+    const supervisor = helperProcess();
+    const second = new MountHelper();
+    test.after(() => second.close());
+    assert.equal(await second.lock(file, "the second"), "EAGAIN");
+    assert.equal(readFileSync(file, "utf8"), "the first, with a longer name");
+    process.kill(supervisor, "SIGKILL");
+    assert.match((await first.failure).message, /SIGKILL/);
+    assert.equal(await second.lock(file, "the second"), "");
+    assert.equal(readFileSync(file, "utf8"), "the second");
+  });
+
+  it("does not outlast its helper by what that has started", asRoot, async (test) => {
+    const folder = mkdtempSync(join(tmpdir(), "mount-helper-"));
+    test.after(() => rmSync(folder, { recursive: true }));
+    const helper = new MountHelper();
+    test.after(() => helper.close());
+    const file = join(folder, "lock");
+    assert.equal(await helper.lock(file, "holder"), "");
+    const supervisor = helperProcess();
+    const mount = { source: "none", target: folder, type: "tmpfs", flags: 0, data: "", supervised: true };
+    const { error, mountId } = await helper.mount(mount);
+    if (error === "EPERM") return test.skip("may not mount");
+    const [anchor = 0] = childrenOf(supervisor);
+    const open = readdirSync(`/proc/${anchor}/fd`).map((fd) => readlinkSync(`/proc/${anchor}/fd/${fd}`));
+    assert.ok(!open.includes(file), String(open));
+    assert.equal(await helper.unmount({ target: folder, mountId }), "");
+  });
+
+  it("that cannot be taken is an errno", async (test) => {
+    const helper = new MountHelper();
+    test.after(() => helper.close());
+    assert.equal(await helper.lock("/nonexistent/lock", "x"), "ENOENT");
+    assert.equal(await helper.lock("/proc", "x"), "EISDIR");
   });
 });
