@@ -8,6 +8,11 @@ const RESERVED_PORTS = 1024;
 export interface GateOptions {
   /** Take only connections from ports below 1024, which need privileges to use. Default true. */
   reservedPortsOnly?: boolean;
+  /**
+   * Is told when the record of an admitted client has ended, by its own doing (as when it unmounts), by its long silence,
+   * or with the server: what it has mounted will never be served again, since nobody else can be admitted to it.
+   */
+  onLost?: () => void;
 }
 
 /**
@@ -26,11 +31,13 @@ export interface GateOptions {
 export class Gate {
   readonly root: Directory = new EmptyDirectory();
   readonly reservedPortsOnly: boolean;
+  readonly onLost: () => void;
   /** Armed names, each with the client that has used it. */
   private readonly names = new Map<Buffer, object | undefined>();
 
   constructor(options: GateOptions = {}) {
     this.reservedPortsOnly = options.reservedPortsOnly ?? true;
+    this.onLost = options.onLost ?? (() => {});
   }
 
   /**

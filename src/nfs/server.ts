@@ -67,18 +67,21 @@ export class NfsServer {
     const leaseSeconds = options.leaseSeconds ?? 90;
     const onFault = options.onFault ?? ((error) => console.error("The file system failed:", error));
     this.maximumConnections = options.maximumConnections ?? 256;
-    const state = new ServerState(leaseSeconds);
+    const { gate } = options;
+    const state = new ServerState(leaseSeconds, (client) => {
+      if (client.admitted) gate?.onLost();
+    });
     const callbacks = new Callbacks(state.instance);
     state.onLocksGone = (file) => callbacks.notifyLocks(file);
     const minimum = options.minimumMinorVersion ?? 0;
     this.context = {
       fileSystem: options.fileSystem,
-      gate: options.gate,
+      gate,
       state,
       callbacks,
       delegations: new Delegations(state, callbacks, options.delegations ?? false),
       operations: OPERATIONS,
-      minimumMinorVersion: options.gate === undefined ? minimum : Math.max(1, minimum),
+      minimumMinorVersion: gate === undefined ? minimum : Math.max(1, minimum),
       maximumMinorVersion: options.maximumMinorVersion ?? 2,
       maximumSlots: options.maximumSlots ?? 128,
       maximumRecord: MAXIMUM_IO + OVERHEAD,

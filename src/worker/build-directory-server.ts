@@ -6,6 +6,8 @@ import type { BuildDirectorySettings } from "./worker-configuration.ts";
 
 /** A tree in the kernel's hands. */
 export interface MountedTree {
+  /** Resolves with the reason when no action can be run in it any more. Means nothing once it is being closed. */
+  readonly lost: Promise<Error>;
   /** Brings what was written to the mount so far to the tree. */
   sync(): Promise<void>;
   /** Unmounts while the tree still answers, and frees everything. */
@@ -44,6 +46,11 @@ export class BuildDirectoryServer implements AsyncDisposable {
     const tree = new FileTree({ source: storageWaits, pool });
     const mounted = await mount(tree, settings, log);
     return new BuildDirectoryServer(tree, storageWaits, mounted, settings.maximumWritableFileUploadDelay);
+  }
+
+  /** As of {@link MountedTree}. */
+  get lost(): Promise<Error> {
+    return this.#mounted.lost;
   }
 
   /** The name of a build directory; none is given out twice, as kernels remember names for long. */

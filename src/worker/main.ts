@@ -43,7 +43,13 @@ async function main(): Promise<number> {
     }
     throw error;
   }
-  const reason = await stopping.first;
+  // Nothing that runs can succeed then.
+  const lost = worker.lost.then((error): StopReason => {
+    log.error("a build directory was lost; its actions are handed back, and the worker ends", { error });
+    worker.handBack();
+    return "failure";
+  });
+  const reason = await Promise.race([stopping.first, lost]);
   log.info("stopping", { reason });
   stopping.second.then(() => worker.handBack());
   await worker.stop(graceMilliseconds());

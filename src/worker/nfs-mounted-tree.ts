@@ -7,7 +7,16 @@ import type { MountTree } from "./build-directory-server.ts";
  * process that dies without closing it is unmounted by a supervisor.
  */
 export const mountByNfs: MountTree = async (tree, settings, log) => {
-  const gate = new Gate();
+  const disconnected = Promise.withResolvers<Error>();
+  const { mountPath, mountOptions, nfsVersion: version } = settings;
+  let closing = false;
+  const gate = new Gate({
+    onLost: () => {
+      if (closing) return;
+      const why = "the kernel's NFS client has lost its lease, and can never use the mount again";
+      disconnected.resolve(new Error(`${mountPath}: ${why}`));
+    },
+  });
   const server = new NfsServer({
     fileSystem: tree,
     gate,
@@ -17,15 +26,16 @@ export const mountByNfs: MountTree = async (tree, settings, log) => {
       log.error("the build directory's file system failed", { operation, error }),
   });
   const port = await server.listen();
-  const { mountPath, mountOptions, nfsVersion: version } = settings;
   try {
     const mount = await gate.open((name) =>
       NfsMount.mount({ port, serverPath: `/${name}`, mountPath, version, mountOptions }),
     );
     log.info("mounted a build directory", { mountPath, port, version });
     return {
+      lost: Promise.race([mount.lost, disconnected.promise]),
       sync: () => mount.sync(),
       async close() {
+        closing = true;
         try {
           await mount.unmount();
         } finally {

@@ -6,7 +6,7 @@ import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker
 import { Runner } from "../proto/gen/buildbarn/runner/runner_pb.ts";
 import type { Client } from "../proto/grpc.ts";
 import type { Log } from "../telemetry/log.ts";
-import { DirectoryFilePool, type FilePool } from "../vfs/index.ts";
+import { DirectoryFilePool } from "../vfs/index.ts";
 import { actionDirectories, type CreateActionDirectory } from "./action-directory.ts";
 import { BoundedFilePool } from "./bounded-file-pool.ts";
 import { BuildClient } from "./build-client.ts";
@@ -28,13 +28,16 @@ const runnerReconnectMilliseconds = 10_000;
 /** A worker process: storage, build directories and the threads that take work. */
 export class Worker {
   readonly content: ContentStore;
+  /** Resolves with the reason when a build directory cannot be used any more: stop at once, and start again. */
+  readonly lost: Promise<Error>;
   readonly #resources: AsyncDisposableStack;
   readonly #drain = new AbortController();
   readonly #handBack = new AbortController();
   readonly #threads: Promise<void>[] = [];
 
-  private constructor(content: ContentStore, resources: AsyncDisposableStack) {
+  private constructor(content: ContentStore, lost: Promise<Error>, resources: AsyncDisposableStack) {
     this.content = content;
+    this.lost = lost;
     this.#resources = resources;
   }
 
@@ -53,22 +56,15 @@ export class Worker {
     const { client: scheduler } = connect(OperationQueue, configuration.scheduler, resources);
 
     const clients: BuildClient[] = [];
+    const lost: Promise<Error>[] = [];
     for (const settings of configuration.buildDirectories) {
-      clients.push(
-        ...(await startBuildDirectory({
-          configuration,
-          settings,
-          content,
-          pool,
-          scheduler,
-          mount,
-          resources,
-          log,
-        })),
-      );
+      const server = resources.use(await BuildDirectoryServer.start(settings, content, pool, mount, log));
+      lost.push(server.lost);
+      const context = { configuration, settings, content, scheduler, resources, log };
+      clients.push(...buildDirectoryThreads(context, server));
     }
     await content.start();
-    const worker = new Worker(content, resources.move());
+    const worker = new Worker(content, Promise.race(lost), resources.move());
     worker.#threads.push(
       ...clients.map((client) => client.run(worker.#drain.signal, worker.#handBack.signal)),
     );
@@ -98,17 +94,14 @@ interface BuildDirectoryContext {
   readonly configuration: WorkerConfiguration;
   readonly settings: BuildDirectorySettings;
   readonly content: ContentStore;
-  readonly pool: FilePool;
   readonly scheduler: Client<typeof OperationQueue>;
-  readonly mount: MountTree;
   readonly resources: AsyncDisposableStack;
   readonly log: Log;
 }
 
-/** Mounts a build directory and makes the clients of all of its runners' threads. */
-async function startBuildDirectory(context: BuildDirectoryContext): Promise<BuildClient[]> {
-  const { settings, content, pool, mount, resources, log } = context;
-  const server = resources.use(await BuildDirectoryServer.start(settings, content, pool, mount, log));
+/** The clients of all threads of the runners of a build directory. */
+function buildDirectoryThreads(context: BuildDirectoryContext, server: BuildDirectoryServer): BuildClient[] {
+  const { settings, resources } = context;
   return settings.runners.flatMap((runner) =>
     runnerThreads(context, server, runner, connect(Runner, runner.endpoint, resources)),
   );

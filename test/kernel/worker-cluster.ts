@@ -88,11 +88,14 @@ export class Program {
 
   /** Resolves to the exit code, or the signal's name. */
   async end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null> {
-    if (!this.ended) {
-      const exit = once(this.process, "exit");
-      this.process.kill(signal);
-      await exit;
-    }
+    const exit = this.exit();
+    if (!this.ended) this.process.kill(signal);
+    return exit;
+  }
+
+  /** As `end`, when it has ended by itself. */
+  async exit(): Promise<number | NodeJS.Signals | null> {
+    if (!this.ended) await once(this.process, "exit");
     return this.process.exitCode ?? this.process.signalCode;
   }
 }

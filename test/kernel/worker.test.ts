@@ -236,6 +236,7 @@ describe("worker that shall stop", inKernel, () => {
     }
     assert.equal(await exit, 0);
     assert.equal(isMounted(cluster.mountPath), false);
+    assert.ok(!cluster.worker.lines.some((line) => line.includes("was lost")));
   });
 
   it("hands them back when it has no time, unmounts, and exits with 0", async (test) => {
@@ -266,6 +267,21 @@ describe("worker that shall stop", inKernel, () => {
     }
     cluster.startWorker();
     await cluster.worker.line(/ready for work/);
+    await assertNothingLeft();
+  });
+
+  it("because its mount helper has ended hands back, unmounts, and exits with 1", async (test) => {
+    const cluster = await WorkerCluster.start(test, { concurrency: 8 });
+    await cluster.ready();
+    const { running } = await startEight(cluster, endless);
+    const { pid } = cluster.worker.process;
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").trim().split(" ");
+    const helper = children.find((child) => readFileSync(`/proc/${child}/comm`, "latin1") === "bb_mount\n");
+    process.kill(Number(helper), "SIGKILL");
+    await cluster.worker.line(/a build directory was lost.*the mount helper has ended/);
+    for (const response of await Promise.all(running)) endsWith(response, Code.UNAVAILABLE, /shutting down/);
+    assert.equal(await cluster.worker.exit(), 1);
+    assert.equal(isMounted(cluster.mountPath), false);
     await assertNothingLeft();
   });
 

@@ -52,8 +52,12 @@ export class ServerState {
   private readonly expired = new Set<number>();
   private readonly closed = new Map<number, OpenOwner>();
 
-  constructor(leaseSeconds: number) {
+  private readonly onRemoved: (client: Client) => void;
+
+  /** `onRemoved` is told of each client whose record has ended. */
+  constructor(leaseSeconds: number, onRemoved: (client: Client) => void = () => {}) {
     this.leaseMilliseconds = leaseSeconds * 1000;
+    this.onRemoved = onRemoved;
   }
 
   get clientCount(): number {
@@ -146,6 +150,7 @@ export class ServerState {
     if (this.confirmed.get(key) === client) this.confirmed.delete(key);
     if (this.unconfirmed.get(key) === client) this.unconfirmed.delete(key);
     this.clients.delete(client.id);
+    this.onRemoved(client);
   }
 
   isExpired(client: Client): boolean {

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { describe, it } from "node:test";
 import { Gate } from "../../../src/nfs/index.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
-import { expectResult, handle, name, openFile, TestConnection, TestSession } from "./client.ts";
+import { expectResult, handle, name, openFile, type Step, TestConnection, TestSession } from "./client.ts";
 import { serve } from "./fixture.ts";
 
 describe("the gate", () => {
@@ -58,5 +58,24 @@ describe("the gate", () => {
       },
     );
     assert.equal(status, Status.OK);
+  });
+
+  it("tells when a client that was admitted is gone, not when a stranger is", async (t) => {
+    let lost = 0;
+    const gate = new Gate({ reservedPortsOnly: false, onLost: () => lost++ });
+    const { session: start } = await serve(t, { gate });
+    const friend = await start();
+    const stranger = await start();
+    await gate.open(async (path) => friend.call([["PUTROOTFH"], ["LOOKUP", name(path)]]));
+    for (const { connection, id, clientid } of [stranger, friend]) {
+      assert.equal(lost, 0);
+      for (const step of [
+        ["DESTROY_SESSION", (writer) => writer.fixed(id)],
+        ["DESTROY_CLIENTID", (writer) => writer.fixed(clientid)],
+      ] satisfies Step[]) {
+        assert.equal((await connection.compound([step])).status, Status.OK);
+      }
+    }
+    assert.equal(lost, 1);
   });
 });
