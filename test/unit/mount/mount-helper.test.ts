@@ -75,7 +75,8 @@ describe("a supervised mount", { ...asRoot, timeout: 30_000 }, () => {
   });
 
   it("is left alone when another ID is named", async (test) => {
-    const target = mkdtempSync(join(tmpdir(), "mount-helper-"));
+    // What /proc/self/mountinfo has escapes for.
+    const target = mkdtempSync(join(tmpdir(), "mount helper\t\n\\040#-"));
     test.after(() => rmdirSync(target));
     const helper = new MountHelper();
     test.after(() => helper.close());
@@ -128,6 +129,8 @@ describe("a lock", { timeout: 30_000 }, () => {
     const { error, mountId } = await helper.mount(mount);
     if (error === "EPERM") return test.skip("may not mount");
     const [anchor = 0] = childrenOf(supervisor);
+    // It has closed what it inherited by then.
+    while (readlinkSync(`/proc/${anchor}/cwd`) !== folder) await setTimeout(1);
     const open = readdirSync(`/proc/${anchor}/fd`).map((fd) => readlinkSync(`/proc/${anchor}/fd/${fd}`));
     assert.ok(!open.includes(file), String(open));
     assert.equal(await helper.unmount({ target: folder, mountId }), "");

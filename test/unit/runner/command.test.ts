@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import {
@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
+import { isMounted } from "../../../src/mount/mount-table.ts";
 import {
   type Command,
   checkPaths,
@@ -346,6 +347,29 @@ describe("an isolated command", { ...whenIsolated, timeout: 30_000 }, () => {
     await runCommand(run);
     assert.equal(output(run), "f\n");
     rmdirSync(join(run.buildDirectory, "root/m"));
+  });
+
+  it("has its mounts for itself, also where those of this machine are shared", async (test) => {
+    const run = shell(test, "mkdir m && mount -t tmpfs tmpfs m && echo mounted");
+    const { buildDirectory } = run;
+    execFileSync("mount", ["--bind", buildDirectory, buildDirectory]);
+    try {
+      execFileSync("mount", ["--make-shared", buildDirectory]);
+      await runCommand(run);
+      assert.equal(output(run), "mounted\n");
+      assert.ok(!isMounted(join(buildDirectory, "root/m")));
+    } finally {
+      execFileSync("umount", ["-R", buildDirectory]);
+    }
+  });
+
+  it("has its orphans reaped", async (test) => {
+    const script =
+      "sh -c 'true & echo $! >pid'; pid=$(cat pid); i=0; " +
+      "while [ -d /proc/$pid ] && [ $i -lt 500 ]; do sleep 0.01; i=$((i+1)); done; [ -d /proc/$pid ] || echo reaped";
+    const run = shell(test, script);
+    await runCommand(run);
+    assert.equal(output(run), "reaped\n");
   });
 
   it("takes its shared memory and semaphores with it, and sees no others", async (test) => {
