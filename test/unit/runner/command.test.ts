@@ -408,7 +408,7 @@ describe("a helper that cannot end", { ...asRoot, timeout: 30_000 }, () => {
   it("is left to itself when it was given time", async (test) => {
     const perl = "/usr/bin/perl";
     if (!existsSync(perl)) return test.skip("needs perl");
-    const run = shell(test, "echo >started; sleep 1000", { isolated: false });
+    const run = shell(test, "echo >started; exec sleep 1000", { isolated: false });
     const controller = new AbortController();
     const running = runCommand(run, controller.signal, 100);
     await untilFile(join(run.buildDirectory, "root/started"), /\n/);
