@@ -37,11 +37,10 @@ async function main(): Promise<number> {
     applyGlobalConfiguration(configuration.global);
     worker = await Worker.start(checkWorkerConfiguration(configuration), mountByNfs, log);
   } catch (error) {
-    if (error instanceof ConfigurationError || error instanceof MountError) {
-      log.error(error.message);
-      return 1;
-    }
-    throw error;
+    const expected = error instanceof ConfigurationError || error instanceof MountError;
+    const { message, stack } = error as Error;
+    log.error(message, expected ? {} : { stack });
+    return 1;
   }
   // Nothing that runs can succeed then.
   const lost = worker.lost.then((error): StopReason => {

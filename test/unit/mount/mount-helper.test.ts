@@ -26,6 +26,15 @@ function childrenOf(pid: number): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").split(" ").filter(Boolean).map(Number);
 }
 
+/** Once it has just one, and that is not `former`. */
+async function onlyChildOf(pid: number, former: number): Promise<number> {
+  for (;;) {
+    const [child, ...more] = childrenOf(pid);
+    if (child !== undefined && child !== former && more.length === 0) return child;
+    await setTimeout(1);
+  }
+}
+
 function helperProcess(): number {
   const tasks = readdirSync("/proc/self/task");
   const children = tasks.flatMap((task) =>
@@ -39,9 +48,11 @@ function helperProcess(): number {
 describe("a supervised mount", { ...asRoot, timeout: 30_000 }, () => {
   it("gets a new anchor when that is killed, whose number is then nobody's of ours", async (test) => {
     const target = mkdtempSync(join(tmpdir(), "mount-helper-"));
-    test.after(() => rmdirSync(target));
     const helper = new MountHelper();
-    test.after(() => helper.close());
+    test.after(async () => {
+      await helper.close();
+      rmdirSync(target);
+    });
     const { error, mountId } = await helper.mount({
       source: "none",
       target,
@@ -54,14 +65,12 @@ describe("a supervised mount", { ...asRoot, timeout: 30_000 }, () => {
     assert.equal(error, "");
     assert.ok(isMounted(target));
     const supervisor = helperProcess();
-    const [anchor] = childrenOf(supervisor);
-    assert.ok(anchor);
+    const anchor = await onlyChildOf(supervisor, 0);
     process.kill(anchor, "SIGKILL");
-    while (childrenOf(supervisor).includes(anchor) || childrenOf(supervisor).length === 0)
-      await setTimeout(1);
+    await onlyChildOf(supervisor, anchor);
     // Other processes may be started between these two lines.
     let innocent = spawn("true");
-    for (let tries = 0; innocent.pid !== anchor && tries < 20; tries++) {
+    for (let tries = 0; innocent.pid !== anchor && tries < 200; tries++) {
       innocent.kill("SIGKILL");
       writeFileSync(lastPid, String(anchor - 1));
       innocent = spawn("sleep", ["1000"]);
@@ -77,9 +86,11 @@ describe("a supervised mount", { ...asRoot, timeout: 30_000 }, () => {
   it("is left alone when another ID is named", async (test) => {
     // What /proc/self/mountinfo has escapes for.
     const target = mkdtempSync(join(tmpdir(), "mount helper\t\n\\040#-"));
-    test.after(() => rmdirSync(target));
     const helper = new MountHelper();
-    test.after(() => helper.close());
+    test.after(async () => {
+      await helper.close();
+      rmdirSync(target);
+    });
     const mount = { source: "none", target, type: "tmpfs", flags: 0, data: "", supervised: true };
     const below = await helper.mount(mount);
     if (below.error === "EPERM") return test.skip("may not mount");
