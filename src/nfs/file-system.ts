@@ -13,11 +13,15 @@
  *   {@link Name}. The server has checked that it is 1 to 255 bytes long, has no `/` and no NUL,
  *   and is neither `.` nor `..`.
  * - **The server checks permissions** by mode, owner and group before it calls. The file system need not.
- * - **Numbers are exact**: sizes, offsets, cookies and change counters are integers up to 2^53-1.
+ * - **Numbers are exact**: sizes, offsets, cookies and change counters are integers up to 2^53-1. Files that go
+ *   on from there to 2^63-1 are for file systems that offer {@link HugeFile}; others never see such an offset.
  */
 
 /** One byte per char, as `buffer.latin1Slice()` makes it. `Buffer.from(name, "latin1")` gives the bytes. */
 export type Name = string;
+
+/** An offset or a length in a {@link HugeFile}: a number up to 2^53-1, a bigint from there to 2^63-1. */
+export type Offset = number | bigint;
 
 export type MaybePromise<T> = T | Promise<T>;
 
@@ -98,6 +102,8 @@ export interface Attributes {
   groupId: number;
   /** Bytes. */
   size: number;
+  /** {@link HugeFile} only: the size, where it is 2^53 or more; {@link size} is the nearest number then. */
+  hugeSize?: bigint | undefined;
   /** Bytes of storage in use. */
   spaceUsed: number;
   /** Stable and unique within the file system, also over time. */
@@ -117,6 +123,8 @@ export interface AttributeChanges {
   groupId?: number;
   /** Regular files only: truncates or extends (with a hole). */
   size?: number;
+  /** {@link HugeFile} only: a size of 2^53 to 2^63-1, in the place of {@link size}. */
+  hugeSize?: bigint;
   /** A time, or `"now"` for the server's own clock. */
   accessTime?: Timestamp | "now";
   modifyTime?: Timestamp | "now";
@@ -284,20 +292,33 @@ export interface FileSystemStatistics {
   totalFiles: number;
   freeFiles: number;
   availableFiles: number;
-  maximumFileSize: number;
+  maximumFileSize: Offset;
+}
+
+/**
+ * Files that may be longer than 2^53-1 bytes. Below that the server gives numbers here, too, and expects them:
+ * a bigint only stands for what a number would not say exactly. So do the methods of {@link SparseFile} and
+ * {@link CloneableFile} of such a file: it implements `SparseFile<Offset>` and `CloneableFile<Offset>`.
+ */
+export interface HugeFile {
+  readonly huge: true;
+  /** As {@link RegularFile.read}. */
+  read(offset: Offset, count: number): MaybePromise<Uint8Array>;
+  /** As {@link RegularFile.write}. Throws FBIG. */
+  write(offset: Offset, data: Uint8Array, stable: boolean): MaybePromise<void>;
 }
 
 /** Files with holes: SEEK, ALLOCATE, DEALLOCATE, READ_PLUS (RFC 7862). */
-export interface SparseFile {
+export interface SparseFile<O extends Offset = number> {
   /**
    * The first offset at or after `offset` that is data (or a hole). The end of the file counts as a hole.
    * undefined where there is none. Throws NXIO at or past the end of the file.
    */
-  seek(offset: number, what: "data" | "hole"): MaybePromise<number | undefined>;
+  seek(offset: O, what: "data" | "hole"): MaybePromise<O | undefined>;
   /** Reserves space, extending the file where it ends earlier. */
-  allocate(offset: number, length: number): MaybePromise<void>;
+  allocate(offset: O, length: O): MaybePromise<void>;
   /** Makes a hole; the size stays. */
-  deallocate(offset: number, length: number): MaybePromise<void>;
+  deallocate(offset: O, length: O): MaybePromise<void>;
 }
 
 /**
@@ -309,12 +330,12 @@ export interface DelegableFile {
 }
 
 /** COPY and CLONE within the file system (RFC 7862 §15.2, §15.13). */
-export interface CloneableFile {
+export interface CloneableFile<O extends Offset = number> {
   /**
    * Makes `length` bytes from `offset` of this file those of `source` from `sourceOffset`, sharing storage
    * where that is possible. The range lies within `source`. Resolves to the number of bytes copied.
    */
-  cloneRange(source: RegularFile, sourceOffset: number, offset: number, length: number): MaybePromise<number>;
+  cloneRange(source: RegularFile, sourceOffset: O, offset: O, length: O): MaybePromise<O>;
 }
 
 /** Extended attributes of the `user.` namespace, without the prefix (RFC 8276). */
@@ -329,6 +350,10 @@ export interface ExtendedAttributes {
   /** Throws NOXATTR where there is none. */
   removeExtendedAttribute(name: Name): MaybePromise<void>;
   listExtendedAttributes(): MaybePromise<readonly Name[]>;
+}
+
+export function isHuge(node: Node): node is RegularFile & HugeFile {
+  return "huge" in node;
 }
 
 export function isSparse(node: Node): node is RegularFile & SparseFile {

@@ -30,7 +30,7 @@ export function checkChanges(
 ): Status {
   if (credentials.userId === 0) return Status.OK;
   const owns = credentials.userId === attributes.userId;
-  const { mode, userId, groupId, accessTime, modifyTime, size } = changes;
+  const { mode, userId, groupId, accessTime, modifyTime, size, hugeSize } = changes;
   if (mode !== undefined && !owns) return Status.PERM;
   if (userId !== undefined && (!owns || userId !== attributes.userId)) return Status.PERM;
   if (
@@ -40,7 +40,7 @@ export function checkChanges(
   ) {
     return Status.PERM;
   }
-  if (size !== undefined && !mayWrite) return Status.ACCESS;
+  if ((size !== undefined || hugeSize !== undefined) && !mayWrite) return Status.ACCESS;
   for (const time of [accessTime, modifyTime]) {
     if (time === undefined || owns) continue;
     if (time !== "now") return Status.PERM;
@@ -62,7 +62,8 @@ export function clearSetIds(
       changes.mode &= ~SET_GROUP_ID;
     return;
   }
-  if (changes.size === undefined && changes.userId === undefined && changes.groupId === undefined) return;
+  const { size, hugeSize, userId, groupId } = changes;
+  if ((size ?? hugeSize ?? userId ?? groupId) === undefined) return;
   const mode = withoutSetIds(attributes.mode);
   if (mode !== attributes.mode) changes.mode = mode;
 }

@@ -57,6 +57,14 @@ export class XdrReader {
     return this.view.getUint32(at) * 0x1_0000_0000 + this.view.getUint32(at + 4);
   }
 
+  /** Exact: a number up to 2^53-1, a bigint from there on. */
+  exactUint64(): number | bigint {
+    const at = this.advance(8);
+    const high = this.view.getUint32(at);
+    if (high < 0x20_0000) return high * 0x1_0000_0000 + this.view.getUint32(at + 4);
+    return this.view.getBigUint64(at);
+  }
+
   /** Exact from -(2^53-1) to 2^53-1. */
   int64(): number {
     const at = this.advance(8);

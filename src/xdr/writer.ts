@@ -67,6 +67,16 @@ export class XdrWriter {
     this.view.setUint32(at + 4, value);
   }
 
+  /** A number up to 2^53-1, or a bigint up to 2^64-1. */
+  exactUint64(value: number | bigint): void {
+    if (typeof value === "number") {
+      this.uint64(value);
+      return;
+    }
+    const at = this.advance(8);
+    this.view.setBigUint64(at, value);
+  }
+
   /** An integer from -(2^53-1) to 2^53-1. */
   int64(value: number): void {
     if (value >= 0) {

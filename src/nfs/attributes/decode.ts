@@ -1,5 +1,6 @@
 import { XdrError, type XdrReader } from "../../xdr/index.ts";
 import type { AttributeChanges, Timestamp } from "../file-system.ts";
+import { MAXIMUM_OFFSET } from "../offset.ts";
 import { Attribute } from "../protocol/attribute.ts";
 import { Status } from "../protocol/status.ts";
 import { SETTABLE, SUPPORTED } from "./bitmap.ts";
@@ -61,8 +62,10 @@ export class ChangeRequest {
     const { changes, word0, word1 } = this;
     let status: Status = Status.OK;
     if (word0 & (1 << Attribute.SIZE)) {
-      changes.size = reader.uint64();
-      if (changes.size > Number.MAX_SAFE_INTEGER) status = Status.FBIG;
+      const size = reader.exactUint64();
+      if (typeof size === "number") changes.size = size;
+      else if (size <= MAXIMUM_OFFSET) changes.hugeSize = size;
+      else status = Status.FBIG;
     }
     if (word1 & (1 << (Attribute.MODE - 32))) {
       changes.mode = reader.uint32();

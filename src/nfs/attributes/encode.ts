@@ -5,6 +5,7 @@ import {
   FileType,
   hasExtendedAttributes,
   type Node,
+  type Offset,
   type Timestamp,
 } from "../file-system.ts";
 import { Attribute } from "../protocol/attribute.ts";
@@ -180,7 +181,7 @@ function writeWord0(
     at = writer.position;
   }
   if ((word & CHANGE) !== 0) at = putUint64(view, at, attributes.change);
-  if ((word & SIZE) !== 0) at = putUint64(view, at, attributes.size);
+  if ((word & SIZE) !== 0) at = putSize(view, at, attributes);
   if ((word & BEFORE_FSID) !== 0) {
     writer.position = at;
     writeShared(0, word & BEFORE_FSID, writer, context, minorVersion);
@@ -272,6 +273,12 @@ function putUint64(view: DataView, at: number, value: number): number {
   return at + 8;
 }
 
+function putSize(view: DataView, at: number, attributes: Attributes): number {
+  if (attributes.size <= Number.MAX_SAFE_INTEGER) return putUint64(view, at, attributes.size);
+  view.setBigUint64(at, attributes.hugeSize!);
+  return at + 8;
+}
+
 function putTime(view: DataView, at: number, { seconds, nanoseconds }: Timestamp): number {
   view.setInt32(at, seconds >= 0 && seconds <= 0xffff_ffff ? 0 : Math.floor(seconds / 0x1_0000_0000));
   view.setUint32(at + 4, seconds);
@@ -338,11 +345,11 @@ function writeFileSystemAttribute(
       writer.uint32(CHANGE_TYPE_IS_VERSION_COUNTER);
       break;
     default:
-      writer.uint64(statistic(attribute, context.fileSystem.statistics()));
+      writer.exactUint64(statistic(attribute, context.fileSystem.statistics()));
   }
 }
 
-function statistic(attribute: number, statistics: FileSystemStatistics): number {
+function statistic(attribute: number, statistics: FileSystemStatistics): Offset {
   switch (attribute) {
     case Attribute.FILES_AVAIL:
       return statistics.availableFiles;

@@ -1,5 +1,9 @@
+import type { Offset } from "../file-system.ts";
+import { larger, minus, offsetOf, plus, smaller } from "../offset.ts";
+
 /** Bytes of a chunk: as much as one READ asks for, so that such a READ is answered by a view. */
-const CHUNK = 1024 * 1024;
+const CHUNK_BITS = 20n;
+const CHUNK = 2 ** 20;
 const SMALLEST = 4096;
 /** Holes are kept track of in pages. */
 const PAGE = 4096;
@@ -8,7 +12,7 @@ const PAGES = CHUNK / PAGE;
 const VIEW_FROM = 32 * 1024;
 
 interface Chunk {
-  /** Grows up to {@link CHUNK} bytes; what lies behind it reads as zeros. */
+  /** Grows up to {@link CHUNK} bytes; what lies behind it, or behind the end of the file, is zeros. */
   bytes: Buffer;
   /** A reader or another file has it: to be copied before it is written to. */
   shared: boolean;
@@ -16,25 +20,27 @@ interface Chunk {
   readonly pages: Uint8Array;
 }
 
-/** The bytes of a sparse file in memory. */
+/** The bytes of a sparse file in memory. Costs time and memory for what was written, not for its length. */
 export class Content {
-  size = 0;
-  private readonly chunks = new Map<number, Chunk>();
-
+  size: Offset = 0;
   /** Bytes of memory in use. */
-  get spaceUsed(): number {
-    let used = 0;
-    for (const { bytes } of this.chunks.values()) used += bytes.length;
-    return used;
+  spaceUsed = 0;
+  private readonly chunks = new Map<number, Chunk>();
+  /** The chunks' numbers in order; undefined after a change. */
+  private ordered: number[] | undefined;
+  private readonly account: (bytes: number) => void;
+
+  /** `account` is told of memory before it is taken, and may throw; and (with less than 0) when it is free. */
+  constructor(account: (bytes: number) => void) {
+    this.account = account;
   }
 
   /** A view that nobody changes any more, or a copy. */
-  read(offset: number, count: number): Uint8Array {
-    const end = Math.min(offset + count, this.size);
-    if (offset >= end) return EMPTY;
-    const index = Math.floor(offset / CHUNK);
-    const start = offset - index * CHUNK;
-    const length = end - offset;
+  read(offset: Offset, count: number): Uint8Array {
+    if (offset >= this.size) return EMPTY;
+    const length = Number(smaller(minus(this.size, offset), count));
+    const index = chunkOf(offset);
+    const start = withinChunk(offset);
     const chunk = this.chunks.get(index);
     if (chunk !== undefined && start + length <= chunk.bytes.length) {
       const view = chunk.bytes.subarray(start, start + length);
@@ -43,119 +49,200 @@ export class Content {
       return view;
     }
     const data = Buffer.alloc(length);
-    this.copyTo(data, offset);
+    this.copyTo(data, index, start);
     return data;
   }
 
-  write(offset: number, data: Uint8Array): void {
+  /** Where it throws because memory is short, what came before has been written. */
+  write(offset: Offset, data: Uint8Array): void {
+    let index = chunkOf(offset);
+    let start = withinChunk(offset);
     let done = 0;
-    while (done < data.length) {
-      const at = offset + done;
-      const index = Math.floor(at / CHUNK);
-      const start = at - index * CHUNK;
-      const length = Math.min(data.length - done, CHUNK - start);
-      const chunk = this.writable(index, start + length);
-      chunk.bytes.set(data.subarray(done, done + length), start);
-      chunk.pages.fill(1, Math.floor(start / PAGE), Math.ceil((start + length) / PAGE));
-      done += length;
+    try {
+      while (done < data.length) {
+        const length = Math.min(data.length - done, CHUNK - start);
+        const chunk = this.writable(index, start + length);
+        chunk.bytes.set(data.subarray(done, done + length), start);
+        chunk.pages.fill(1, Math.floor(start / PAGE), Math.ceil((start + length) / PAGE));
+        done += length;
+        index++;
+        start = 0;
+      }
+    } finally {
+      if (done > 0) this.size = larger(this.size, plus(offset, done));
     }
-    this.size = Math.max(this.size, offset + data.length);
   }
 
-  truncate(size: number): void {
+  truncate(size: Offset): void {
     if (size < this.size) this.clear(size, this.size);
     this.size = size;
   }
 
   /** Makes the range read as zeros and gives its memory back where whole chunks are concerned. */
-  clear(from: number, to: number): void {
-    for (const [index, chunk] of this.chunks) {
-      const base = index * CHUNK;
-      const start = Math.max(from - base, 0);
-      const end = Math.min(to - base, chunk.bytes.length);
+  clear(from: Offset, to: Offset): void {
+    if (from >= to) return;
+    const first = chunkOf(from);
+    const last = chunkOf(to);
+    for (const index of this.numbers(first, last)) {
+      const { bytes } = this.chunks.get(index)!;
+      const start = index === first ? withinChunk(from) : 0;
+      const end = Math.min(index === last ? withinChunk(to) : CHUNK, bytes.length);
       if (start >= end) continue;
-      if (start === 0 && end === chunk.bytes.length) this.chunks.delete(index);
-      else {
-        const own = this.writable(index, end);
-        own.bytes.fill(0, start, end);
-        const whole = end === chunk.bytes.length ? Math.ceil(end / PAGE) : Math.floor(end / PAGE);
-        own.pages.fill(0, Math.ceil(start / PAGE), whole);
+      if (start === 0 && end === bytes.length) {
+        this.remove(index);
+        continue;
       }
+      const own = this.writable(index, end);
+      own.bytes.fill(0, start, end);
+      const whole = end === bytes.length ? Math.ceil(end / PAGE) : Math.floor(end / PAGE);
+      own.pages.fill(0, Math.ceil(start / PAGE), whole);
     }
   }
 
   /** The first offset from `offset` on that is data (or a hole); the end where there is none. */
-  seek(offset: number, data: boolean): number {
-    let at = offset;
-    while (at < this.size) {
-      const index = Math.floor(at / CHUNK);
+  seek(offset: Offset, data: boolean): Offset {
+    let index = chunkOf(offset);
+    let page = Math.floor(withinChunk(offset) / PAGE);
+    while (offsetAt(index, page * PAGE) < this.size) {
       const chunk = this.chunks.get(index);
-      const page = Math.floor((at - index * CHUNK) / PAGE);
-      if (chunk === undefined) {
-        if (!data) return at;
-        at = (index + 1) * CHUNK;
-      } else if ((chunk.pages[page] === 1) === data) {
-        return at;
+      if (chunk !== undefined) {
+        const found = chunk.pages.indexOf(data ? 1 : 0, page);
+        if (found >= 0) return smaller(larger(offset, offsetAt(index, found * PAGE)), this.size);
+        index++;
       } else {
-        at = index * CHUNK + (page + 1) * PAGE;
+        if (!data) return larger(offset, offsetAt(index, page * PAGE));
+        const ordered = this.inOrder();
+        const next = ordered[lowerBound(ordered, index)];
+        if (next === undefined) return this.size;
+        index = next;
       }
+      page = 0;
     }
     return this.size;
   }
 
   /** Takes over a range of another content (or of this one, elsewhere), by chunks where they match. */
-  cloneRange(source: Content, sourceOffset: number, offset: number, length: number): void {
-    let done = 0;
-    while (done < length) {
-      const from = sourceOffset + done;
-      const to = offset + done;
-      const left = length - done;
-      const endsFile = to + left >= this.size;
-      const aligned = from % CHUNK === 0 && to % CHUNK === 0 && (left >= CHUNK || endsFile);
-      const step = Math.min(left, CHUNK - (from % CHUNK), CHUNK - (to % CHUNK));
-      if (aligned) this.shareChunk(source, from / CHUNK, to / CHUNK, step);
-      else this.write(to, Buffer.from(source.read(from, step)));
-      done += step;
+  cloneRange(source: Content, sourceOffset: Offset, offset: Offset, length: Offset): void {
+    const end = plus(offset, length);
+    const sourceEnd = plus(sourceOffset, length);
+    this.clear(offset, end);
+    const first = chunkOf(sourceOffset);
+    const last = chunkOf(sourceEnd);
+    for (const index of source.numbers(first, last)) {
+      const from = index === first ? withinChunk(sourceOffset) : 0;
+      const to = index === last ? withinChunk(sourceEnd) : CHUNK;
+      const chunk = source.chunks.get(index)!;
+      const at = plus(offset, minus(offsetAt(index, from), sourceOffset));
+      // Behind the end of the file a chunk has nothing that could show.
+      const whole = from === 0 && (to >= chunk.bytes.length || sourceEnd >= source.size);
+      if (whole && withinChunk(at) === 0 && !this.chunks.has(chunkOf(at))) this.share(chunk, chunkOf(at));
+      else this.copyPages(chunk, from, Math.min(to, chunk.bytes.length), at);
     }
-    this.size = Math.max(this.size, offset + length);
+    this.size = larger(this.size, end);
   }
 
-  private shareChunk(source: Content, from: number, to: number, length: number): void {
-    const chunk = source.chunks.get(from);
-    if (chunk === undefined) {
-      this.chunks.delete(to);
-      return;
-    }
+  private share(chunk: Chunk, index: number): void {
+    this.take(chunk.bytes.length);
     chunk.shared = true;
-    this.chunks.set(to, { bytes: chunk.bytes, shared: true, pages: chunk.pages.slice() });
-    // What the source has behind the range must not show when this file grows.
-    if (length < chunk.bytes.length) this.clear(to * CHUNK + length, to * CHUNK + chunk.bytes.length);
+    this.add(index, { bytes: chunk.bytes, shared: true, pages: chunk.pages.slice() });
   }
 
-  private copyTo(target: Buffer, offset: number): void {
-    let done = 0;
-    while (done < target.length) {
-      const at = offset + done;
-      const index = Math.floor(at / CHUNK);
-      const start = at - index * CHUNK;
+  /** Writes what the chunk has of data from `from` to `to`; its holes stay holes. */
+  private copyPages(chunk: Chunk, from: number, to: number, offset: Offset): void {
+    let start = from;
+    while (start < to) {
+      const data = chunk.pages.indexOf(1, Math.floor(start / PAGE));
+      if (data < 0) return;
+      const hole = chunk.pages.indexOf(0, data);
+      const first = Math.max(start, data * PAGE);
+      const end = Math.min(to, hole < 0 ? CHUNK : hole * PAGE);
+      if (first < end) this.write(plus(offset, first - from), chunk.bytes.subarray(first, end));
+      start = Math.max(end, first + 1);
+    }
+  }
+
+  private copyTo(target: Buffer, firstIndex: number, firstStart: number): void {
+    let index = firstIndex;
+    let start = firstStart;
+    for (let done = 0; done < target.length; index++, start = 0) {
       const length = Math.min(target.length - done, CHUNK - start);
-      this.chunks.get(index)?.bytes.copy(target, done, start, start + length);
+      const bytes = this.chunks.get(index)?.bytes;
+      if (bytes !== undefined && start < bytes.length) bytes.copy(target, done, start, start + length);
       done += length;
     }
+  }
+
+  /** The numbers of the chunks from `first` to `last`, in order. */
+  private numbers(first: number, last: number): number[] {
+    const ordered = this.inOrder();
+    return ordered.slice(lowerBound(ordered, first), lowerBound(ordered, last + 1));
+  }
+
+  private inOrder(): number[] {
+    this.ordered ??= [...this.chunks.keys()].sort((one, other) => one - other);
+    return this.ordered;
   }
 
   /** The chunk, at least `length` bytes long and ours alone. */
   private writable(index: number, length: number): Chunk {
     const chunk = this.chunks.get(index);
     if (chunk !== undefined && !chunk.shared && chunk.bytes.length >= length) return chunk;
-    let capacity = Math.max(SMALLEST, chunk?.bytes.length ?? 0);
+    const before = chunk?.bytes.length ?? 0;
+    let capacity = Math.max(SMALLEST, before);
     while (capacity < length) capacity *= 2;
+    this.take(capacity - before);
     const bytes = Buffer.alloc(capacity);
     chunk?.bytes.copy(bytes);
     const own = { bytes, shared: false, pages: chunk?.pages ?? new Uint8Array(PAGES) };
-    this.chunks.set(index, own);
+    if (chunk === undefined) this.add(index, own);
+    else this.chunks.set(index, own);
     return own;
+  }
+
+  private add(index: number, chunk: Chunk): void {
+    this.chunks.set(index, chunk);
+    const { ordered } = this;
+    if (ordered === undefined || index > (ordered.at(-1) ?? -1)) ordered?.push(index);
+    else this.ordered = undefined;
+  }
+
+  private remove(index: number): void {
+    const chunk = this.chunks.get(index)!;
+    this.chunks.delete(index);
+    this.ordered = undefined;
+    this.take(-chunk.bytes.length);
+  }
+
+  private take(bytes: number): void {
+    if (bytes === 0) return;
+    this.account(bytes);
+    this.spaceUsed += bytes;
   }
 }
 
 const EMPTY = new Uint8Array(0);
+
+function chunkOf(offset: Offset): number {
+  return typeof offset === "number" ? Math.floor(offset / CHUNK) : Number(offset >> CHUNK_BITS);
+}
+
+function withinChunk(offset: Offset): number {
+  return typeof offset === "number" ? offset % CHUNK : Number(BigInt.asUintN(Number(CHUNK_BITS), offset));
+}
+
+function offsetAt(index: number, start: number): Offset {
+  const offset = index * CHUNK + start;
+  return offset <= Number.MAX_SAFE_INTEGER ? offset : offsetOf((BigInt(index) << CHUNK_BITS) + BigInt(start));
+}
+
+/** The place of the first number that is `wanted` or more. */
+function lowerBound(ordered: readonly number[], wanted: number): number {
+  let low = 0;
+  let high = ordered.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ordered[middle]! < wanted) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -5,11 +5,12 @@ import {
   type FileSystemStatistics,
   FileSystemStatus,
 } from "../file-system.ts";
-import { MemoryDirectory, type MemoryNode, type Owner } from "./nodes.ts";
+import { MAXIMUM_OFFSET } from "../offset.ts";
+import { MemoryDirectory } from "./directory.ts";
+import type { MemoryNode, Owner } from "./node.ts";
 
 const HANDLE_BYTES = 16;
 const UNLIMITED_FILES = 0xffff_ffff;
-const MAXIMUM_FILE_SIZE = Number.MAX_SAFE_INTEGER;
 
 export interface MemoryFileSystemOptions {
   /** Bytes of file content that it may hold. Default 4 GiB. */
@@ -31,9 +32,8 @@ export class MemoryFileSystem implements FileSystem {
   constructor(options: MemoryFileSystemOptions = {}) {
     this.capacity = options.capacity ?? 4 * 1024 ** 3;
     const owner: Owner = {
-      maximumFileSize: MAXIMUM_FILE_SIZE,
       register: (node) => this.register(node),
-      forget: (node) => this.nodes.delete(node.attributes().fileId),
+      forget: (node) => this.forget(node),
       account: (bytes) => this.account(bytes),
     };
     const credentials = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
@@ -56,7 +56,7 @@ export class MemoryFileSystem implements FileSystem {
       totalFiles: UNLIMITED_FILES,
       freeFiles: UNLIMITED_FILES - this.nodes.size,
       availableFiles: UNLIMITED_FILES - this.nodes.size,
-      maximumFileSize: MAXIMUM_FILE_SIZE,
+      maximumFileSize: MAXIMUM_OFFSET,
     };
   }
 
@@ -67,6 +67,11 @@ export class MemoryFileSystem implements FileSystem {
     handle.writeBigUInt64BE(BigInt(fileId), 8);
     this.nodes.set(fileId, node);
     return { handle, fileId };
+  }
+
+  private forget(node: MemoryNode): void {
+    const { fileId, spaceUsed } = node.attributes();
+    if (this.nodes.delete(fileId)) this.account(-spaceUsed);
   }
 
   private account(bytes: number): void {

@@ -1,6 +1,7 @@
 import { andThen } from "../access.ts";
 import type { Compound } from "../compound.ts";
-import { FileType, isSparse, type MaybePromise, type RegularFile, type SparseFile } from "../file-system.ts";
+import { FileType, isSparse, type MaybePromise, type Offset } from "../file-system.ts";
+import { type ReachedSparseFile, withinReach } from "../offset.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { checkIo, checkPermission, notAFile } from "../state/io.ts";
@@ -17,22 +18,24 @@ export function deallocate(compound: Compound): MaybePromise<Status> {
 
 function change(
   compound: Compound,
-  act: (file: RegularFile & SparseFile, offset: number, length: number) => MaybePromise<void>,
+  act: (file: ReachedSparseFile, offset: Offset, length: Offset) => MaybePromise<void>,
 ): MaybePromise<Status> {
   const { reader, node, context } = compound;
   compound.stateid.read(compound);
-  const offset = reader.uint64();
-  const length = reader.uint64();
+  const offset = reader.exactUint64();
+  const length = reader.exactUint64();
   if (node === undefined) return Status.NOFILEHANDLE;
   if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
   const status = checkIo(compound, node, Share.WRITE);
   if (status !== Status.OK) return status;
   if (!isSparse(node)) return Status.NOTSUPP;
   if (length === 0) return Status.INVAL;
-  if (offset + length > Number.MAX_SAFE_INTEGER) return Status.FBIG;
+  if (!withinReach(node, offset, length)) return Status.FBIG;
   const recalled = context.delegations.recallForChange(compound, node);
   if (recalled !== Status.OK) return recalled;
   return andThen(checkPermission(compound, node, Share.WRITE), (permitted) =>
-    permitted === Status.OK ? andThen(act(node, offset, length), () => Status.OK) : permitted,
+    permitted === Status.OK
+      ? andThen(act(node as ReachedSparseFile, offset, length), () => Status.OK)
+      : permitted,
   );
 }

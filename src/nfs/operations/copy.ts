@@ -1,6 +1,22 @@
 import { andThen } from "../access.ts";
 import type { Compound } from "../compound.ts";
-import { FileType, isCloneable, type MaybePromise, type Node, type RegularFile } from "../file-system.ts";
+import {
+  FileType,
+  isCloneable,
+  type MaybePromise,
+  type Node,
+  type Offset,
+  type RegularFile,
+} from "../file-system.ts";
+import {
+  minus,
+  plus,
+  type ReachedCloneableFile,
+  type ReachedFile,
+  sizeOf,
+  smaller,
+  withinReach,
+} from "../offset.ts";
 import { MAXIMUM_IO, Share, Stable } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { checkIo, checkPermission, notAFile } from "../state/io.ts";
@@ -11,11 +27,11 @@ const MAXIMUM_SOURCE_SERVERS = 64;
 
 /** Two files and the ranges in them: COPY and CLONE alike. */
 interface Ranges {
-  readonly source: RegularFile;
-  readonly target: RegularFile;
-  readonly sourceOffset: number;
-  readonly offset: number;
-  readonly length: number;
+  readonly source: ReachedFile;
+  readonly target: ReachedFile;
+  readonly sourceOffset: Offset;
+  readonly offset: Offset;
+  readonly length: Offset;
 }
 
 /** RFC 7862 §15.2, within the server and synchronous. */
@@ -24,9 +40,9 @@ export function copy(compound: Compound): MaybePromise<Status> {
   const { savedNode: source, node: target } = compound;
   const sourceStatus = readState(compound, source, Share.READ);
   const targetStatus = readState(compound, target, Share.WRITE);
-  const sourceOffset = reader.uint64();
-  const offset = reader.uint64();
-  const count = reader.uint64();
+  const sourceOffset = reader.exactUint64();
+  const offset = reader.exactUint64();
+  const count = reader.exactUint64();
   reader.bool();
   reader.bool();
   const servers = reader.length(MAXIMUM_SOURCE_SERVERS);
@@ -43,7 +59,7 @@ export function copy(compound: Compound): MaybePromise<Status> {
     (ranges) => {
       const limited = isCloneable(ranges.target)
         ? ranges
-        : { ...ranges, length: Math.min(ranges.length, MAXIMUM_COPIED) };
+        : { ...ranges, length: smaller(ranges.length, MAXIMUM_COPIED) };
       return andThen(transfer(limited), (copied) => answerCopy(compound, copied));
     },
   );
@@ -55,9 +71,9 @@ export function clone(compound: Compound): MaybePromise<Status> {
   const { savedNode: source, node: target } = compound;
   const sourceStatus = readState(compound, source, Share.READ);
   const targetStatus = readState(compound, target, Share.WRITE);
-  const sourceOffset = reader.uint64();
-  const offset = reader.uint64();
-  const count = reader.uint64();
+  const sourceOffset = reader.exactUint64();
+  const offset = reader.exactUint64();
+  const count = reader.exactUint64();
   const status = checkFiles(compound, source, target, sourceStatus, targetStatus);
   if (status !== Status.OK) return status;
   if (!isCloneable(target!)) return Status.NOTSUPP;
@@ -95,9 +111,9 @@ function prepare(
   compound: Compound,
   source: RegularFile,
   target: RegularFile,
-  sourceOffset: number,
-  offset: number,
-  count: number,
+  sourceOffset: Offset,
+  offset: Offset,
+  count: Offset,
   act: (ranges: Ranges) => MaybePromise<Status>,
 ): MaybePromise<Status> {
   const { delegations } = compound.context;
@@ -107,12 +123,15 @@ function prepare(
     if (mayRead !== Status.OK) return mayRead;
     return andThen(checkPermission(compound, target, Share.WRITE), (mayWrite) => {
       if (mayWrite !== Status.OK) return mayWrite;
-      return andThen(source.attributes(), ({ size }) => {
+      return andThen(source.attributes(), (attributes) => {
+        const size = sizeOf(attributes);
+        if (sourceOffset > size) return Status.INVAL;
         // A count of 0 means all that follows (RFC 7862 §15.2.3).
-        const length = count === 0 ? size - sourceOffset : count;
-        if (sourceOffset > size || sourceOffset + length > size) return Status.INVAL;
-        if (offset + length > Number.MAX_SAFE_INTEGER) return Status.FBIG;
-        if (source === target && sourceOffset < offset + length && offset < sourceOffset + length) {
+        const length = count === 0 ? minus(size, sourceOffset) : count;
+        const sourceEnd = plus(sourceOffset, length);
+        if (sourceEnd > size || !withinReach(source, sourceOffset, length)) return Status.INVAL;
+        if (!withinReach(target, offset, length)) return Status.FBIG;
+        if (source === target && sourceOffset < plus(offset, length) && offset < sourceEnd) {
           return length === 0 ? act({ source, target, sourceOffset, offset, length }) : Status.INVAL;
         }
         return act({ source, target, sourceOffset, offset, length });
@@ -122,33 +141,36 @@ function prepare(
 }
 
 /** Resolves to the number of bytes that the target now has of the source. */
-function transfer({ source, target, sourceOffset, offset, length }: Ranges): MaybePromise<number> {
+function transfer({ source, target, sourceOffset, offset, length }: Ranges): MaybePromise<Offset> {
   if (length === 0) return 0;
-  if (isCloneable(target)) return target.cloneRange(source, sourceOffset, offset, length);
-  return copyFrom(source, target, sourceOffset, offset, length, 0);
+  if (isCloneable(target)) {
+    return (target as ReachedCloneableFile).cloneRange(source, sourceOffset, offset, length);
+  }
+  // COPY has limited it.
+  return copyFrom(source, target, sourceOffset, offset, Number(length), 0);
 }
 
 function copyFrom(
-  source: RegularFile,
-  target: RegularFile,
-  sourceOffset: number,
-  offset: number,
+  source: ReachedFile,
+  target: ReachedFile,
+  sourceOffset: Offset,
+  offset: Offset,
   length: number,
   done: number,
 ): MaybePromise<number> {
   if (done === length) return done;
-  return andThen(source.read(sourceOffset + done, Math.min(length - done, MAXIMUM_IO)), (data) => {
+  return andThen(source.read(plus(sourceOffset, done), Math.min(length - done, MAXIMUM_IO)), (data) => {
     if (data.length === 0) return done;
-    return andThen(target.write(offset + done, data, false), () =>
+    return andThen(target.write(plus(offset, done), data, false), () =>
       copyFrom(source, target, sourceOffset, offset, length, done + data.length),
     );
   });
 }
 
-function answerCopy(compound: Compound, copied: number): Status {
+function answerCopy(compound: Compound, copied: Offset): Status {
   const { writer, context } = compound;
   writer.uint32(0);
-  writer.uint64(copied);
+  writer.exactUint64(copied);
   writer.uint32(Stable.UNSTABLE);
   writer.fixed(context.state.verifier);
   writer.bool(true);

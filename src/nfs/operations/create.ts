@@ -30,7 +30,8 @@ export function create(compound: Compound): MaybePromise<Status> {
     if (target.length === 0 || target.includes(0)) return Status.INVAL;
     if (target.length > MAXIMUM_LINK_TARGET) return Status.NAMETOOLONG;
   }
-  if (changeRequest.changes.size !== undefined) return Status.INVAL;
+  const { size, hugeSize } = changeRequest.changes;
+  if (size !== undefined || hugeSize !== undefined) return Status.INVAL;
   const permitted = checkNode(node, compound.credentials, Permission.WRITE | Permission.EXECUTE);
   return andThen(permitted, (status) => {
     if (status !== Status.OK) return status;

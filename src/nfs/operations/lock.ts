@@ -1,6 +1,7 @@
 import type { XdrWriter } from "../../xdr/index.ts";
 import type { Compound } from "../compound.ts";
 import { FileType } from "../file-system.ts";
+import { minus } from "../offset.ts";
 import { LockType, MAXIMUM_OPAQUE, Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { isSameNode, notAFile } from "../state/io.ts";
@@ -107,12 +108,12 @@ export function lock(compound: Compound): Status {
 
 /** Appends LOCK4denied. */
 export function writeDenied(writer: XdrWriter, conflict: ByteRangeLock, instance: number): void {
-  writer.uint64(conflict.start);
+  writer.exactUint64(conflict.start);
   if (conflict.end === Number.POSITIVE_INFINITY) {
     writer.uint32(0xffff_ffff);
     writer.uint32(0xffff_ffff);
   } else {
-    writer.uint64(conflict.end - conflict.start);
+    writer.exactUint64(minus(conflict.end, conflict.start));
   }
   writer.uint32(conflict.write ? LockType.WRITE : LockType.READ);
   writer.uint32(instance);

@@ -112,6 +112,10 @@ function createNew(
   return andThen(directory.attributes(), (attributes) => {
     const permitted = check(directory.type, attributes, credentials, Permission.WRITE | Permission.EXECUTE);
     if (permitted !== Status.OK) return permitted;
+    const { hugeSize } = changeRequest.changes;
+    if (hugeSize !== undefined && hugeSize > compound.context.fileSystem.statistics().maximumFileSize) {
+      return Status.FBIG;
+    }
     const before = attributes.change;
     const owner = inherit(attributes, credentials, changeRequest.changes, false);
     const created = directory.createFile(name, owner, changeRequest.changes);

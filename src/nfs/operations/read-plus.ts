@@ -1,6 +1,7 @@
 import { andThen } from "../access.ts";
 import type { Compound } from "../compound.ts";
-import { FileType, isSparse, type MaybePromise, type RegularFile } from "../file-system.ts";
+import { FileType, isSparse, type MaybePromise, type Offset, type RegularFile } from "../file-system.ts";
+import { minus, plus, type ReachedFile, type ReachedSparseFile, sizeOf, smaller } from "../offset.ts";
 import { MAXIMUM_IO, Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { checkIo, checkPermission, notAFile } from "../state/io.ts";
@@ -12,7 +13,7 @@ const CONTENT_HOLE = 1;
 export function readPlus(compound: Compound): MaybePromise<Status> {
   const { reader, node } = compound;
   compound.stateid.read(compound);
-  const offset = reader.uint64();
+  const offset = reader.exactUint64();
   const count = reader.uint32();
   if (node === undefined) return Status.NOFILEHANDLE;
   if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
@@ -20,37 +21,40 @@ export function readPlus(compound: Compound): MaybePromise<Status> {
   if (status !== Status.OK) return status;
   return andThen(checkPermission(compound, node, Share.READ), (permitted) => {
     if (permitted !== Status.OK) return permitted;
-    return andThen(node.attributes(), ({ size }) => segment(compound, node, offset, count, size));
+    return andThen(node.attributes(), (attributes) =>
+      segment(compound, node, offset, count, sizeOf(attributes)),
+    );
   });
 }
 
 function segment(
   compound: Compound,
   file: RegularFile,
-  offset: number,
+  offset: Offset,
   count: number,
-  size: number,
+  size: Offset,
 ): MaybePromise<Status> {
   const { writer } = compound;
-  const end = Math.min(offset + Math.min(count, MAXIMUM_IO, compound.replyLimit), size);
+  const end = smaller(plus(offset, Math.min(count, MAXIMUM_IO, compound.replyLimit)), size);
   if (offset >= end) {
     writer.bool(offset >= size);
     writer.uint32(0);
     return Status.OK;
   }
   if (!isSparse(file)) return data(compound, file, offset, end, size);
-  return andThen(file.seek(offset, "data"), (dataAt) => {
+  const sparse = file as ReachedSparseFile;
+  return andThen(sparse.seek(offset, "data"), (dataAt) => {
     if (dataAt === offset) {
-      return andThen(file.seek(offset, "hole"), (holeAt) =>
-        data(compound, file, offset, Math.min(holeAt ?? end, end), size),
+      return andThen(sparse.seek(offset, "hole"), (holeAt) =>
+        data(compound, file, offset, smaller(holeAt ?? end, end), size),
       );
     }
-    const holeEnd = Math.min(dataAt ?? size, size);
+    const holeEnd = smaller(dataAt ?? size, size);
     compound.writer.bool(holeEnd >= size);
     compound.writer.uint32(1);
     compound.writer.uint32(CONTENT_HOLE);
-    compound.writer.uint64(offset);
-    compound.writer.uint64(holeEnd - offset);
+    compound.writer.exactUint64(offset);
+    compound.writer.exactUint64(minus(holeEnd, offset));
     return Status.OK;
   });
 }
@@ -58,16 +62,18 @@ function segment(
 function data(
   compound: Compound,
   file: RegularFile,
-  offset: number,
-  end: number,
-  size: number,
+  offset: Offset,
+  end: Offset,
+  size: Offset,
 ): MaybePromise<Status> {
-  return andThen(file.read(offset, end - offset), (bytes) => {
+  // Both lie within the file's size.
+  const read = (file as ReachedFile).read(offset, Number(minus(end, offset)));
+  return andThen(read, (bytes) => {
     const { writer } = compound;
-    writer.bool(offset + bytes.length >= size);
+    writer.bool(plus(offset, bytes.length) >= size);
     writer.uint32(1);
     writer.uint32(CONTENT_DATA);
-    writer.uint64(offset);
+    writer.exactUint64(offset);
     writer.attach(bytes);
     return Status.OK;
   });

@@ -1,6 +1,13 @@
 import { andThen } from "../access.ts";
 import type { Compound } from "../compound.ts";
-import { FileType, type MaybePromise, type RegularFile } from "../file-system.ts";
+import {
+  type Attributes,
+  FileType,
+  type MaybePromise,
+  type Offset,
+  type RegularFile,
+} from "../file-system.ts";
+import { minus, plus, type ReachedFile, reachOf, sizeOf, withinReach } from "../offset.ts";
 import { MAXIMUM_IO, Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { checkIo, checkPermission, notAFile } from "../state/io.ts";
@@ -12,7 +19,7 @@ const COPY_UP_TO = 16 * 1024;
 export function read(compound: Compound): MaybePromise<Status> {
   const { reader, node } = compound;
   compound.stateid.read(compound);
-  const offset = reader.uint64();
+  const offset = reader.exactUint64();
   const count = reader.uint32();
   if (node === undefined) return Status.NOFILEHANDLE;
   if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
@@ -25,7 +32,7 @@ export function read(compound: Compound): MaybePromise<Status> {
 function readUnprivileged(
   compound: Compound,
   file: RegularFile,
-  offset: number,
+  offset: Offset,
   count: number,
 ): MaybePromise<Status> {
   return andThen(checkPermission(compound, file, Share.READ), (status) =>
@@ -33,30 +40,36 @@ function readUnprivileged(
   );
 }
 
-function start(compound: Compound, file: RegularFile, offset: number, count: number): MaybePromise<Status> {
+function start(compound: Compound, file: RegularFile, offset: Offset, count: number): MaybePromise<Status> {
   const limit = Math.min(count, MAXIMUM_IO, compound.replyLimit);
-  if (offset > Number.MAX_SAFE_INTEGER - limit) return answer(compound, file, offset, EMPTY);
-  const data = file.read(offset, limit);
+  const data = withinReach(file, offset, limit) ? file.read(offset, limit) : readToReach(file, offset);
   if (data instanceof Promise) return data.then((arrived) => answer(compound, file, offset, arrived));
   return answer(compound, file, offset, data);
+}
+
+/** Up to where no file goes on. */
+function readToReach(file: RegularFile, offset: Offset): MaybePromise<Uint8Array> {
+  const reach = reachOf(file);
+  if (offset >= reach) return EMPTY;
+  return (file as ReachedFile).read(offset, Number(minus(reach, offset)));
 }
 
 function answer(
   compound: Compound,
   file: RegularFile,
-  offset: number,
+  offset: Offset,
   data: Uint8Array,
 ): MaybePromise<Status> {
   const attributes = file.attributes();
   if (attributes instanceof Promise) {
-    return attributes.then(({ size }) => write(compound, offset, size, data));
+    return attributes.then((arrived) => write(compound, offset, arrived, data));
   }
-  return write(compound, offset, attributes.size, data);
+  return write(compound, offset, attributes, data);
 }
 
-function write(compound: Compound, offset: number, size: number, data: Uint8Array): Status {
+function write(compound: Compound, offset: Offset, attributes: Attributes, data: Uint8Array): Status {
   const { writer } = compound;
-  writer.bool(offset + data.length >= size);
+  writer.bool(plus(offset, data.length) >= sizeOf(attributes));
   if (data.length <= COPY_UP_TO) writer.opaque(data);
   else writer.attach(data);
   return Status.OK;

@@ -1,6 +1,7 @@
 import { andThen } from "../access.ts";
 import type { Compound } from "../compound.ts";
-import { FileType, isSparse, type MaybePromise } from "../file-system.ts";
+import { FileType, isSparse, type MaybePromise, type Offset } from "../file-system.ts";
+import { type ReachedSparseFile, sizeOf } from "../offset.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { checkIo, checkPermission, notAFile } from "../state/io.ts";
@@ -12,7 +13,7 @@ const HOLE = 1;
 export function seek(compound: Compound): MaybePromise<Status> {
   const { reader, node } = compound;
   compound.stateid.read(compound);
-  const offset = reader.uint64();
+  const offset = reader.exactUint64();
   const what = reader.uint32();
   if (node === undefined) return Status.NOFILEHANDLE;
   if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
@@ -21,16 +22,17 @@ export function seek(compound: Compound): MaybePromise<Status> {
   if (what > HOLE) return Status.UNION_NOTSUPP;
   return andThen(checkPermission(compound, node, Share.READ), (permitted) => {
     if (permitted !== Status.OK) return permitted;
-    return andThen(node.attributes(), ({ size }) => {
+    return andThen(node.attributes(), (attributes) => {
+      const size = sizeOf(attributes);
       if (offset >= size) return Status.NXIO;
-      const found = isSparse(node)
-        ? node.seek(offset, what === DATA ? "data" : "hole")
+      const found: MaybePromise<Offset | undefined> = isSparse(node)
+        ? (node as ReachedSparseFile).seek(offset, what === DATA ? "data" : "hole")
         : what === DATA
           ? offset
           : size;
       return andThen(found, (position) => {
         compound.writer.bool(position === undefined || position >= size);
-        compound.writer.uint64(position ?? size);
+        compound.writer.exactUint64(position ?? size);
         return Status.OK;
       });
     });

@@ -4,7 +4,7 @@ import type { ChangeRequest } from "../attributes/decode.ts";
 import { writeBitmap } from "../attributes/encode.ts";
 import type { Compound } from "../compound.ts";
 import { heldTimes } from "../delegated-attributes.ts";
-import { type Attributes, FileType, type MaybePromise, type Node } from "../file-system.ts";
+import { type Attributes, FileType, isHuge, type MaybePromise, type Node } from "../file-system.ts";
 import { checkChanges, clearSetIds } from "../ownership.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
@@ -20,9 +20,10 @@ export function setattr(compound: Compound): MaybePromise<Status> {
   if (decoded !== Status.OK) return refuse(compound, decoded);
   const { changes } = changeRequest;
   let openForWriting = false;
-  if (changes.size !== undefined) {
+  if (changes.size !== undefined || changes.hugeSize !== undefined) {
     if (node.type === FileType.DIRECTORY) return refuse(compound, Status.ISDIR);
     if (node.type !== FileType.REGULAR) return refuse(compound, Status.INVAL);
+    if (changes.hugeSize !== undefined && !isHuge(node)) return refuse(compound, Status.FBIG);
     const status = checkIo(compound, node, Share.WRITE);
     if (status !== Status.OK) return refuse(compound, status);
     openForWriting = stateid.state !== undefined;

@@ -1,6 +1,7 @@
 import { andThen, checkFile, checkOpenFile, Permission } from "../access.ts";
 import type { Compound } from "../compound.ts";
-import { FileType, type MaybePromise, type RegularFile } from "../file-system.ts";
+import { FileType, type MaybePromise, type Offset } from "../file-system.ts";
+import { type ReachedFile, withinReach } from "../offset.ts";
 import { withoutSetIds } from "../ownership.ts";
 import { MAXIMUM_IO, Share, Stable } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
@@ -10,7 +11,7 @@ import { checkIo, notAFile } from "../state/io.ts";
 export function write(compound: Compound): MaybePromise<Status> {
   const { reader, node } = compound;
   compound.stateid.read(compound);
-  const offset = reader.uint64();
+  const offset = reader.exactUint64();
   const stable = reader.uint32();
   const data = reader.opaque(reader.remaining);
   if (stable > Stable.FILE_SYNC) return Status.BADXDR;
@@ -19,7 +20,7 @@ export function write(compound: Compound): MaybePromise<Status> {
   const status = checkIo(compound, node, Share.WRITE);
   if (status !== Status.OK) return status;
   if (data.length > MAXIMUM_IO) return Status.INVAL;
-  if (offset + data.length > Number.MAX_SAFE_INTEGER) return Status.FBIG;
+  if (!withinReach(node, offset, data.length)) return Status.FBIG;
   const changed = compound.context.delegations.recallForChange(compound, node);
   if (changed !== Status.OK) return changed;
   if (compound.credentials.userId === 0) return start(compound, node, offset, data, stable);
@@ -29,8 +30,8 @@ export function write(compound: Compound): MaybePromise<Status> {
 /** Permission, and the set-id bits, which such a write takes away. */
 function writeUnprivileged(
   compound: Compound,
-  file: RegularFile,
-  offset: number,
+  file: ReachedFile,
+  offset: Offset,
   data: Uint8Array,
   stable: number,
 ): MaybePromise<Status> {
@@ -46,8 +47,8 @@ function writeUnprivileged(
 
 function start(
   compound: Compound,
-  file: RegularFile,
-  offset: number,
+  file: ReachedFile,
+  offset: Offset,
   data: Uint8Array,
   stable: number,
 ): MaybePromise<Status> {

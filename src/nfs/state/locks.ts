@@ -1,10 +1,12 @@
+import type { Offset } from "../file-system.ts";
+import { larger, smaller } from "../offset.ts";
 import type { FileState, LockState } from "./states.ts";
 
 /** `end` is one behind the last byte; Infinity for a lock that goes to the end of any file. */
 export interface ByteRangeLock {
   readonly state: LockState;
-  readonly start: number;
-  readonly end: number;
+  readonly start: Offset;
+  readonly end: Offset;
   readonly write: boolean;
 }
 
@@ -12,8 +14,8 @@ export interface ByteRangeLock {
 export function findConflict(
   file: FileState,
   owner: unknown,
-  start: number,
-  end: number,
+  start: Offset,
+  end: Offset,
   write: boolean,
 ): ByteRangeLock | undefined {
   const locks = file.locks;
@@ -26,7 +28,7 @@ export function findConflict(
 }
 
 /** Gives `state` the range; what it held there before is replaced (upgrade, downgrade, split). */
-export function addLock(state: LockState, start: number, end: number, write: boolean): void {
+export function addLock(state: LockState, start: Offset, end: Offset, write: boolean): void {
   const file = state.file;
   removeLock(state, start, end);
   file.locks ??= [];
@@ -37,15 +39,15 @@ export function addLock(state: LockState, start: number, end: number, write: boo
     const lock = file.locks[index]!;
     if (lock.state.owner !== state.owner || lock.write !== write) continue;
     if (lock.end !== from && lock.start !== to) continue;
-    from = Math.min(from, lock.start);
-    to = Math.max(to, lock.end);
+    from = smaller(from, lock.start);
+    to = larger(to, lock.end);
     file.locks.splice(index, 1);
   }
   file.locks.push({ state, start: from, end: to, write });
 }
 
 /** Takes the range away from the owner of `state`, splitting locks that reach beyond it. */
-export function removeLock(state: LockState, start: number, end: number): void {
+export function removeLock(state: LockState, start: Offset, end: Offset): void {
   const file = state.file;
   const locks = file.locks;
   if (locks === undefined) return;
