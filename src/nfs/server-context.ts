@@ -17,6 +17,8 @@ export interface ServerContext {
   readonly minimumMinorVersion: number;
   readonly maximumMinorVersion: number;
   readonly maximumSlots: number;
+  /** Names must be UTF-8. */
+  readonly utf8Names: boolean;
   /** The longest RPC message in bytes, either way. */
   readonly maximumRecord: number;
   readonly leaseSeconds: number;

@@ -30,6 +30,8 @@ export interface NfsServerOptions {
   minimumMinorVersion?: number;
   /** The highest NFSv4 minor version. Default 2. */
   maximumMinorVersion?: number;
+  /** Refuse names (also of extended attributes) that are not UTF-8, with NFS4ERR_INVAL. Default false: bytes. */
+  utf8Names?: boolean;
   /**
    * Give delegations, of files that are immutable or delegable, to clients that can be called back (an NFSv4.0
    * client at the address that it connects from); recall them on conflict, and revoke them after a lease time.
@@ -84,6 +86,7 @@ export class NfsServer {
       minimumMinorVersion: gate === undefined ? minimum : Math.max(1, minimum),
       maximumMinorVersion: options.maximumMinorVersion ?? 2,
       maximumSlots: options.maximumSlots ?? 128,
+      utf8Names: options.utf8Names ?? false,
       maximumRecord: MAXIMUM_IO + OVERHEAD,
       leaseSeconds,
       operationCounts: new Float64Array(OPERATION_COUNT),

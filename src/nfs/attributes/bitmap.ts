@@ -10,7 +10,7 @@ function bitmap(numbers: readonly number[]): readonly [number, number, number] {
 const A = Attribute;
 
 /** Attributes that only a minor version from 1 on knows, and those from 2 on. */
-const SINCE_MINOR_1: readonly number[] = [A.SUPPATTR_EXCLCREAT];
+const SINCE_MINOR_1: readonly number[] = [A.SUPPATTR_EXCLCREAT, A.FS_CHARSET_CAP];
 const SINCE_MINOR_2: readonly number[] = [
   A.CLONE_BLKSIZE,
   A.CHANGE_ATTR_TYPE,

@@ -17,6 +17,9 @@ const MAXIMUM_BITMAP_WORDS = 64;
 const MAXIMUM_LINKS = 0xffff_ffff;
 /** NFS4_CHANGE_TYPE_IS_VERSION_COUNTER (RFC 7862 §12.2.3). */
 const CHANGE_TYPE_IS_VERSION_COUNTER = 1;
+/** FSCHARSET_CAP4_* (RFC 8881 §14.4). */
+const FSCHARSET_CAP_CONTAINS_NON_UTF8 = 1;
+const FSCHARSET_CAP_ALLOWS_ONLY_UTF8 = 2;
 /** All nodes are of one file system, the gate's root included: no mount within the mount. */
 const FILE_SYSTEM_ID = 1;
 
@@ -340,6 +343,9 @@ function writeFileSystemAttribute(
       break;
     case Attribute.OPEN_ARGUMENTS:
       for (const known of OPEN_ARGUMENTS) writeBitmap(writer, known, 0, 0);
+      break;
+    case Attribute.FS_CHARSET_CAP:
+      writer.uint32(context.utf8Names ? FSCHARSET_CAP_ALLOWS_ONLY_UTF8 : FSCHARSET_CAP_CONTAINS_NON_UTF8);
       break;
     case Attribute.CHANGE_ATTR_TYPE:
       writer.uint32(CHANGE_TYPE_IS_VERSION_COUNTER);

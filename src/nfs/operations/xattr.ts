@@ -9,6 +9,7 @@ import {
   type Name,
   type Node,
 } from "../file-system.ts";
+import { isUtf8Name } from "../names.ts";
 import { MAXIMUM_NAME } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 
@@ -83,6 +84,7 @@ function readName(compound: Compound): Name | Status {
   const { reader } = compound;
   const name = reader.latin1(reader.remaining);
   if (name.length === 0 || name.includes("\0")) return Status.INVAL;
+  if (compound.context.utf8Names && !isUtf8Name(name)) return Status.INVAL;
   return name.length > MAXIMUM_NAME ? Status.NAMETOOLONG : name;
 }
 
