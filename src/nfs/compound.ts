@@ -41,6 +41,8 @@ const SOLO_OPERATIONS: ReadonlySet<number> = new Set([
 /** NFSv4.0 has no other limit. */
 const MAXIMUM_OPERATIONS = 512;
 const MAXIMUM_TAG = 4096;
+/** Bytes of a reply of NFSv4.0 that is kept for a retry. */
+const MAXIMUM_KEPT_REPLY = 8 * 1024;
 /** What an NFSv4.0 request may fail with without using up the owner's seqid (RFC 7530 §9.1.7). */
 const KEEPS_SEQID: ReadonlySet<Status> = new Set([
   Status.STALE_CLIENTID,
@@ -335,7 +337,8 @@ export class Compound {
       slot.retryConnection.sendReply(slot.retryXid, reply);
       slot.retryConnection = undefined;
     }
-    if (this.cacheReply) slot.reply = reply;
+    // A session's client has agreed on how long such a reply may be.
+    if (this.cacheReply && (this.session !== undefined || length <= MAXIMUM_KEPT_REPLY)) slot.reply = reply;
   }
 
   /** The whole reply is one that was given before, or none is to be given now. */

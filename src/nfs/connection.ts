@@ -17,7 +17,7 @@ import type { Session } from "./state/session.ts";
 /** Replies that the peer does not take, in bytes: from here on its requests are not read either. */
 const MAXIMUM_UNSENT = 4 * 1024 * 1024;
 /** Requests of one connection that wait for the file system. */
-const MAXIMUM_WAITING = 1024;
+const MAXIMUM_WAITING = 256;
 /** Compounds kept for the next requests. */
 const MAXIMUM_IDLE_COMPOUNDS = 128;
 /** With a gate: client records that one connection may make. The Linux client makes one. */
@@ -39,6 +39,10 @@ export class Connection {
   /** Tells it from all others, also earlier and later ones. */
   readonly name: string = randomUUID();
   closed = false;
+  /** Has sent a request. */
+  used = false;
+  /** Milliseconds of the server's clock when bytes came last. */
+  private heardAt: number;
   /** The session that the last SEQUENCE named. */
   session: Session | undefined;
 
@@ -55,12 +59,16 @@ export class Connection {
   private waiting = 0;
   private paused = false;
   private ready: Uint8Array[] = [];
+  private readyBytes = 0;
   private flushScheduled = false;
   private callbackXid = 0;
   private namedClient: Client | undefined;
   private severalClients = false;
   private readonly onIdle: () => void;
-  private readonly flushLater = () => this.flush();
+  private readonly flushLater = () => {
+    this.flush();
+    this.adjustFlow();
+  };
 
   /** `onIdle` is called whenever the last request in progress has been answered. */
   constructor(context: ServerContext, pool: ConnectionPool, socket: Socket, onIdle: () => void) {
@@ -68,6 +76,7 @@ export class Connection {
     this.pool = pool;
     this.socket = socket;
     this.onIdle = onIdle;
+    this.heardAt = performance.now();
     this.remotePort = socket.remotePort ?? 0;
     this.remoteAddress = (socket.remoteAddress ?? "").replace(/^::ffff:(?=\d+\.)/, "");
     this.records = new RecordReader(context.maximumRecord, (buffer, view, start, end) =>
@@ -83,6 +92,11 @@ export class Connection {
 
   get busy(): boolean {
     return this.waiting > 0 || this.socket.writableLength > 0;
+  }
+
+  /** Nothing has come for a lease time: a client that is there would have renewed its lease. */
+  get silent(): boolean {
+    return performance.now() - this.heardAt > this.context.state.leaseMilliseconds;
   }
 
   close(): void {
@@ -160,7 +174,10 @@ export class Connection {
   /** Sends whole records when the current tick's work is done. */
   enqueue(...segments: Uint8Array[]): void {
     if (this.closed) return;
-    this.ready.push(...segments);
+    for (const segment of segments) {
+      this.ready.push(segment);
+      this.readyBytes += segment.length;
+    }
     if (this.flushScheduled || this.serving) return;
     this.flushScheduled = true;
     queueMicrotask(this.flushLater);
@@ -185,22 +202,36 @@ export class Connection {
 
   private receive(chunk: Buffer): void {
     if (this.closed) return;
-    this.context.state.now = performance.now();
+    this.context.state.now = this.heardAt = performance.now();
+    this.serve(chunk);
+  }
+
+  /** Serves what the chunk has of requests, and what was left of earlier ones. */
+  private serve(chunk?: Buffer): void {
     this.serving = true;
     try {
-      this.records.push(chunk);
+      if (chunk === undefined) this.records.resume();
+      else this.records.push(chunk);
     } catch (error) {
       if (!(error instanceof RecordTooLongError)) this.context.reportFault(error, 0);
       this.close();
     } finally {
       this.serving = false;
       this.flush();
+      this.adjustFlow();
     }
+  }
+
+  /** So many replies wait to be sent, or requests for the file system, that no more requests are served. */
+  private get isFull(): boolean {
+    const unsent = this.socket.writableLength + this.readyBytes + this.pool.batch.length;
+    return unsent > MAXIMUM_UNSENT || this.waiting >= MAXIMUM_WAITING;
   }
 
   /** True when nothing refers to the message's bytes any more. */
   private message(buffer: Buffer, view: DataView, start: number, end: number): boolean {
     const header = this.header;
+    this.used = true;
     header.reset(buffer, view, start, end);
     try {
       const xid = header.uint32();
@@ -212,6 +243,7 @@ export class Connection {
       if (!(error instanceof XdrError)) throw error;
     } finally {
       header.clear();
+      if (this.isFull) this.records.pause();
     }
     return true;
   }
@@ -254,7 +286,6 @@ export class Connection {
         compound.run(replyAt);
         if (compound.writer === batch) return true;
         this.waiting++;
-        this.adjustFlow();
         return false;
       } catch (error) {
         if (!(error instanceof XdrError)) throw error;
@@ -272,6 +303,7 @@ export class Connection {
   /** Everything that is ready leaves in one write. */
   private flush(): void {
     this.flushScheduled = false;
+    this.readyBytes = 0;
     const { socket, ready } = this;
     const { batch } = this.pool;
     const batched = this.serving ? 0 : batch.length;
@@ -295,16 +327,17 @@ export class Connection {
       if (socket.writableLength === 0) batch.clear();
       else batch.renew();
     }
-    this.adjustFlow();
   }
 
   private adjustFlow(): void {
-    if (this.closed) return;
-    const pause = this.socket.writableLength > MAXIMUM_UNSENT || this.waiting >= MAXIMUM_WAITING;
-    if (pause === this.paused) return;
-    this.paused = pause;
-    if (pause) this.socket.pause();
-    else this.socket.resume();
+    if (this.closed || this.serving) return;
+    const full = this.isFull;
+    if (full !== this.paused) {
+      this.paused = full;
+      if (full) this.socket.pause();
+      else this.socket.resume();
+    }
+    if (!full && this.records.paused) this.serve();
   }
 
   private onClose(): void {

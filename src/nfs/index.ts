@@ -1,5 +1,6 @@
 export * from "./file-system.ts";
 export { Gate, type GateOptions } from "./gate.ts";
+export type { Limits } from "./limits.ts";
 export { MemoryFileSystem, type MemoryFileSystemOptions } from "./memory/memory-file-system.ts";
 export type { OperationName } from "./protocol/operation.ts";
 export { NfsServer, type NfsServerOptions, type NfsServerStatistics } from "./server.ts";

@@ -3,6 +3,7 @@ import type { OperationHandler } from "./compound.ts";
 import type { Delegations } from "./delegations.ts";
 import type { FileSystem } from "./file-system.ts";
 import type { Gate } from "./gate.ts";
+import type { Limits } from "./limits.ts";
 import type { ServerState } from "./state/server-state.ts";
 
 /** What the parts of one server share. */
@@ -16,7 +17,7 @@ export interface ServerContext {
   readonly operations: readonly (readonly (OperationHandler | undefined)[])[];
   readonly minimumMinorVersion: number;
   readonly maximumMinorVersion: number;
-  readonly maximumSlots: number;
+  readonly limits: Limits;
   /** Names must be UTF-8. */
   readonly utf8Names: boolean;
   /** The longest RPC message in bytes, either way. */

@@ -5,6 +5,7 @@ import { Connection, type ConnectionPool } from "./connection.ts";
 import { Delegations } from "./delegations.ts";
 import type { FileSystem } from "./file-system.ts";
 import type { Gate } from "./gate.ts";
+import { DEFAULT_LIMITS, type Limits } from "./limits.ts";
 import { OPERATIONS } from "./operations/index.ts";
 import { MAXIMUM_IO } from "./protocol/constants.ts";
 import { OPERATION_COUNT, Operation, type OperationName } from "./protocol/operation.ts";
@@ -16,16 +17,12 @@ const OVERHEAD = 16 * 1024;
 /** With a gate: connections of clients that have not passed it. For more, the oldest go. */
 const MAXIMUM_STRANGERS = 16;
 
-export interface NfsServerOptions {
+export interface NfsServerOptions extends Partial<Limits> {
   fileSystem: FileSystem;
   /** Lets nobody but the own mount see the file system. Needs NFSv4.1. Default: everybody sees it. */
   gate?: Gate;
   /** Seconds that a silent client keeps its opens and locks for certain. Default 90. */
   leaseSeconds?: number;
-  /** Connections served at a time; further ones are closed at once. Default 256. */
-  maximumConnections?: number;
-  /** Requests that a session may have under way. Default 128. */
-  maximumSlots?: number;
   /** The lowest NFSv4 minor version: 0, 1 or 2. Default 0; with a gate 1. */
   minimumMinorVersion?: number;
   /** The highest NFSv4 minor version. Default 2. */
@@ -61,16 +58,15 @@ export class NfsServer {
   private readonly listener: Server;
   private readonly connections = new Set<Connection>();
   private readonly pool: ConnectionPool = { batch: new XdrWriter(), idle: [] };
-  private readonly maximumConnections: number;
   private sweeper: NodeJS.Timeout | undefined;
   private drained: (() => void) | undefined;
 
   constructor(options: NfsServerOptions) {
     const leaseSeconds = options.leaseSeconds ?? 90;
     const onFault = options.onFault ?? ((error) => console.error("The file system failed:", error));
-    this.maximumConnections = options.maximumConnections ?? 256;
     const { gate } = options;
-    const state = new ServerState(leaseSeconds, (client) => {
+    const limits = limitsOf(options);
+    const state = new ServerState(leaseSeconds, limits, (client) => {
       if (client.admitted) gate?.onLost();
     });
     const callbacks = new Callbacks(state.instance);
@@ -85,14 +81,18 @@ export class NfsServer {
       operations: OPERATIONS,
       minimumMinorVersion: gate === undefined ? minimum : Math.max(1, minimum),
       maximumMinorVersion: options.maximumMinorVersion ?? 2,
-      maximumSlots: options.maximumSlots ?? 128,
+      limits,
       utf8Names: options.utf8Names ?? false,
       maximumRecord: MAXIMUM_IO + OVERHEAD,
       leaseSeconds,
       operationCounts: new Float64Array(OPERATION_COUNT),
       reportFault: (error, operation) => onFault(error, operationName(operation)),
     };
-    this.listener = createServer({ noDelay: true }, (socket) => this.accept(socket));
+    // A peer that has gone without a word is noticed.
+    this.listener = createServer(
+      { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 },
+      (socket) => this.accept(socket),
+    );
   }
 
   /** Resolves to the port once connections are taken. `port` 0 (the default) takes any that is free. */
@@ -158,7 +158,7 @@ export class NfsServer {
     const { gate } = this.context;
     const taken = gate === undefined || gate.takesPort(socket.remotePort ?? 0);
     if (gate !== undefined && taken) this.closeSurplusStrangers();
-    if (!taken || this.connections.size >= this.maximumConnections) {
+    if (!taken || !this.hasRoom()) {
       socket.destroy();
       return;
     }
@@ -169,6 +169,19 @@ export class NfsServer {
     socket.on("close", () => this.connections.delete(connection));
   }
 
+  /** Whether there is room for a connection, after one that nobody uses has gone where need be. */
+  private hasRoom(): boolean {
+    if (this.connections.size < this.context.limits.maximumConnections) return true;
+    const connections = [...this.connections];
+    const unused =
+      connections.find((connection) => !connection.used) ??
+      connections.find((connection) => connection.silent);
+    if (unused === undefined) return false;
+    unused.close();
+    this.connections.delete(unused);
+    return true;
+  }
+
   /** So that our own mount can always connect again. */
   private closeSurplusStrangers(): void {
     const strangers = [...this.connections].filter((connection) => !connection.admitted);
@@ -177,6 +190,18 @@ export class NfsServer {
       this.connections.delete(stranger);
     }
   }
+}
+
+function limitsOf(options: Partial<Limits>): Limits {
+  const limits = { ...DEFAULT_LIMITS };
+  for (const name of Object.keys(limits) as (keyof Limits)[]) {
+    const value = options[name] ?? limits[name];
+    if (!Number.isSafeInteger(value) || value < 1) {
+      throw new RangeError(`${name} is ${value}; expected an integer of at least 1`);
+    }
+    limits[name] = value;
+  }
+  return limits;
 }
 
 function operationName(operation: number): OperationName | undefined {

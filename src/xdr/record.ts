@@ -35,18 +35,47 @@ export class RecordReader {
   /** An assembly buffer that nobody needs any more. */
   private spare: Buffer | undefined;
 
+  /** What came behind the record at which the consumer paused. */
+  private held: Buffer | undefined;
+  private stopped = false;
+
   /** `maximum`: the longest record in bytes. */
   constructor(maximum: number, consume: RecordConsumer) {
     this.maximum = maximum;
     this.consume = consume;
   }
 
+  get paused(): boolean {
+    return this.stopped;
+  }
+
+  /** For the consumer: no more records after this one, until {@link resume}. */
+  pause(): void {
+    this.stopped = true;
+  }
+
+  /** Goes on with what was held back. Throws {@link RecordTooLongError}. */
+  resume(): void {
+    this.stopped = false;
+    const { held } = this;
+    this.held = undefined;
+    if (held !== undefined) this.push(held);
+  }
+
   /** Throws {@link RecordTooLongError}; the reader is of no use then. */
   push(chunk: Buffer): void {
+    if (this.stopped) {
+      this.held = this.held === undefined ? chunk : Buffer.concat([this.held, chunk]);
+      return;
+    }
     const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
     const end = chunk.length;
     let at = 0;
     while (at < end) {
+      if (this.stopped) {
+        this.held = chunk.subarray(at);
+        return;
+      }
       if (this.fragmentLeft === 0 && this.headerBytes === 0 && end - at >= 4) {
         const header = view.getUint32(at);
         const length = header & ~LAST_FRAGMENT;

@@ -13,7 +13,6 @@ const MINIMUM_SIZE = 256;
 const MAXIMUM_OPERATIONS = 128;
 /** Bytes of a reply that a slot keeps. */
 const MAXIMUM_CACHED = 8 * 1024;
-const MAXIMUM_SESSIONS_OF_CLIENT = 64;
 /** Calls that we have under way on one back channel. */
 const MAXIMUM_BACK_SLOTS = 16;
 
@@ -69,7 +68,7 @@ function make(
     if (maxRequestSize < MINIMUM_SIZE || maxResponseSize < MINIMUM_SIZE) return Status.TOOSMALL;
     if (maxOperations === 0 || maxRequests === 0) return Status.INVAL;
   }
-  if (client.sessions.size >= MAXIMUM_SESSIONS_OF_CLIENT) return Status.RESOURCE;
+  if (!state.mayAddSession(client)) return Status.NOSPC;
   const fore = limit(wantedFore, context);
   state.confirmClient(client);
   client.renewedAt = state.now;
@@ -102,7 +101,7 @@ function limit(wanted: ChannelAttributes, context: ServerContext): ChannelAttrib
     maxResponseSize,
     maxResponseSizeCached: Math.min(wanted.maxResponseSizeCached, maxResponseSize, MAXIMUM_CACHED),
     maxOperations: Math.min(wanted.maxOperations, MAXIMUM_OPERATIONS),
-    maxRequests: Math.min(wanted.maxRequests, context.maximumSlots),
+    maxRequests: Math.min(wanted.maxRequests, context.limits.maximumSlots),
   };
 }
 

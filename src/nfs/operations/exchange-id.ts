@@ -58,6 +58,7 @@ export function exchangeId(compound: Compound): Status {
   // Another verifier means that the client has restarted: CREATE_SESSION will end what it had before.
   if (!connection.mayMakeClient) return Status.DELAY;
   const client = state.addClient(1, owner, verifierHigh, verifierLow, principal);
+  if (client === undefined) return Status.DELAY;
   connection.addClient(client);
   return answer(compound, client);
 }

@@ -4,7 +4,7 @@ import { FileType } from "../file-system.ts";
 import { minus } from "../offset.ts";
 import { LockType, MAXIMUM_OPAQUE, Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { isSameNode, notAFile } from "../state/io.ts";
+import { isSameNode, notAFile, tooMany } from "../state/io.ts";
 import { addWaiter, removeWaiter } from "../state/lock-waiters.ts";
 import { addLock, type ByteRangeLock, findConflict } from "../state/locks.ts";
 import { checkOwnerSeqid } from "../state/owner-seqid.ts";
@@ -95,6 +95,7 @@ export function lock(compound: Compound): Status {
     writeDenied(compound.writer, conflict, context.state.instance);
     return Status.DENIED;
   }
+  if (!context.state.mayAddLock(open.client)) return tooMany(compound);
   const state = context.state.lockState(open, owner);
   addLock(state, start, end, write);
   removeWaiter(open.file, open.client, owner.key);

@@ -7,7 +7,7 @@ import type { OpenArguments } from "../open-arguments.ts";
 import { inherit } from "../ownership.ts";
 import { Claim, CreateMode, OpenResult, Share, Want } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { isSameNode, notAFile } from "../state/io.ts";
+import { isSameNode, notAFile, tooMany } from "../state/io.ts";
 import { checkOwnerSeqid } from "../state/owner-seqid.ts";
 import type { OpenOwner } from "../state/owners.ts";
 import { writeStateid } from "../state/stateid.ts";
@@ -22,6 +22,7 @@ export function open(compound: Compound): MaybePromise<Status> {
   if (identified !== Status.OK) return identified;
   if (node === undefined) return Status.NOFILEHANDLE;
   if (valid !== Status.OK) return valid;
+  if (!compound.context.state.mayAddState(compound.client!)) return tooMany(compound);
   switch (args.claim) {
     case Claim.NULL:
     case Claim.FH:

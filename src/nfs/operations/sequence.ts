@@ -39,7 +39,10 @@ export function sequence(compound: Compound): Status {
   compound.slot = slot;
   compound.cacheReply = cacheThis || solo;
   compound.admitted = context.gate === undefined || client.admitted;
-  if (compound.cacheReply) slot.requestChecksum = checksum(compound);
+  slot.requestLength = reader.remaining;
+  slot.principal = compound.principal;
+  slot.checksummed = compound.cacheReply;
+  if (slot.checksummed) slot.requestChecksum = checksum(compound);
 
   writer.fixed(session.id);
   writer.uint32(sequenceid);
@@ -75,17 +78,23 @@ function isSame(id: Buffer, buffer: Buffer, at: number): boolean {
 }
 
 function retry(compound: Compound, slot: Slot, cached: boolean): Status {
+  if (slot.sequenceid === 0) return Status.SEQ_MISORDERED;
+  if (isFalse(compound, slot)) return Status.SEQ_FALSE_RETRY;
   if (slot.busy) {
     slot.retryConnection = compound.connection;
     slot.retryXid = compound.xid;
     return NO_REPLY;
   }
-  if (slot.sequenceid === 0) return Status.SEQ_MISORDERED;
   // Nothing was kept (RFC 8881 §2.10.6.1.3); a retry that asks for it to be kept is another request.
   if (slot.reply === undefined) return cached ? Status.SEQ_FALSE_RETRY : Status.RETRY_UNCACHED_REP;
-  if (slot.requestChecksum !== checksum(compound)) return Status.SEQ_FALSE_RETRY;
   compound.replay = slot.reply;
   return REPLAYED_COMPOUND;
+}
+
+/** Whether it can be seen that this is another request than the slot's last one (RFC 8881 §2.10.6.1.3.1). */
+function isFalse(compound: Compound, slot: Slot): boolean {
+  if (slot.requestLength !== compound.reader.remaining || slot.principal !== compound.principal) return true;
+  return slot.checksummed && slot.requestChecksum !== checksum(compound);
 }
 
 function checksum(compound: Compound): number {

@@ -20,6 +20,7 @@ export function setclientid(compound: Compound): Status {
     return Status.CLID_INUSE;
   }
   const client = state.addClient(0, owner, verifierHigh, verifierLow, principal);
+  if (client === undefined) return Status.DELAY;
   if (known !== undefined && known.verifierHigh === verifierHigh && known.verifierLow === verifierLow) {
     // The client only has a new callback: its clientid stays, and confirming changes nothing else.
     client.updates = known;

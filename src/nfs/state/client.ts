@@ -3,6 +3,8 @@ import type { LockOwner, OpenOwner } from "./owners.ts";
 import type { Session } from "./session.ts";
 import type { Delegation } from "./states.ts";
 
+const MAXIMUM_IDLE_OWNERS = 1024;
+
 /** A client record: what EXCHANGE_ID or SETCLIENTID made, and all state under it. */
 export class Client {
   /** Low half of the clientid; the high half tells the server's instances apart. */
@@ -21,6 +23,9 @@ export class Client {
   readonly lockOwners = new Map<string, LockOwner>();
   readonly sessions = new Set<Session>();
   readonly delegations = new Set<Delegation>();
+  /** Opens, locks' states and delegations; byte ranges that are locked. */
+  stateCount = 0;
+  lockCount = 0;
   /** The next csa_sequence that CREATE_SESSION expects. */
   createSequence = 1;
   /** CREATE_SESSION4res of the last one. */
@@ -60,6 +65,18 @@ export class Client {
     this.principal = principal;
     this.minorVersion = minorVersion;
     this.renewedAt = now;
+  }
+
+  /** Lets go of owners without a state where there are many: NFSv4.0 keeps them for the retry of their last request. */
+  trimOwners(): void {
+    const { openOwners, lockOwners } = this;
+    if (openOwners.size + lockOwners.size < this.stateCount + MAXIMUM_IDLE_OWNERS) return;
+    for (const owner of openOwners.values()) {
+      if (owner.opens.size === 0 && owner.sequence?.busy !== true) openOwners.delete(owner.key);
+    }
+    for (const owner of lockOwners.values()) {
+      if (owner.states.size === 0 && owner.sequence?.busy !== true) lockOwners.delete(owner.key);
+    }
   }
 
   /** Holds opens, locks or delegations. */

@@ -50,6 +50,11 @@ export function isSameNode(one: Node, other: Node): boolean {
   return one === other || Buffer.compare(one.handle, other.handle) === 0;
 }
 
+/** The status where a client has as many opens or locks as it may have. NFSv4.1 has no RESOURCE (RFC 8881 §15.1.16.4). */
+export function tooMany(compound: Compound): Status {
+  return compound.minorVersion === 0 ? Status.RESOURCE : Status.DELAY;
+}
+
 /** The status for an operation on files that was given something else (RFC 8881 §15.1.2.9). */
 export function notAFile(node: Node, minorVersion: number): Status {
   if (node.type === FileType.DIRECTORY) return Status.ISDIR;

@@ -42,8 +42,10 @@ export function addLock(state: LockState, start: Offset, end: Offset, write: boo
     from = smaller(from, lock.start);
     to = larger(to, lock.end);
     file.locks.splice(index, 1);
+    state.client.lockCount--;
   }
   file.locks.push({ state, start: from, end: to, write });
+  state.client.lockCount++;
 }
 
 /** Takes the range away from the owner of `state`, splitting locks that reach beyond it. */
@@ -60,7 +62,16 @@ export function removeLock(state: LockState, start: Offset, end: Offset): void {
     if (lock.start < start) kept.push({ ...lock, end: start });
     if (lock.end > end) kept.push({ ...lock, start: end });
   }
+  state.client.lockCount += kept.length - locks.length;
   file.locks = kept.length > 0 ? kept : undefined;
+}
+
+/** Whether taking the range away from the owner of `state` leaves two locks of one. */
+export function splitsLock(state: LockState, start: Offset, end: Offset): boolean {
+  const { owner, file } = state;
+  return (
+    file.locks?.some((lock) => lock.state.owner === owner && lock.start < start && lock.end > end) ?? false
+  );
 }
 
 /** Whether the state's owner holds any range of the file. */

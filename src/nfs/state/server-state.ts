@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Compound } from "../compound.ts";
 import type { RegularFile } from "../file-system.ts";
+import type { Limits } from "../limits.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { Client } from "./client.ts";
@@ -26,6 +27,7 @@ export class ServerState {
   /** Write verifier; also the server's owner and scope, so that no client takes two servers for one. */
   readonly verifier: Buffer = randomBytes(8);
   readonly leaseMilliseconds: number;
+  private readonly limits: Limits;
   /** Milliseconds of a monotonic clock, as of the arrival of the bytes that are being served. */
   now = performance.now();
 
@@ -55,7 +57,8 @@ export class ServerState {
   private readonly onRemoved: (client: Client) => void;
 
   /** `onRemoved` is told of each client whose record has ended. */
-  constructor(leaseSeconds: number, onRemoved: (client: Client) => void = () => {}) {
+  constructor(leaseSeconds: number, limits: Limits, onRemoved: (client: Client) => void = () => {}) {
+    this.limits = limits;
     this.leaseMilliseconds = leaseSeconds * 1000;
     this.onRemoved = onRemoved;
   }
@@ -95,22 +98,56 @@ export class ServerState {
     return high === this.instance && this.expiredClients.has(low) ? Status.EXPIRED : Status.STALE_CLIENTID;
   }
 
-  /** A new unconfirmed record; one of the same owner that was not confirmed goes away. */
+  /**
+   * A new unconfirmed record; one of the same owner that was not confirmed goes away. undefined where there is no
+   * room for it.
+   */
   addClient(
     minorVersion: number,
     owner: string,
     verifierHigh: number,
     verifierLow: number,
     principal: string,
-  ): Client {
+  ): Client | undefined {
     const key = ownerKey(minorVersion, owner);
     const replaced = this.unconfirmed.get(key);
     if (replaced !== undefined) this.removeClient(replaced);
+    if (this.clients.size >= this.limits.maximumClients && !this.makeRoom()) return undefined;
     const id = this.nextClientId++;
     const client = new Client(id, owner, verifierHigh, verifierLow, principal, minorVersion, this.now);
     this.clients.set(id, client);
     this.unconfirmed.set(key, client);
     return client;
+  }
+
+  /** Ends the oldest client record that was never confirmed, or else the one longest silent beyond its lease. */
+  private makeRoom(): boolean {
+    const unconfirmed = this.unconfirmed.values().next().value;
+    if (unconfirmed !== undefined) {
+      this.removeClient(unconfirmed);
+      return true;
+    }
+    let oldest: Client | undefined;
+    for (const client of this.clients.values()) {
+      if (!this.isExpired(client) || isBusy(client)) continue;
+      if (oldest === undefined || client.renewedAt < oldest.renewedAt) oldest = client;
+    }
+    if (oldest === undefined) return false;
+    this.expire(oldest);
+    return true;
+  }
+
+  /** Whether the client may have more than it has. */
+  mayAddSession(client: Client): boolean {
+    return client.sessions.size < this.limits.maximumSessionsPerClient;
+  }
+
+  mayAddState(client: Client): boolean {
+    return client.stateCount < this.limits.maximumStatesPerClient;
+  }
+
+  mayAddLock(client: Client): boolean {
+    return client.lockCount < this.limits.maximumLocksPerClient && this.mayAddState(client);
   }
 
   /** Makes the record its owner's only one: a confirmed one before it ends with all its state. */
@@ -255,6 +292,7 @@ export class ServerState {
   openOwner(client: Client, key: string): OpenOwner {
     let owner = client.openOwners.get(key);
     if (owner === undefined) {
+      client.trimOwners();
       owner = new OpenOwner(client, key);
       client.openOwners.set(key, owner);
     }
@@ -329,6 +367,7 @@ export class ServerState {
   lockOwner(client: Client, key: string): LockOwner {
     let owner = client.lockOwners.get(key);
     if (owner === undefined) {
+      client.trimOwners();
       owner = new LockOwner(client, key);
       client.lockOwners.set(key, owner);
     }

@@ -17,7 +17,11 @@ export class Slot {
   busy = false;
   /** COMPOUND4res of the last request, where the client wanted it kept. */
   reply: Buffer | undefined;
-  /** Checksum of the request that `reply` answers. */
+  /** Of the last request: bytes, and who sent it. A retry has the same. */
+  requestLength = 0;
+  principal = "";
+  /** Its checksum, where its reply is kept. */
+  checksummed = false;
   requestChecksum = 0;
   /** A retry of the request in progress came in by this connection: it gets the reply, too. */
   retryConnection: Connection | undefined;

@@ -140,6 +140,7 @@ export class StateTable {
     this.states[index] = state;
     state.index = index;
     state.generation = this.generations[index]!;
+    state.client.stateCount++;
   }
 
   remove(state: State): void {
@@ -147,6 +148,7 @@ export class StateTable {
     this.states[state.index] = undefined;
     this.generations[state.index] = (state.generation + 1) >>> 0;
     this.free.push(state.index);
+    state.client.stateCount--;
   }
 
   get(index: number, generation: number): State | undefined {
