@@ -23,6 +23,7 @@ export type Name = string;
 /** An offset or a length in a {@link HugeFile}: a number up to 2^53-1, a bigint from there to 2^63-1. */
 export type Offset = number | bigint;
 
+/** A value, where it is there; a promise, where it must be waited for. */
 export type MaybePromise<T> = T | Promise<T>;
 
 /** nfs_ftype4 (RFC 8881 §3.2). */
@@ -143,14 +144,17 @@ export interface Credentials {
   readonly supplementaryGroupIds: readonly number[];
 }
 
-interface NodeBase {
+/** What all nodes have. */
+export interface NodeBase {
   /** Opaque, 1 to 128 bytes, the same for as long as the node exists. Never mutated. */
   readonly handle: Uint8Array;
+  /** The live object: see {@link Attributes}. */
   attributes(): MaybePromise<Attributes>;
   /** Applies all of the changes or none. */
   setAttributes(changes: AttributeChanges): MaybePromise<void>;
 }
 
+/** A file with content. More of it by {@link SparseFile}, {@link CloneableFile}, {@link HugeFile}, {@link DelegableFile}. */
 export interface RegularFile extends NodeBase {
   readonly type: typeof FileType.REGULAR;
 
@@ -191,6 +195,7 @@ export interface RegularFile extends NodeBase {
    * ({@link release}). A file without names lives on until it is released.
    */
   retain(): void;
+  /** See {@link retain}. */
   release(): void;
 }
 
@@ -200,6 +205,7 @@ export type Cookie = number;
 /** Returns false to stop before this entry. */
 export type EntryVisitor = (name: Name, cookie: Cookie, node: Node) => boolean;
 
+/** A directory: what its entries are, and how they change. */
 export interface Directory extends NodeBase {
   readonly type: typeof FileType.DIRECTORY;
 
@@ -225,13 +231,16 @@ export interface Directory extends NodeBase {
 
   /** Throws EXIST where there is such an entry. The new node belongs to `owner`. So do all that follow. */
   createFile(name: Name, owner: Credentials, attributes: AttributeChanges): MaybePromise<RegularFile>;
+  /** As {@link createFile}. */
   createDirectory(name: Name, owner: Credentials, attributes: AttributeChanges): MaybePromise<Directory>;
+  /** As {@link createFile}. `target` is kept as it is. */
   createSymlink(
     name: Name,
     owner: Credentials,
     target: Uint8Array,
     attributes: AttributeChanges,
   ): MaybePromise<Symlink>;
+  /** As {@link createFile}. */
   createSpecial(
     name: Name,
     owner: Credentials,
@@ -253,11 +262,13 @@ export interface Directory extends NodeBase {
   rename(name: Name, target: Directory, newName: Name): MaybePromise<void>;
 }
 
+/** A symbolic link; its target is any bytes. */
 export interface Symlink extends NodeBase {
   readonly type: typeof FileType.SYMLINK;
   readonly target: Uint8Array;
 }
 
+/** What kind of {@link Special} a node is. */
 export type SpecialKind =
   | {
       readonly type: typeof FileType.CHARACTER_DEVICE | typeof FileType.BLOCK_DEVICE;
@@ -269,8 +280,10 @@ export type SpecialKind =
 /** A device node, FIFO or socket: the client's kernel gives it its behaviour. */
 export type Special = NodeBase & SpecialKind;
 
+/** Whatever has a filehandle. */
 export type Node = RegularFile | Directory | Symlink | Special;
 
+/** What a server serves. */
 export interface FileSystem {
   readonly root: Directory;
 
@@ -284,6 +297,7 @@ export interface FileSystem {
   statistics(): FileSystemStatistics;
 }
 
+/** What {@link FileSystem.statistics} answers. */
 export interface FileSystemStatistics {
   /** Bytes. */
   totalSpace: number;
@@ -340,6 +354,7 @@ export interface CloneableFile<O extends Offset = number> {
 
 /** Extended attributes of the `user.` namespace, without the prefix (RFC 8276). */
 export interface ExtendedAttributes {
+  /** undefined where there is none of that name. */
   getExtendedAttribute(name: Name): MaybePromise<Uint8Array | undefined>;
   /** `create`: throws EXIST where there is one; `replace`: throws NOXATTR where there is none. */
   setExtendedAttribute(
@@ -349,25 +364,31 @@ export interface ExtendedAttributes {
   ): MaybePromise<void>;
   /** Throws NOXATTR where there is none. */
   removeExtendedAttribute(name: Name): MaybePromise<void>;
+  /** In an order that stays while none is added or removed. */
   listExtendedAttributes(): MaybePromise<readonly Name[]>;
 }
 
+/** Whether the node is a {@link HugeFile}. */
 export function isHuge(node: Node): node is RegularFile & HugeFile {
   return "huge" in node;
 }
 
+/** Whether the node is a {@link SparseFile}. */
 export function isSparse(node: Node): node is RegularFile & SparseFile {
   return "seek" in node;
 }
 
+/** Whether delegations of the node may be given: see {@link DelegableFile}. */
 export function isDelegable(file: RegularFile): boolean {
   return file.immutable || "delegable" in file;
 }
 
+/** Whether the node is a {@link CloneableFile}. */
 export function isCloneable(node: Node): node is RegularFile & CloneableFile {
   return "cloneRange" in node;
 }
 
+/** Whether the node has {@link ExtendedAttributes}. */
 export function hasExtendedAttributes(node: Node): node is Node & ExtendedAttributes {
   return "getExtendedAttribute" in node;
 }

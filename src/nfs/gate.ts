@@ -1,10 +1,11 @@
 import { randomBytes, timingSafeEqual } from "node:crypto";
 import type { Attributes, Directory, Name } from "./file-system.ts";
-import { FileSystemError, FileSystemStatus, FileType } from "./file-system.ts";
+import { ReadOnlyDirectory } from "./read-only.ts";
 
 const NAME_BYTES = 32;
 const RESERVED_PORTS = 1024;
 
+/** How a {@link Gate} is kept. */
 export interface GateOptions {
   /** Take only connections from ports below 1024, which need privileges to use. Default true. */
   reservedPortsOnly?: boolean;
@@ -53,8 +54,12 @@ export class Gate {
     }
   }
 
-  /** Arms a fresh name until `disarm` is called. */
-  arm(): { name: string; disarm: () => void } {
+  /** Arms a fresh name until the returned `disarm` is called. */
+  arm(): {
+    name: string;
+    /** Ends what the name means. */
+    disarm: () => void;
+  } {
     const name = Buffer.from(randomBytes(NAME_BYTES).toString("base64url"), "latin1");
     this.names.set(name, undefined);
     return { name: name.toString("latin1"), disarm: () => this.names.delete(name) };
@@ -83,8 +88,7 @@ export class Gate {
 }
 
 /** The pseudo-root: nothing in it, and nothing can be made. */
-class EmptyDirectory implements Directory {
-  readonly type = FileType.DIRECTORY;
+class EmptyDirectory extends ReadOnlyDirectory {
   readonly handle: Uint8Array = randomBytes(16);
   private readonly fixed: Attributes = {
     mode: 0o555,
@@ -114,41 +118,5 @@ class EmptyDirectory implements Directory {
 
   readDirectory(): boolean {
     return true;
-  }
-
-  setAttributes(): never {
-    throw new FileSystemError(FileSystemStatus.ROFS);
-  }
-
-  openForWriting(): never {
-    throw new FileSystemError(FileSystemStatus.ROFS);
-  }
-
-  createFile(): never {
-    throw new FileSystemError(FileSystemStatus.ROFS);
-  }
-
-  createDirectory(): never {
-    throw new FileSystemError(FileSystemStatus.ROFS);
-  }
-
-  createSymlink(): never {
-    throw new FileSystemError(FileSystemStatus.ROFS);
-  }
-
-  createSpecial(): never {
-    throw new FileSystemError(FileSystemStatus.ROFS);
-  }
-
-  link(): never {
-    throw new FileSystemError(FileSystemStatus.ROFS);
-  }
-
-  remove(): never {
-    throw new FileSystemError(FileSystemStatus.NOENT);
-  }
-
-  rename(): never {
-    throw new FileSystemError(FileSystemStatus.NOENT);
   }
 }

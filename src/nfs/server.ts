@@ -17,6 +17,7 @@ const OVERHEAD = 16 * 1024;
 /** With a gate: connections of clients that have not passed it. For more, the oldest go. */
 const MAXIMUM_STRANGERS = 16;
 
+/** What a {@link NfsServer} serves, to whom, and how much of it. */
 export interface NfsServerOptions extends Partial<Limits> {
   fileSystem: FileSystem;
   /** Lets nobody but the own mount see the file system. Needs NFSv4.1. Default: everybody sees it. */
@@ -134,6 +135,7 @@ export class NfsServer {
     this.context.state.clear();
   }
 
+  /** Counts since the server was made. */
   statistics(): NfsServerStatistics {
     const { operationCounts, state } = this.context;
     const operations: Partial<Record<OperationName, number>> = {};

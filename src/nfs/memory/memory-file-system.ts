@@ -12,6 +12,7 @@ import type { MemoryNode, Owner } from "./node.ts";
 const HANDLE_BYTES = 16;
 const UNLIMITED_FILES = 0xffff_ffff;
 
+/** How large a {@link MemoryFileSystem} is, and how its root. */
 export interface MemoryFileSystemOptions {
   /** Bytes of file content that it may hold. Default 4 GiB. */
   capacity?: number;

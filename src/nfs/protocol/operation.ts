@@ -75,6 +75,7 @@ export const Operation = {
   REMOVEXATTR: 75,
   ILLEGAL: 10044,
 } as const;
+/** The name of an operation, as in the RFCs: `"LOOKUP"`. */
 export type OperationName = keyof typeof Operation;
 
 /** One above the highest operation number, ILLEGAL apart. */
