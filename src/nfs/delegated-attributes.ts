@@ -2,6 +2,7 @@ import type { AttributeRequest } from "./attributes/encode.ts";
 import type { Callbacks } from "./callback/callbacks.ts";
 import type { HeldAttributes } from "./callback/get-attributes.ts";
 import type { AttributeChanges, Attributes, Timestamp } from "./file-system.ts";
+import { sizeOf, withSize } from "./offset.ts";
 import { Attribute } from "./protocol/attribute.ts";
 import type { Delegation } from "./state/states.ts";
 
@@ -34,13 +35,13 @@ async function ask(callbacks: Callbacks, delegation: Delegation): Promise<Attrib
   let attributes = await file.attributes();
   // Returned meanwhile: what the holder knew is in the file.
   if (!delegation.held) return attributes;
-  if (held.change !== delegation.given.change || held.size !== attributes.size) delegation.modified = true;
+  if (held.change !== delegation.given.change || held.size !== sizeOf(attributes)) delegation.modified = true;
   const changes = changesOf(delegation, held, attributes);
   if (changes !== undefined) {
     await file.setAttributes(changes);
     attributes = await file.attributes();
   }
-  return { ...attributes, size: held.size };
+  return withSize(attributes, held.size);
 }
 
 /** What the file itself is to take over, so that nothing goes back when the holder loses its data. */

@@ -10,6 +10,7 @@ import {
   type Node,
   type RegularFile,
 } from "./file-system.ts";
+import { reachOf } from "./offset.ts";
 import type { OpenArguments } from "./open-arguments.ts";
 import { DelegationType, Share, Want, WhyNoDelegation } from "./protocol/constants.ts";
 import { Status } from "./protocol/status.ts";
@@ -281,7 +282,7 @@ function writeDelegation(compound: Compound, delegation: Delegation): void {
   writer.bool(false);
   if (writes) {
     writer.uint32(LIMIT_BY_SIZE);
-    writer.uint64(Number.MAX_SAFE_INTEGER);
+    writer.exactUint64(reachOf(delegation.file.node));
   }
   // An ACE that allows nobody anything: the client asks with ACCESS.
   writer.uint32(0);

@@ -15,6 +15,11 @@ export function sizeOf(attributes: Attributes): Offset {
   return attributes.size <= Number.MAX_SAFE_INTEGER ? attributes.size : attributes.hugeSize!;
 }
 
+/** The same attributes with another size. */
+export function withSize(attributes: Attributes, size: Offset): Attributes {
+  return { ...attributes, size: Number(size), hugeSize: typeof size === "bigint" ? size : undefined };
+}
+
 /** A file of which all that is asked lies where the file can be: see {@link withinReach}. */
 export type ReachedFile = RegularFile & HugeFile;
 export type ReachedSparseFile = RegularFile & SparseFile<Offset>;

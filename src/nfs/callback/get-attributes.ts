@@ -1,6 +1,7 @@
 import { XdrError, type XdrReader, type XdrWriter } from "../../xdr/index.ts";
 import { writeBitmap } from "../attributes/encode.ts";
-import type { Timestamp } from "../file-system.ts";
+import type { Offset, Timestamp } from "../file-system.ts";
+import { MAXIMUM_OFFSET } from "../offset.ts";
 import { Attribute } from "../protocol/attribute.ts";
 import { Status } from "../protocol/status.ts";
 import type { Delegation } from "../state/states.ts";
@@ -10,7 +11,7 @@ import { type CallbackCall, CallbackOperation } from "./call.ts";
 export interface HeldAttributes {
   readonly change: number;
   /** Bytes. */
-  readonly size: number;
+  readonly size: Offset;
   /** Where the holder keeps the times (RFC 9754 §5). */
   readonly accessTime: Timestamp | undefined;
   readonly modifyTime: Timestamp | undefined;
@@ -74,11 +75,11 @@ export class GetAttributes implements CallbackCall {
     }
     const end = reader.length(MAXIMUM_ATTRIBUTES) + reader.position;
     const change = reader.uint64();
-    const size = reader.uint64();
+    const size = reader.exactUint64();
     const accessTime = (word2 & ACCESS) !== 0 ? readTime(reader) : undefined;
     const modifyTime = (word2 & MODIFY) !== 0 ? readTime(reader) : undefined;
     if (reader.position !== end) throw new XdrError("the attribute values do not fill the length given");
-    if (size > Number.MAX_SAFE_INTEGER) throw new XdrError(`expected a size below 2^53, got ${size}`);
+    if (size > MAXIMUM_OFFSET) throw new XdrError(`expected a size below 2^63, got ${size}`);
     return { change, size, accessTime, modifyTime };
   }
 }

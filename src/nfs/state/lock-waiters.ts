@@ -1,3 +1,4 @@
+import type { Offset } from "../file-system.ts";
 import type { Client } from "./client.ts";
 import { findConflict } from "./locks.ts";
 import type { LockOwner } from "./owners.ts";
@@ -11,8 +12,8 @@ export interface LockWaiter {
   readonly client: Client;
   /** lock_owner4 without the clientid. */
   readonly ownerKey: string;
-  readonly start: number;
-  readonly end: number;
+  readonly start: Offset;
+  readonly end: Offset;
   readonly write: boolean;
 }
 
