@@ -129,7 +129,7 @@ export class Connection {
   nameClient(client: Client): void {
     const named = this.namedClient;
     if (named === client) return;
-    if (named !== undefined && this.context.state.isCurrent(named)) this.severalClients = true;
+    if (named !== undefined && this.context.state.clients.isCurrent(named)) this.severalClients = true;
     this.namedClient = client;
   }
 
@@ -350,7 +350,7 @@ export class Connection {
     this.sessions.clear();
     this.session = undefined;
     // Nobody can come back to these: the others are at home in a session.
-    for (const client of this.clients) if (!client.admitted) this.context.state.removeClient(client);
+    for (const client of this.clients) if (!client.admitted) this.context.state.clients.remove(client);
     this.clients.clear();
     this.namedClient = undefined;
   }

@@ -88,7 +88,7 @@ export class Delegations {
     for (const delegation of [...(state.findFile(file)?.delegations ?? [])]) {
       if ((delegation.client === caller && !file.immutable) || !conflicts(delegation)) continue;
       // One that had only its courtesy left.
-      if (state.resolveConflict(delegation.client)) continue;
+      if (state.clients.resolveConflict(delegation.client)) continue;
       if (delegation.recalledAt === undefined) {
         delegation.recalledAt = state.now;
         this.recalled.add(delegation.file.key, state.now);

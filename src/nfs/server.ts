@@ -108,7 +108,7 @@ export class NfsServer {
     const { state } = this.context;
     this.sweeper = setInterval(() => {
       state.now = performance.now();
-      state.sweep();
+      state.clients.sweep();
     }, state.leaseMilliseconds / 2);
     this.sweeper.unref();
     return (this.listener.address() as AddressInfo).port;
@@ -145,7 +145,7 @@ export class NfsServer {
     }
     return {
       connections: this.connections.size,
-      clients: state.clientCount,
+      clients: state.clients.count,
       states: state.states.size,
       operations,
     };

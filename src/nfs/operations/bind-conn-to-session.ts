@@ -14,7 +14,7 @@ export function bindConnToSession(compound: Compound): Status {
   const id = reader.fixed(16);
   const direction = reader.uint32();
   reader.bool();
-  const session = context.state.findSession(id.toString("latin1"));
+  const session = context.state.clients.findSession(id.toString("latin1"));
   if (session === undefined) return Status.BADSESSION;
   if (direction !== FORE && direction !== BACK && direction !== FORE_OR_BOTH && direction !== BACK_OR_BOTH) {
     return Status.INVAL;

@@ -29,7 +29,7 @@ export function createSession(compound: Compound): Status {
   const callbackProgram = reader.uint32();
   const callbackCredential = readSecurity(reader);
 
-  const client = state.findClient(clientHigh, clientLow);
+  const client = state.clients.find(clientHigh, clientLow);
   if (client === undefined || client.minorVersion === 0) return Status.STALE_CLIENTID;
   if (context.gate !== undefined && !connection.speaksFor(client)) return Status.STALE_CLIENTID;
   if (sequence === (client.createSequence - 1) >>> 0 && client.createReply !== undefined) {
@@ -68,13 +68,20 @@ function make(
     if (maxRequestSize < MINIMUM_SIZE || maxResponseSize < MINIMUM_SIZE) return Status.TOOSMALL;
     if (maxOperations === 0 || maxRequests === 0) return Status.INVAL;
   }
-  if (!state.mayAddSession(client)) return Status.NOSPC;
+  if (!state.clients.mayAddSession(client)) return Status.NOSPC;
   const fore = limit(wantedFore, context);
-  state.confirmClient(client);
+  state.clients.confirm(client);
   client.renewedAt = state.now;
   const back = { ...wantedBack, maxRequests: Math.min(wantedBack.maxRequests, MAXIMUM_BACK_SLOTS) };
   const { minorVersion } = compound;
-  const session = state.addSession(client, minorVersion, fore, back, callbackProgram, callbackCredential);
+  const session = state.clients.addSession(
+    client,
+    minorVersion,
+    fore,
+    back,
+    callbackProgram,
+    callbackCredential,
+  );
   connection.addSession(session);
   let granted = 0;
   if ((flags & SessionFlag.CONN_BACK_CHAN) !== 0) {

@@ -39,7 +39,7 @@ export function exchangeId(compound: Compound): Status {
   // Machine credentials need RPCSEC_GSS, which we do not have.
   if (protection !== SP4_NONE) return Status.INVAL;
 
-  const known = state.findClientByOwner(1, owner, true);
+  const known = state.clients.findByOwner(1, owner, true);
   const same =
     known !== undefined && known.verifierHigh === verifierHigh && known.verifierLow === verifierLow;
   if ((flags & ExchangeFlag.UPD_CONFIRMED_REC_A) !== 0) {
@@ -49,15 +49,15 @@ export function exchangeId(compound: Compound): Status {
     return answer(compound, known);
   }
   if (known !== undefined && known.principal !== principal) {
-    if (known.hasState && !state.isExpired(known)) return Status.CLID_INUSE;
-    state.removeClient(known);
+    if (known.hasState && !state.clients.isExpired(known)) return Status.CLID_INUSE;
+    state.clients.remove(known);
   } else if (same) {
     known.renewedAt = state.now;
     return answer(compound, known);
   }
   // Another verifier means that the client has restarted: CREATE_SESSION will end what it had before.
   if (!connection.mayMakeClient) return Status.DELAY;
-  const client = state.addClient(1, owner, verifierHigh, verifierLow, principal);
+  const client = state.clients.add(1, owner, verifierHigh, verifierLow, principal);
   if (client === undefined) return Status.DELAY;
   connection.addClient(client);
   return answer(compound, client);

@@ -44,7 +44,7 @@ export function lock(compound: Compound): Status {
   let owner: LockOwner;
   if (isNewOwner) {
     if (compound.minorVersion === 0) {
-      if (context.state.findClient(clientHigh, clientLow) === undefined) return Status.STALE_CLIENTID;
+      if (context.state.clients.find(clientHigh, clientLow) === undefined) return Status.STALE_CLIENTID;
       const openOwner = context.state.findOpenOwner(stateid);
       if (openOwner !== undefined) {
         const ordered = checkOwnerSeqid(compound, openOwner, openSeqid);
@@ -84,7 +84,7 @@ export function lock(compound: Compound): Status {
   if ((open.access & (write ? Share.WRITE : Share.READ)) === 0) return Status.OPENMODE;
   const { start, end } = lockRange;
   let conflict = findConflict(open.file, owner, start, end, write);
-  while (conflict !== undefined && context.state.resolveConflict(conflict.state.client)) {
+  while (conflict !== undefined && context.state.clients.resolveConflict(conflict.state.client)) {
     conflict = findConflict(open.file, owner, start, end, write);
   }
   if (conflict !== undefined) {

@@ -20,7 +20,7 @@ export function lockt(compound: Compound): Status {
   if (ranged !== Status.OK) return ranged;
   let { client } = compound;
   if (compound.minorVersion === 0) {
-    client = context.state.findClient(clientHigh, clientLow);
+    client = context.state.clients.find(clientHigh, clientLow);
     if (client === undefined || !client.confirmed) return Status.STALE_CLIENTID;
     client.renewedAt = context.state.now;
   }
@@ -29,7 +29,7 @@ export function lockt(compound: Compound): Status {
   if (file === undefined) return Status.OK;
   const write = type === LockType.WRITE || type === LockType.WRITE_BLOCKING;
   let conflict = findConflict(file, owner, lockRange.start, lockRange.end, write);
-  while (conflict !== undefined && context.state.resolveConflict(conflict.state.client)) {
+  while (conflict !== undefined && context.state.clients.resolveConflict(conflict.state.client)) {
     conflict = findConflict(file, owner, lockRange.start, lockRange.end, write);
   }
   if (conflict === undefined) return Status.OK;

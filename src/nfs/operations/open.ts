@@ -53,8 +53,8 @@ function notADirectory(node: Node, minorVersion: number): Status {
 /** NFSv4.0: the request names its client, and the owner's seqid orders it. */
 function identify(compound: Compound, args: OpenArguments): Status {
   const { state } = compound.context;
-  const client = state.findClient(args.clientHigh, args.clientLow);
-  if (client === undefined) return state.whyNoClient(args.clientHigh, args.clientLow);
+  const client = state.clients.find(args.clientHigh, args.clientLow);
+  if (client === undefined) return state.clients.whyNone(args.clientHigh, args.clientLow);
   if (!client.confirmed || client.minorVersion !== 0) return Status.STALE_CLIENTID;
   client.renewedAt = state.now;
   compound.client = client;

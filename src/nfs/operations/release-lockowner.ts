@@ -6,7 +6,7 @@ import { holdsLocks } from "../state/locks.ts";
 /** RFC 7530 §16.37. */
 export function releaseLockowner(compound: Compound): Status {
   const { reader, context } = compound;
-  const client = context.state.findClient(reader.uint32(), reader.uint32());
+  const client = context.state.clients.find(reader.uint32(), reader.uint32());
   const key = reader.latin1(MAXIMUM_OPAQUE);
   if (client === undefined || !client.confirmed) return Status.STALE_CLIENTID;
   client.renewedAt = context.state.now;

@@ -6,8 +6,8 @@ export function renew(compound: Compound): Status {
   const { state } = compound.context;
   const high = compound.reader.uint32();
   const low = compound.reader.uint32();
-  const client = state.findClient(high, low);
-  if (client === undefined) return state.whyNoClient(high, low);
+  const client = state.clients.find(high, low);
+  if (client === undefined) return state.clients.whyNone(high, low);
   if (!client.confirmed || client.minorVersion !== 0) return Status.STALE_CLIENTID;
   client.renewedAt = state.now;
   compound.connection.nameClient(client);

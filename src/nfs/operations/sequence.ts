@@ -67,7 +67,7 @@ function find(connection: Connection, compound: Compound, at: number): Session |
   const { buffer } = compound.reader;
   const last = connection.session;
   if (last !== undefined && isSame(last.id, buffer, at)) return last;
-  const session = compound.context.state.findSession(buffer.toString("latin1", at, at + 16));
+  const session = compound.context.state.clients.findSession(buffer.toString("latin1", at, at + 16));
   if (session !== undefined) connection.session = session;
   return session;
 }

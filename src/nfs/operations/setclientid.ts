@@ -13,13 +13,18 @@ export function setclientid(compound: Compound): Status {
   const netid = reader.latin1(MAXIMUM_OPAQUE);
   const address = reader.latin1(MAXIMUM_OPAQUE);
   const callbackIdent = reader.uint32();
-  const known = state.findClientByOwner(0, owner, true);
-  if (known !== undefined && known.principal !== principal && known.hasState && !state.isExpired(known)) {
+  const known = state.clients.findByOwner(0, owner, true);
+  if (
+    known !== undefined &&
+    known.principal !== principal &&
+    known.hasState &&
+    !state.clients.isExpired(known)
+  ) {
     writer.latin1(known.callbackNetid);
     writer.latin1(known.callbackAddress);
     return Status.CLID_INUSE;
   }
-  const client = state.addClient(0, owner, verifierHigh, verifierLow, principal);
+  const client = state.clients.add(0, owner, verifierHigh, verifierLow, principal);
   if (client === undefined) return Status.DELAY;
   if (known !== undefined && known.verifierHigh === verifierHigh && known.verifierLow === verifierLow) {
     // The client only has a new callback: its clientid stays, and confirming changes nothing else.
@@ -29,7 +34,7 @@ export function setclientid(compound: Compound): Status {
   client.callbackNetid = netid;
   client.callbackAddress = address;
   client.callbackIdent = callbackIdent;
-  state.chooseConfirm(client);
+  state.clients.chooseConfirm(client);
   writer.uint32(state.instance);
   writer.uint32((client.updates ?? client).id);
   writer.uint32(client.confirmHigh);
@@ -45,13 +50,13 @@ export function setclientidConfirm(compound: Compound): Status {
   const low = reader.uint32();
   const confirmHigh = reader.uint32();
   const confirmLow = reader.uint32();
-  const client = state.findClient(high, low);
+  const client = state.clients.find(high, low);
   if (client === undefined || client.minorVersion !== 0) return Status.STALE_CLIENTID;
-  const waiting = state.findClientByOwner(0, client.owner, false);
+  const waiting = state.clients.findByOwner(0, client.owner, false);
   if (waiting?.confirmHigh === confirmHigh && waiting.confirmLow === confirmLow) {
     if (waiting.principal !== principal) return Status.CLID_INUSE;
-    if (waiting.updates === client) state.updateCallback(client, waiting);
-    else if (waiting === client) state.confirmClient(client);
+    if (waiting.updates === client) state.clients.updateCallback(client, waiting);
+    else if (waiting === client) state.clients.confirm(client);
     else return Status.STALE_CLIENTID;
     client.renewedAt = state.now;
     connection.nameClient(client);

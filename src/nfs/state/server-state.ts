@@ -4,11 +4,11 @@ import type { RegularFile } from "../file-system.ts";
 import type { Limits } from "../limits.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { Client } from "./client.ts";
+import type { Client } from "./client.ts";
+import { type ClientStates, Clients } from "./clients.ts";
 import { DuplicateRequests } from "./duplicate-requests.ts";
 import { removeLock } from "./locks.ts";
 import { LockOwner, OpenOwner, OwnerSequence } from "./owners.ts";
-import { type ChannelAttributes, Session } from "./session.ts";
 import type { StateidArgument } from "./stateid.ts";
 import {
   Delegation,
@@ -20,8 +20,8 @@ import {
   StateTable,
 } from "./states.ts";
 
-/** Clients, sessions, opens, locks and delegations of one server, and when they end. */
-export class ServerState {
+/** Opens, locks and delegations of one server, and the clients that hold them. */
+export class ServerState implements ClientStates {
   /** Tells this instance of the server from others: high half of clientids, first word of stateids. */
   readonly instance = randomBytes(4).readUInt32BE() || 1;
   /** Write verifier; also the server's owner and scope, so that no client takes two servers for one. */
@@ -31,40 +31,27 @@ export class ServerState {
   /** Milliseconds of a monotonic clock, as of the arrival of the bytes that are being served. */
   now = performance.now();
 
+  readonly clients: Clients;
   readonly states = new StateTable();
   readonly duplicates = new DuplicateRequests();
   /** How many opens deny something: zero lets reads and writes without a stateid pass at once. */
   denies = 0;
   delegations = 0;
-  /** Is told of locks that have gone while others wait. */
-  onLocksGone: ((file: FileState) => void) | undefined;
   /** Those of files that can change. */
   mutableDelegations = 0;
+  /** Is told of locks that have gone while others wait. */
+  onLocksGone: ((file: FileState) => void) | undefined;
 
   private readonly files = new Map<string, FileState>();
-  private readonly clients = new Map<number, Client>();
-  /** By owner, NFSv4.0 and later apart. */
-  private readonly confirmed = new Map<string, Client>();
-  private readonly unconfirmed = new Map<string, Client>();
-  private readonly sessions = new Map<string, Session>();
-  private nextClientId = 1;
-  private nextConfirm = 1;
-  /** What ended with a lease, the last {@link MAXIMUM_REMEMBERED}. */
-  private readonly expiredClients = new Set<number>();
+  /** States that ended with a lease, the last {@link MAXIMUM_REMEMBERED}. */
   private readonly expired = new Set<number>();
   private readonly closed = new Map<number, OpenOwner>();
-
-  private readonly onRemoved: (client: Client) => void;
 
   /** `onRemoved` is told of each client whose record has ended. */
   constructor(leaseSeconds: number, limits: Limits, onRemoved: (client: Client) => void = () => {}) {
     this.limits = limits;
     this.leaseMilliseconds = leaseSeconds * 1000;
-    this.onRemoved = onRemoved;
-  }
-
-  get clientCount(): number {
-    return this.clients.size;
+    this.clients = new Clients(this, limits, onRemoved);
   }
 
   /** Whether a state ended with its client's lease and not by the client's own doing. */
@@ -74,192 +61,16 @@ export class ServerState {
 
   /** Ends everything, so that the file system may let go of files without names. */
   clear(): void {
-    for (const client of [...this.clients.values()]) this.removeClient(client);
-  }
-
-  // Clients
-
-  /** The record that has been confirmed, or the one that waits for it. */
-  findClientByOwner(minorVersion: number, owner: string, confirmed: boolean): Client | undefined {
-    return (confirmed ? this.confirmed : this.unconfirmed).get(ownerKey(minorVersion, owner));
-  }
-
-  findClient(high: number, low: number): Client | undefined {
-    return high === this.instance ? this.clients.get(low) : undefined;
-  }
-
-  /** Whether the record has not ended. */
-  isCurrent(client: Client): boolean {
-    return this.clients.get(client.id) === client;
-  }
-
-  /** NFSv4.0: why there is no such client: EXPIRED where its lease ran out, else STALE_CLIENTID. */
-  whyNoClient(high: number, low: number): Status {
-    return high === this.instance && this.expiredClients.has(low) ? Status.EXPIRED : Status.STALE_CLIENTID;
-  }
-
-  /**
-   * A new unconfirmed record; one of the same owner that was not confirmed goes away. undefined where there is no
-   * room for it.
-   */
-  addClient(
-    minorVersion: number,
-    owner: string,
-    verifierHigh: number,
-    verifierLow: number,
-    principal: string,
-  ): Client | undefined {
-    const key = ownerKey(minorVersion, owner);
-    const replaced = this.unconfirmed.get(key);
-    if (replaced !== undefined) this.removeClient(replaced);
-    if (this.clients.size >= this.limits.maximumClients && !this.makeRoom()) return undefined;
-    const id = this.nextClientId++;
-    const client = new Client(id, owner, verifierHigh, verifierLow, principal, minorVersion, this.now);
-    this.clients.set(id, client);
-    this.unconfirmed.set(key, client);
-    return client;
-  }
-
-  /** Ends the oldest client record that was never confirmed, or else the one longest silent beyond its lease. */
-  private makeRoom(): boolean {
-    const unconfirmed = this.unconfirmed.values().next().value;
-    if (unconfirmed !== undefined) {
-      this.removeClient(unconfirmed);
-      return true;
-    }
-    let oldest: Client | undefined;
-    for (const client of this.clients.values()) {
-      if (!this.isExpired(client) || isBusy(client)) continue;
-      if (oldest === undefined || client.renewedAt < oldest.renewedAt) oldest = client;
-    }
-    if (oldest === undefined) return false;
-    this.expire(oldest);
-    return true;
+    this.clients.clear();
   }
 
   /** Whether the client may have more than it has. */
-  mayAddSession(client: Client): boolean {
-    return client.sessions.size < this.limits.maximumSessionsPerClient;
-  }
-
   mayAddState(client: Client): boolean {
     return client.stateCount < this.limits.maximumStatesPerClient;
   }
 
   mayAddLock(client: Client): boolean {
     return client.lockCount < this.limits.maximumLocksPerClient && this.mayAddState(client);
-  }
-
-  /** Makes the record its owner's only one: a confirmed one before it ends with all its state. */
-  confirmClient(client: Client): void {
-    if (client.confirmed) return;
-    const key = ownerKey(client.minorVersion, client.owner);
-    const previous = this.confirmed.get(key);
-    if (previous !== undefined && previous !== client) this.expire(previous);
-    if (this.unconfirmed.get(key) === client) this.unconfirmed.delete(key);
-    client.confirmed = true;
-    this.confirmed.set(key, client);
-  }
-
-  /** NFSv4.0: what SETCLIENTID_CONFIRM must give back. */
-  chooseConfirm(client: Client): void {
-    client.confirmHigh = this.instance;
-    client.confirmLow = this.nextConfirm++;
-  }
-
-  /** NFSv4.0: `update` has been confirmed and gives `client` its callback. */
-  updateCallback(client: Client, update: Client): void {
-    client.callbackProgram = update.callbackProgram;
-    client.callbackNetid = update.callbackNetid;
-    client.callbackAddress = update.callbackAddress;
-    client.callbackIdent = update.callbackIdent;
-    client.confirmHigh = update.confirmHigh;
-    client.confirmLow = update.confirmLow;
-    this.removeClient(update);
-  }
-
-  /** Ends the record with its sessions and all its state. */
-  removeClient(client: Client): void {
-    this.releaseAll(client);
-    client.callback?.close();
-    for (const session of client.sessions) this.removeSession(session);
-    const key = ownerKey(client.minorVersion, client.owner);
-    if (this.confirmed.get(key) === client) this.confirmed.delete(key);
-    if (this.unconfirmed.get(key) === client) this.unconfirmed.delete(key);
-    this.clients.delete(client.id);
-    this.onRemoved(client);
-  }
-
-  isExpired(client: Client): boolean {
-    return this.now - client.renewedAt > this.leaseMilliseconds;
-  }
-
-  /**
-   * Ends clients that have been silent for long. One whose lease has merely run out keeps its state as a
-   * courtesy until somebody else wants what it holds; see {@link resolveConflict}.
-   */
-  sweep(): void {
-    for (const client of this.clients.values()) {
-      const silent = this.now - client.renewedAt;
-      const idle = client.sessions.size === 0 && !client.hasState;
-      const allowance = !client.confirmed || idle ? 1 : COURTESY_LEASES;
-      if (silent > allowance * this.leaseMilliseconds && !isBusy(client)) this.expire(client);
-    }
-  }
-
-  /** Ends the client, but remembers that what it had was lost by its silence or its restart. */
-  private expire(client: Client): void {
-    this.expiredClients.add(client.id);
-    trim(this.expiredClients);
-    for (const owner of client.openOwners.values()) {
-      for (const open of owner.opens.values()) {
-        this.rememberExpired(open);
-        for (const state of open.lockStates ?? []) this.rememberExpired(state);
-      }
-    }
-    this.removeClient(client);
-  }
-
-  private rememberExpired(state: State): void {
-    this.expired.add(closedKey(state.index, state.generation));
-    trim(this.expired);
-  }
-
-  /** True when `holder` had only its courtesy left; its state is gone then. */
-  resolveConflict(holder: Client): boolean {
-    if (!this.isExpired(holder) || isBusy(holder)) return false;
-    this.expire(holder);
-    return true;
-  }
-
-  // Sessions
-
-  addSession(
-    client: Client,
-    minorVersion: number,
-    fore: ChannelAttributes,
-    back: ChannelAttributes,
-    callbackProgram: number,
-    callbackCredential: Buffer,
-  ): Session {
-    const id = randomBytes(16);
-    const session = new Session(client, id, minorVersion, fore, back, callbackProgram, callbackCredential);
-    this.sessions.set(session.key, session);
-    client.sessions.add(session);
-    return session;
-  }
-
-  findSession(key: string): Session | undefined {
-    return this.sessions.get(key);
-  }
-
-  removeSession(session: Session): void {
-    session.destroyed = true;
-    this.sessions.delete(session.key);
-    session.client.sessions.delete(session);
-    for (const connection of session.connections) connection.forgetSession(session);
-    session.connections.clear();
-    session.backChannel.close();
   }
 
   // Files
@@ -309,7 +120,7 @@ export class ServerState {
       const open = file.opens[index];
       if (open === undefined) continue;
       if ((open.deny & access) === 0 && (open.access & deny) === 0) continue;
-      if (!this.resolveConflict(open.client)) return Status.SHARE_DENIED;
+      if (!this.clients.resolveConflict(open.client)) return Status.SHARE_DENIED;
       index = file.opens.length;
     }
     return Status.OK;
@@ -405,6 +216,11 @@ export class ServerState {
     this.states.remove(state);
   }
 
+  private rememberExpired(state: State): void {
+    this.expired.add(closedKey(state.index, state.generation));
+    trim(this.expired);
+  }
+
   // Owners of NFSv4.0, by a stateid that may be older than its state, or outlive it
 
   findOpenOwner(stateid: StateidArgument): OpenOwner | undefined {
@@ -486,9 +302,12 @@ export class ServerState {
     this.states.remove(delegation);
   }
 
-  private releaseAll(client: Client): void {
+  release(client: Client, expired: boolean): void {
     for (const owner of [...client.openOwners.values()]) {
-      for (const open of [...owner.opens.values()]) this.close(open);
+      for (const open of [...owner.opens.values()]) {
+        if (expired) for (const state of [open, ...(open.lockStates ?? [])]) this.rememberExpired(state);
+        this.close(open);
+      }
     }
     for (const delegation of [...client.delegations]) this.removeDelegation(delegation);
     for (const delegation of client.revoked) this.states.remove(delegation);
@@ -499,13 +318,6 @@ export class ServerState {
 }
 
 const MAXIMUM_REMEMBERED = 4096;
-/** How many lease times a silent client keeps what nobody else wants. */
-const COURTESY_LEASES = 20;
-
-function isBusy(client: Client): boolean {
-  for (const session of client.sessions) if (session.active > 0) return true;
-  return false;
-}
 
 /** Drops the oldest entry when there are too many. */
 function trim(remembered: Set<number> | Map<number, unknown>): void {
@@ -514,10 +326,6 @@ function trim(remembered: Set<number> | Map<number, unknown>): void {
 
 function closedKey(index: number, generation: number): number {
   return index * 0x10_0000 + (generation & 0xf_ffff);
-}
-
-function ownerKey(minorVersion: number, owner: string): string {
-  return minorVersion === 0 ? `0${owner}` : `1${owner}`;
 }
 
 /** A handle as a Map key. */

@@ -239,7 +239,7 @@ describe("clients", () => {
 
   it("leave few owners behind that have no state", () => {
     const state = new ServerState(90, DEFAULT_LIMITS);
-    const client = state.addClient(0, "client", 0, 0, "sys:0")!;
+    const client = state.clients.add(0, "client", 0, 0, "sys:0")!;
     for (let index = 0; index < 10_000; index++) {
       const owner = state.openOwner(client, `owner ${index}`);
       owner.sequence = new OwnerSequence();

@@ -1,0 +1,227 @@
+import { randomBytes } from "node:crypto";
+import type { Limits } from "../limits.ts";
+import { Status } from "../protocol/status.ts";
+import { Client } from "./client.ts";
+import { type ChannelAttributes, Session } from "./session.ts";
+
+/** How many client records that ended with their lease are known as such. */
+const MAXIMUM_REMEMBERED = 4096;
+/** How many lease times a silent client keeps what nobody else wants. */
+const COURTESY_LEASES = 20;
+
+/** What clients hold, and the server's clock. */
+export interface ClientStates {
+  readonly instance: number;
+  readonly leaseMilliseconds: number;
+  readonly now: number;
+  /** Ends all that the client holds; `expired`: because of its silence or its restart, not by its own doing. */
+  release(client: Client, expired: boolean): void;
+}
+
+/** Client records and sessions of one server: how they come, and when they end. */
+export class Clients {
+  private readonly states: ClientStates;
+  private readonly limits: Limits;
+  private readonly onRemoved: (client: Client) => void;
+  private readonly records = new Map<number, Client>();
+  /** By owner, NFSv4.0 and later apart. */
+  private readonly confirmed = new Map<string, Client>();
+  private readonly unconfirmed = new Map<string, Client>();
+  private readonly sessions = new Map<string, Session>();
+  private nextClientId = 1;
+  private nextConfirm = 1;
+  /** Records that ended with their lease, the last {@link MAXIMUM_REMEMBERED}. */
+  private readonly expired = new Set<number>();
+
+  /** `onRemoved` is told of each client whose record has ended. */
+  constructor(states: ClientStates, limits: Limits, onRemoved: (client: Client) => void) {
+    this.states = states;
+    this.limits = limits;
+    this.onRemoved = onRemoved;
+  }
+
+  get count(): number {
+    return this.records.size;
+  }
+
+  clear(): void {
+    for (const client of [...this.records.values()]) this.remove(client);
+  }
+
+  /** The record that has been confirmed, or the one that waits for it. */
+  findByOwner(minorVersion: number, owner: string, confirmed: boolean): Client | undefined {
+    return (confirmed ? this.confirmed : this.unconfirmed).get(ownerKey(minorVersion, owner));
+  }
+
+  find(high: number, low: number): Client | undefined {
+    return high === this.states.instance ? this.records.get(low) : undefined;
+  }
+
+  /** Whether the record has not ended. */
+  isCurrent(client: Client): boolean {
+    return this.records.get(client.id) === client;
+  }
+
+  /** NFSv4.0: why there is no such client: EXPIRED where its lease ran out, else STALE_CLIENTID. */
+  whyNone(high: number, low: number): Status {
+    return high === this.states.instance && this.expired.has(low) ? Status.EXPIRED : Status.STALE_CLIENTID;
+  }
+
+  /**
+   * A new unconfirmed record; one of the same owner that was not confirmed goes away. undefined where there is no
+   * room for it.
+   */
+  add(
+    minorVersion: number,
+    owner: string,
+    verifierHigh: number,
+    verifierLow: number,
+    principal: string,
+  ): Client | undefined {
+    const key = ownerKey(minorVersion, owner);
+    const replaced = this.unconfirmed.get(key);
+    if (replaced !== undefined) this.remove(replaced);
+    if (this.records.size >= this.limits.maximumClients && !this.makeRoom()) return undefined;
+    const id = this.nextClientId++;
+    const client = new Client(id, owner, verifierHigh, verifierLow, principal, minorVersion, this.states.now);
+    this.records.set(id, client);
+    this.unconfirmed.set(key, client);
+    return client;
+  }
+
+  /** Ends the oldest client record that was never confirmed, or else the one longest silent beyond its lease. */
+  private makeRoom(): boolean {
+    const unconfirmed = this.unconfirmed.values().next().value;
+    if (unconfirmed !== undefined) {
+      this.remove(unconfirmed);
+      return true;
+    }
+    let oldest: Client | undefined;
+    for (const client of this.records.values()) {
+      if (!this.isExpired(client) || isBusy(client)) continue;
+      if (oldest === undefined || client.renewedAt < oldest.renewedAt) oldest = client;
+    }
+    if (oldest === undefined) return false;
+    this.expire(oldest);
+    return true;
+  }
+
+  /** Whether the client may have more than it has. */
+  mayAddSession(client: Client): boolean {
+    return client.sessions.size < this.limits.maximumSessionsPerClient;
+  }
+
+  /** Makes the record its owner's only one: a confirmed one before it ends with all its state. */
+  confirm(client: Client): void {
+    if (client.confirmed) return;
+    const key = ownerKey(client.minorVersion, client.owner);
+    const previous = this.confirmed.get(key);
+    if (previous !== undefined && previous !== client) this.expire(previous);
+    if (this.unconfirmed.get(key) === client) this.unconfirmed.delete(key);
+    client.confirmed = true;
+    this.confirmed.set(key, client);
+  }
+
+  /** NFSv4.0: what SETCLIENTID_CONFIRM must give back. */
+  chooseConfirm(client: Client): void {
+    client.confirmHigh = this.states.instance;
+    client.confirmLow = this.nextConfirm++;
+  }
+
+  /** NFSv4.0: `update` has been confirmed and gives `client` its callback. */
+  updateCallback(client: Client, update: Client): void {
+    client.callbackProgram = update.callbackProgram;
+    client.callbackNetid = update.callbackNetid;
+    client.callbackAddress = update.callbackAddress;
+    client.callbackIdent = update.callbackIdent;
+    client.confirmHigh = update.confirmHigh;
+    client.confirmLow = update.confirmLow;
+    this.remove(update);
+  }
+
+  /** Ends the record with its sessions and all its state. */
+  remove(client: Client): void {
+    this.end(client, false);
+  }
+
+  /** Ends the client, but remembers that what it had was lost by its silence or its restart. */
+  private expire(client: Client): void {
+    this.expired.add(client.id);
+    if (this.expired.size > MAXIMUM_REMEMBERED) this.expired.delete(this.expired.values().next().value!);
+    this.end(client, true);
+  }
+
+  private end(client: Client, expired: boolean): void {
+    this.states.release(client, expired);
+    client.callback?.close();
+    for (const session of client.sessions) this.removeSession(session);
+    const key = ownerKey(client.minorVersion, client.owner);
+    if (this.confirmed.get(key) === client) this.confirmed.delete(key);
+    if (this.unconfirmed.get(key) === client) this.unconfirmed.delete(key);
+    this.records.delete(client.id);
+    this.onRemoved(client);
+  }
+
+  isExpired(client: Client): boolean {
+    return this.states.now - client.renewedAt > this.states.leaseMilliseconds;
+  }
+
+  /**
+   * Ends clients that have been silent for long. One whose lease has merely run out keeps its state as a
+   * courtesy until somebody else wants what it holds; see {@link resolveConflict}.
+   */
+  sweep(): void {
+    for (const client of this.records.values()) {
+      const silent = this.states.now - client.renewedAt;
+      const idle = client.sessions.size === 0 && !client.hasState;
+      const allowance = !client.confirmed || idle ? 1 : COURTESY_LEASES;
+      if (silent > allowance * this.states.leaseMilliseconds && !isBusy(client)) this.expire(client);
+    }
+  }
+
+  /** True when `holder` had only its courtesy left; its state is gone then. */
+  resolveConflict(holder: Client): boolean {
+    if (!this.isExpired(holder) || isBusy(holder)) return false;
+    this.expire(holder);
+    return true;
+  }
+
+  // Sessions
+
+  addSession(
+    client: Client,
+    minorVersion: number,
+    fore: ChannelAttributes,
+    back: ChannelAttributes,
+    callbackProgram: number,
+    callbackCredential: Buffer,
+  ): Session {
+    const id = randomBytes(16);
+    const session = new Session(client, id, minorVersion, fore, back, callbackProgram, callbackCredential);
+    this.sessions.set(session.key, session);
+    client.sessions.add(session);
+    return session;
+  }
+
+  findSession(key: string): Session | undefined {
+    return this.sessions.get(key);
+  }
+
+  removeSession(session: Session): void {
+    session.destroyed = true;
+    this.sessions.delete(session.key);
+    session.client.sessions.delete(session);
+    for (const connection of session.connections) connection.forgetSession(session);
+    session.connections.clear();
+    session.backChannel.close();
+  }
+}
+
+function isBusy(client: Client): boolean {
+  for (const session of client.sessions) if (session.active > 0) return true;
+  return false;
+}
+
+function ownerKey(minorVersion: number, owner: string): string {
+  return minorVersion === 0 ? `0${owner}` : `1${owner}`;
+}
