@@ -32,6 +32,7 @@ export interface GateOptions {
 export class Gate {
   readonly root: Directory = new EmptyDirectory();
   readonly reservedPortsOnly: boolean;
+  /** See {@link GateOptions.onLost}. */
   readonly onLost: () => void;
   /** Armed names, each with the client that has used it. */
   private readonly names = new Map<Buffer, object | undefined>();

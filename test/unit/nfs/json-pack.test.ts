@@ -266,8 +266,14 @@ describe("the client of json-pack", () => {
     const { handle, stateid } = await opener.open("file");
     const close = nfs.CLOSE(opener.nextSeqid, stateid);
     const first = await result<jsonPack.Nfsv4CloseResOk>(client, handle, close);
+    assert.equal(first.openStateid.seqid, stateid.seqid + 1);
     assert.deepEqual(await result<jsonPack.Nfsv4CloseResOk>(client, handle, close), first);
     assert.equal((await last(client, handle, nfs.CLOSE(99, stateid))).status, Status.BAD_SEQID);
+    // A request that fails so leaves the seqid to the next one.
+    const seqid = opener.nextSeqid;
+    const again = nfs.OPEN(seqid, 3, 0, opener.owner, nfs.OpenHowNoCreate(), nfs.OpenClaimNull("file"));
+    assert.equal((await last(client, again)).status, Status.NOFILEHANDLE);
+    assert.equal((await last(client, nfs.PUTROOTFH(), again)).status, Status.OK);
   });
 
   it("lists a directory in pieces", async (t) => {
