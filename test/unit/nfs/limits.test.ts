@@ -83,6 +83,23 @@ describe("connections", () => {
     assert.equal((await exchangeId(used, "used")).status, Status.OK);
   });
 
+  it("that were silent for a lease time make room, too", async (t) => {
+    const { connect } = await serve(t, { maximumConnections: 1, leaseSeconds: 0.05 });
+    const silent = await connect();
+    await exchangeId(silent, "silent");
+    const closed = ended(silent);
+    let status: number | undefined;
+    while (status === undefined) {
+      const connection = await connect();
+      status = await exchangeId(connection, "new").then(
+        (made) => made.status,
+        () => undefined,
+      );
+    }
+    assert.equal(status, Status.OK);
+    await closed;
+  });
+
   it("that send a record too long, or of endless fragments, are closed", async (t) => {
     const { connect } = await serve(t);
     const empty = Buffer.alloc(4);
