@@ -87,7 +87,7 @@ export function writeAttributes(
   const start = writer.position;
   if (word0 !== 0) writeWord0(word0, writer, node, attributes, context, minorVersion);
   if (word1 !== 0) writeWord1(word1, writer, node, attributes, context, minorVersion);
-  if (word2 !== 0) writeWord2(word2, writer, node, context, minorVersion);
+  if (word2 !== 0) writeShared(64, word2, writer, context, minorVersion);
   writer.patch(lengthAt, writer.position - start);
 }
 
@@ -143,7 +143,6 @@ const TIME_ACCESS = bit(Attribute.TIME_ACCESS);
 const TIME_METADATA = bit(Attribute.TIME_METADATA);
 const TIME_MODIFY = bit(Attribute.TIME_MODIFY);
 const MOUNTED_ON_FILEID = bit(Attribute.MOUNTED_ON_FILEID);
-const XATTR_SUPPORT = bit(Attribute.XATTR_SUPPORT);
 
 /** The file system's attributes, as they lie between those of the node. */
 const BEFORE_TYPE = range(Attribute.SUPPORTED_ATTRS, Attribute.TYPE);
@@ -241,17 +240,6 @@ function writeWord1(
   writer.position = at;
 }
 
-function writeWord2(
-  word: number,
-  writer: XdrWriter,
-  node: Node,
-  context: ServerContext,
-  minorVersion: number,
-): void {
-  writeShared(64, word & ~XATTR_SUPPORT, writer, context, minorVersion);
-  if ((word & XATTR_SUPPORT) !== 0) writer.bool(hasExtendedAttributes(node));
-}
-
 /** The attributes of `word`, the first of which is number `base`, that are the same for every node. */
 function writeShared(
   base: number,
@@ -302,6 +290,10 @@ function writeFileSystemAttribute(
       break;
     case Attribute.SUPPATTR_EXCLCREAT:
       writeBitmap(writer, ...SETTABLE);
+      break;
+    case Attribute.XATTR_SUPPORT:
+      // Linux asks once for a mount, at the gate's root if there is one.
+      writer.bool(hasExtendedAttributes(context.fileSystem.root));
       break;
     case Attribute.FH_EXPIRE_TYPE:
     case Attribute.ACLSUPPORT:

@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, it } from "node:test";
+import { writeBitmap } from "../../../src/nfs/attributes/encode.ts";
 import { Gate } from "../../../src/nfs/index.ts";
+import { Attribute } from "../../../src/nfs/protocol/attribute.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
+import type { XdrWriter } from "../../../src/xdr/index.ts";
 import { expectResult, handle, name, openFile, type Step, TestConnection, TestSession } from "./client.ts";
 import { serve } from "./fixture.ts";
 
@@ -24,6 +27,16 @@ describe("the gate", () => {
     assert.equal((await stranger.call([["PUTFH", handle(root)]])).status, Status.STALE);
     assert.equal((await stranger.call([["PUTROOTFH"]])).status, Status.OK);
     assert.equal((await openFile(stranger, "file", { create: "unchecked" })).status, Status.ROFS);
+  });
+
+  it("says of its own root what holds for the file system behind it: that it has extended attributes", async (t) => {
+    const { session } = await serve(t, { gate: new Gate({ reservedPortsOnly: false }) });
+    const asked = (writer: XdrWriter) => writeBitmap(writer, 0, 0, 1 << (Attribute.XATTR_SUPPORT - 64));
+    const { reader } = await (await session()).call([["PUTROOTFH"], ["GETATTR", asked]], { minorVersion: 2 });
+    expectResult(reader, "PUTROOTFH");
+    expectResult(reader, "GETATTR");
+    for (let words = reader.uint32(); words > 0; words--) reader.uint32();
+    assert.equal(Buffer.from(reader.opaque(64)).readUInt32BE(), 1);
   });
 
   it("forgets a name when the mount is done", async (t) => {
