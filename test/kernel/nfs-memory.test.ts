@@ -78,7 +78,6 @@ async function breakingProxy(port: number) {
 
 describe("the memory file system through the kernel's client", inKernel, () => {
   const work = mkdtempSync(join(tmpdir(), "nfs-memory-"));
-  const semantics = join(work, "file-semantics");
   const faults: unknown[] = [];
   const gate = new Gate();
   const server = new NfsServer({
@@ -90,8 +89,6 @@ describe("the memory file system through the kernel's client", inKernel, () => {
   let port = 0;
 
   before(async () => {
-    const compiled = await run("cc", "-O1", "-o", semantics, join(import.meta.dirname, "file-semantics.c"));
-    assert.equal(compiled.status, 0, compiled.output);
     port = await server.listen();
   });
   after(async () => {
@@ -110,15 +107,6 @@ describe("the memory file system through the kernel's client", inKernel, () => {
         mount = await NfsMount.mount({ port, serverPath: "/", mountPath, version });
       });
       after(() => mount.unmount());
-
-      it("has the semantics that programs expect", async () => {
-        await shell(`mkdir semantics-${version}`, mountPath);
-        const folder = join(mountPath, `semantics-${version}`);
-        const { status, output } = await run(semantics, folder, version.slice(2));
-        const failures = output.split("\n").filter((line) => line.startsWith("not ok"));
-        assert.deepEqual(failures, []);
-        assert.equal(status, 0, output);
-      });
 
       it("carries a tree there and back with nothing changed", async () => {
         const script = `

@@ -1,0 +1,253 @@
+/**
+ * What the tests here run their checks on: both file systems, each mounted with every version of NFSv4, and a way to
+ * run programs on them. This process serves the mounts, so it must not wait for what uses them: everything goes
+ * through {@link run} or {@link sh}.
+ */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe } from "node:test";
+import { NfsMount, type NfsVersion } from "../../src/mount/index.ts";
+import {
+  type Directory,
+  type FileSystem,
+  FileType,
+  Gate,
+  MemoryFileSystem,
+  NfsServer,
+} from "../../src/nfs/index.ts";
+import { type BuildDirectory, DirectoryFilePool, type Fault, FileTree } from "../../src/vfs/index.ts";
+import { FakeContentSource } from "../unit/vfs/fake-content-source.ts";
+
+export const inKernel = process.env.IN_KERNEL ? {} : { skip: "run it by npm run in-kernel" };
+
+export const ROOT_USER = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
+
+/** A directory of plain files and directories. */
+export interface Files {
+  readonly [name: string]: string | Uint8Array | Files;
+}
+
+export interface Outcome {
+  readonly status: number | null;
+  readonly output: string;
+  readonly errors: string;
+}
+
+/** Runs a program to its end, whatever that is. */
+export function run(command: string, ...args: string[]): Promise<Outcome> {
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  let errors = "";
+  child.stdout.setEncoding("utf8").on("data", (data: string) => {
+    output += data;
+  });
+  child.stderr.setEncoding("utf8").on("data", (data: string) => {
+    errors += data;
+  });
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (status) => resolve({ status, output, errors }));
+  });
+}
+
+/** What a bash script in `folder` prints, without newlines at its end; its failure is an error with all it said. */
+export async function sh(script: string, folder: string): Promise<string> {
+  // The shell is not started in the folder: this process would wait for that.
+  const { status, output, errors } = await run(
+    "bash",
+    "-euo",
+    "pipefail",
+    "-c",
+    `cd "$0"\n${script}`,
+    folder,
+  );
+  if (status !== 0) throw new Error(`exit status ${status} of:\n${script}\n${output}${errors}`);
+  return output.trimEnd();
+}
+
+/** Compiles C sources of this folder; resolves to the program's path. */
+export async function compile(folder: string, name: string, sources: readonly string[]): Promise<string> {
+  const program = join(folder, name);
+  const paths = sources.map((source) => join(import.meta.dirname, source));
+  const { status, errors } = await run("cc", "-Wall", "-Wextra", "-Werror", "-o", program, ...paths);
+  assert.equal(status, 0, errors);
+  return program;
+}
+
+/** A file system as the tests need it on the server's side. */
+interface TestedFileSystem {
+  readonly fileSystem: FileSystem;
+  /** A new directory with these files; resolves to its path from the root. */
+  makeDirectory(name: string, files: Files): Promise<string>;
+  /** Throws where something went wrong unseen, or is kept that nobody can reach. */
+  end(): void;
+}
+
+function memory(): TestedFileSystem {
+  const fileSystem = new MemoryFileSystem();
+  return {
+    fileSystem,
+    async makeDirectory(name, files) {
+      await fill(await fileSystem.root.createDirectory(name, ROOT_USER, { mode: 0o755 }), files);
+      return name;
+    },
+    end() {},
+  };
+}
+
+async function fill(directory: Directory, files: Files): Promise<void> {
+  for (const [name, content] of Object.entries(files)) {
+    if (typeof content === "string" || content instanceof Uint8Array) {
+      const file = await directory.createFile(name, ROOT_USER, { mode: 0o644 });
+      await file.write(0, Buffer.from(content), false);
+    } else {
+      await fill(await directory.createDirectory(name, ROOT_USER, { mode: 0o755 }), content);
+    }
+  }
+}
+
+/** Each directory is an action's input root: its files are fetched when they are read, and copied when written. */
+function workersTree(folder: string): TestedFileSystem {
+  const source = new FakeContentSource();
+  source.delayed = true;
+  const fileSystem = new FileTree({ source, pool: new DirectoryFilePool(join(folder, "pool")) });
+  const builds: BuildDirectory[] = [];
+  const faults: Fault[] = [];
+  return {
+    fileSystem,
+    async makeDirectory(name, files) {
+      const build = fileSystem.createBuildDirectory(name, { onFault: (fault) => faults.push(fault) });
+      builds.push(build);
+      await build.attachInputRoot(["root"], source.addTree(files));
+      return `${name}/root`;
+    },
+    end() {
+      for (const build of builds) {
+        build.remove();
+        assert.deepEqual([build.quota.fileCount, build.quota.sizeBytes], [0, 0]);
+      }
+      assert.deepEqual(faults, []);
+    },
+  };
+}
+
+const fileSystems = { memory, "the worker's tree": workersTree } as const;
+export type FileSystemName = keyof typeof fileSystems;
+const fileSystemNames = Object.keys(fileSystems) as FileSystemName[];
+const versions = ["4.0", "4.1", "4.2"] as const satisfies readonly NfsVersion[];
+
+/** What stands between the kernel and the server, at a port of its own. */
+export interface Detour {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/**
+ * One file system, mounted. The worker's tree is behind a gate, as in the worker, except with 4.0, which has no
+ * sessions to know the own mount by.
+ */
+export class MountedFileSystem {
+  readonly name: FileSystemName;
+  readonly version: NfsVersion;
+  readonly minor: number;
+  readonly #makeDetour: ((port: number) => Promise<Detour>) | undefined;
+  readonly #stack = new AsyncDisposableStack();
+  #tested: TestedFileSystem | undefined;
+  #folder = "";
+  #directories = 0;
+
+  constructor(name: FileSystemName, version: NfsVersion, makeDetour?: (port: number) => Promise<Detour>) {
+    this.name = name;
+    this.version = version;
+    this.minor = Number(version.slice(2));
+    this.#makeDetour = makeDetour;
+  }
+
+  /** On this machine's disk, not on the mount; gone at the end. */
+  get folder(): string {
+    return this.#folder;
+  }
+
+  get fileSystem(): FileSystem {
+    assert.ok(this.#tested, "start() first");
+    return this.#tested.fileSystem;
+  }
+
+  async start(): Promise<void> {
+    this.#folder = mkdtempSync(join(tmpdir(), "mounted-"));
+    this.#stack.defer(() => rmSync(this.#folder, { recursive: true, force: true }));
+    const tested = fileSystems[this.name](this.#folder);
+    this.#tested = tested;
+    const gate =
+      this.name === "the worker's tree" && this.minor > 0
+        ? new Gate({ reservedPortsOnly: this.#makeDetour === undefined })
+        : undefined;
+    const faults: unknown[] = [];
+    const server = new NfsServer({
+      fileSystem: tested.fileSystem,
+      delegations: true,
+      onFault: (error) => faults.push(error),
+      ...(gate && { gate }),
+    });
+    this.#stack.defer(async () => {
+      await server.close();
+      tested.end();
+      assert.deepEqual(faults, []);
+    });
+    const serverPort = await server.listen();
+    const detour = await this.#makeDetour?.(serverPort);
+    if (detour) this.#stack.defer(() => detour.close());
+    const port = detour?.port ?? serverPort;
+    const mount = (name: string) =>
+      NfsMount.mount({ port, serverPath: `/${name}`, mountPath: this.#mountPath, version: this.version });
+    const mounted = await (gate ? gate.open(mount) : mount(""));
+    this.#stack.defer(() => mounted.unmount());
+  }
+
+  end(): Promise<void> {
+    return this.#stack.disposeAsync();
+  }
+
+  /** The path, through the mount, of a new directory with these files. */
+  async directory(files: Files = {}): Promise<string> {
+    assert.ok(this.#tested, "start() first");
+    const name = `directory-${++this.#directories}`;
+    return join(this.#mountPath, await this.#tested.makeDirectory(name, files));
+  }
+
+  /** A directory made by {@link directory}, as the server has it. */
+  async node(path: string): Promise<Directory> {
+    let directory = this.fileSystem.root;
+    for (const name of path.slice(this.#mountPath.length + 1).split("/")) {
+      const child = await directory.lookup(name);
+      assert.ok(child?.type === FileType.DIRECTORY, `no directory ${name}`);
+      directory = child;
+    }
+    return directory;
+  }
+
+  get #mountPath(): string {
+    return join(this.#folder, "mount");
+  }
+}
+
+/** A group of tests for each file system and version. `makeDetour` is called with the server's port. */
+export function describeMounts(
+  subject: string,
+  define: (mount: MountedFileSystem) => void,
+  makeDetour?: (port: number) => Promise<Detour>,
+): void {
+  for (const name of fileSystemNames) {
+    for (const version of versions) {
+      describe(`${subject}: ${name}, vers=${version}`, inKernel, () => {
+        const mount = new MountedFileSystem(name, version, makeDetour);
+        before(() => mount.start());
+        after(() => mount.end());
+        define(mount);
+      });
+    }
+  }
+}
