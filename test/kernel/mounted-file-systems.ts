@@ -36,8 +36,8 @@ export interface Outcome {
   readonly errors: string;
 }
 
-/** Runs a program to its end, whatever that is. */
-export function run(command: string, ...args: string[]): Promise<Outcome> {
+/** Runs a program to its end, whatever that is. SIGTERM is sent to it when the signal aborts. */
+export function run(command: string, args: readonly string[], signal?: AbortSignal): Promise<Outcome> {
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   let errors = "";
@@ -47,23 +47,27 @@ export function run(command: string, ...args: string[]): Promise<Outcome> {
   child.stderr.setEncoding("utf8").on("data", (data: string) => {
     errors += data;
   });
+  const end = () => void child.kill("SIGTERM");
+  signal?.addEventListener("abort", end, { once: true });
   return new Promise((resolve, reject) => {
     child.on("error", reject);
-    child.on("close", (status) => resolve({ status, output, errors }));
+    child.on("close", (status) => {
+      signal?.removeEventListener("abort", end);
+      resolve({ status, output, errors });
+    });
   });
 }
 
 /** What a bash script in `folder` prints, without newlines at its end; its failure is an error with all it said. */
 export async function sh(script: string, folder: string): Promise<string> {
   // The shell is not started in the folder: this process would wait for that.
-  const { status, output, errors } = await run(
-    "bash",
+  const { status, output, errors } = await run("bash", [
     "-euo",
     "pipefail",
     "-c",
     `cd "$0"\n${script}`,
     folder,
-  );
+  ]);
   if (status !== 0) throw new Error(`exit status ${status} of:\n${script}\n${output}${errors}`);
   return output.trimEnd();
 }
@@ -72,7 +76,7 @@ export async function sh(script: string, folder: string): Promise<string> {
 export async function compile(folder: string, name: string, sources: readonly string[]): Promise<string> {
   const program = join(folder, name);
   const paths = sources.map((source) => join(import.meta.dirname, source));
-  const { status, errors } = await run("cc", "-Wall", "-Wextra", "-Werror", "-o", program, ...paths);
+  const { status, errors } = await run("cc", ["-Wall", "-Wextra", "-Werror", "-o", program, ...paths]);
   assert.equal(status, 0, errors);
   return program;
 }

@@ -21,7 +21,7 @@ describe("what programs expect of a file system", inKernel, () => {
   after(() => rmSync(folder, { recursive: true, force: true }));
 
   async function check(...args: string[]): Promise<void> {
-    const { status, output, errors } = await run(semantics, ...args);
+    const { status, output, errors } = await run(semantics, args);
     const failures = output.split("\n").filter((line) => line.startsWith("not ok"));
     assert.deepEqual(failures, []);
     assert.equal(status, 0, output + errors);
