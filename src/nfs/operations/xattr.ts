@@ -46,11 +46,20 @@ export function setxattr(compound: Compound): MaybePromise<Status> {
   });
 }
 
-/** RFC 8276 §8.4.3. Cookies count the names. */
+/**
+ * RFC 8276 §8.4.3. Cookies count the names. Nodes that can have none have an empty list: Linux makes EIO of
+ * NFS4ERR_WRONG_TYPE, and `rsync -X` asks for all that a directory has.
+ */
 export function listxattrs(compound: Compound): MaybePromise<Status> {
-  const { reader } = compound;
+  const { reader, node, writer } = compound;
   const cookie = reader.uint64();
   const maximum = reader.uint32();
+  if (node !== undefined && !mayHaveAttributes(node)) {
+    writer.uint64(0);
+    writer.uint32(0);
+    writer.bool(true);
+    return Status.OK;
+  }
   return withNode(compound, Permission.READ, (node) =>
     andThen(node.listExtendedAttributes(), (names) => {
       if (cookie > names.length) return Status.BAD_COOKIE;
@@ -61,7 +70,6 @@ export function listxattrs(compound: Compound): MaybePromise<Status> {
         if (room < 0) break;
       }
       if (room < 0 && end === cookie) return Status.TOOSMALL;
-      const { writer } = compound;
       writer.uint64(end);
       writer.uint32(end - cookie);
       for (let index = cookie; index < end; index++) writer.latin1(names[index]!);
@@ -88,6 +96,10 @@ function readName(compound: Compound): Name | Status {
   return name.length > MAXIMUM_NAME ? Status.NAMETOOLONG : name;
 }
 
+function mayHaveAttributes(node: Node): boolean {
+  return node.type === FileType.REGULAR || node.type === FileType.DIRECTORY;
+}
+
 /** Goes on with the current node where it has extended attributes and the caller may use them so. */
 function withNode(
   compound: Compound,
@@ -96,7 +108,7 @@ function withNode(
 ): MaybePromise<Status> {
   const { node } = compound;
   if (node === undefined) return Status.NOFILEHANDLE;
-  if (node.type !== FileType.REGULAR && node.type !== FileType.DIRECTORY) return Status.WRONG_TYPE;
+  if (!mayHaveAttributes(node)) return Status.WRONG_TYPE;
   if (!hasExtendedAttributes(node)) return Status.NOTSUPP;
   return andThen(checkNode(node, compound.credentials, wanted), (status) =>
     status === Status.OK ? next(node) : status,

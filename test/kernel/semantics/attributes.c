@@ -104,6 +104,7 @@ static int extended_attributes(void) {
   CHECK(mkdir("extended directory", 0755) == 0);
   CHECK(setxattr("extended directory", "user.directory", "d", 1, 0) == 0);
   CHECK(getxattr("extended directory", "user.directory", buffer, 64) == 1 && buffer[0] == 'd');
+  CHECK(mkfifo("extended fifo", 0644) == 0 && listxattr("extended fifo", buffer, sizeof buffer) == 0);
   for (int index = 0; index < 100; index++) {
     char name[64];
     snprintf(name, sizeof name, "user.one of many names %02d", index);
