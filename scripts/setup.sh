@@ -6,6 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # "what package": Debian packages to install where a command, or a library named *.so.*, is missing.
 debian_packages=(
   "libjsonnet.so.0 libjsonnet0"
+  # For the tests.
+  "rsync rsync"
 )
 # Needed only where the kernel has no NFS client: test/kernel/in-kernel.ts then boots one that has.
 user_mode_linux_packages=(

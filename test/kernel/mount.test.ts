@@ -17,7 +17,8 @@ import {
   parseMountTable,
   shareMounts,
 } from "../../src/mount/index.ts";
-import { MemoryFileSystem, NfsServer } from "../../src/nfs/index.ts";
+import { Gate, MemoryFileSystem, NfsServer } from "../../src/nfs/index.ts";
+import { sh } from "./mounted-file-systems.ts";
 
 const inKernel = process.env.IN_KERNEL ? { timeout: 300_000 } : { skip: "run it by npm run in-kernel" };
 
@@ -152,6 +153,29 @@ describe("a mount of this process's own server", inKernel, () => {
     assert.equal(server.statistics().operations.WRITE, 1);
     writer.kill();
     await once(writer, "exit");
+  });
+
+  it("is the only one that sees the file system behind a gate", async (test) => {
+    const scope = makeScope(test);
+    const folder = makeFolder(scope);
+    const gate = new Gate();
+    const server = new NfsServer({ fileSystem: new MemoryFileSystem(), gate });
+    scope.defer(() => server.close());
+    const port = await server.listen();
+    const inside = await gate.open((name) =>
+      NfsMount.mount({ port, serverPath: `/${name}`, mountPath: join(folder, "inside"), version: "4.2" }),
+    );
+    scope.defer(() => inside.unmount(0));
+    await sh("echo secret > file", inside.path);
+    const outside = await NfsMount.mount({
+      port,
+      serverPath: "/",
+      mountPath: join(folder, "outside"),
+      version: "4.1",
+    });
+    scope.defer(() => outside.unmount(0));
+    assert.equal(await sh("ls -A", outside.path), "");
+    assert.equal(await sh("cat file", inside.path), "secret");
   });
 
   it("leaves the tree although it is in use, when it has to", async (test) => {

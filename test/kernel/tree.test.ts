@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,8 +8,7 @@ import { NfsServer } from "../../src/nfs/index.ts";
 import { SystemClock } from "../../src/vfs/clock.ts";
 import { DirectoryFilePool, type Fault, FileTree, QuotaExceededError } from "../../src/vfs/index.ts";
 import { executable, FakeContentSource, symlink, type Tree } from "../unit/vfs/fake-content-source.ts";
-
-const inKernel = process.env.IN_KERNEL ? {} : { skip: "run it by npm run in-kernel" };
+import { inKernel, sh as run } from "./mounted-file-systems.ts";
 
 const TEXT = Array.from({ length: 2000 }, (_, i) => `line ${i}`)
   .join("\n")
@@ -37,28 +35,6 @@ class JumpingClock extends SystemClock {
   override monotonic(): number {
     return super.monotonic() + this.#skipped;
   }
-}
-
-/**
- * The output of a bash script; its failure is an error with what it said. This process serves the folder: it must not
- * wait for it, as it would if the new process were started there.
- */
-function run(script: string, folder: string): Promise<string> {
-  const shell = spawn("bash", ["-euo", "pipefail", "-c", `cd "$0"\n${script}`, folder]);
-  let output = "";
-  let errors = "";
-  shell.stdout.setEncoding("utf8").on("data", (data) => {
-    output += data;
-  });
-  shell.stderr.setEncoding("utf8").on("data", (data) => {
-    errors += data;
-  });
-  return new Promise((resolve, reject) => {
-    shell.on("close", (code) => {
-      if (code === 0) resolve(output.trimEnd());
-      else reject(new Error(`exit status ${code} of:\n${script}\n${output}${errors}`));
-    });
-  });
 }
 
 for (const version of ["4.0", "4.1", "4.2"] satisfies NfsVersion[]) {
@@ -251,25 +227,6 @@ for (const version of ["4.0", "4.1", "4.2"] satisfies NfsVersion[]) {
         );
         assert.equal(await sh("ls -A | tr '\\n' ' '"), "dir link plain text tool twin untouched");
         assert.equal(build.quota.fileCount, 0);
-      }));
-
-    it("serves find, tar, rsync and git", () =>
-      inAction(async ({ sh }) => {
-        assert.equal(await sh("find . -type f | wc -l; find . -newer plain | wc -l"), "8\n0");
-        await sh(
-          "mkdir t; tar cf t.tar --exclude=t --exclude=t.tar .; tar xf t.tar -C t; diff -r dir t/dir; cmp text t/text",
-        );
-        assert.equal(await sh("tar df t.tar -C t | wc -l"), "0");
-        if (await run("command -v rsync", "/").catch(() => "")) {
-          await sh("mkdir r; rsync -aHAX dir text tool r/");
-          assert.equal(await sh("rsync -aHAXi dir text tool r/"), "");
-        }
-        await sh(`cd dir && git init -q . && git add -A && git -c user.name=n -c user.email=e commit -qm m
-          git clone -q . ../clone && cd ../clone && git fsck --strict && git status --porcelain`);
-        assert.equal(
-          await sh("cd clone; echo x >>inner; git status --porcelain; cat deeper/deepest"),
-          " M inner\ndeepest",
-        );
       }));
 
     it("holds large, sparse and truncated files", () =>
