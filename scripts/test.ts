@@ -33,7 +33,13 @@ const stages: readonly Stage[] = [
   {
     title: "through the kernel's NFS client",
     files: "test/kernel/**/*.test.ts",
-    launcher: (scratch) => [process.execPath, "test/kernel/in-kernel.ts", "--out", scratch, "--"],
+    launcher: (scratch) => [
+      process.execPath,
+      "test/kernel/in-kernel.ts",
+      "--timeout=1200",
+      `--out=${scratch}`,
+      "--",
+    ],
     concurrency: 1,
   },
   { title: "end to end", files: "test/e2e/**/*.test.ts", launcher: () => [], concurrency: 1 },
@@ -86,7 +92,7 @@ async function runStage(stage: Stage, files: readonly string[]): Promise<Counts 
     process.execPath,
     "--test",
     `--test-concurrency=${stage.concurrency}`,
-    "--test-timeout=180000",
+    "--test-timeout=300000",
     "--test-reporter=spec",
     "--test-reporter-destination=stdout",
     "--test-reporter=./scripts/count-reporter.ts",

@@ -70,7 +70,6 @@ static int split_by_unlock(void) {
   return 0;
 }
 
-/* The client asks again after a second, as no version of this server calls back. */
 static int waiting_until_the_holder_dies(void) {
   close(make("waiting"));
   pid_t holder = hold("waiting", F_WRLCK, 0, 0), waiter = start();
