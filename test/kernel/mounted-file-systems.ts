@@ -87,7 +87,7 @@ interface TestedFileSystem {
   /** A new directory with these files; resolves to its path from the root. */
   makeDirectory(name: string, files: Files): Promise<string>;
   /** Throws where something went wrong unseen, or is kept that nobody can reach. */
-  end(): void;
+  end(): Promise<void>;
 }
 
 function memory(): TestedFileSystem {
@@ -98,7 +98,7 @@ function memory(): TestedFileSystem {
       await fill(await fileSystem.root.createDirectory(name, ROOT_USER, { mode: 0o755 }), files);
       return name;
     },
-    end() {},
+    async end() {},
   };
 }
 
@@ -128,9 +128,9 @@ function workersTree(folder: string): TestedFileSystem {
       await build.attachInputRoot(["root"], source.addTree(files));
       return `${name}/root`;
     },
-    end() {
+    async end() {
       for (const build of builds) {
-        build.remove();
+        await build.remove();
         assert.deepEqual([build.quota.fileCount, build.quota.sizeBytes], [0, 0]);
       }
       assert.deepEqual(faults, []);
@@ -198,7 +198,7 @@ export class MountedFileSystem {
     });
     this.#stack.defer(async () => {
       await server.close();
-      tested.end();
+      await tested.end();
       assert.deepEqual(faults, []);
     });
     const serverPort = await server.listen();
