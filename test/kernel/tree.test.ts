@@ -105,18 +105,23 @@ for (const version of ["4.0", "4.1", "4.2"] satisfies NfsVersion[]) {
 
     // NFSv4.0's callback program is probed meanwhile: its first opens may come too early for delegations.
     if (version !== "4.0") {
-      it("opens and reads again what another action has read without a call", async () => {
+      it("opens, reads and asks about what it or another action has read without a call", async () => {
         const inputs = Object.fromEntries(
           Array.from({ length: 50 }, (_, i) => [`file${i}`, `content ${i}\n`] as const),
         );
-        const read = () =>
-          inAction(async ({ sh }) => void (await sh("cat * | wc -l; stat * >/dev/null")), inputs);
-        await read();
-        const { OPEN = 0, READ = 0, SEQUENCE = 0 } = server.statistics().operations;
-        await read();
-        const after = server.statistics().operations;
-        assert.deepEqual([after.OPEN, after.READ], [OPEN, READ]);
-        assert.ok((after.SEQUENCE ?? 0) - SEQUENCE < 20, `${(after.SEQUENCE ?? 0) - SEQUENCE} calls`);
+        let calls = 0;
+        const expectFewCalls = () => {
+          const { SEQUENCE = 0 } = server.statistics().operations;
+          assert.ok(SEQUENCE - calls < 20, `${SEQUENCE - calls} calls`);
+        };
+        await inAction(async ({ sh }) => {
+          await sh("cat * >/dev/null");
+          calls = server.statistics().operations.SEQUENCE ?? 0;
+          await sh("stat * >/dev/null; cat * >/dev/null");
+        }, inputs);
+        expectFewCalls();
+        await inAction(async ({ sh }) => void (await sh("stat * >/dev/null; cat * >/dev/null")), inputs);
+        expectFewCalls();
       });
     }
 
