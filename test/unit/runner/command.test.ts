@@ -256,8 +256,13 @@ describe("a command that cannot be started", () => {
   });
 });
 
-function parentOf(pid: number): number {
-  return Number(/^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1]);
+/** undefined once there is no such process. */
+function parentOf(pid: number): number | undefined {
+  try {
+    return Number(/^PPid:\t(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))?.[1]);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Sleeps that can be told from all others, also where process numbers mean something else. */
@@ -410,9 +415,11 @@ describe("a helper that cannot end", { ...asRoot, timeout: 30_000 }, () => {
     if (!existsSync(perl)) return test.skip("needs perl");
     const run = shell(test, "echo >started; exec sleep 1000", { isolated: false });
     const controller = new AbortController();
+    test.after(() => controller.abort());
     const running = runCommand(run, controller.signal, 100);
     await untilFile(join(run.buildDirectory, "root/started"), /\n/);
-    const [helper = 0] = processesWith("bin/bb_spawn").filter((pid) => parentOf(pid) === process.pid);
+    const helper = processesWith("bin/bb_spawn").find((pid) => parentOf(pid) === process.pid);
+    assert.ok(helper);
     process.kill(helper, "SIGSTOP");
     // As a child that waits in the kernel, it has the helper's output open: pidfd_open(2), pidfd_getfd(2).
     const program = `my $fd = syscall(438, syscall(434, ${helper}, 0), 1, 0); die $! if $fd < 0; $| = 1; print "1"; sleep`;
