@@ -126,6 +126,12 @@ export class BackChannel implements CallbackPath {
       call.failed();
       return;
     }
+    if (status === Status.RETRY_UNCACHED_REP || status === Status.SEQ_FALSE_RETRY) {
+      // It has come through before it was repeated. What the client made of it nobody knows any more.
+      this.release(slot);
+      call.failed();
+      return;
+    }
     if (status !== Status.OK) throw new XdrError(`CB_SEQUENCE failed with status ${status}`);
     const ours = reader.fixed(16).equals(this.sessionId);
     const sequenceid = reader.uint32();
@@ -136,9 +142,14 @@ export class BackChannel implements CallbackPath {
       throw new XdrError("CB_SEQUENCE's result is that of another call");
     }
     this.usable = Math.min(target + 1, this.attributes.maxRequests);
+    this.release(slot);
+    this.readResult(call, count, reader);
+  }
+
+  /** The slot's call has been answered: the next one has the next sequenceid. */
+  private release(slot: Slot): void {
     slot.sequenceid = (slot.sequenceid + 1) >>> 0;
     slot.call = undefined;
-    this.readResult(call, count, reader);
   }
 
   /** What is wrong in here harms this one call only: the slots are in order. */

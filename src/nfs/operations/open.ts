@@ -233,7 +233,7 @@ function finish(
   const delegation = delegations.grant(compound, opened, args);
   compound.node = file;
   let result = OpenResult.LOCKTYPE_POSIX as number;
-  if (delegation !== undefined && replacesOpen(args, opened)) {
+  if (delegation !== undefined && replacesOpen(args, opened, delegation)) {
     state.close(opened);
     result |= OpenResult.NO_OPEN_STATEID;
     for (let word = 0; word < 4; word++) writer.uint32(0);
@@ -255,8 +255,9 @@ function finish(
 
 /**
  * The client wants an open or a delegation, not both (RFC 9754 §4). One that has the file open already must learn of
- * its open's new seqid, and a delegation denies nothing to anybody.
+ * its open's new seqid. A delegation denies nothing to anybody, and one for reading lets nobody write.
  */
-function replacesOpen(args: OpenArguments, opened: OpenState): boolean {
-  return (args.want & Want.OPEN_XOR_DELEGATION) !== 0 && opened.seqid === 1 && args.deny === Share.NONE;
+function replacesOpen(args: OpenArguments, opened: OpenState, delegation: Delegation): boolean {
+  if ((args.want & Want.OPEN_XOR_DELEGATION) === 0 || opened.seqid !== 1) return false;
+  return args.deny === Share.NONE && (delegation.type === Share.WRITE || args.access === Share.READ);
 }

@@ -24,6 +24,21 @@ async function statusFlags(session: TestSession, on: TestConnection): Promise<nu
   return bytes.readUInt32BE(12 + 8 + 32);
 }
 
+/** Offers the connection to the session for calls. */
+async function bind(session: TestSession, connection: TestConnection): Promise<void> {
+  const { status } = await connection.compound([
+    [
+      "BIND_CONN_TO_SESSION",
+      (writer) => {
+        writer.fixed(session.id);
+        writer.uint32(3);
+        writer.bool(false);
+      },
+    ],
+  ]);
+  assert.equal(status, Status.OK);
+}
+
 async function nextCall(session: TestSession): Promise<CallbackRequest> {
   const [message] = await once(session.connection.callbacks, "call");
   return parseCallback(session.connection, message as Buffer);
@@ -75,20 +90,32 @@ describe("the back channel", () => {
     const connection = await fixture.connect();
     assert.equal(await statusFlags(holder, connection), CB_PATH_DOWN_SESSION);
     const again = once(connection.callbacks, "call");
-    await connection.compound([
-      [
-        "BIND_CONN_TO_SESSION",
-        (writer) => {
-          writer.fixed(holder.id);
-          writer.uint32(3);
-          writer.bool(false);
-        },
-      ],
-    ]);
+    await bind(holder, connection);
     const after = parseCallback(connection, (await again)[0] as Buffer);
     assert.equal(after.operation, CallbackOperation.RECALL);
     assert.deepEqual([after.slotid, after.sequenceid], [before.slotid, before.sequenceid]);
     assert.equal(await statusFlags(holder, connection), 0);
+  });
+
+  it("goes on when the client has had the call before it was repeated, but kept no reply", async (t) => {
+    for (const answer of [Status.RETRY_UNCACHED_REP, Status.SEQ_FALSE_RETRY]) {
+      const fixture = await serve(t, { delegations: true });
+      const { holder, conflict } = await start(fixture, ["file"]);
+      const called = nextCall(holder);
+      assert.equal(await conflict("file"), Status.DELAY);
+      const before = await called;
+      holder.connection.close();
+      const connection = await fixture.connect();
+      const calls = callbacksOn(connection);
+      const repeated = calls.next();
+      await bind(holder, connection);
+      answerCallback((await repeated).value as CallbackRequest, Status.OK, undefined, answer);
+      assert.equal(await statusFlags(holder, connection), 0);
+      const next = calls.next();
+      assert.equal(await conflict("file"), Status.DELAY);
+      const { sequenceid, operation } = (await next).value as CallbackRequest;
+      assert.deepEqual([sequenceid, operation], [before.sequenceid + 1, CallbackOperation.RECALL]);
+    }
   });
 
   it("recalls again at the next conflict when the client was too busy", async (t) => {

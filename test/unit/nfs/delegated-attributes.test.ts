@@ -11,6 +11,7 @@ import { type Fixture, serve } from "./fixture.ts";
 
 const BOTH = 3;
 const WRITE_WANTED = BOTH | 0x200;
+const ANY_WANTED = 0x300;
 const NO_DELEGATION_WANTED = 0x400;
 const TIMESTAMPS_WANTED = 0x10_0000;
 const XOR_WANTED = 0x20_0000;
@@ -320,6 +321,27 @@ describe("RFC 9754", () => {
     assert.deepEqual([again.type, again.flags & 0x10], [DelegationType.NONE, 0]);
     assert.notDeepEqual(again.open, empty);
     assert.equal((await openWanting(session, "file", read, MINOR_2)).open.readUInt32BE(0), 2);
+  });
+
+  it("gives an open beside a delegation that allows less than was asked for", async (t) => {
+    const { connect, session: start } = await serve(t, { delegations: true });
+    const session = await TestSession.create(await connect(), "holder", 1, true);
+    await openFile(await start("reader"), "file", { create: "unchecked", access: 1 });
+    const opened = await openWanting(session, "file", BOTH | ANY_WANTED | XOR_WANTED, MINOR_2);
+    assert.deepEqual([opened.type, opened.flags & 0x10], [DelegationType.READ, 0]);
+    const { status } = await session.call([
+      ["PUTFH", handle(opened.file)],
+      [
+        "WRITE",
+        (writer) => {
+          writer.fixed(opened.open);
+          writer.uint64(0);
+          writer.uint32(0);
+          writer.latin1("data");
+        },
+      ],
+    ]);
+    assert.equal(status, Status.OK);
   });
 
   it("lets a holder of timestamps say them in CB_GETATTR, but none from before or from the future", async (t) => {
