@@ -14,6 +14,9 @@ import {
   readCompound,
 } from "./call.ts";
 
+/** Calls that wait for a slot, of a client that does not answer. Whoever sends a further one may try it again later. */
+const MAXIMUM_QUEUED = 256;
+
 /** One place for a call, with the sequenceid that the client expects next (RFC 8881 §2.10.6). */
 interface Slot {
   sequenceid: number;
@@ -39,7 +42,7 @@ export class BackChannel implements CallbackPath {
   private readonly slots: Slot[] = [];
   /** Slots that the client lets us use just now. */
   private usable: number;
-  private readonly queue: CallbackCall[] = [];
+  private queue: CallbackCall[] = [];
   private offered = false;
   private closed = false;
 
@@ -82,7 +85,8 @@ export class BackChannel implements CallbackPath {
   }
 
   send(call: CallbackCall): void {
-    if (this.closed || this.fault) {
+    if (this.queue.length >= MAXIMUM_QUEUED) this.queue = this.queue.filter(({ wanted }) => wanted);
+    if (this.closed || this.fault || this.queue.length >= MAXIMUM_QUEUED) {
       call.failed();
       return;
     }

@@ -41,7 +41,8 @@ export function lock(compound: Compound): Status {
   const write = type === LockType.WRITE || type === LockType.WRITE_BLOCKING;
 
   let open: OpenState;
-  let owner: LockOwner;
+  // One that is not known yet comes into being with its first lock: those that are denied must not pile up.
+  let owner: LockOwner | undefined;
   if (isNewOwner) {
     if (compound.minorVersion === 0) {
       if (context.state.clients.find(clientHigh, clientLow) === undefined) return Status.STALE_CLIENTID;
@@ -56,8 +57,8 @@ export function lock(compound: Compound): Status {
     const { state } = stateid;
     if (!(state instanceof OpenState) || !isSameNode(state.file.node, node)) return Status.BAD_STATEID;
     open = state;
-    owner = context.state.lockOwner(open.client, ownerKey);
-    if (compound.minorVersion === 0 && owner.states.has(open.file)) {
+    owner = open.client.lockOwners.get(ownerKey);
+    if (compound.minorVersion === 0 && owner?.states.has(open.file) === true) {
       // RFC 7530 §16.10.5: an owner that is known on the file is not new.
       if (owner.sequence !== undefined && lockSeqid !== (owner.sequence.seqid + 1) >>> 0)
         return Status.BAD_SEQID;
@@ -76,6 +77,7 @@ export function lock(compound: Compound): Status {
     if (!(state instanceof LockState) || !isSameNode(state.file.node, node)) return Status.BAD_STATEID;
     open = state.open;
     owner = state.owner;
+    ownerKey = owner.key;
   }
 
   if (reclaim) return Status.NO_GRACE;
@@ -90,15 +92,16 @@ export function lock(compound: Compound): Status {
   if (conflict !== undefined) {
     const waits = type === LockType.READ_BLOCKING || type === LockType.WRITE_BLOCKING;
     if (waits && compound.minorVersion > 0) {
-      addWaiter(open.file, { client: open.client, ownerKey: owner.key, start, end, write });
+      addWaiter(open.file, { client: open.client, ownerKey, start, end, write });
     }
     writeDenied(compound.writer, conflict, context.state.instance);
     return Status.DENIED;
   }
   if (!context.state.mayAddLock(open.client)) return tooMany(compound);
+  owner ??= context.state.lockOwner(open.client, ownerKey);
   const state = context.state.lockState(open, owner);
   addLock(state, start, end, write);
-  removeWaiter(open.file, open.client, owner.key);
+  removeWaiter(open.file, open.client, ownerKey);
   // A downgrade lets others read.
   if (!write) context.state.locksGone(open.file);
   state.advance();

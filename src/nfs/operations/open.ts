@@ -9,7 +9,6 @@ import { Claim, CreateMode, OpenResult, Share, Want } from "../protocol/constant
 import { Status } from "../protocol/status.ts";
 import { isSameNode, notAFile, tooMany } from "../state/io.ts";
 import { checkOwnerSeqid } from "../state/owner-seqid.ts";
-import type { OpenOwner } from "../state/owners.ts";
 import { writeStateid } from "../state/stateid.ts";
 import { Delegation, type OpenState } from "../state/states.ts";
 
@@ -66,10 +65,6 @@ function identify(compound: Compound, args: OpenArguments): Status {
     owner.sequence = undefined;
   }
   return checkOwnerSeqid(compound, owner, args.seqid);
-}
-
-function ownerOf(compound: Compound, args: OpenArguments): OpenOwner {
-  return compound.context.state.openOwner(compound.client!, args.owner);
 }
 
 function openByHandle(compound: Compound, args: OpenArguments, file: RegularFile): MaybePromise<Status> {
@@ -224,11 +219,11 @@ function finish(
 ): Status {
   const { context, writer, minorVersion } = compound;
   const { state, delegations } = context;
-  const owner = ownerOf(compound, args);
   const shared = state.checkShare(file, args.access, args.deny);
   if (shared !== Status.OK) return shared;
   const recalled = delegations.recallForOpen(compound, file, args.access, args.deny);
   if (recalled !== Status.OK) return recalled;
+  const owner = state.openOwner(compound.client!, args.owner);
   const opened = state.open(owner, file, args.access, args.deny);
   const delegation = delegations.grant(compound, opened, args);
   compound.node = file;

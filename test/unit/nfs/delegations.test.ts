@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, it } from "node:test";
+import type { NfsServer } from "../../../src/nfs/index.ts";
 import { Claim } from "../../../src/nfs/protocol/constants.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
+import type { Client } from "../../../src/nfs/state/client.ts";
 import { expectResult, handle, openFile, type Step, TestSession } from "./client.ts";
 import { DelegationType, openDelegated, openWanting, readDelegation } from "./delegation.ts";
 import { type Fixture, serve } from "./fixture.ts";
@@ -17,14 +19,19 @@ async function holdDelegation(holder: TestSession): Promise<{ file: Buffer; stat
   return openDelegated(holder, "file", READ_WANTED);
 }
 
+function recordOf(server: NfsServer, { clientid }: TestSession): Client {
+  return server["context"].state.findClient(clientid.readUInt32BE(0), clientid.readUInt32BE(4))!;
+}
+
 describe("delegations", () => {
   it("are called back when another client opens for writing, which waits until they are returned", async (t) => {
-    const { connect, session: start } = await serve(t, { delegations: true });
+    const { server, connect, session: start } = await serve(t, { delegations: true });
     const holder = await TestSession.create(await connect(), "holder", 1, true);
     const { stateid, file } = await holdDelegation(holder);
     const other = await start("other");
     const recalled = once(holder.connection.callbacks, "call");
     assert.equal((await openFile(other, "file", { access: 2 })).status, Status.DELAY);
+    assert.equal(recordOf(server, other).openOwners.size, 0, "an owner without an open");
     const [call] = (await recalled) as [Buffer];
     assert.equal(call.readUInt32BE(RECALL_AT), CB_RECALL);
     assert.deepEqual(call.subarray(RECALL_AT + 4, RECALL_AT + 20), stateid);

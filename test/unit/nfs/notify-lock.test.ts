@@ -131,4 +131,35 @@ describe("CB_NOTIFY_LOCK", () => {
     await second;
     assert.deepEqual(told, ["reads", "writes"]);
   });
+
+  it("does not pile up for a client that does not answer, nor do owners whose locks were denied", async (t) => {
+    const { server, connect } = await serve(t);
+    const waiter = await TestSession.create(await connect(), "waiter", 1, true);
+    const file = await openFile(waiter, "file", { create: "unchecked" });
+    let calls = 0;
+    const answer = (message: Buffer) => answerCallback(parseCallback(waiter.connection, message), Status.OK);
+    waiter.connection.callbacks.on("call", () => calls++);
+    const unanswered: Buffer[] = [];
+    const collect = (message: Buffer) => unanswered.push(message);
+    waiter.connection.callbacks.on("call", collect);
+    const notifications = 400;
+    const range = { start: 0, length: 10 };
+    for (let count = 0; count < notifications; count++) {
+      await lockFile(waiter, file, "holder", { type: WRITE, ...range });
+      await lockFile(waiter, file, `waits ${count}`, { type: READ_BLOCKING, ...range });
+      await lockFile(waiter, file, "holder", { type: 1, ...range });
+    }
+    waiter.connection.callbacks.off("call", collect).on("call", answer);
+    for (const message of unanswered) answer(message);
+    for (let before = -1; before !== calls; ) {
+      before = calls;
+      await waiter.call([]);
+    }
+    assert.ok(calls > unanswered.length && calls < notifications, `${calls} calls`);
+    const client = server["context"].state.findClient(
+      waiter.clientid.readUInt32BE(0),
+      waiter.clientid.readUInt32BE(4),
+    );
+    assert.deepEqual([...client!.lockOwners.keys()], ["holder"]);
+  });
 });
