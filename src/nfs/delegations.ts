@@ -14,6 +14,7 @@ import { reachOf } from "./offset.ts";
 import type { OpenArguments } from "./open-arguments.ts";
 import { DelegationType, Share, Want, WhyNoDelegation } from "./protocol/constants.ts";
 import { Status } from "./protocol/status.ts";
+import { RecentRecalls } from "./recent-recalls.ts";
 import type { Client } from "./state/client.ts";
 import type { ServerState } from "./state/server-state.ts";
 import { Delegation, type FileState, type GivenAttributes, type OpenState } from "./state/states.ts";
@@ -29,7 +30,7 @@ const NOTHING: GivenAttributes = {
   modifyTime: { seconds: 0, nanoseconds: 0 },
 };
 
-/** A client that holds so many gets no more. Linux keeps 5000 that it does not use. */
+/** A client that holds so many, or has not freed them since they were revoked, gets no more. Linux keeps 5000 unused. */
 const MAXIMUM_PER_CLIENT = 16_384;
 
 /**
@@ -173,7 +174,9 @@ export class Delegations {
     const wanted = want & Want.MASK;
     if (wanted === Want.NO_DELEGATION) return WhyNoDelegation.NOT_WANTED;
     if (wanted === Want.CANCEL) return WhyNoDelegation.CANCELLED;
-    if (!this.enabled || client.delegations.size >= MAXIMUM_PER_CLIENT) return WhyNoDelegation.RESOURCE;
+    if (!this.enabled || client.delegations.size + client.revoked.size >= MAXIMUM_PER_CLIENT) {
+      return WhyNoDelegation.RESOURCE;
+    }
     if (!this.callbacks.canReach(client)) return WhyNoDelegation.RESOURCE;
     if (!isDelegable(node)) return WhyNoDelegation.NOT_SUPP_FTYPE;
     if (node.immutable && type === Share.WRITE) return WhyNoDelegation.WRITE_DELEG_NOT_SUPP_FTYPE;
@@ -224,37 +227,6 @@ export class Delegations {
     if (!(state instanceof Delegation) || !state.revoked) return Status.BAD_STATEID;
     this.state.freeRevoked(state);
     return Status.OK;
-  }
-}
-
-/** How long a file gets no new delegation after a recall, at least; at most twice as long. */
-const QUIET_MILLISECONDS = 30_000;
-
-/**
- * The files whose delegations were recalled lately. They are contended; and a client that waits for a recall must
- * not find that others have got delegations again.
- */
-class RecentRecalls {
-  private recent = new Set<string>();
-  private older = new Set<string>();
-  private since = 0;
-
-  add(file: string, now: number): void {
-    this.turn(now);
-    this.recent.add(file);
-  }
-
-  has(file: string, now: number): boolean {
-    if (this.recent.size === 0 && this.older.size === 0) return false;
-    this.turn(now);
-    return this.recent.has(file) || this.older.has(file);
-  }
-
-  private turn(now: number): void {
-    if (now - this.since < QUIET_MILLISECONDS) return;
-    this.older = now - this.since < 2 * QUIET_MILLISECONDS ? this.recent : new Set();
-    this.recent = new Set();
-    this.since = now;
   }
 }
 
