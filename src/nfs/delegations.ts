@@ -36,9 +36,9 @@ const MAXIMUM_PER_CLIENT = 16_384;
 /**
  * When delegations are given, recalled and revoked (RFC 8881 §10.4).
  *
- * Immutable files are delegated for reading to everybody. They never change, so that the only reason to recall one
- * is a change that will be refused: a client that holds a delegation would not look up the file's name again, and
- * not find what may stand there in place of it.
+ * Immutable files are delegated for reading to everybody. They never change; but a client that holds a delegation
+ * does not look up the file's names again, and would not find what may stand there in place of it. So other clients'
+ * are recalled before the file loses a name; and all, also that of the client at hand, before a change is refused.
  */
 export class Delegations {
   private readonly state: ServerState;
@@ -58,12 +58,15 @@ export class Delegations {
    * immutable file, all.
    */
   recallForChange(compound: Compound, file: RegularFile): Status {
-    return this.recall(compound, file, () => true);
+    return this.recall(compound, file, () => true, file.immutable);
   }
 
-  /** OK, or DELAY while delegations of other clients are called back so that the file may lose a name. */
+  /**
+   * OK, or DELAY while delegations of other clients are called back so that the file may lose a name, or a copy to be
+   * written may take its place there.
+   */
   recallForRemoval(compound: Compound, file: RegularFile): Status {
-    return file.immutable ? Status.OK : this.recallForChange(compound, file);
+    return this.recall(compound, file, () => true);
   }
 
   /** OK, or DELAY while the delegation of another client, which may have written data, is called back. */
@@ -81,13 +84,14 @@ export class Delegations {
     compound: Compound,
     file: RegularFile,
     conflicts: (delegation: Delegation) => boolean,
+    ownToo = false,
   ): Status {
     const { state } = this;
     if ((file.immutable ? state.delegations : state.mutableDelegations) === 0) return Status.OK;
     const { caller } = compound;
     let status: Status = Status.OK;
     for (const delegation of [...(state.findFile(file)?.delegations ?? [])]) {
-      if ((delegation.client === caller && !file.immutable) || !conflicts(delegation)) continue;
+      if ((delegation.client === caller && !ownToo) || !conflicts(delegation)) continue;
       // One that had only its courtesy left.
       if (state.clients.resolveConflict(delegation.client)) continue;
       if (delegation.recalledAt === undefined) {

@@ -156,6 +156,10 @@ function openExisting(
     if (shared !== Status.OK) return shared;
     return andThen(changeOf(directory), (before) => {
       const copies = node.immutable && (wanted & Permission.WRITE) !== 0;
+      if (copies) {
+        const recalled = compound.context.delegations.recallForRemoval(compound, node);
+        if (recalled !== Status.OK) return recalled;
+      }
       const ready = copies ? directory.openForWriting(name, node, truncate) : node;
       const exclusive = !(ready instanceof Promise);
       return andThen(ready, (file) => {

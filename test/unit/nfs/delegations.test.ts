@@ -1,13 +1,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, it } from "node:test";
-import type { NfsServer } from "../../../src/nfs/index.ts";
 import { Claim } from "../../../src/nfs/protocol/constants.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
-import type { Client } from "../../../src/nfs/state/client.ts";
 import { expectResult, handle, openFile, type Step, TestSession } from "./client.ts";
 import { DelegationType, openDelegated, openWanting, readDelegation } from "./delegation.ts";
-import { type Fixture, serve } from "./fixture.ts";
+import { type Fixture, recordOf, serve } from "./fixture.ts";
 
 const READ_WANTED = 1 | 0x100;
 const CB_RECALL = 4;
@@ -17,10 +15,6 @@ const RECALL_AT = 40 + 16 + 40;
 async function holdDelegation(holder: TestSession): Promise<{ file: Buffer; stateid: Buffer }> {
   await openFile(holder, "file", { create: "unchecked", access: 1 | 0x400 });
   return openDelegated(holder, "file", READ_WANTED);
-}
-
-function recordOf(server: NfsServer, { clientid }: TestSession): Client {
-  return server["context"].state.findClient(clientid.readUInt32BE(0), clientid.readUInt32BE(4))!;
 }
 
 describe("delegations", () => {

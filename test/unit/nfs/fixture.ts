@@ -6,6 +6,7 @@ import {
   NfsServer,
   type NfsServerOptions,
 } from "../../../src/nfs/index.ts";
+import type { Client } from "../../../src/nfs/state/client.ts";
 import { TestConnection, TestSession } from "./client.ts";
 
 export interface Fixture {
@@ -45,4 +46,13 @@ export async function serve(
     connect,
     session: async (owner) => TestSession.create(await connect(), owner),
   };
+}
+
+/** The server's record of the session's client. */
+export function recordOf(server: NfsServer, { clientid }: TestSession): Client {
+  // biome-ignore lint/complexity/useLiteralKeys: this is how TypeScript shows a test what is private.
+  const { state } = server["context"];
+  const client = state.clients.find(clientid.readUInt32BE(0), clientid.readUInt32BE(4));
+  if (client === undefined) throw new Error("the server has no record of the client");
+  return client;
 }

@@ -15,10 +15,10 @@ const RECALL_AT = 40 + 16 + 40;
 
 const TO_ROOT: Step[] = [["PUTROOTFH"], ["LOOKUP", name("action")], ["LOOKUP", name("root")]];
 
-/** Clients of a tree with input files of which two have the same content. */
+/** Clients of a tree with input files of which each two have the same content. */
 async function serveInputs(t: TestContext) {
   const { tree } = await makeFixture(
-    { one: "content", two: "content" },
+    { one: "content", two: "content", three: "another", four: "another" },
     { inputOwner: { userId: 0, groupId: 0 } },
   );
   const { connect } = await serve(t, { fileSystem: tree, delegations: true });
@@ -47,6 +47,14 @@ async function openForReading(session: TestSession, file: string, access = 1) {
   }
   expectResult(reader, "GETFH");
   return { type, stateid, file: Buffer.from(reader.opaque(128)) };
+}
+
+async function openForWriting(session: TestSession, file: string): Promise<number> {
+  const { status } = await session.call([
+    ...TO_ROOT,
+    ["OPEN", openArguments(session.clientid, file, { access: 2 })],
+  ]);
+  return status;
 }
 
 async function changeMode(session: TestSession, file: Buffer): Promise<number> {
@@ -80,18 +88,31 @@ describe("delegations of immutable files", () => {
     assert.equal((await openForReading(await client("second"), "one")).type, READ_DELEGATION);
   });
 
-  it("stay when a name of the file goes, or when it is copied to be written", async (t) => {
+  it("stay when their holder takes a name from the file, or opens it for writing", async (t) => {
     const client = await serveInputs(t);
     const holder = await client("holder");
-    const { file } = await openForReading(holder, "one");
+    const { file, stateid } = await openForReading(holder, "one");
+    assert.equal((await holder.call([...TO_ROOT, ["REMOVE", name("one")]])).status, Status.OK);
+    assert.equal(await openForWriting(holder, "two"), Status.OK);
+    await giveBack(holder, file, stateid);
+  });
+
+  it("are recalled before something else can stand there for another client", async (t) => {
+    const client = await serveInputs(t);
     const other = await client("other");
-    assert.equal((await other.call([...TO_ROOT, ["REMOVE", name("one")]])).status, Status.OK);
-    const written = await other.call([
-      ...TO_ROOT,
-      ["OPEN", openArguments(other.clientid, "two", { access: 2 })],
-    ]);
-    assert.equal(written.status, Status.OK);
-    assert.equal((await holder.call([["PUTFH", handle(file)], ["GETFH"]])).status, Status.OK);
+    const changes = [
+      ["two", () => other.call([...TO_ROOT, ["REMOVE", name("one")]]).then(({ status }) => status)],
+      ["four", () => openForWriting(other, "three")],
+    ] as const;
+    for (const [held, change] of changes) {
+      const holder = await client(`holder of ${held}`);
+      const { file, stateid } = await openForReading(holder, held);
+      const called = once(holder.connection.callbacks, "call");
+      assert.equal(await change(), Status.DELAY, held);
+      await called;
+      await giveBack(holder, file, stateid);
+      assert.equal(await change(), Status.OK, held);
+    }
   });
 
   it("are recalled, their own holder's too, before a change by handle is refused", async (t) => {

@@ -5,7 +5,7 @@ import { Status } from "../../../src/nfs/protocol/status.ts";
 import { answerCallback, CallbackOperation, parseCallback } from "./callback-client.ts";
 import { expectResult, handle, openFile, type Step, TestSession } from "./client.ts";
 import { openWanting } from "./delegation.ts";
-import { serve } from "./fixture.ts";
+import { recordOf, serve } from "./fixture.ts";
 
 const WRITE = 2;
 const READ_BLOCKING = 3;
@@ -156,10 +156,6 @@ describe("CB_NOTIFY_LOCK", () => {
       await waiter.call([]);
     }
     assert.ok(calls > unanswered.length && calls < notifications, `${calls} calls`);
-    const client = server["context"].state.findClient(
-      waiter.clientid.readUInt32BE(0),
-      waiter.clientid.readUInt32BE(4),
-    );
-    assert.deepEqual([...client!.lockOwners.keys()], ["holder"]);
+    assert.deepEqual([...recordOf(server, waiter).lockOwners.keys()], ["holder"]);
   });
 });
