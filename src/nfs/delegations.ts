@@ -189,11 +189,13 @@ export class Delegations {
     if (own !== undefined && own.type < type) return WhyNoDelegation.NOT_SUPP_UPGRADE;
     if (own !== undefined && own.type > type) return WhyNoDelegation.NOT_SUPP_DOWNGRADE;
     if (own !== undefined) return WhyNoDelegation.RESOURCE;
+    const excludesReaders = ({ access, deny }: OpenState) =>
+      ((access & Share.WRITE) | (deny & Share.READ)) !== 0;
     const contended =
       type === Share.WRITE
         ? file.delegations !== undefined || file.opens.some((open) => open.client !== client)
         : file.delegations?.some((delegation) => delegation.type === Share.WRITE) === true ||
-          file.opens.some((open) => open.client !== client && (open.access & Share.WRITE) !== 0);
+          file.opens.some((open) => open.client !== client && excludesReaders(open));
     return contended || this.recalled.has(file.key, this.state.now) ? WhyNoDelegation.CONTENTION : undefined;
   }
 

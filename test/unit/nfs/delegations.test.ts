@@ -168,8 +168,11 @@ describe("the wants of an OPEN", () => {
   });
 
   it("can come without an OPEN, by WANT_DELEGATION", async (t) => {
-    const session = await client(await serve(t, { delegations: true }));
-    const { file } = await openWanting(session, "file", READ | WANT_NONE);
+    const fixture = await serve(t, { delegations: true });
+    const other = await fixture.session("other");
+    const session = await TestSession.create(await fixture.connect(), "session", 1, true);
+    const denying = await openFile(other, "file", { create: "unchecked", access: READ, deny: READ });
+    const file = denying.handle;
     const ask = async (want: number, claim = 4, userId = 0) => {
       const { reader, status } = await session.call(
         [
@@ -197,6 +200,21 @@ describe("the wants of an OPEN", () => {
     assert.deepEqual(await ask(WANT_READ, 1), { ...refused, status: Status.NO_GRACE });
     assert.deepEqual(await ask(WANT_READ, 6), { ...refused, status: Status.NOTSUPP });
     assert.deepEqual(await ask(WANT_WRITE, 4, 1000), { ...refused, status: Status.ACCESS });
+    assert.deepEqual(await ask(WANT_READ), {
+      status: Status.OK,
+      type: DelegationType.NONE_EXT,
+      why: Why.CONTENTION,
+    });
+    await other.call([
+      ["PUTFH", handle(file)],
+      [
+        "CLOSE",
+        (writer) => {
+          writer.uint32(0);
+          writer.fixed(denying.stateid);
+        },
+      ],
+    ]);
     assert.deepEqual(await ask(WANT_WRITE), { status: Status.OK, type: DelegationType.WRITE, why: 0 });
     assert.deepEqual(await ask(WANT_READ), {
       status: Status.OK,
