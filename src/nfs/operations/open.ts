@@ -72,16 +72,16 @@ function openByHandle(compound: Compound, args: OpenArguments, file: RegularFile
     const status = checkDelegation(compound, file);
     if (status !== Status.OK) return status;
   }
-  if (file.immutable && (args.access & Share.WRITE) !== 0) {
-    const recalled = compound.context.delegations.recallForChange(compound, file);
-    if (recalled !== Status.OK) return recalled;
-    // The client looks the name up again, and finds the copy to be written.
-    file.refuseWriting?.();
-    return Status.STALE;
-  }
   return andThen(file.attributes(), (attributes) => {
     const permitted = checkFile(file.type, attributes, compound.credentials, args.permissions);
     if (permitted !== Status.OK) return permitted;
+    if (file.immutable && (args.access & Share.WRITE) !== 0) {
+      const recalled = compound.context.delegations.recallForChange(compound, file);
+      if (recalled !== Status.OK) return recalled;
+      // The client looks the name up again, and finds the copy to be written.
+      file.refuseWriting?.();
+      return Status.STALE;
+    }
     return finish(compound, args, file, 0, 0, true, 0, 0);
   });
 }

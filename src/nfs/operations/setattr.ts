@@ -35,16 +35,16 @@ export function setattr(compound: Compound): MaybePromise<Status> {
     const status = checkHolder(compound, node);
     if (status !== Status.OK) return refuse(compound, status);
   }
-  if (node.type === FileType.REGULAR && !setsTimesOnly(changeRequest)) {
-    const status = compound.context.delegations.recallForChange(compound, node);
-    if (status !== Status.OK) return refuse(compound, status);
-  }
   return andThen(node.attributes(), (attributes) => {
     const { credentials } = compound;
     const mayWrite =
       openForWriting || (permissions(node.type, attributes, credentials) & Permission.WRITE) !== 0;
     const status = checkChanges(attributes, credentials, changes, mayWrite);
     if (status !== Status.OK) return refuse(compound, status);
+    if (node.type === FileType.REGULAR && !setsTimesOnly(changeRequest)) {
+      const recalled = compound.context.delegations.recallForChange(compound, node);
+      if (recalled !== Status.OK) return refuse(compound, recalled);
+    }
     clearSetIds(attributes, credentials, changes);
     const { word0, word1, word2 } = changeRequest;
     const done = () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, it, type TestContext } from "node:test";
+import { Claim } from "../../../src/nfs/protocol/constants.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
 import { makeFixture } from "../vfs/tree-fixture.ts";
 import { expectResult, handle, name, openArguments, type Step, TestSession } from "./client.ts";
@@ -57,17 +58,40 @@ async function openForWriting(session: TestSession, file: string): Promise<numbe
   return status;
 }
 
-async function changeMode(session: TestSession, file: Buffer): Promise<number> {
-  const { status } = await session.call([
-    ["PUTFH", handle(file)],
+async function changeMode(session: TestSession, file: Buffer, userId = 0): Promise<number> {
+  const { status } = await session.call(
     [
-      "SETATTR",
-      (writer) => {
-        writer.fixed(Buffer.alloc(16));
-        for (const word of [2, 0, 2, 4, 0o700]) writer.uint32(word);
-      },
+      ["PUTFH", handle(file)],
+      [
+        "SETATTR",
+        (writer) => {
+          writer.fixed(Buffer.alloc(16));
+          for (const word of [2, 0, 2, 4, 0o700]) writer.uint32(word);
+        },
+      ],
     ],
-  ]);
+    { userId },
+  );
+  return status;
+}
+
+async function openByHandle(session: TestSession, file: Buffer, userId: number): Promise<number> {
+  const { status } = await session.call(
+    [
+      ["PUTFH", handle(file)],
+      [
+        "OPEN",
+        (writer) => {
+          for (const word of [0, 2, 0]) writer.uint32(word);
+          writer.fixed(session.clientid);
+          writer.latin1("owner");
+          writer.uint32(0);
+          writer.uint32(Claim.FH);
+        },
+      ],
+    ],
+    { userId },
+  );
   return status;
 }
 
@@ -131,6 +155,16 @@ describe("delegations of immutable files", () => {
     const privateCopy = (await openForReading(holders[0], "one")).file;
     assert.notDeepEqual(privateCopy, file);
     assert.equal(await changeMode(holders[0], privateCopy), Status.OK);
+  });
+
+  it("stay when who wants to change the file may not", async (t) => {
+    const client = await serveInputs(t);
+    const holder = await client("holder");
+    const { file, stateid } = await openForReading(holder, "one");
+    assert.equal(await changeMode(holder, file, 1000), Status.PERM);
+    assert.equal(await openByHandle(holder, file, 1000), Status.ACCESS);
+    await giveBack(holder, file, stateid);
+    assert.equal((await openForReading(holder, "two")).type, READ_DELEGATION, "it was not recalled");
   });
 
   it("are not given again soon after", async (t) => {
