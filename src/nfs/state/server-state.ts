@@ -309,7 +309,10 @@ export class ServerState implements ClientStates {
         this.close(open);
       }
     }
-    for (const delegation of [...client.delegations]) this.removeDelegation(delegation);
+    for (const delegation of [...client.delegations]) {
+      if (expired) this.rememberExpired(delegation);
+      this.removeDelegation(delegation);
+    }
     for (const delegation of client.revoked) this.states.remove(delegation);
     client.revoked.clear();
     client.openOwners.clear();

@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { MemoryFileSystem } from "../../../src/nfs/index.ts";
+import { DEFAULT_LIMITS } from "../../../src/nfs/limits.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
+import { ServerState } from "../../../src/nfs/state/server-state.ts";
 import { expectResult, handle, openFile, type Step, type TestSession } from "./client.ts";
 import { serve } from "./fixture.ts";
 
+const USER = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
 const EVERYTHING = 2 ** 64;
 
 function lockArguments(
@@ -184,5 +188,20 @@ describe("READDIR", () => {
       assert.equal(seen.filter((entry) => entry === `entry ${index}`).length, 1, `entry ${index}`);
     }
     assert.equal(new Set(seen).size, seen.length);
+  });
+});
+
+describe("the state of NFSv4.0", () => {
+  it("remembers that a delegation ended with its client's lease", () => {
+    const state = new ServerState(90, DEFAULT_LIMITS);
+    const client = state.clients.add(0, "client", 1, 1, "principal")!;
+    const file = new MemoryFileSystem().root.createFile("file", USER, {});
+    const time = { seconds: 0, nanoseconds: 0 };
+    const given = { change: 0, accessTime: time, modifyTime: time };
+    const { index, generation } = state.delegate(client, file, 1, false, given);
+    assert.equal(state.wasExpired(index, generation), false);
+    state.now += 100_000;
+    assert.equal(state.clients.resolveConflict(client), true);
+    assert.equal(state.wasExpired(index, generation), true);
   });
 });
