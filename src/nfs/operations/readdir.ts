@@ -16,6 +16,9 @@ import { Status } from "../protocol/status.ts";
 const TRAILER = 8;
 const FOLLOWING = 128;
 
+/** From then on a listing that had to wait for attributes ends with the entries that it has: the client comes again. */
+const PATIENCE_MILLISECONDS = 1000;
+
 /** RFC 8881 §18.23. Cookies need no verifier: they stay good while the directory changes. */
 export function readdir(compound: Compound): MaybePromise<Status> {
   const { reader, node, attributeRequest } = compound;
@@ -49,6 +52,8 @@ class Listing {
   private started = false;
   /** There may be attributes that only a client knows. */
   private delegated = false;
+  /** When it had to wait first; 0 before. */
+  private waitingSince = 0;
   /** The entry whose attributes are waited for. */
   private waitingFor: Promise<Attributes> | undefined;
   private waitingName = "";
@@ -130,6 +135,7 @@ class Listing {
     const { waitingFor } = this;
     if (waitingFor !== undefined) {
       this.waitingFor = undefined;
+      if (this.waitingSince === 0) this.waitingSince = performance.now();
       return waitingFor.then(
         (attributes) => this.goOn(attributes, Status.OK),
         (error: unknown) => {
@@ -145,7 +151,8 @@ class Listing {
 
   private goOn(attributes: Attributes | undefined, error: Status): MaybePromise<Status> {
     const added = this.add(this.waitingName, this.waitingCookie, this.waitingNode!, attributes, error);
-    return added ? this.run(this.waitingCookie) : this.end(false);
+    const late = performance.now() - this.waitingSince > PATIENCE_MILLISECONDS;
+    return added && !late ? this.run(this.waitingCookie) : this.end(false);
   }
 
   private end(complete: boolean): Status {

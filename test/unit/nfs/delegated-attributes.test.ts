@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, it } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import fc from "fast-check";
 import { Status } from "../../../src/nfs/protocol/status.ts";
 import type { XdrReader, XdrWriter } from "../../../src/xdr/index.ts";
@@ -268,6 +269,43 @@ describe("the attributes of a file with a WRITE delegation", () => {
       value: Status.DELAY,
     });
     assert.equal(await look(other, file), Status.DELAY, "it is being recalled");
+  });
+
+  it("do not keep a READDIR for long where the holder answers late: it lists what it has", async (t) => {
+    const { connect, session: begin } = await serve(t, { delegations: true });
+    const holder = await TestSession.create(await connect(), "holder", 1, true);
+    const names = ["a", "b", "c", "d"];
+    for (const name of names) {
+      await openFile(holder, name, { create: "unchecked", access: 1 | NO_DELEGATION_WANTED });
+      await openDelegated(holder, name, WRITE_WANTED);
+    }
+    holder.connection.callbacks.on("call", async (message) => {
+      await setTimeout(600);
+      answerAttributes(parseCallback(holder.connection, message), { change: 1, size: 9 });
+    });
+    const { reader } = await (await begin("other")).call([
+      ["PUTROOTFH"],
+      [
+        "READDIR",
+        (writer) => {
+          for (const word of [0, 0, 0, 0, 4096, 4096]) writer.uint32(word);
+          writeBitmap(writer, [SIZE]);
+        },
+      ],
+    ]);
+    expectResult(reader, "PUTROOTFH");
+    expectResult(reader, "READDIR");
+    reader.skip(8);
+    const listed: string[] = [];
+    while (reader.bool()) {
+      reader.skip(8);
+      listed.push(reader.latin1(255));
+      reader.skip(4 * reader.length(3));
+      assert.equal(reader.length(8), 8);
+      assert.equal(reader.uint64(), 9);
+    }
+    assert.ok(listed.length > 0 && listed.length < names.length, `listed ${listed}`);
+    assert.equal(reader.bool(), false, "there is more");
   });
 });
 
