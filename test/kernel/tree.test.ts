@@ -299,6 +299,22 @@ for (const version of ["4.0", "4.1", "4.2"] satisfies NfsVersion[]) {
     });
 
     if (version === "4.2") {
+      it("keeps apart what several processes change at the same time in several actions", () => {
+        const names = ["shared", "own-1", "own-2"].flatMap((owner) =>
+          Array.from({ length: 6 }, (_, index) => [`${owner}-${index}`, `content ${index}\n`]),
+        );
+        const inputs: Tree = Object.fromEntries(names);
+        const change = (seed: number) =>
+          `"${process.execPath}" "${join(import.meta.dirname, "change-inputs.ts")}" . ${seed} 10`;
+        return inAction(
+          ({ sh: first }) =>
+            inAction(async ({ sh: second }) => {
+              await Promise.all([first(change(1)), first(change(2)), second(change(1)), second(change(2))]);
+            }, inputs),
+          inputs,
+        );
+      });
+
       it("has clones, holes and extended attributes", () =>
         inAction(async ({ sh, build }) => {
           await sh("cp --reflink=always text clone; cmp text clone");
