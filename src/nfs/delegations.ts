@@ -58,7 +58,7 @@ export class Delegations {
    * immutable file, all.
    */
   recallForChange(compound: Compound, file: RegularFile): Status {
-    return this.recall(compound, file, () => true, file.immutable);
+    return this.recall(compound, file, isAny, file.immutable);
   }
 
   /**
@@ -66,18 +66,18 @@ export class Delegations {
    * written may take its place there.
    */
   recallForRemoval(compound: Compound, file: RegularFile): Status {
-    return this.recall(compound, file, () => true);
+    return this.recall(compound, file, isAny);
   }
 
   /** OK, or DELAY while the delegation of another client, which may have written data, is called back. */
   recallForRead(compound: Compound, file: RegularFile): Status {
-    return this.recall(compound, file, (delegation) => delegation.type === Share.WRITE);
+    return this.recall(compound, file, isForWriting);
   }
 
   /** OK, or DELAY while delegations that an OPEN conflicts with are called back. */
   recallForOpen(compound: Compound, file: RegularFile, access: number, deny: number): Status {
     const writes = (access & Share.WRITE) !== 0 || (deny & Share.READ) !== 0;
-    return this.recall(compound, file, (delegation) => writes || delegation.type === Share.WRITE);
+    return this.recall(compound, file, writes ? isAny : isForWriting);
   }
 
   private recall(
@@ -189,12 +189,10 @@ export class Delegations {
     if (own !== undefined && own.type < type) return WhyNoDelegation.NOT_SUPP_UPGRADE;
     if (own !== undefined && own.type > type) return WhyNoDelegation.NOT_SUPP_DOWNGRADE;
     if (own !== undefined) return WhyNoDelegation.RESOURCE;
-    const excludesReaders = ({ access, deny }: OpenState) =>
-      ((access & Share.WRITE) | (deny & Share.READ)) !== 0;
     const contended =
       type === Share.WRITE
         ? file.delegations !== undefined || file.opens.some((open) => open.client !== client)
-        : file.delegations?.some((delegation) => delegation.type === Share.WRITE) === true ||
+        : file.delegations?.some(isForWriting) === true ||
           file.opens.some((open) => open.client !== client && excludesReaders(open));
     return contended || this.recalled.has(file.key, this.state.now) ? WhyNoDelegation.CONTENTION : undefined;
   }
@@ -234,6 +232,19 @@ export class Delegations {
     this.state.freeRevoked(state);
     return Status.OK;
   }
+}
+
+function isAny(): boolean {
+  return true;
+}
+
+function isForWriting(delegation: Delegation): boolean {
+  return delegation.type === Share.WRITE;
+}
+
+/** Whether a READ delegation cannot stand beside another client's open. */
+function excludesReaders({ access, deny }: OpenState): boolean {
+  return (access & Share.WRITE) !== 0 || (deny & Share.READ) !== 0;
 }
 
 /** What comes of the wish where nothing is in the way: Share.READ, Share.WRITE or Share.NONE. */
