@@ -55,16 +55,44 @@ static void note(struct removal *removal, const struct level *level, const char 
   write_path(removal, name == NULL ? level : &entry, left->path, sizeof left->path);
 }
 
-/* Whether the directory's owner has been given all rights it had not. */
-static bool permit(int parent, const char *name) {
-  struct stat status;
-  if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISDIR(status.st_mode) ||
-      (status.st_mode & S_IRWXU) == S_IRWXU)
-    return false;
-  return fchmodat(parent, name, (status.st_mode & 07777) | S_IRWXU, AT_SYMLINK_NOFOLLOW) == 0;
+/*
+ * Opens an entry itself, neither a symlink's target nor what is mounted upon it; -1 and errno if it cannot, EXDEV
+ * where something is mounted.
+ */
+static int open_entry(int parent, const char *name, int flags) {
+  struct open_how how = {.flags = (unsigned)(flags | O_NOFOLLOW | O_CLOEXEC),
+                         .resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS};
+  return (int)syscall(SYS_openat2, parent, name, &how, sizeof how);
 }
 
-/* As permit(), of a directory that is open, and may not be entered. */
+/* The name of what an O_PATH descriptor stands for, whatever has taken its place in its directory. */
+struct descriptor_path {
+  char text[32];
+};
+
+static struct descriptor_path path_of(int descriptor) {
+  struct descriptor_path path;
+  snprintf(path.text, sizeof path.text, "/proc/self/fd/%d", descriptor);
+  return path;
+}
+
+/* Whether the owner of a directory, an O_PATH descriptor, has been given all rights it had not. */
+static bool permit(int directory) {
+  struct stat status;
+  return fstat(directory, &status) == 0 && (status.st_mode & S_IRWXU) != S_IRWXU &&
+         chmod(path_of(directory).text, (status.st_mode & 07777) | S_IRWXU) == 0;
+}
+
+static bool permit_entry(int parent, const char *name) {
+  int directory = open_entry(parent, name, O_PATH | O_DIRECTORY);
+  if (directory < 0)
+    return false;
+  bool permitted = permit(directory);
+  close(directory);
+  return permitted;
+}
+
+/* As permit(), of a directory that is open for reading, and may not be entered. */
 static bool permit_open(int directory) {
   struct stat status;
   return fstat(directory, &status) == 0 && (status.st_mode & S_IRWXU) != S_IRWXU &&
@@ -80,13 +108,15 @@ static bool thaw_open(int file) {
   return ioctl(file, FS_IOC_SETFLAGS, &flags) == 0;
 }
 
-static bool thaw(int parent, const char *name) {
+static bool thaw_entry(int parent, const char *name) {
   struct stat status;
-  /* Opening others may have effects of its own, and they have no such flags. */
-  if (fstatat(parent, name, &status, AT_SYMLINK_NOFOLLOW) != 0 ||
-      !(S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)))
+  int entry = open_entry(parent, name, O_PATH);
+  if (entry < 0)
     return false;
-  int file = openat(parent, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  /* Opening others may have effects of its own, and they have no such flags. */
+  bool openable = fstat(entry, &status) == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode));
+  int file = openable ? open(path_of(entry).text, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
+  close(entry);
   if (file < 0)
     return false;
   bool thawed = thaw_open(file);
@@ -100,10 +130,10 @@ static bool mend(int parent, const char *name, int error) {
   switch (error) {
   case EACCES:
     mended = permit_open(parent);
-    return permit(parent, name) || mended;
+    return permit_entry(parent, name) || mended;
   case EPERM:
     mended = thaw_open(parent);
-    return thaw(parent, name) || mended;
+    return thaw_entry(parent, name) || mended;
   case EBUSY:
   case EXDEV:
     return fchdir(parent) == 0 && umount2(name, MNT_DETACH | UMOUNT_NOFOLLOW) == 0;
@@ -123,10 +153,8 @@ static int unlink_entry(int parent, const char *name, int flags) {
 
 /* Opens a directory, not what is mounted upon it; -1 and errno if it cannot, EBUSY if that mount stays. */
 static int open_directory(int parent, const char *name) {
-  struct open_how how = {.flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-                         .resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS};
   for (;;) {
-    int directory = (int)syscall(SYS_openat2, parent, name, &how, sizeof how);
+    int directory = open_entry(parent, name, O_RDONLY | O_DIRECTORY);
     int error = errno;
     if (directory >= 0 || !mend(parent, name, error)) {
       errno = error == EXDEV ? EBUSY : error;
@@ -203,12 +231,25 @@ static bool remove_entries(struct removal *removal, struct level *level) {
   return removed;
 }
 
+/* Opens the directory at a path without symlinks; -1 and errno if it cannot. */
+static int open_top(const char *path) {
+  struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
+  int entry = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+  if (entry < 0)
+    return -1;
+  int directory = openat(entry, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0 && errno == EACCES && permit(entry))
+    directory = openat(entry, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int error = errno;
+  close(entry);
+  errno = error;
+  return directory;
+}
+
 struct leftover empty_directory(const char *path) {
   struct removal removal = {.path = path};
   struct level level = {.entries = NULL};
-  removal.top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (removal.top < 0 && errno == EACCES && permit(AT_FDCWD, path))
-    removal.top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  removal.top = open_top(path);
   level.entries = removal.top < 0 ? NULL : fdopendir(removal.top);
   if (level.entries == NULL) {
     removal.first_left.error = errno;

@@ -174,7 +174,8 @@ export async function checkPaths(
 }
 
 /**
- * Removes everything in a directory, in a process that can be killed, which the signal does. What commands leave there
+ * Removes everything in a directory, whose path must have no symlink in it, in a process that can be killed, which the
+ * signal does. What commands leave there
  * to stay goes as well, as far as this user may: modes that forbid it, immutable files, mounts, trees of any depth.
  *
  * Throws a {@link HelperError} naming the first entry that is left, and the signal's reason.

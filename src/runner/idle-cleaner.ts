@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { realpath } from "node:fs/promises";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import { StatusError, status } from "../proto/status.ts";
 import { emptyDirectory, HelperError } from "./command.ts";
@@ -57,7 +58,7 @@ export function cleanerOf(settings: RunnerSettings): Cleaner {
   const cleaners: Cleaner[] = [];
   const userId = settings.credentials?.userId ?? process.getuid?.() ?? 0;
   if (settings.cleanProcessTable) cleaners.push(() => killLaterProcesses(userId));
-  for (const path of settings.cleanTemporaryDirectories) cleaners.push(() => cleanTemporaryDirectory(path));
+  for (const path of settings.cleanTemporaryDirectories) cleaners.push(temporaryDirectoryCleaner(path));
   const [command, ...args] = settings.cleaningCommand;
   if (command !== undefined) cleaners.push(() => runCleaningCommand(command, args));
   return async () => {
@@ -68,19 +69,24 @@ export function cleanerOf(settings: RunnerSettings): Cleaner {
   };
 }
 
-async function cleanTemporaryDirectory(path: string): Promise<void> {
-  const patience = AbortSignal.timeout(cleaningMilliseconds);
-  try {
-    await emptyDirectory(path, patience);
-  } catch (error) {
-    const reason =
-      error instanceof HelperError
-        ? `${error.subject}: ${error.reason}; remove it by hand`
-        : patience.aborted
-          ? `not done within ${cleaningMilliseconds / 1000} s`
-          : (error as Error).message;
-    throw new Error(`cannot clean the temporary directory ${path}: ${reason}`, { cause: error });
-  }
+/** Cleans what the path led to at first: a command may put a symlink in its place, to have something else emptied. */
+function temporaryDirectoryCleaner(path: string): Cleaner {
+  let directory: string | undefined;
+  return async () => {
+    const patience = AbortSignal.timeout(cleaningMilliseconds);
+    try {
+      directory ??= await realpath(path);
+      await emptyDirectory(directory, patience);
+    } catch (error) {
+      const reason =
+        error instanceof HelperError
+          ? `${error.subject}: ${error.reason}; remove it by hand`
+          : patience.aborted
+            ? `not done within ${cleaningMilliseconds / 1000} s`
+            : (error as Error).message;
+      throw new Error(`cannot clean the temporary directory ${path}: ${reason}`, { cause: error });
+    }
+  };
 }
 
 async function runCleaningCommand(command: string, args: readonly string[]): Promise<void> {

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { rename, rmdir, symlink, unlink } from "node:fs/promises";
+import { realpath, rename, rmdir, symlink, unlink } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { emptyDirectory } from "./command.ts";
 
 const emptyingMilliseconds = 60_000;
@@ -48,7 +49,10 @@ export class TemporaryLinks {
     try {
       await rename(fresh, path).catch(async (error: NodeJS.ErrnoException) => {
         if (error.code !== "EISDIR") throw error;
-        if (this.#linked.has(path)) await emptyDirectory(path, AbortSignal.timeout(emptyingMilliseconds));
+        if (this.#linked.has(path)) {
+          const directory = join(await realpath(dirname(path)), basename(path));
+          await emptyDirectory(directory, AbortSignal.timeout(emptyingMilliseconds));
+        }
         await rmdir(path);
         await rename(fresh, path);
       });

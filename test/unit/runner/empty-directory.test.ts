@@ -149,6 +149,39 @@ describe("emptying a directory", { timeout: 120_000 }, () => {
     assert.equal(readFileSync(join(elsewhere, "kept"), "utf8"), "");
   });
 
+  it("leaves the flags of what is mounted as they are", asRoot, async (test) => {
+    if (spawnSync("unshare", ["-m", "true"]).status !== 0) return test.skip("may not mount");
+    const path = makeBuildDirectory(test);
+    const elsewhere = makeBuildDirectory(test);
+    const kept = join(elsewhere, "kept");
+    for (const file of [join(path, "file"), kept]) writeFileSync(file, "");
+    const flag = (...words: string[]) => spawnSync("chattr", words, { stdio: "ignore" }).status === 0;
+    execFileSync("mount", ["--bind", kept, join(path, "file")]);
+    try {
+      if (!flag("+i", kept)) return test.skip("no chattr here");
+      assert.ok(flag("+i", path));
+      await emptyDirectory(path, signal);
+      assert.deepEqual(readdirSync(path), []);
+      assert.match(execFileSync("lsattr", [kept], { encoding: "utf8" }), /^-*i/);
+    } finally {
+      spawnSync("umount", [join(path, "file")], { stdio: "ignore" });
+      flag("-R", "-i", path, elsewhere);
+    }
+  });
+
+  it("follows no symlink to it", async (test) => {
+    const path = makeBuildDirectory(test);
+    const kept = makeBuildDirectory(test);
+    mkdirSync(join(kept, "directory/file"), { recursive: true });
+    symlinkSync(kept, join(path, "link"));
+    for (const name of ["link", "link/directory"])
+      await assert.rejects(
+        emptyDirectory(join(path, name), signal),
+        (error: unknown) => error instanceof HelperError && error.code === "ELOOP",
+      );
+    assert.deepEqual(readdirSync(join(kept, "directory")), ["file"]);
+  });
+
   it("says what is wrong with the directory itself", async (test) => {
     const path = makeBuildDirectory(test);
     writeFileSync(join(path, "file"), "");

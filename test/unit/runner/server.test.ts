@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
@@ -193,6 +202,23 @@ describe("cleaning", () => {
     assert.equal(response.exitCode, 0n);
     assert.deepEqual(statSync(count).size, 2);
     assert.ok(!existsSync(join(temporary, "old")) && !existsSync(join(temporary, "new")));
+  });
+
+  it("does not follow a symlink that a command has put in a temporary directory's place", async (test) => {
+    const kept = makeBuildDirectory(test);
+    const folder = makeBuildDirectory(test);
+    mkdirSync(join(kept, "directory"));
+    mkdirSync(join(folder, "directory"));
+    symlinkSync(join(folder, "directory"), join(folder, "temporary"));
+    writeFileSync(join(folder, "directory/old"), "");
+    const { client, request } = await startTestRunner(test, {
+      cleanTemporaryDirectories: [join(folder, "temporary")],
+    });
+    const script = `cd ${folder}; rmdir directory; ln -s ${kept} directory`;
+    assert.equal((await client.run(request(script))).exitCode, 0n);
+    await assert.rejects(client.checkReadiness({ path: "" }), failsWith(Code.INTERNAL, /symbolic links/));
+    assert.deepEqual(readdirSync(kept), ["directory"]);
+    assert.ok(!existsSync(join(folder, "directory/old")));
   });
 
   it("that fails makes the runner not ready", async (test) => {
