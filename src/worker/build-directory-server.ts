@@ -14,8 +14,13 @@ export interface MountedTree {
   close(): Promise<void>;
 }
 
-/** Lets the kernel show a tree at the settings' mount path. */
-export type MountTree = (tree: FileTree, settings: BuildDirectorySettings, log: Log) => Promise<MountedTree>;
+/** Lets the kernel show a tree at the settings' mount path; when the signal aborts meanwhile, throws its reason. */
+export type MountTree = (
+  tree: FileTree,
+  settings: BuildDirectorySettings,
+  log: Log,
+  signal?: AbortSignal,
+) => Promise<MountedTree>;
 
 /**
  * A build directory: a mount, what serves it, and the tree of files in it. It shares nothing with another one
@@ -41,10 +46,11 @@ export class BuildDirectoryServer implements AsyncDisposable {
     pool: FilePool,
     mount: MountTree,
     log: Log,
+    signal?: AbortSignal,
   ): Promise<BuildDirectoryServer> {
     const storageWaits = new StorageWaits(content);
     const tree = new FileTree({ source: storageWaits, pool });
-    const mounted = await mount(tree, settings, log);
+    const mounted = await mount(tree, settings, log, signal);
     return new BuildDirectoryServer(tree, storageWaits, mounted, settings.maximumWritableFileUploadDelay);
   }
 

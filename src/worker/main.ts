@@ -35,8 +35,12 @@ async function main(): Promise<number> {
   try {
     const configuration = loadConfiguration(path, ApplicationConfigurationSchema);
     applyGlobalConfiguration(configuration.global);
-    worker = await Worker.start(checkWorkerConfiguration(configuration), mountByNfs, log);
+    worker = await Worker.start(checkWorkerConfiguration(configuration), mountByNfs, log, stopping.signal);
   } catch (error) {
+    if (stopping.signal.aborted && error === stopping.signal.reason) {
+      log.info("stopped before it was ready", { reason: error });
+      return error === "failure" ? 1 : 0;
+    }
     const expected = error instanceof ConfigurationError || error instanceof MountError;
     const { message, stack } = error as Error;
     log.error(message, expected ? {} : { stack });
@@ -58,13 +62,21 @@ async function main(): Promise<number> {
 
 type StopReason = NodeJS.Signals | "failure";
 
-/** When the first and the second reason to stop come. */
-function stopSignals(): { readonly first: Promise<StopReason>; readonly second: Promise<StopReason> } {
+interface StopSignals {
+  /** Aborted, with a StopReason, when the first reason to stop comes. */
+  readonly signal: AbortSignal;
+  /** Resolve to the first and to the second. */
+  readonly first: Promise<StopReason>;
+  readonly second: Promise<StopReason>;
+}
+
+function stopSignals(): StopSignals {
+  const controller = new AbortController();
   const first = Promise.withResolvers<StopReason>();
   const second = Promise.withResolvers<StopReason>();
-  let count = 0;
   const stop = (reason: StopReason): void => {
-    (count++ === 0 ? first : second).resolve(reason);
+    (controller.signal.aborted ? second : first).resolve(reason);
+    controller.abort(reason);
   };
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
@@ -72,7 +84,7 @@ function stopSignals(): { readonly first: Promise<StopReason>; readonly second: 
     log.error("a fault in the program; it finishes what it has and ends", { error, stack: error.stack });
     stop("failure");
   });
-  return { first: first.promise, second: second.promise };
+  return { signal: controller.signal, first: first.promise, second: second.promise };
 }
 
 function graceMilliseconds(): number {

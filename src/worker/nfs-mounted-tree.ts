@@ -6,7 +6,7 @@ import type { MountTree } from "./build-directory-server.ts";
  * Serves a tree by NFSv4 on loopback, at a port that is free, to nobody but the mount that is made here. The
  * process that dies without closing it is unmounted by a supervisor.
  */
-export const mountByNfs: MountTree = async (tree, settings, log) => {
+export const mountByNfs: MountTree = async (tree, settings, log, signal) => {
   const disconnected = Promise.withResolvers<Error>();
   const { mountPath, mountOptions, nfsVersion: version } = settings;
   let closing = false;
@@ -28,7 +28,7 @@ export const mountByNfs: MountTree = async (tree, settings, log) => {
   const port = await server.listen();
   try {
     const mount = await gate.open((name) =>
-      NfsMount.mount({ port, serverPath: `/${name}`, mountPath, version, mountOptions }),
+      NfsMount.mount({ port, serverPath: `/${name}`, mountPath, version, mountOptions }, signal),
     );
     log.info("mounted a build directory", { mountPath, port, version });
     return {

@@ -44,9 +44,15 @@ export class Worker {
   /**
    * Mounts the build directories and begins to take work.
    *
-   * Rejects with {@link ConfigurationError}, MountError or BlobError; nothing is left behind then.
+   * Rejects with {@link ConfigurationError}, MountError or BlobError, and with the signal's reason when that aborts
+   * meanwhile; nothing is left behind then.
    */
-  static async start(configuration: WorkerConfiguration, mount: MountTree, log: Log): Promise<Worker> {
+  static async start(
+    configuration: WorkerConfiguration,
+    mount: MountTree,
+    log: Log,
+    signal?: AbortSignal,
+  ): Promise<Worker> {
     await using resources = new AsyncDisposableStack();
     const content = resources.use(await openContentStore(configuration));
     const pool = new BoundedFilePool(
@@ -58,12 +64,15 @@ export class Worker {
     const clients: BuildClient[] = [];
     const lost: Promise<Error>[] = [];
     for (const settings of configuration.buildDirectories) {
-      const server = resources.use(await BuildDirectoryServer.start(settings, content, pool, mount, log));
+      const server = resources.use(
+        await BuildDirectoryServer.start(settings, content, pool, mount, log, signal),
+      );
       lost.push(server.lost);
       const context = { configuration, settings, content, scheduler, resources, log };
       clients.push(...buildDirectoryThreads(context, server));
     }
     await content.start();
+    signal?.throwIfAborted();
     const worker = new Worker(content, Promise.race(lost), resources.move());
     worker.#threads.push(
       ...clients.map((client) => client.run(worker.#drain.signal, worker.#handBack.signal)),
