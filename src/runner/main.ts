@@ -27,15 +27,15 @@ async function main(): Promise<void> {
     return;
   }
   const log = createLog();
+  // Before there is anything to end: as a container's first process this one would ignore them otherwise.
+  const { promise: stop, resolve } = Promise.withResolvers<NodeJS.Signals>();
+  process.once("SIGTERM", resolve);
+  process.once("SIGINT", resolve);
   const runner = await startRunner(loadConfiguration(path, ApplicationConfigurationSchema), log);
-  const stop = async (signal: NodeJS.Signals) => {
-    log.info("stopping", { signal });
-    await runner.close(graceMilliseconds);
-    // Everything has been waited for.
-    process.exit(0);
-  };
-  process.once("SIGTERM", stop);
-  process.once("SIGINT", stop);
+  log.info("stopping", { signal: await stop });
+  await runner.close(graceMilliseconds);
+  // Everything has been waited for.
+  process.exit(0);
 }
 
 main().catch((error: unknown) => {
