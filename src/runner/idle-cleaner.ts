@@ -52,31 +52,34 @@ export class IdleCleaner {
 
 /**
  * All that the settings ask for, in Buildbarn's order; each is tried, and the first failure thrown as a StatusError,
- * INTERNAL.
+ * INTERNAL. When the signal aborts, what takes time is given up, and its reason thrown.
  */
-export function cleanerOf(settings: RunnerSettings): Cleaner {
+export function cleanerOf(settings: RunnerSettings, signal: AbortSignal): Cleaner {
   const cleaners: Cleaner[] = [];
   const userId = settings.credentials?.userId ?? process.getuid?.() ?? 0;
   if (settings.cleanProcessTable) cleaners.push(() => killLaterProcesses(userId));
-  for (const path of settings.cleanTemporaryDirectories) cleaners.push(temporaryDirectoryCleaner(path));
+  for (const path of settings.cleanTemporaryDirectories) {
+    cleaners.push(temporaryDirectoryCleaner(path, signal));
+  }
   const [command, ...args] = settings.cleaningCommand;
-  if (command !== undefined) cleaners.push(() => runCleaningCommand(command, args));
+  if (command !== undefined) cleaners.push(() => runCleaningCommand(command, args, signal));
   return async () => {
     const errors: Error[] = [];
     for (const clean of cleaners) await clean().catch((error: Error) => errors.push(error));
+    signal.throwIfAborted();
     const [cause] = errors;
     if (cause) throw new StatusError(status(Code.INTERNAL, cause.message), { cause });
   };
 }
 
 /** Cleans what the path led to at first: a command may put a symlink in its place, to have something else emptied. */
-function temporaryDirectoryCleaner(path: string): Cleaner {
+function temporaryDirectoryCleaner(path: string, signal: AbortSignal): Cleaner {
   let directory: string | undefined;
   return async () => {
     const patience = AbortSignal.timeout(cleaningMilliseconds);
     try {
       directory ??= await realpath(path);
-      await emptyDirectory(directory, patience);
+      await emptyDirectory(directory, AbortSignal.any([signal, patience]));
     } catch (error) {
       const reason =
         error instanceof HelperError
@@ -89,10 +92,27 @@ function temporaryDirectoryCleaner(path: string): Cleaner {
   };
 }
 
-async function runCleaningCommand(command: string, args: readonly string[]): Promise<void> {
-  const child = spawn(command, args, { stdio: ["ignore", "ignore", "inherit"] });
-  const [code, signal] = await once(child, "close").catch((error: Error) => {
-    throw new Error(`cannot run the cleaning command ${command}: ${error.message}`, { cause: error });
-  });
-  if (code !== 0) throw new Error(`the cleaning command ${command} failed: ${signal ?? `exit code ${code}`}`);
+async function runCleaningCommand(
+  command: string,
+  args: readonly string[],
+  signal: AbortSignal,
+): Promise<void> {
+  signal.throwIfAborted();
+  // In a process group of its own, which can be ended as a whole.
+  const child = spawn(command, args, { stdio: ["ignore", "ignore", "inherit"], detached: true });
+  const end = () => {
+    const ended = child.exitCode !== null || child.signalCode !== null;
+    if (child.pid !== undefined && !ended) process.kill(-child.pid, "SIGKILL");
+  };
+  signal.addEventListener("abort", end);
+  try {
+    const [code, killedBy] = await once(child, "close").catch((error: Error) => {
+      throw new Error(`cannot run the cleaning command ${command}: ${error.message}`, { cause: error });
+    });
+    signal.throwIfAborted();
+    if (code !== 0)
+      throw new Error(`the cleaning command ${command} failed: ${killedBy ?? `exit code ${code}`}`);
+  } finally {
+    signal.removeEventListener("abort", end);
+  }
 }

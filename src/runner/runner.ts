@@ -16,6 +16,8 @@ export interface RunnerOptions {
   readonly isolated?: boolean;
   /** How long a file system may take to say whether a path exists. Default 10,000. */
   readonly readinessMilliseconds?: number;
+  /** Aborted when cleaning is to be given up. */
+  readonly cleaningSignal?: AbortSignal;
 }
 
 /** What buildbarn.runner.Runner promises, without gRPC around it. */
@@ -29,7 +31,11 @@ export class Runner {
 
   constructor(
     settings: RunnerSettings,
-    { isolated = false, readinessMilliseconds = 10_000 }: RunnerOptions = {},
+    {
+      isolated = false,
+      readinessMilliseconds = 10_000,
+      cleaningSignal = new AbortController().signal,
+    }: RunnerOptions = {},
   ) {
     this.#settings = settings;
     this.#isolated = isolated;
@@ -39,7 +45,7 @@ export class Runner {
       settings.cleanProcessTable ||
       settings.cleanTemporaryDirectories.length > 0 ||
       settings.cleaningCommand.length > 0;
-    if (cleans) this.#cleaner = new IdleCleaner(cleanerOf(settings));
+    if (cleans) this.#cleaner = new IdleCleaner(cleanerOf(settings, cleaningSignal));
   }
 
   /**

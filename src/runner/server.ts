@@ -18,6 +18,9 @@ const isolationAdvice =
 /** How long clients may take to receive the last responses when the runner stops. */
 const flushMilliseconds = 1000;
 
+/** How long cleaning after the last command may take when the runner stops; the next one cleans before its first. */
+const lastCleaningMilliseconds = 3000;
+
 /** A runner that serves, until it is closed. */
 export interface RunningRunner {
   /**
@@ -38,8 +41,11 @@ export async function startRunner(configuration: ApplicationConfiguration, log: 
   const notIsolated = await isolationFailure();
   if (notIsolated) log.warn(isolationAdvice, { error: notIsolated.message });
   if (settings.umask !== undefined) process.umask(settings.umask);
-  const runner = new Runner(settings, { isolated: notIsolated === undefined });
   const calls = new Calls();
+  const runner = new Runner(settings, {
+    isolated: notIsolated === undefined,
+    cleaningSignal: calls.overdue,
+  });
   const servers: Server[] = [];
   const close = async (graceMilliseconds = 0) => {
     const graceful = settings.servers.some((server) => server.stopGracefully);
@@ -80,10 +86,16 @@ export async function startRunner(configuration: ApplicationConfiguration, log: 
 class Calls {
   readonly #all = new Set<Promise<unknown>>();
   readonly #ending = new AbortController();
+  readonly #overdue = new AbortController();
 
   /** Aborted when calls must end now. */
   get ending(): AbortSignal {
     return this.#ending.signal;
+  }
+
+  /** Aborted when that was a while ago. */
+  get overdue(): AbortSignal {
+    return this.#overdue.signal;
   }
 
   add(call: Promise<unknown>): void {
@@ -94,9 +106,14 @@ class Calls {
   /** Waits for the calls, and aborts those that have not ended in time. */
   async end(graceMilliseconds: number): Promise<void> {
     const timer = setTimeout(() => this.#ending.abort(), graceMilliseconds);
+    const overdue = setTimeout(
+      () => this.#overdue.abort(shuttingDown()),
+      graceMilliseconds + lastCleaningMilliseconds,
+    );
     if (graceMilliseconds <= 0) this.#ending.abort();
     await Promise.all(this.#all);
     clearTimeout(timer);
+    clearTimeout(overdue);
   }
 }
 

@@ -262,4 +262,18 @@ describe("stopping", { timeout: 30_000 }, () => {
     assert.equal((await running).exitCode, 5n);
     await closed;
   });
+
+  it("gives up cleaning that does not end", async (test) => {
+    const seconds = `1000.${randomInt(1e9)}`;
+    const folder = makeBuildDirectory(test);
+    const { client, runner } = await startTestRunner(test, {
+      runCommandCleaner: ["sh", "-c", `echo >${folder}/started; sleep ${seconds}; true`],
+    });
+    const rejected = assert.rejects(client.checkReadiness({ path: "" }), failsWith(Code.UNAVAILABLE, /./));
+    await untilFile(join(folder, "started"), /\n/);
+    await runner.close();
+    // They have been killed, and nobody waits for all of them to be gone.
+    while (processesWith(seconds).length > 0) await new Promise(setImmediate);
+    await rejected;
+  });
 });
