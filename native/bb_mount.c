@@ -108,6 +108,7 @@ static pid_t fork_child(void) {
   close(STDOUT_FILENO);
   if (lock_file >= 0)
     close(lock_file);
+  lock_file = -1;
   return 0;
 }
 
@@ -377,9 +378,9 @@ static bool reply(const char *id, int error, int mount) {
   return send_reply(STDOUT_FILENO, &reply);
 }
 
-/* 0 or the errno. */
+/* 0 or the errno. Whoever may open the file may lock it, hence nobody else may. */
 static int lock(const char *path, const char *holder) {
-  int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0644);
+  int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
   if (fd < 0)
     return errno;
   size_t length = strlen(holder);

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
+  chmodSync,
   existsSync,
   mkdtempSync,
   readdirSync,
@@ -126,6 +127,20 @@ describe("a lock", { timeout: 30_000 }, () => {
     assert.match((await first.failure).message, /SIGKILL/);
     assert.equal(await second.lock(file, "the second"), "");
     assert.equal(readFileSync(file, "utf8"), "the second");
+  });
+
+  it("cannot be taken by another user", asRoot, async (test) => {
+    const folder = mkdtempSync(join(tmpdir(), "mount-helper-"));
+    test.after(() => rmSync(folder, { recursive: true }));
+    chmodSync(folder, 0o755);
+    const file = join(folder, "lock");
+    const helper = new MountHelper();
+    assert.equal(await helper.lock(file, "holder"), "");
+    await helper.close();
+    const flock = ["--reuid", "61234", "--clear-groups", "flock", "--nonblock", file, "true"];
+    const { status, stderr } = spawnSync("setpriv", flock, { encoding: "utf8" });
+    assert.notEqual(status, 0);
+    assert.match(stderr, /Permission denied/);
   });
 
   it("does not outlast its helper by what that has started", asRoot, async (test) => {
