@@ -197,6 +197,9 @@ async function askHelper(
   const { promise, resolve, reject } = Promise.withResolvers<string[]>();
   // In no directory of an action, and with nothing of the runner's environment to hand on.
   const helper = spawn(helperPath("bb_spawn"), [], { stdio: ["pipe", "pipe", "inherit"], cwd: "/", env: {} });
+  helper.once("error", reject);
+  // It may have no pipes then.
+  if (helper.pid === undefined) return promise;
   const decoder = new MessageDecoder();
   let reply: string[] | undefined;
   let malformed: Error | undefined;
@@ -219,7 +222,6 @@ async function askHelper(
       helper.kill("SIGKILL");
     }
   });
-  helper.once("error", reject);
   helper.once("close", (code, killedBy) => {
     clearTimeout(patience);
     signal?.removeEventListener("abort", cancel);

@@ -431,6 +431,26 @@ describe("a helper that cannot end", { ...asRoot, timeout: 30_000 }, () => {
   });
 });
 
+describe("a helper that cannot be started", () => {
+  it("is the command's failure, and no more", { timeout: 30_000 }, () => {
+    const program = `
+      import { closeSync, openSync } from "node:fs";
+      import { isolationFailure } from ${JSON.stringify(import.meta.resolve("../../../src/runner/command.ts"))};
+      await isolationFailure();
+      const taken = [];
+      try {
+        for (;;) taken.push(openSync("/dev/null"));
+      } catch {}
+      const failed = await isolationFailure().catch((error) => error.code);
+      taken.forEach((fd) => closeSync(fd));
+      await isolationFailure();
+      console.log(failed);
+    `;
+    const node = [process.execPath, "--input-type=module", "--eval", program];
+    assert.equal(execFileSync("prlimit", ["--nofile=64", ...node], { encoding: "utf8" }), "EMFILE\n");
+  });
+});
+
 describe("checking paths", () => {
   it("names the first that does not exist", async (test) => {
     const buildDirectory = makeBuildDirectory(test);
