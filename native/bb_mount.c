@@ -12,8 +12,9 @@
  *   ID sync TARGET MOUNT                                syncfs(2)
  *   ID lock PATH HOLDER                                 flock(2) until this process ends; EAGAIN if another has it
  *
- * The file that is locked has HOLDER in it. The three before fail if MOUNT is not what is mounted at TARGET: with ENOENT if it is not there any more, with EBUSY
- * if something else is mounted upon it. What others have mounted is never touched.
+ * The file that is locked has HOLDER in it. The three before it fail if MOUNT is not what is mounted at TARGET: with
+ * ENOENT if it is not there any more, with EBUSY if something else is mounted upon it. What others have mounted is
+ * never touched; what others have unmounted is not kept in use.
  *
  * Each request is done by a child, so that one that waits does not delay the others and can be killed.
  *
@@ -177,11 +178,11 @@ static bool is_escaped_path(const char *escaped, const char *target) {
 
 /*
  * The ID of the uppermost mount at target, no_mount if there is none; and whether the given one is among those that
- * lie upon each other there. Asks no file system's server.
+ * lie upon each other there, or that cannot be found out. Asks no file system's server.
  */
 static int uppermost_mount(const char *target, int mount, bool *present) {
   FILE *table = fopen("/proc/self/mountinfo", "re");
-  *present = false;
+  *present = table == NULL;
   if (table == NULL)
     return no_mount;
   int uppermost = no_mount;
@@ -360,6 +361,15 @@ static void stop_supervising(struct supervised *unmounted) {
   release_anchor(&unmounted->anchor);
   free(unmounted->target);
   free(unmounted);
+}
+
+/* Ends the anchors of mounts that somebody else has unmounted, and which they alone may keep in use. */
+static void forget_unmounted(void) {
+  for (struct supervised *entry = supervised, *next; entry != NULL; entry = next) {
+    next = entry->next;
+    if (look_for(entry->mount, entry->target) == ENOENT)
+      stop_supervising(entry);
+  }
 }
 
 static struct pending *find_pending(pid_t pid) {
@@ -543,9 +553,13 @@ int main(void) {
     return 1;
   }
 
-  struct pollfd watched[] = {{.fd = signals, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
+  /* Without the table, mounts that others unmount stay in use. */
+  int table = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+  struct pollfd watched[] = {{.fd = signals, .events = POLLIN},
+                             {.fd = STDIN_FILENO, .events = POLLIN},
+                             {.fd = table, .events = POLLPRI}};
   for (;;) {
-    if (poll(watched, 2, -1) < 0 && errno != EINTR)
+    if (poll(watched, 3, -1) < 0 && errno != EINTR)
       break;
     if (watched[0].revents != 0) {
       struct signalfd_siginfo signal;
@@ -553,6 +567,8 @@ int main(void) {
         ;
       finish_ended();
     }
+    if (watched[2].revents != 0)
+      forget_unmounted();
     if (watched[1].revents != 0) {
       struct message request;
       if (!read_message(STDIN_FILENO, &request))

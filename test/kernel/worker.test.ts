@@ -285,6 +285,15 @@ describe("worker that shall stop", inKernel, () => {
     await assertNothingLeft();
   });
 
+  it("because somebody has unmounted the build directory exits with 1", async (test) => {
+    const cluster = await WorkerCluster.start(test);
+    await cluster.ready();
+    execFileSync("umount", ["--lazy", cluster.mountPath]);
+    await cluster.worker.line(/a build directory was lost.*has lost its lease/);
+    assert.equal(await cluster.worker.exit(), 1);
+    assert.equal(isMounted(cluster.mountPath), false);
+  });
+
   /** Eight actions that are known to run. */
   async function startEight(cluster: WorkerCluster, script = "sleep 2") {
     const { inputRoot } = await cluster.rootWith("seen", Buffer.from("read by eight"));

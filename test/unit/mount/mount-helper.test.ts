@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
   chmodSync,
@@ -118,6 +118,26 @@ describe("a supervised mount", { ...asRoot, timeout: 30_000 }, () => {
       assert.equal(await helper.forceUnmount(at(mountId)), "ENOENT");
     }
     assert.ok(!isMounted(target));
+  });
+});
+
+describe("a supervised mount that somebody else has unmounted", { ...asRoot, timeout: 30_000 }, () => {
+  it("is not kept in use", async (test) => {
+    const target = mkdtempSync(join(tmpdir(), "mount-helper-"));
+    const helper = new MountHelper();
+    test.after(async () => {
+      await helper.close();
+      rmdirSync(target);
+    });
+    const mount = { source: "none", target, type: "tmpfs", flags: 0, data: "", supervised: true };
+    const { error, mountId } = await helper.mount(mount);
+    if (error === "EPERM") return test.skip("may not mount");
+    const supervisor = helperProcess();
+    const [anchor = 0] = childrenOf(supervisor);
+    while (readlinkSync(`/proc/${anchor}/cwd`) !== target) await setTimeout(1);
+    execFileSync("umount", ["--lazy", target]);
+    while (childrenOf(supervisor).length > 0) await setTimeout(1);
+    assert.equal(await helper.unmount({ target, mountId }), "ENOENT");
   });
 });
 
