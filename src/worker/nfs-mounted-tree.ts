@@ -13,7 +13,8 @@ export const mountByNfs: MountTree = async (tree, settings, log, signal) => {
   const gate = new Gate({
     onLost: () => {
       if (closing) return;
-      const why = "the kernel's NFS client has lost its lease, and can never use the mount again";
+      const why =
+        "somebody has unmounted it, or the kernel's NFS client has lost its lease and can never use it again";
       disconnected.resolve(new Error(`${mountPath}: ${why}`));
     },
   });
