@@ -57,8 +57,9 @@ export class MemoryDirectory extends MemoryNodeBase implements Directory {
 
   createDirectory(name: Name, owner: Credentials, changes: AttributeChanges): MemoryDirectory {
     this.checkFree(name);
+    const directory = new MemoryDirectory(this.fileSystem, this, owner, changes);
     this.values.linkCount++;
-    return this.add(name, new MemoryDirectory(this.fileSystem, this, owner, changes));
+    return this.add(name, directory);
   }
 
   createSymlink(

@@ -14,7 +14,10 @@ const UNLIMITED_FILES = 0xffff_ffff;
 
 /** How large a {@link MemoryFileSystem} is, and how its root. */
 export interface MemoryFileSystemOptions {
-  /** Bytes of file content that it may hold. Default 4 GiB. */
+  /**
+   * Bytes that it may hold: content, 1 KiB for each file, directory or other node, 512 for each further hard link, and
+   * extended attributes. Default 4 GiB; RangeError where it is not 0 or more.
+   */
   capacity?: number;
   /** Mode of the root directory. Default 0o755. */
   rootMode?: number;
@@ -31,14 +34,19 @@ export class MemoryFileSystem implements FileSystem {
   private readonly mark = randomBytes(8);
 
   constructor(options: MemoryFileSystemOptions = {}) {
-    this.capacity = options.capacity ?? 4 * 1024 ** 3;
+    const { capacity = 4 * 1024 ** 3 } = options;
+    if (!(capacity >= 0)) throw new RangeError(`capacity is ${capacity}; expected bytes, 0 or more`);
+    this.capacity = Number.POSITIVE_INFINITY;
     const owner: Owner = {
-      register: (node) => this.register(node),
+      register: (node, overhead) => this.register(node, overhead),
       forget: (node) => this.forget(node),
       account: (bytes) => this.account(bytes),
     };
     const credentials = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
     this.root = new MemoryDirectory(owner, undefined, credentials, { mode: options.rootMode ?? 0o755 });
+    // The root itself costs nothing: it is there also where nothing else can be.
+    this.used = 0;
+    this.capacity = capacity;
   }
 
   resolve(handle: Uint8Array): MemoryNode | undefined {
@@ -61,7 +69,8 @@ export class MemoryFileSystem implements FileSystem {
     };
   }
 
-  private register(node: MemoryNode): { handle: Uint8Array; fileId: number } {
+  private register(node: MemoryNode, overhead: number): { handle: Uint8Array; fileId: number } {
+    this.account(overhead);
     const fileId = this.nextId++;
     const handle = Buffer.alloc(HANDLE_BYTES);
     this.mark.copy(handle);
@@ -72,7 +81,7 @@ export class MemoryFileSystem implements FileSystem {
 
   private forget(node: MemoryNode): void {
     const { fileId, spaceUsed } = node.attributes();
-    if (this.nodes.delete(fileId)) this.account(-spaceUsed);
+    if (this.nodes.delete(fileId)) this.account(-spaceUsed - node.overhead);
   }
 
   private account(bytes: number): void {

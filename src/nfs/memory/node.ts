@@ -13,12 +13,20 @@ import type { MemoryDirectory } from "./directory.ts";
 import type { MemoryFile } from "./file.ts";
 import type { MemoryDevice, MemoryPipe, MemorySymlink } from "./special.ts";
 
+/** What a node costs with its first name, and what another name or an extended attribute does, in bytes. */
+const NODE_BYTES = 1024;
+const NAME_BYTES = 512;
+const EXTENDED_BYTES = 128;
+/** Linux's XATTR_LIST_MAX: no client could list more. The "user." and the NUL that it adds to each name count. */
+const MAXIMUM_LIST = 64 * 1024;
+const LISTED_BYTES = 6;
+
 export type MemoryNode = MemoryFile | MemoryDirectory | MemorySymlink | MemoryDevice | MemoryPipe;
 
 /** What the nodes need of their file system. */
 export interface Owner {
-  /** Gives the node a handle and a fileId. */
-  register(node: MemoryNode): { handle: Uint8Array; fileId: number };
+  /** Gives the node, for which `overhead` bytes are accounted, a handle and a fileId; throws NOSPC. */
+  register(node: MemoryNode, overhead: number): { handle: Uint8Array; fileId: number };
   /** The node has neither names nor users any more. */
   forget(node: MemoryNode): void;
   /** Bytes of memory more (or less, when negative) in use; throws NOSPC. */
@@ -37,12 +45,17 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
   readonly handle: Uint8Array;
   protected readonly fileSystem: Owner;
   protected readonly values: Attributes;
+  /** Bytes that are accounted for the node besides its content. */
+  overhead: number;
   private extended: Map<Name, Uint8Array> | undefined;
+  private listLength = 0;
 
-  constructor(fileSystem: Owner, owner: Credentials, changes: AttributeChanges, mode: number) {
+  /** `bytes` more than other nodes are accounted for it. Throws NOSPC. */
+  constructor(fileSystem: Owner, owner: Credentials, changes: AttributeChanges, mode: number, bytes = 0) {
     const now = timeNow();
     this.fileSystem = fileSystem;
-    const { handle, fileId } = fileSystem.register(this as never);
+    this.overhead = NODE_BYTES + bytes;
+    const { handle, fileId } = fileSystem.register(this as never, this.overhead);
     this.handle = handle;
     this.values = {
       mode: changes.mode ?? mode,
@@ -88,15 +101,23 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
 
   setExtendedAttribute(name: Name, value: Uint8Array, how: "create" | "replace" | "either"): void {
     this.extended ??= new Map();
-    const exists = this.extended.has(name);
-    if (how === "create" && exists) throw new FileSystemError(FileSystemStatus.EXIST);
-    if (how === "replace" && !exists) throw new FileSystemError(FileSystemStatus.NOXATTR);
+    const before = this.extended.get(name);
+    if (how === "create" && before !== undefined) throw new FileSystemError(FileSystemStatus.EXIST);
+    if (how === "replace" && before === undefined) throw new FileSystemError(FileSystemStatus.NOXATTR);
+    const listed = before === undefined ? name.length + LISTED_BYTES : 0;
+    if (this.listLength + listed > MAXIMUM_LIST) throw new FileSystemError(FileSystemStatus.NOSPC);
+    this.take(extendedBytes(name, value) - extendedBytes(name, before));
+    this.listLength += listed;
     this.extended.set(name, value);
     this.touch(timeNow());
   }
 
   removeExtendedAttribute(name: Name): void {
-    if (this.extended?.delete(name) !== true) throw new FileSystemError(FileSystemStatus.NOXATTR);
+    const value = this.extended?.get(name);
+    if (value === undefined) throw new FileSystemError(FileSystemStatus.NOXATTR);
+    this.extended!.delete(name);
+    this.listLength -= name.length + LISTED_BYTES;
+    this.take(-extendedBytes(name, value));
     this.touch(timeNow());
   }
 
@@ -104,11 +125,19 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
     return this.extended === undefined ? [] : [...this.extended.keys()];
   }
 
-  /** A name more, or one less. */
+  /** A name more, or one less. Throws NOSPC. */
   addLinks(count: number): void {
-    this.values.linkCount += count;
+    const left = this.values.linkCount + count;
+    // The first name is the node's own.
+    if (left > 0 && count !== 0) this.take(count * NAME_BYTES);
+    this.values.linkCount = left;
     this.touch(timeNow());
-    if (this.values.linkCount <= 0 && !this.inUse) this.fileSystem.forget(this as never);
+    if (left <= 0 && !this.inUse) this.fileSystem.forget(this as never);
+  }
+
+  private take(bytes: number): void {
+    this.fileSystem.account(bytes);
+    this.overhead += bytes;
   }
 
   protected get inUse(): boolean {
@@ -123,6 +152,10 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
     this.values.change++;
     this.values.metadataTime = now;
   }
+}
+
+function extendedBytes(name: Name, value: Uint8Array | undefined): number {
+  return value === undefined ? 0 : EXTENDED_BYTES + name.length + value.length;
 }
 
 function pick(wanted: Timestamp | "now" | undefined, now: Timestamp): Timestamp {

@@ -12,7 +12,7 @@ export class MemorySymlink extends MemoryNodeBase implements Symlink {
   readonly target: Uint8Array;
 
   constructor(fileSystem: Owner, owner: Credentials, target: Uint8Array, changes: AttributeChanges) {
-    super(fileSystem, owner, changes, 0o777);
+    super(fileSystem, owner, changes, 0o777, target.length);
     this.target = target;
     this.values.size = target.length;
   }

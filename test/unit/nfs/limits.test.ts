@@ -338,9 +338,15 @@ describe("slots", () => {
   });
 });
 
+function space(capacity: number) {
+  const fileSystem = new MemoryFileSystem({ capacity });
+  return { root: fileSystem.root, free: () => fileSystem.statistics().freeSpace };
+}
+
 describe("the memory file system", () => {
   it("holds so many bytes and no more, and gives them back with the file", async (t) => {
-    const fileSystem = new MemoryFileSystem({ rootMode: 0o777, capacity: 2 * MIB });
+    const capacity = 2 * MIB + 1024;
+    const fileSystem = new MemoryFileSystem({ rootMode: 0o777, capacity });
     const session = await (await serve(t, { fileSystem })).session();
     const write = async (file: { stateid: Buffer; handle: Buffer }, offset: number, count: number) => {
       const step: Step = [
@@ -375,7 +381,64 @@ describe("the memory file system", () => {
         ["REMOVE", name("file")],
       ]);
       assert.equal(removed.status, Status.OK);
-      assert.equal(fileSystem.statistics().freeSpace, 2 * MIB);
+      assert.equal(fileSystem.statistics().freeSpace, capacity);
+    }
+  });
+
+  it("counts nodes, names, link targets and extended attributes, and gives them back", () => {
+    const owner = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
+    const { root, ...fileSystem } = space(64 * 1024);
+    const noSpace = { status: Status.NOSPC };
+    const fill = (act: (index: number) => void) => {
+      let count = 0;
+      assert.throws(() => {
+        for (; count < 1000; count++) act(count);
+      }, noSpace);
+      return count;
+    };
+    const directories = fill((index) => root.createDirectory(`${index}`, owner, {}));
+    assert.equal(root.attributes().linkCount, 2 + directories);
+    for (let index = 0; index < directories; index++) root.remove(`${index}`);
+    assert.equal(fileSystem.free(), 64 * 1024);
+
+    root.createSymlink("symlink", owner, Buffer.alloc(4096, "a"), {});
+    assert.ok(fileSystem.free() <= 60 * 1024);
+    const file = root.createFile("file", owner, {});
+    const links = fill((index) => root.link(`${index}`, file));
+    assert.equal(file.attributes().linkCount, 1 + links);
+    for (let index = 0; index < links; index++) root.remove(`${index}`);
+    const free = fileSystem.free();
+    const values = fill((index) => file.setExtendedAttribute(`${index}`, Buffer.alloc(1000), "either"));
+    assert.deepEqual(file.listExtendedAttributes().length, values);
+    for (let index = 0; index < values; index++) file.removeExtendedAttribute(`${index}`);
+    assert.equal(fileSystem.free(), free);
+    file.setExtendedAttribute("kept", Buffer.alloc(1000), "create");
+    file.setExtendedAttribute("kept", Buffer.alloc(10), "replace");
+    root.remove("file");
+    root.remove("symlink");
+    assert.equal(fileSystem.free(), 64 * 1024);
+  });
+
+  it("keeps no longer list of a node's extended attributes than a client can read", () => {
+    const { root } = space(2 ** 30);
+    const name = (index: number) => `${index}`.padEnd(250, "x");
+    assert.throws(
+      () => {
+        for (let index = 0; index < 1000; index++) {
+          root.setExtendedAttribute(name(index), Buffer.alloc(0), "create");
+        }
+      },
+      { status: Status.NOSPC },
+    );
+    assert.equal(root.listExtendedAttributes().length, 256);
+    root.setExtendedAttribute(name(0), Buffer.alloc(1), "replace");
+    root.removeExtendedAttribute(name(0));
+    root.setExtendedAttribute(name(0), Buffer.alloc(1), "create");
+  });
+
+  it("has no capacity that is no number", () => {
+    for (const capacity of [-1, Number.NaN]) {
+      assert.throws(() => new MemoryFileSystem({ capacity }), { message: /^capacity is/ });
     }
   });
 });
