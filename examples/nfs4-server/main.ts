@@ -31,7 +31,12 @@ const { values } = parseArgs({
 });
 
 if (values.help) console.log(HELP);
-else await run();
+else {
+  await run().catch((error: Error) => {
+    console.error(error.message);
+    process.exitCode = 1;
+  });
+}
 
 async function run(): Promise<void> {
   const gate = values.gate ? new Gate({ reservedPortsOnly: !values["any-port"] }) : undefined;

@@ -14,6 +14,8 @@ import { ServerState } from "./state/server-state.ts";
 
 /** Room in the longest message for what surrounds the data of one READ or WRITE. */
 const OVERHEAD = 16 * 1024;
+/** Seconds. */
+const MAXIMUM_LEASE = 24 * 60 * 60;
 /** With a gate: connections of clients that have not passed it. For more, the oldest go. */
 const MAXIMUM_STRANGERS = 16;
 
@@ -22,7 +24,7 @@ export interface NfsServerOptions extends Partial<Limits> {
   fileSystem: FileSystem;
   /** Lets nobody but the own mount see the file system. Needs NFSv4.1. Default: everybody sees it. */
   gate?: Gate;
-  /** Seconds that a silent client keeps its opens and locks for certain. Default 90. */
+  /** Seconds that a silent client keeps its opens and locks for certain, up to a day. Default 90. */
   leaseSeconds?: number;
   /** The lowest NFSv4 minor version: 0, 1 or 2. Default 0; with a gate 1. */
   minimumMinorVersion?: number;
@@ -38,7 +40,8 @@ export interface NfsServerOptions extends Partial<Limits> {
   delegations?: boolean;
   /**
    * Is told of what a file system throws that is no FileSystemError, with the operation at hand; the client
-   * sees NFS4ERR_SERVERFAULT. Default: writes it to the standard error stream.
+   * sees NFS4ERR_SERVERFAULT. Also of a connection that the system could not take (no operation). Default: writes it
+   * to the standard error stream.
    */
   onFault?: (error: unknown, operation: OperationName | undefined) => void;
 }
@@ -62,8 +65,9 @@ export class NfsServer {
   private sweeper: NodeJS.Timeout | undefined;
   private drained: (() => void) | undefined;
 
+  /** Throws RangeError for an option that makes no sense. */
   constructor(options: NfsServerOptions) {
-    const leaseSeconds = options.leaseSeconds ?? 90;
+    const leaseSeconds = leaseOf(options);
     const onFault = options.onFault ?? ((error) => console.error("The file system failed:", error));
     const { gate } = options;
     const limits = limitsOf(options);
@@ -72,7 +76,7 @@ export class NfsServer {
     });
     const callbacks = new Callbacks(state.instance);
     state.onLocksGone = (file) => callbacks.notifyLocks(file);
-    const minimum = options.minimumMinorVersion ?? 0;
+    const { minimum, maximum } = minorVersionsOf(options);
     this.context = {
       fileSystem: options.fileSystem,
       gate,
@@ -80,8 +84,8 @@ export class NfsServer {
       callbacks,
       delegations: new Delegations(state, callbacks, options.delegations ?? false),
       operations: OPERATIONS,
-      minimumMinorVersion: gate === undefined ? minimum : Math.max(1, minimum),
-      maximumMinorVersion: options.maximumMinorVersion ?? 2,
+      minimumMinorVersion: minimum,
+      maximumMinorVersion: maximum,
       limits,
       utf8Names: options.utf8Names ?? false,
       maximumRecord: MAXIMUM_IO + OVERHEAD,
@@ -94,6 +98,10 @@ export class NfsServer {
       { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 },
       (socket) => this.accept(socket),
     );
+    // A connection that the system cannot take must not end the process; listen() tells of its own errors.
+    this.listener.on("error", (error) => {
+      if (this.listener.listening) onFault(error, undefined);
+    });
   }
 
   /** Resolves to the port once connections are taken. `port` 0 (the default) takes any that is free. */
@@ -204,6 +212,22 @@ function limitsOf(options: Partial<Limits>): Limits {
     limits[name] = value;
   }
   return limits;
+}
+
+function leaseOf({ leaseSeconds = 90 }: NfsServerOptions): number {
+  if (leaseSeconds > 0 && leaseSeconds <= MAXIMUM_LEASE) return leaseSeconds;
+  throw new RangeError(`leaseSeconds is ${leaseSeconds}; expected more than 0 and at most ${MAXIMUM_LEASE}`);
+}
+
+function minorVersionsOf(options: NfsServerOptions): { minimum: number; maximum: number } {
+  const { minimumMinorVersion = 0, maximumMinorVersion: maximum = 2, gate } = options;
+  const minimum = gate === undefined ? minimumMinorVersion : Math.max(1, minimumMinorVersion);
+  if ([0, 1, 2].includes(minimum) && [0, 1, 2].includes(maximum) && minimum <= maximum) {
+    return { minimum, maximum };
+  }
+  throw new RangeError(
+    `minor versions are ${minimum} to ${maximum}; expected 0, 1 or 2, and with a gate not 0 alone`,
+  );
 }
 
 function operationName(operation: number): OperationName | undefined {

@@ -1,7 +1,7 @@
 /** What clients may make the server hold, and what the one too many is told. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { MemoryFileSystem, NfsServer } from "../../../src/nfs/index.ts";
+import { Gate, MemoryFileSystem, NfsServer } from "../../../src/nfs/index.ts";
 import { DEFAULT_LIMITS } from "../../../src/nfs/limits.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
 import { OwnerSequence } from "../../../src/nfs/state/owners.ts";
@@ -440,5 +440,31 @@ describe("the memory file system", () => {
     for (const capacity of [-1, Number.NaN]) {
       assert.throws(() => new MemoryFileSystem({ capacity }), { message: /^capacity is/ });
     }
+  });
+});
+
+describe("options", () => {
+  it("that make no sense are refused by name", () => {
+    const fileSystem = new MemoryFileSystem();
+    for (const [options, message] of [
+      [{ leaseSeconds: 0 }, /^leaseSeconds is 0;/],
+      [{ leaseSeconds: Number.NaN }, /^leaseSeconds is NaN;/],
+      [{ leaseSeconds: 1e9 }, /^leaseSeconds is 1000000000;/],
+      [{ minimumMinorVersion: 2, maximumMinorVersion: 1 }, /^minor versions are 2 to 1;/],
+      [{ maximumMinorVersion: 3 }, /^minor versions are 0 to 3;/],
+      [{ maximumMinorVersion: 0, gate: new Gate() }, /^minor versions are 1 to 0;/],
+      [{ maximumSlots: 0.5 }, /^maximumSlots is 0.5;/],
+    ] as const) {
+      assert.throws(() => new NfsServer({ fileSystem, ...options }), { name: "RangeError", message });
+    }
+  });
+
+  it("of listen are refused, too, and it can be called again then", async (t) => {
+    const { port } = await serve(t);
+    const server = new NfsServer({ fileSystem: new MemoryFileSystem() });
+    await assert.rejects(server.listen({ port }), { code: "EADDRINUSE" });
+    await assert.rejects(server.listen({ port: 70_000 }), { name: "RangeError" });
+    assert.ok((await server.listen()) > 0);
+    await server.close();
   });
 });
