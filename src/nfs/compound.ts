@@ -40,6 +40,8 @@ const SOLO_OPERATIONS: ReadonlySet<number> = new Set([
 ]);
 /** NFSv4.0 has no other limit. */
 const MAXIMUM_OPERATIONS = 512;
+/** Then others have their turn: an operation may take milliseconds where a client holds all it may. */
+const OPERATIONS_PER_TURN = 8;
 const MAXIMUM_TAG = 4096;
 /** Bytes of a reply of NFSv4.0 that is kept for a retry. */
 const MAXIMUM_KEPT_REPLY = 8 * 1024;
@@ -123,6 +125,7 @@ export class Compound {
   private operationAt = 0;
   private readonly own = new XdrWriter(1024);
   private readonly resolved = (status: Status) => this.resume(status);
+  private readonly goOn = () => this.execute();
   private readonly rejected = (error: unknown) => this.resume(this.failure(error));
 
   constructor(context: ServerContext) {
@@ -216,6 +219,11 @@ export class Compound {
         return;
       }
       if (!this.complete(result)) return;
+      if (this.index % OPERATIONS_PER_TURN === 0 && this.index < this.count) {
+        this.detach();
+        setImmediate(this.goOn);
+        return;
+      }
     }
     this.finish(Status.OK);
   }
@@ -239,6 +247,10 @@ export class Compound {
     this.operation = operation;
     writer.patch(this.operationAt, operation);
     context.operationCounts[operation]!++;
+    // A session says how long a reply may be; here one request could ask for hundreds of MiB.
+    if (this.minorVersion === 0 && writer.length - this.startLength > context.maximumRecord) {
+      return Status.RESOURCE;
+    }
     if (this.minorVersion > 0 && this.session === undefined && operation !== Operation.SEQUENCE) {
       if (!SOLO_OPERATIONS.has(operation)) return Status.OP_NOT_IN_SESSION;
       if (this.count !== 1) return Status.NOT_ONLY_OP;

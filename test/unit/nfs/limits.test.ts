@@ -443,6 +443,39 @@ describe("the memory file system", () => {
   });
 });
 
+describe("long compounds", () => {
+  it("let others have their turn", async (t) => {
+    const fileSystem = new MemoryFileSystem({ rootMode: 0o777 });
+    const { connect } = await serve(t, { fileSystem });
+    let looked = 0;
+    let inFirstTurn = 0;
+    fileSystem.root.lookup = () => {
+      if (looked++ === 0) setImmediate(() => (inFirstTurn = looked));
+      return fileSystem.root;
+    };
+    const steps: Step[] = Array.from({ length: 200 }, () => ["LOOKUP", name("root")]);
+    const { status, count } = await (await connect()).compound([["PUTROOTFH"], ...steps], {
+      minorVersion: 0,
+    });
+    assert.deepEqual([status, count, looked], [Status.OK, 201, 200]);
+    assert.ok(inFirstTurn > 0 && inFirstTurn < 20, `${inFirstTurn}`);
+  });
+
+  it("of NFSv4.0 get no reply much longer than one READ's", async (t) => {
+    const fileSystem = new MemoryFileSystem();
+    const owner = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
+    fileSystem.root.createFile("file", owner, { size: 2 * MIB });
+    const connection = await (await serve(t, { fileSystem })).connect();
+    const steps: Step[] = Array.from({ length: 100 }, () => read(Buffer.alloc(16), 0, MIB));
+    const { status, count, bytes } = await connection.compound(
+      [["PUTROOTFH"], ["LOOKUP", name("file")], ...steps],
+      { minorVersion: 0 },
+    );
+    assert.deepEqual([status, count], [Status.RESOURCE, 5]);
+    assert.ok(bytes.length < 2.1 * MIB);
+  });
+});
+
 describe("options", () => {
   it("that make no sense are refused by name", () => {
     const fileSystem = new MemoryFileSystem();
