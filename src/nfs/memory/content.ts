@@ -5,6 +5,8 @@ import { larger, minus, offsetOf, plus, smaller } from "../offset.ts";
 const CHUNK_BITS = 20n;
 const CHUNK = 2 ** 20;
 const SMALLEST = 4096;
+/** Behind the first chunk: so that a capacity goes into few enough chunks to clone or drop them all at once. */
+const SMALLEST_BEHIND = 64 * 1024;
 /** Holes are kept track of in pages. */
 const PAGE = 4096;
 const PAGES = CHUNK / PAGE;
@@ -188,7 +190,7 @@ export class Content {
     const chunk = this.chunks.get(index);
     if (chunk !== undefined && !chunk.shared && chunk.bytes.length >= length) return chunk;
     const before = chunk?.bytes.length ?? 0;
-    let capacity = Math.max(SMALLEST, before);
+    let capacity = Math.max(index === 0 ? SMALLEST : SMALLEST_BEHIND, before);
     while (capacity < length) capacity *= 2;
     this.take(capacity - before);
     const bytes = Buffer.alloc(capacity);

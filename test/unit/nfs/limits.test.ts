@@ -436,6 +436,19 @@ describe("the memory file system", () => {
     root.setExtendedAttribute(name(0), Buffer.alloc(1), "create");
   });
 
+  it("is full of bytes scattered over a sparse file before it is slow", () => {
+    const { root } = space(16 * MIB);
+    const file = root.createFile("file", { userId: 0, groupId: 0, supplementaryGroupIds: [] }, {});
+    let written = 0;
+    assert.throws(
+      () => {
+        for (; written < 4096; written++) file.write(written * MIB, Buffer.of(1));
+      },
+      { status: Status.NOSPC },
+    );
+    assert.ok(written <= 256, `${written}`);
+  });
+
   it("has no capacity that is no number", () => {
     for (const capacity of [-1, Number.NaN]) {
       assert.throws(() => new MemoryFileSystem({ capacity }), { message: /^capacity is/ });
