@@ -6,18 +6,16 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import type { OperationName } from "../../src/nfs/index.ts";
 import { CuttingProxy } from "./cutting-proxy.ts";
-import { compile, describeMounts, type FileSystemName, inKernel, run } from "./mounted-file-systems.ts";
+import { compile, describeMounts, inKernel, type MountedFileSystem, run } from "./mounted-file-systems.ts";
 
 /** What the client asks for under connection-workload.c. */
 const OPERATIONS: readonly OperationName[] = [
   ...(["ACCESS", "CLOSE", "COMMIT", "CREATE", "GETATTR", "LINK", "LOOKUP", "OPEN"] as const),
   ...(["OPEN_DOWNGRADE", "READ", "READDIR", "READLINK", "REMOVE", "RENAME", "SETATTR", "WRITE"] as const),
 ];
-/** Files of the memory file system are delegated: the client then keeps their locks to itself. */
-const OPERATIONS_OF: Readonly<Record<FileSystemName, readonly OperationName[]>> = {
-  memory: ["DELEGRETURN"],
-  "the worker's tree": ["LOCK", "LOCKU"],
-};
+/** The client keeps locks of files that are delegated to itself. */
+const operationsOf = (mount: MountedFileSystem): readonly OperationName[] =>
+  mount.delegates && mount.name === "memory" ? ["DELEGRETURN"] : ["LOCK", "LOCKU"];
 const OPERATIONS_SINCE_MINOR_2: readonly OperationName[] = [
   ...(["ALLOCATE", "CLONE", "COPY", "DEALLOCATE", "SEEK"] as const),
   ...(["GETXATTR", "LISTXATTRS", "REMOVEXATTR", "SETXATTR"] as const),
@@ -41,7 +39,7 @@ describe("connections that break", inKernel, () => {
     "in the middle of every operation",
     (mount) => {
       it("lose and repeat nothing, and no program sees an error", async (test) => {
-        const operations = [...OPERATIONS, ...OPERATIONS_OF[mount.name]];
+        const operations = [...OPERATIONS, ...operationsOf(mount)];
         if (mount.minor >= 2) operations.push(...OPERATIONS_SINCE_MINOR_2);
         const directory = await mount.directory();
         const everythingWasCut = new AbortController();
