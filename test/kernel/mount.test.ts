@@ -19,6 +19,7 @@ import {
 } from "../../src/mount/index.ts";
 import { Gate, MemoryFileSystem, NfsServer } from "../../src/nfs/index.ts";
 import { sh } from "./mounted-file-systems.ts";
+import { unmountVolume } from "./volume.ts";
 
 const inKernel = process.env.IN_KERNEL ? { timeout: 300_000 } : { skip: "run it by npm run in-kernel" };
 
@@ -192,7 +193,7 @@ describe("a mount of this process's own server", inKernel, () => {
     const volume = makeFolder(scope);
     await shareMounts(volume);
     await shareMounts(volume);
-    scope.defer(() => void execFileSync("umount", [volume]));
+    scope.defer(() => unmountVolume(volume));
     const shell = spawn("unshare", ["-m", "--propagation", "slave", "sh"], {
       stdio: ["pipe", "pipe", "inherit"],
     });

@@ -21,6 +21,7 @@ import { createClient } from "../../src/proto/grpc.ts";
 import { Runner as RunnerWithoutServer } from "../../src/runner/runner.ts";
 import { runnerSettings } from "../../src/runner/settings.ts";
 import { copyPrograms } from "../unit/runner/root-file-system.ts";
+import { unmountVolume } from "./volume.ts";
 
 const inKernel = process.env.IN_KERNEL ? { timeout: 300_000 } : { skip: "run it by npm run in-kernel" };
 const run = promisify(execFile);
@@ -38,8 +39,8 @@ function makeScope(test: TestContext): AsyncDisposableStack {
 async function makeVolume(scope: AsyncDisposableStack): Promise<string> {
   const volume = mkdtempSync(join(tmpdir(), "volume-"));
   await shareMounts(volume);
-  scope.defer(() => {
-    execFileSync("umount", [volume]);
+  scope.defer(async () => {
+    await unmountVolume(volume);
     rmSync(volume, { recursive: true });
   });
   mkdirSync(join(volume, "build"));

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -24,6 +24,7 @@ import {
 } from "../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { createClient } from "../../src/proto/grpc.ts";
 import { copyPrograms } from "../unit/runner/root-file-system.ts";
+import { unmountVolume } from "./volume.ts";
 
 const programs = join(import.meta.dirname, "../../src");
 
@@ -292,7 +293,7 @@ export class WorkerCluster {
     await this.worker.end("SIGTERM");
     await this.runner.end("SIGKILL");
     await this.server.close();
-    execFileSync("umount", ["-R", this.#volume]);
+    await unmountVolume(this.#volume, "-R");
     rmSync(this.#volume, { recursive: true });
   }
 }
