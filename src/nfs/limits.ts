@@ -7,7 +7,7 @@ export interface Limits {
   maximumConnections: number;
   /**
    * Client records. For one more, the oldest goes that was not confirmed, or else one whose lease ran out; where
-   * there is none, the new client gets NFS4ERR_DELAY. Default 1024.
+   * there is none, the new client gets NFS4ERR_DELAY. Default 4096.
    */
   maximumClients: number;
   /** For one more, NFS4ERR_NOSPC. Default 16. */
@@ -25,7 +25,7 @@ export interface Limits {
 
 export const DEFAULT_LIMITS: Limits = {
   maximumConnections: 256,
-  maximumClients: 1024,
+  maximumClients: 4096,
   maximumSessionsPerClient: 16,
   maximumSlots: 128,
   maximumStatesPerClient: 262_144,
