@@ -42,7 +42,9 @@ async function latency<T>(items: readonly T[], call: (item: T) => unknown): Prom
   for (const item of items) {
     const start = performance.now();
     const result = call(item);
-    if (result instanceof Promise) await result;
+    if (result instanceof Promise) {
+      await result;
+    }
     times.push(performance.now() - start);
   }
   times.sort((a, b) => a - b);

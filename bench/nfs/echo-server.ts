@@ -20,7 +20,9 @@ function exchange(request: number, reply: Buffer): (socket: Socket) => void {
     socket.on("data", (chunk) => {
       pending += chunk.length;
       socket.cork();
-      for (; pending >= request; pending -= request) socket.write(reply);
+      for (; pending >= request; pending -= request) {
+        socket.write(reply);
+      }
       socket.uncork();
     });
     socket.on("error", () => {});

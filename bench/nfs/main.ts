@@ -51,14 +51,17 @@ try {
   const ours = await startNode("server.ts");
   const echo = await startNode("echo-server.ts");
   const ganesha = existsSync(GANESHA) ? await startGanesha() : undefined;
-  if (ganesha === undefined) console.log("without NFS-Ganesha: apt-get install nfs-ganesha nfs-ganesha-mem");
+  if (ganesha === undefined) {
+    console.log("without NFS-Ganesha: apt-get install nfs-ganesha nfs-ganesha-mem");
+  }
   console.log(
     row("operation", "depth", "ops/s", "CPU µs", "echo /s", "CPU µs", "Ganesha", "CPU µs", "ops/CPU-s vs G."),
   );
   for (const kind of chosen) {
     const description = KINDS[kind];
-    if (description === undefined)
+    if (description === undefined) {
       throw new Error(`no kind ${kind}; there are ${Object.keys(KINDS).join(", ")}`);
+    }
     const { units, depths } = description;
     for (const depth of depths) {
       const own = measure(ours, ours.ports[0]!, kind, depth, units);

@@ -36,8 +36,9 @@ try {
     const exited = once(child, "exit");
     for (let gib = 0; gib <= goal; gib++) {
       while (served() <= gib * MIB_PER_GIB) {
-        if (child.exitCode !== null)
+        if (child.exitCode !== null) {
           throw new Error(`the load ended with ${child.exitCode} after ${gib} GiB`);
+        }
         await sleep(5);
       }
       report(`${operation} ${gib} GiB`);

@@ -14,7 +14,9 @@ const fileSystem = new MemoryFileSystem();
 const server = new NfsServer({ fileSystem });
 const port = await server.listen();
 const root = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
-for (let file = 0; file < FILES; file++) fileSystem.root.createFile(`file ${file}`, root, {});
+for (let file = 0; file < FILES; file++) {
+  fileSystem.root.createFile(`file ${file}`, root, {});
+}
 
 const sessions: TestSession[] = [];
 for (let index = 0; index < CONNECTIONS; index++) {
@@ -38,7 +40,9 @@ const bytes = (memory() - before) / states;
 const loaded = await getattrsPerSecond(sessions[0]!);
 console.log(`${states} opens on ${CONNECTIONS} connections: ${bytes.toFixed(0)} bytes each`);
 console.log(`GETATTR one at a time: ${idle.toFixed(0)}/s without, ${loaded.toFixed(0)}/s with them`);
-for (const { connection } of sessions) connection.close();
+for (const { connection } of sessions) {
+  connection.close();
+}
 await server.close();
 
 function memory(): number {
@@ -59,6 +63,8 @@ async function getattrsPerSecond(session: TestSession): Promise<number> {
     ],
   ];
   const start = performance.now();
-  for (let call = 0; call < GETATTRS; call++) await session.call(steps);
+  for (let call = 0; call < GETATTRS; call++) {
+    await session.call(steps);
+  }
   return (GETATTRS / (performance.now() - start)) * 1000;
 }

@@ -25,12 +25,18 @@ async function find(
   await directory.readDirectory(0, (name, _, node) => {
     names.push(name);
     node.attributes();
-    if (node.type === FileType.DIRECTORY) subdirectories.push(node);
+    if (node.type === FileType.DIRECTORY) {
+      subdirectories.push(node);
+    }
     return true;
   });
-  for (const name of names) look(directory, name);
+  for (const name of names) {
+    look(directory, name);
+  }
   let count = names.length;
-  for (const subdirectory of subdirectories) count += await find(subdirectory, look);
+  for (const subdirectory of subdirectories) {
+    count += await find(subdirectory, look);
+  }
   return count;
 }
 

@@ -30,8 +30,9 @@ const { values } = parseArgs({
   },
 });
 
-if (values.help) console.log(HELP);
-else {
+if (values.help) {
+  console.log(HELP);
+} else {
   await run().catch((error: Error) => {
     console.error(error.message);
     process.exitCode = 1;
@@ -59,14 +60,20 @@ async function run(): Promise<void> {
 }
 
 function fileSystem(kind: string) {
-  if (kind === "memory") return new MemoryFileSystem({ rootMode: 0o777 });
-  if (kind === "greetings") return greetings(["Alice", "Bob"]);
+  if (kind === "memory") {
+    return new MemoryFileSystem({ rootMode: 0o777 });
+  }
+  if (kind === "greetings") {
+    return greetings(["Alice", "Bob"]);
+  }
   throw new Error(`--file-system is ${kind}; expected memory or greetings`);
 }
 
 function number(option: "port" | "lease-seconds"): number {
   const value = Number(values[option]);
-  if (!(value >= 0)) throw new Error(`--${option} is ${values[option]}; expected a number`);
+  if (!(value >= 0)) {
+    throw new Error(`--${option} is ${values[option]}; expected a number`);
+  }
   return value;
 }
 
@@ -79,7 +86,9 @@ function log(server: NfsServer): () => void {
       .map(([name, count]) => [name, count - (before[name as keyof typeof before] ?? 0)] as const)
       .filter(([, count]) => count > 0)
       .map(([name, count]) => `${name} ${count}`);
-    if (calls.length > 0) console.log(`${calls.join(", ")}; ${states} opens, locks and delegations`);
+    if (calls.length > 0) {
+      console.log(`${calls.join(", ")}; ${states} opens, locks and delegations`);
+    }
     before = operations;
   };
 }

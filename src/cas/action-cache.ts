@@ -33,7 +33,9 @@ export class ActionCacheClient {
     const result = await this.#get(actionDigest, signal);
     const { server } = this.#backend.route(actionDigest);
     const checking = this.#backend.servers[server]!.completenessChecking;
-    if (result === undefined || checking === undefined) return result;
+    if (result === undefined || checking === undefined) {
+      return result;
+    }
     const { maximumTotalTreeSizeBytes } = checking;
     const complete = await isComplete(result, actionDigest, maximumTotalTreeSizeBytes, this.#storage);
     return complete ? result : undefined;
@@ -54,7 +56,9 @@ export class ActionCacheClient {
   }
 
   close(): void {
-    for (const connection of this.#connections) connection?.channel.close();
+    for (const connection of this.#connections) {
+      connection?.channel.close();
+    }
   }
 
   async #get(actionDigest: Digest, signal: AbortSignal | undefined): Promise<ActionResult | undefined> {
@@ -70,7 +74,9 @@ export class ActionCacheClient {
         ),
       );
     } catch (error) {
-      if (error instanceof BlobError && error.code === Status.NOT_FOUND) return undefined;
+      if (error instanceof BlobError && error.code === Status.NOT_FOUND) {
+        return undefined;
+      }
       throw error;
     }
   }

@@ -71,8 +71,9 @@ export function blobBackend(
     const backend = configuration?.backend;
     switch (backend?.case) {
       case "grpc": {
-        if (backend.value.client === undefined)
+        if (backend.value.client === undefined) {
           throw new BackendConfigurationError(`${field}.grpc.client is missing`);
+        }
         const server = servers.length;
         servers.push({
           endpoint: endpoint(backend.value.client, `${field}.grpc.client`),
@@ -146,14 +147,18 @@ export function blobBackend(
       case "sharding": {
         const shards = Object.entries(backend.value.shards).map(([key, shard]) => {
           const where = `${field}.sharding.shards[${JSON.stringify(key)}]`;
-          if (shard.weight === 0) throw new BackendConfigurationError(`${where}.weight must be above 0`);
+          if (shard.weight === 0) {
+            throw new BackendConfigurationError(`${where}.weight must be above 0`);
+          }
           return {
             key,
             weight: shard.weight,
             route: routeTo(shard.backend, `${where}.backend`, decorations, labels),
           };
         });
-        if (shards.length === 0) throw new BackendConfigurationError(`${field}.sharding.shards is empty`);
+        if (shards.length === 0) {
+          throw new BackendConfigurationError(`${field}.sharding.shards is empty`);
+        }
         const select = shardSelector(shards);
         return (instanceName, hash) => shards[select(hash)]!.route(instanceName, hash);
       }
@@ -198,8 +203,9 @@ export function grpcBackend(endpoint: GrpcEndpoint, options: { compression?: boo
 
 function existenceCache(configuration: ExistenceCacheConfiguration | undefined, field: string) {
   const maximumCount = Number(configuration?.cacheSize ?? 0n);
-  if (maximumCount <= 0)
+  if (maximumCount <= 0) {
     throw new BackendConfigurationError(`${field}.existenceCache.cacheSize must be above 0`);
+  }
   return {
     maximumCount,
     durationMilliseconds: milliseconds(configuration?.cacheDuration, `${field}.existenceCache.cacheDuration`),
@@ -208,7 +214,9 @@ function existenceCache(configuration: ExistenceCacheConfiguration | undefined, 
 
 function milliseconds(duration: Duration | undefined, field: string): number {
   const value = duration === undefined ? 0 : Number(duration.seconds) * 1000 + duration.nanos / 1e6;
-  if (value <= 0) throw new BackendConfigurationError(`${field} must be above 0, such as "60s"`);
+  if (value <= 0) {
+    throw new BackendConfigurationError(`${field} must be above 0, such as "60s"`);
+  }
   return value;
 }
 

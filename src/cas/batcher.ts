@@ -54,7 +54,9 @@ export class Batcher<Item, Result> {
     let room = maximumBytes;
     while (count < waiting.length && count < maximumCount) {
       room -= bytes(waiting[count]!.item);
-      if (room < 0 && count > 0) break;
+      if (room < 0 && count > 0) {
+        break;
+      }
       count++;
     }
     return waiting.splice(0, count);
@@ -66,15 +68,23 @@ export class Batcher<Item, Result> {
       const results = await this.#options.run(batch.map(({ item }) => item));
       for (const [index, { resolve, reject }] of batch.entries()) {
         const result = results[index]!;
-        if (result instanceof Error) reject(result);
-        else resolve(result);
+        if (result instanceof Error) {
+          reject(result);
+        } else {
+          resolve(result);
+        }
       }
     } catch (error) {
-      for (const { reject } of batch) reject(error);
+      for (const { reject } of batch) {
+        reject(error);
+      }
     } finally {
       group.inProgress--;
-      if (group.waiting.length > 0) this.#flush(name, group);
-      else if (group.inProgress === 0 && !group.scheduled) this.#groups.delete(name);
+      if (group.waiting.length > 0) {
+        this.#flush(name, group);
+      } else if (group.inProgress === 0 && !group.scheduled) {
+        this.#groups.delete(name);
+      }
     }
   }
 }

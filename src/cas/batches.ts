@@ -44,7 +44,9 @@ export async function batchRead(
         for (const digest of wanted) {
           const response = byHash.get(digest.hash);
           const code = response?.status?.code ?? Status.OK;
-          if (code === Status.UNAVAILABLE) again.push(digest);
+          if (code === Status.UNAVAILABLE) {
+            again.push(digest);
+          }
           results.set(
             digest.hash,
             response === undefined
@@ -63,14 +65,18 @@ export async function batchRead(
           );
         }
         if (again.length > 0) {
-          if (again.length < wanted.length) attempt.progress();
+          if (again.length < wanted.length) {
+            attempt.progress();
+          }
           wanted = again;
           throw results.get(again[0]!.hash);
         }
       })
       .catch((error: unknown) => {
         // Blobs that the server keeps calling unavailable are no reason to fail the others.
-        if (!(error instanceof BlobError && error.digest !== undefined)) throw error;
+        if (!(error instanceof BlobError && error.digest !== undefined)) {
+          throw error;
+        }
       });
   }
   return digests.map((digest) => results.get(digest.hash)!);
@@ -146,7 +152,9 @@ export async function findMissing(
         { signal: attempt.signal, metadata: connection.metadata() },
       ),
     );
-    for (const { hash, sizeBytes } of missingBlobDigests) missing.add(`${hash}/${sizeBytes}`);
+    for (const { hash, sizeBytes } of missingBlobDigests) {
+      missing.add(`${hash}/${sizeBytes}`);
+    }
   }
   return digests.filter(({ hash, sizeBytes }) => missing.has(`${hash}/${sizeBytes}`));
 }

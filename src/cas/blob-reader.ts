@@ -93,7 +93,9 @@ export class BlobReader {
   /** See ContentSource. A single answer goes no further than a chunk's end. */
   read(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array> {
     const end = Math.min(offset + count, digest.sizeBytes);
-    if (offset >= end) return nothing;
+    if (offset >= end) {
+      return nothing;
+    }
     const cached = this.#memory.blob(digest);
     if (cached !== undefined) {
       this.#statistics.memoryHits++;
@@ -113,9 +115,13 @@ export class BlobReader {
         digest,
       );
     }
-    if (digest.sizeBytes === 0) return nothing;
+    if (digest.sizeBytes === 0) {
+      return nothing;
+    }
     const cached = this.#memory.blob(digest);
-    if (cached !== undefined) return cached;
+    if (cached !== undefined) {
+      return cached;
+    }
     const key = digestKey(digest);
     const entry = this.#disk.get(key);
     if (digest.sizeBytes <= this.#chunkSizeBytes) {
@@ -137,7 +143,9 @@ export class BlobReader {
 
   /** Sees to it that the blob is in the local disk cache. */
   async prefetch(digest: Digest): Promise<void> {
-    if (digest.sizeBytes > 0) await this.#completeFile(digest, digestKey(digest));
+    if (digest.sizeBytes > 0) {
+      await this.#completeFile(digest, digestKey(digest));
+    }
   }
 
   /** Makes a hard link to the blob in the local disk cache, which must be on the same file system. */
@@ -157,15 +165,23 @@ export class BlobReader {
     const key = digestKey(digest);
     const end = offset + count;
     const pending = this.#pending.get(key);
-    if (pending !== undefined) return pending.then((content) => content.subarray(offset, end));
+    if (pending !== undefined) {
+      return pending.then((content) => content.subarray(offset, end));
+    }
     const large = this.#large.get(key);
-    if (large !== undefined) return large.read(offset, count);
+    if (large !== undefined) {
+      return large.read(offset, count);
+    }
     const entry = this.#disk.get(key);
     if (entry !== undefined) {
       const fromDisk = this.#readFile(digest, entry, offset, count);
-      if (fromDisk !== undefined) return fromDisk;
+      if (fromDisk !== undefined) {
+        return fromDisk;
+      }
     }
-    if (digest.sizeBytes > this.#chunkSizeBytes) return this.#newLarge(digest, key).read(offset, count);
+    if (digest.sizeBytes > this.#chunkSizeBytes) {
+      return this.#newLarge(digest, key).read(offset, count);
+    }
     this.#statistics.misses++;
     return this.#fetch(digest, key, "content").then((content) => content.subarray(offset, end));
   }
@@ -179,7 +195,9 @@ export class BlobReader {
   ): Uint8Array | Promise<Uint8Array> | undefined {
     if (digest.sizeBytes <= smallFileBytes) {
       const content = this.#smallFromDisk(digest, entry, "content");
-      if (content !== undefined) this.#statistics.diskHits++;
+      if (content !== undefined) {
+        this.#statistics.diskHits++;
+      }
       return content?.subarray(offset, offset + count);
     }
     if (!entry.verified) {
@@ -188,7 +206,9 @@ export class BlobReader {
     try {
       const content = this.#disk.openFile(entry, digest.sizeBytes).read(offset, count);
       this.#statistics.diskHits++;
-      if (content instanceof Uint8Array) return content;
+      if (content instanceof Uint8Array) {
+        return content;
+      }
       return content.catch(() => {
         this.#disk.delete(entry.key);
         return this.read(digest, offset, count);
@@ -202,10 +222,15 @@ export class BlobReader {
   #smallFromDisk(digest: Digest, entry: DiskEntry, use: Use): Uint8Array | undefined {
     try {
       const content = readFileSync(this.#disk.pathOf(entry));
-      if (!entry.verified) verifyContent(digest, content);
-      else if (content.length !== digest.sizeBytes) throw new Error("cut short");
+      if (!entry.verified) {
+        verifyContent(digest, content);
+      } else if (content.length !== digest.sizeBytes) {
+        throw new Error("cut short");
+      }
       entry.verified = true;
-      if (use === "content") this.#memory.setBlob(digest, content);
+      if (use === "content") {
+        this.#memory.setBlob(digest, content);
+      }
       return content;
     } catch (error) {
       this.#dropFile(entry, error);
@@ -233,7 +258,9 @@ export class BlobReader {
   }
 
   #dropFile(entry: DiskEntry, error: unknown): void {
-    if (error instanceof BlobError && error.code === Status.DATA_LOSS) this.#statistics.corruptBlobs++;
+    if (error instanceof BlobError && error.code === Status.DATA_LOSS) {
+      this.#statistics.corruptBlobs++;
+    }
     this.#disk.delete(entry.key);
   }
 
@@ -250,12 +277,16 @@ export class BlobReader {
       digest.sizeBytes <= batchedBlobBytes
         ? this.#batcher.add(wanted)
         : this.#fetchBlobs([wanted], false).then(([blob]) => {
-            if (blob instanceof BlobError) throw blob;
+            if (blob instanceof BlobError) {
+              throw blob;
+            }
             return blob!;
           });
     const content = await fetching.catch((error: unknown) => {
       const failure = blobFailure(digest, asBlobError(error, "fetch"));
-      if (failure.code === Status.DATA_LOSS) this.#statistics.corruptBlobs++;
+      if (failure.code === Status.DATA_LOSS) {
+        this.#statistics.corruptBlobs++;
+      }
       throw failure;
     });
     this.#statistics.blobsFetched++;
@@ -264,7 +295,9 @@ export class BlobReader {
       this.#statistics.directoriesFetched++;
       this.#statistics.directoryBytesFetched += content.length;
     }
-    if (use === "content") this.#memory.setBlob(digest, content);
+    if (use === "content") {
+      this.#memory.setBlob(digest, content);
+    }
     return content;
   }
 
@@ -283,19 +316,27 @@ export class BlobReader {
     stored.catch(fetched.reject);
     const storing = stored.then(
       (stored) => {
-        for (const [index, { digest }] of wanted.entries()) if (stored[index]) this.#disk.add(digest);
+        for (const [index, { digest }] of wanted.entries()) {
+          if (stored[index]) {
+            this.#disk.add(digest);
+          }
+        }
       },
       () => {},
     );
     const blobs = await fetched.promise;
-    for (const { digest } of wanted) this.#trackStoring(digestKey(digest), storing);
+    for (const { digest } of wanted) {
+      this.#trackStoring(digestKey(digest), storing);
+    }
     return blobs.map((blob) => (blob instanceof Uint8Array ? blob : new BlobError(blob.code, blob.message)));
   }
 
   #trackStoring(key: string, storing: Promise<void>): void {
     this.#storing.set(key, storing);
     void storing.then(() => {
-      if (this.#storing.get(key) === storing) this.#storing.delete(key);
+      if (this.#storing.get(key) === storing) {
+        this.#storing.delete(key);
+      }
     });
   }
 
@@ -321,15 +362,25 @@ export class BlobReader {
   async #completeFile(digest: Digest, key: string): Promise<void> {
     if (digest.sizeBytes > this.#chunkSizeBytes) {
       const entry = this.#large.has(key) ? undefined : this.#disk.get(key);
-      if (entry !== undefined && !entry.verified) await this.#check(digest, entry);
-      if (this.#disk.has(key) && !this.#large.has(key)) return;
+      if (entry !== undefined && !entry.verified) {
+        await this.#check(digest, entry);
+      }
+      if (this.#disk.has(key) && !this.#large.has(key)) {
+        return;
+      }
       await (this.#large.get(key) ?? this.#newLarge(digest, key)).fetchAll();
     } else {
       const entry = this.#disk.get(key);
-      if (entry?.verified) return;
-      if (entry && this.#smallFromDisk(digest, entry, "message")) return;
+      if (entry?.verified) {
+        return;
+      }
+      if (entry && this.#smallFromDisk(digest, entry, "message")) {
+        return;
+      }
       const storing = () => this.#storing.get(key);
-      if (storing() === undefined) await (this.#pending.get(key) ?? this.#fetch(digest, key, "message"));
+      if (storing() === undefined) {
+        await (this.#pending.get(key) ?? this.#fetch(digest, key, "message"));
+      }
       await storing();
     }
     if (!this.#disk.has(key)) {

@@ -45,21 +45,29 @@ export async function readRange(
     try {
       for await (const { data } of responses) {
         const wanted = Math.min(data.length, end - position);
-        if (wanted < data.length && toBlobEnd) throw wrongSize(digest, position + data.length);
+        if (wanted < data.length && toBlobEnd) {
+          throw wrongSize(digest, position + data.length);
+        }
         if (wanted > 0) {
           position += wanted;
           attempt.progress();
           take(wanted < data.length ? data.subarray(0, wanted) : data);
         }
         // A server that knows no limits would go on to the blob's end.
-        if (position === end && !toBlobEnd) return;
+        if (position === end && !toBlobEnd) {
+          return;
+        }
       }
     } catch (error) {
-      if (limit === 0 || asBlobError(error, "").code !== Status.UNIMPLEMENTED) throw error;
+      if (limit === 0 || asBlobError(error, "").code !== Status.UNIMPLEMENTED) {
+        throw error;
+      }
       connection.limitsReads = false;
       return read(attempt);
     }
-    if (position < end) throw wrongSize(digest, position);
+    if (position < end) {
+      throw wrongSize(digest, position);
+    }
   };
   await connection.stream("ByteStream.Read", signal, read);
 }
@@ -71,7 +79,9 @@ export async function readWhole(
   signal?: AbortSignal,
 ): Promise<Uint8Array> {
   const { zstd } = await connection.capabilities(digest.instanceName);
-  if (zstd && digest.sizeBytes >= smallestCompressed) return readCompressed(connection, digest, signal);
+  if (zstd && digest.sizeBytes >= smallestCompressed) {
+    return readCompressed(connection, digest, signal);
+  }
   const content = Buffer.allocUnsafeSlow(digest.sizeBytes);
   let length = 0;
   await readRange(
@@ -105,13 +115,17 @@ async function readCompressed(
     for await (const { data } of responses) {
       attempt.alive();
       length += data.length;
-      if (length > most) throw wrongSize(digest, length);
+      if (length > most) {
+        throw wrongSize(digest, length);
+      }
       pieces.push(data);
     }
     return Buffer.concat(pieces, length);
   });
   const content = decompress(digest, compressed);
-  if (content.length !== digest.sizeBytes) throw wrongSize(digest, content.length);
+  if (content.length !== digest.sizeBytes) {
+    throw wrongSize(digest, content.length);
+  }
   return content;
 }
 
@@ -137,8 +151,12 @@ export async function write(
   let broken = false;
   await connection.stream("ByteStream.Write", signal, async (attempt) => {
     let offset = 0;
-    if (broken && compressor === "identity") offset = await committed(connection, resourceName, attempt);
-    if (offset > 0) attempt.progress();
+    if (broken && compressor === "identity") {
+      offset = await committed(connection, resourceName, attempt);
+    }
+    if (offset > 0) {
+      attempt.progress();
+    }
     broken = true;
     const { committedSize } = await connection.byteStream.write(
       requests(resourceName, digest, content, offset, compressor, attempt),
@@ -168,7 +186,9 @@ async function committed(
   } catch (error) {
     const { code } = asBlobError(error, "");
     // Servers that cannot tell, and uploads they have forgotten, begin anew.
-    if (code === Status.UNIMPLEMENTED || code === Status.NOT_FOUND) return 0;
+    if (code === Status.UNIMPLEMENTED || code === Status.NOT_FOUND) {
+      return 0;
+    }
     throw error;
   }
 }
@@ -213,7 +233,9 @@ function compressed(plain: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array>
 }
 
 async function isWorthCompressing(digest: Digest, content: RandomAccess): Promise<boolean> {
-  if (digest.sizeBytes < smallestCompressed) return false;
+  if (digest.sizeBytes < smallestCompressed) {
+    return false;
+  }
   const sample = await content.read(0, Math.min(sampleBytes, digest.sizeBytes));
   return zstdCompressSync(sample).length < sample.length * worthwhileRatio;
 }

@@ -29,7 +29,9 @@ export async function isComplete(
 ): Promise<boolean> {
   const wanted: Digest[] = [];
   const want = (message: DigestMessage | undefined): Digest | undefined => {
-    if (message === undefined) return undefined;
+    if (message === undefined) {
+      return undefined;
+    }
     const digest = makeDigest(
       actionDigest.instanceName,
       actionDigest.function,
@@ -41,18 +43,28 @@ export async function isComplete(
   };
   want(result.stdoutDigest);
   want(result.stderrDigest);
-  for (const { digest } of result.outputFiles) want(digest);
+  for (const { digest } of result.outputFiles) {
+    want(digest);
+  }
   let treeBytes = 0;
   for (const { treeDigest, rootDirectoryDigest } of result.outputDirectories) {
     want(rootDirectoryDigest);
     const digest = want(treeDigest);
-    if (digest === undefined) continue;
+    if (digest === undefined) {
+      continue;
+    }
     treeBytes += digest.sizeBytes;
-    if (treeBytes > maximumTotalTreeSizeBytes) return false;
+    if (treeBytes > maximumTotalTreeSizeBytes) {
+      return false;
+    }
     const tree = await readTree(digest, storage);
-    if (tree === undefined) return false;
+    if (tree === undefined) {
+      return false;
+    }
     for (const directory of [tree.root, ...tree.children]) {
-      for (const { digest } of directory?.files ?? []) want(digest);
+      for (const { digest } of directory?.files ?? []) {
+        want(digest);
+      }
     }
   }
   return (await storage.findMissing(wanted)).length === 0;
@@ -63,7 +75,9 @@ async function readTree(digest: Digest, storage: ResultStorage): Promise<Tree | 
     return fromBinary(TreeSchema, await storage.message(digest));
   } catch (error) {
     // A tree that is missing, or is none, is no output.
-    if (!(error instanceof BlobError) || error.code === Status.NOT_FOUND) return undefined;
+    if (!(error instanceof BlobError) || error.code === Status.NOT_FOUND) {
+      return undefined;
+    }
     throw error;
   }
 }

@@ -62,10 +62,15 @@ class DirectoryDecoder {
     const end = this.#bytes.length;
     while (this.#position < end) {
       const tag = this.#varint(end);
-      if (tag === ((1 << 3) | LENGTH_DELIMITED)) files.push(this.#file(this.#length(end)));
-      else if (tag === ((2 << 3) | LENGTH_DELIMITED)) directories.push(this.#subdirectory(this.#length(end)));
-      else if (tag === ((3 << 3) | LENGTH_DELIMITED)) symlinks.push(this.#symlink(this.#length(end)));
-      else this.#skip(tag, end);
+      if (tag === ((1 << 3) | LENGTH_DELIMITED)) {
+        files.push(this.#file(this.#length(end)));
+      } else if (tag === ((2 << 3) | LENGTH_DELIMITED)) {
+        directories.push(this.#subdirectory(this.#length(end)));
+      } else if (tag === ((3 << 3) | LENGTH_DELIMITED)) {
+        symlinks.push(this.#symlink(this.#length(end)));
+      } else {
+        this.#skip(tag, end);
+      }
     }
     checkNoNameTwice(files, directories, symlinks);
     return { files, directories, symlinks };
@@ -77,10 +82,15 @@ class DirectoryDecoder {
     let isExecutable = false;
     while (this.#position < end) {
       const tag = this.#varint(end);
-      if (tag === ((1 << 3) | LENGTH_DELIMITED)) name = this.#string(end);
-      else if (tag === ((2 << 3) | LENGTH_DELIMITED)) digest = this.#digestMessage(this.#length(end));
-      else if (tag === ((4 << 3) | VARINT)) isExecutable = this.#varint(end) !== 0;
-      else this.#skip(tag, end);
+      if (tag === ((1 << 3) | LENGTH_DELIMITED)) {
+        name = this.#string(end);
+      } else if (tag === ((2 << 3) | LENGTH_DELIMITED)) {
+        digest = this.#digestMessage(this.#length(end));
+      } else if (tag === ((4 << 3) | VARINT)) {
+        isExecutable = this.#varint(end) !== 0;
+      } else {
+        this.#skip(tag, end);
+      }
     }
     return { name: checkName(name), digest: digest ?? missing(name), isExecutable };
   }
@@ -90,9 +100,13 @@ class DirectoryDecoder {
     let digest: Digest | undefined;
     while (this.#position < end) {
       const tag = this.#varint(end);
-      if (tag === ((1 << 3) | LENGTH_DELIMITED)) name = this.#string(end);
-      else if (tag === ((2 << 3) | LENGTH_DELIMITED)) digest = this.#digestMessage(this.#length(end));
-      else this.#skip(tag, end);
+      if (tag === ((1 << 3) | LENGTH_DELIMITED)) {
+        name = this.#string(end);
+      } else if (tag === ((2 << 3) | LENGTH_DELIMITED)) {
+        digest = this.#digestMessage(this.#length(end));
+      } else {
+        this.#skip(tag, end);
+      }
     }
     return { name: checkName(name), digest: digest ?? missing(name) };
   }
@@ -102,9 +116,13 @@ class DirectoryDecoder {
     let target = "";
     while (this.#position < end) {
       const tag = this.#varint(end);
-      if (tag === ((1 << 3) | LENGTH_DELIMITED)) name = this.#string(end);
-      else if (tag === ((2 << 3) | LENGTH_DELIMITED)) target = this.#string(end);
-      else this.#skip(tag, end);
+      if (tag === ((1 << 3) | LENGTH_DELIMITED)) {
+        name = this.#string(end);
+      } else if (tag === ((2 << 3) | LENGTH_DELIMITED)) {
+        target = this.#string(end);
+      } else {
+        this.#skip(tag, end);
+      }
     }
     if (target === "" || target.length > maximumTargetBytes || target.includes("\0")) {
       throw new Error(`symlink ${JSON.stringify(name)} has a target that no symlink can have`);
@@ -122,8 +140,11 @@ class DirectoryDecoder {
       if (tag === ((1 << 3) | LENGTH_DELIMITED)) {
         hash = this.#string(end);
         isHexadecimal = this.#isHexadecimal(this.#position - hash.length, this.#position);
-      } else if (tag === ((2 << 3) | VARINT)) sizeBytes = this.#varint(end);
-      else this.#skip(tag, end);
+      } else if (tag === ((2 << 3) | VARINT)) {
+        sizeBytes = this.#varint(end);
+      } else {
+        this.#skip(tag, end);
+      }
     }
     if (
       isHexadecimal &&
@@ -141,7 +162,9 @@ class DirectoryDecoder {
     const bytes = this.#bytes;
     for (let index = start; index < end; index++) {
       const byte = bytes[index]!;
-      if (!((byte >= 0x30 && byte <= 0x39) || (byte >= 0x61 && byte <= 0x66))) return false;
+      if (!((byte >= 0x30 && byte <= 0x39) || (byte >= 0x61 && byte <= 0x66))) {
+        return false;
+      }
     }
     return true;
   }
@@ -158,7 +181,9 @@ class DirectoryDecoder {
   #length(limit: number): number {
     const length = this.#varint(limit);
     // Also false for a length that is no safe integer.
-    if (!(length <= limit - this.#position)) throw new Error("a field is longer than its message");
+    if (!(length <= limit - this.#position)) {
+      throw new Error("a field is longer than its message");
+    }
     return this.#position + length;
   }
 
@@ -167,10 +192,14 @@ class DirectoryDecoder {
     let value = 0;
     let scale = 1;
     for (let count = 0; count < 10; count++) {
-      if (this.#position >= limit) throw new Error("a field is cut short");
+      if (this.#position >= limit) {
+        throw new Error("a field is cut short");
+      }
       const byte = this.#bytes[this.#position++]!;
       value += (byte & 0x7f) * scale;
-      if (byte < 0x80) return value;
+      if (byte < 0x80) {
+        return value;
+      }
       scale *= 128;
     }
     throw new Error("a number has more than 64 bits");
@@ -178,7 +207,9 @@ class DirectoryDecoder {
 
   /** Passes over a field that is of no interest here. */
   #skip(tag: number, limit: number): void {
-    if (tag < 8) throw new Error("a field has the number 0");
+    if (tag < 8) {
+      throw new Error("a field has the number 0");
+    }
     switch (tag % 8) {
       case VARINT:
         this.#varint(limit);
@@ -195,7 +226,9 @@ class DirectoryDecoder {
       default:
         throw new Error(`a field has the wire type ${tag % 8}, which REAPI has no use for`);
     }
-    if (this.#position > limit) throw new Error("a field is cut short");
+    if (this.#position > limit) {
+      throw new Error("a field is cut short");
+    }
   }
 }
 
@@ -229,14 +262,18 @@ function checkNoNameTwice(...lists: readonly (readonly Named[])[]): void {
   const filled = lists.filter((list) => list.length > 0);
   if (filled.every(isStrictlyRising)) {
     for (const [index, list] of filled.entries()) {
-      for (const other of filled.slice(index + 1)) checkDisjoint(list, other);
+      for (const other of filled.slice(index + 1)) {
+        checkDisjoint(list, other);
+      }
     }
     return;
   }
   const names = new Set<string>();
   for (const list of filled) {
     for (const { name } of list) {
-      if (names.has(name)) throw occursTwice(name);
+      if (names.has(name)) {
+        throw occursTwice(name);
+      }
       names.add(name);
     }
   }
@@ -244,7 +281,9 @@ function checkNoNameTwice(...lists: readonly (readonly Named[])[]): void {
 
 function isStrictlyRising(list: readonly Named[]): boolean {
   for (let index = 1; index < list.length; index++) {
-    if (list[index - 1]!.name >= list[index]!.name) return false;
+    if (list[index - 1]!.name >= list[index]!.name) {
+      return false;
+    }
   }
   return true;
 }
@@ -253,9 +292,14 @@ function checkDisjoint(left: readonly Named[], right: readonly Named[]): void {
   for (let i = 0, j = 0; i < left.length && j < right.length; ) {
     const a = left[i]!.name;
     const b = right[j]!.name;
-    if (a === b) throw occursTwice(a);
-    if (a < b) i++;
-    else j++;
+    if (a === b) {
+      throw occursTwice(a);
+    }
+    if (a < b) {
+      i++;
+    } else {
+      j++;
+    }
   }
 }
 

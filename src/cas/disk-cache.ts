@@ -55,7 +55,9 @@ export class DiskCache {
       // The bounds are applied by #evict(), as the cache would refuse what is larger than its maximum.
       maxSize: Number.MAX_SAFE_INTEGER,
       dispose: (entry, key, reason) => {
-        if (reason === "set") return;
+        if (reason === "set") {
+          return;
+        }
         this.#openFiles.delete(key);
         this.#remove(this.pathOf(entry));
         entry.evicted?.();
@@ -137,7 +139,9 @@ export class DiskCache {
    */
   complete(partial: DiskEntry, digest: Digest): void {
     const current = this.#entries.peek(partial.key);
-    if (current === undefined || current === partial) this.add(digest);
+    if (current === undefined || current === partial) {
+      this.add(digest);
+    }
   }
 
   delete(key: string): void {
@@ -148,7 +152,9 @@ export class DiskCache {
   openFile(entry: DiskEntry, sizeBytes: number): OpenFile {
     const { key } = entry;
     const open = this.#openFiles.get(key);
-    if (open !== undefined) return open;
+    if (open !== undefined) {
+      return open;
+    }
     const path = this.pathOf(entry);
     const file = new OpenFile(path);
     if (file.sizeBytes !== sizeBytes) {
@@ -177,7 +183,9 @@ export class DiskCache {
       const directory = join(this.#directory, "blobs", start);
       await mkdir(directory, { recursive: true, mode: 0o700 });
       for (const name of await readdir(directory)) {
-        if (keyPattern.test(name) && name.startsWith(start, name.indexOf("-") + 1)) found.add(name);
+        if (keyPattern.test(name) && name.startsWith(start, name.indexOf("-") + 1)) {
+          found.add(name);
+        }
       }
     }
     const known = order === "" ? [] : order.split("\n").filter((key) => found.delete(key));

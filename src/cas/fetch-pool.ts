@@ -75,15 +75,21 @@ function threadPool(threads: number, thread: URL, settings: FetchSettings): Fetc
   ): Promise<FetchResults[T["kind"]]> {
     for (let deaths = 0; ; ) {
       context.signal?.throwIfAborted();
-      if (closing.signal.aborted) throw closed();
+      if (closing.signal.aborted) {
+        throw closed();
+      }
       const outcome = await attempt(task, context).catch((error: Error) => error);
       if (!(outcome instanceof Error)) {
-        if ("result" in outcome) return outcome.result as FetchResults[T["kind"]];
+        if ("result" in outcome) {
+          return outcome.result as FetchResults[T["kind"]];
+        }
         context.signal?.throwIfAborted();
         throw new BlobError(outcome.error.code, outcome.error.message);
       }
       context.signal?.throwIfAborted();
-      if (closing.signal.aborted) throw closed();
+      if (closing.signal.aborted) {
+        throw closed();
+      }
       if (++deaths >= maximumThreadDeaths) {
         throw new BlobError(Status.INTERNAL, `${task.kind}: the thread died: ${outcome.message}`, undefined, {
           cause: outcome,
@@ -101,9 +107,13 @@ function threadPool(threads: number, thread: URL, settings: FetchSettings): Fetc
     let heard = () => {};
     calls.set(call, (message) => {
       received++;
-      if (message.kind === "blobs") context.blobs?.(message.blobs);
-      else if (message.kind === "chunk") context.chunk?.(message.index, message.content, message.stored);
-      else answer?.(message);
+      if (message.kind === "blobs") {
+        context.blobs?.(message.blobs);
+      } else if (message.kind === "chunk") {
+        context.chunk?.(message.index, message.content, message.stored);
+      } else {
+        answer?.(message);
+      }
       heard();
     });
     const abort = () => port?.postMessage({ kind: "abort" } satisfies PoolMessage);
@@ -113,7 +123,9 @@ function threadPool(threads: number, thread: URL, settings: FetchSettings): Fetc
         ? piscina.run({ call, task, port: port2 } satisfies ThreadTask, { transferList: [port2] })
         : piscina.run({ call, task } satisfies ThreadTask));
       if ("messages" in outcome) {
-        while (received < outcome.messages) await new Promise<void>((resolve) => (heard = resolve));
+        while (received < outcome.messages) {
+          await new Promise<void>((resolve) => (heard = resolve));
+        }
       }
       return outcome;
     } finally {
@@ -130,7 +142,9 @@ function threadPool(threads: number, thread: URL, settings: FetchSettings): Fetc
       await Promise.all(Array.from({ length: threads }, () => run({ kind: "connect" })));
     },
     async close() {
-      if (closing.signal.aborted) return;
+      if (closing.signal.aborted) {
+        return;
+      }
       closing.abort();
       await piscina.destroy();
     },

@@ -129,7 +129,9 @@ export function createFetchRunner(settings: FetchSettings): FetchRunner {
     ) => Promise<FetchResults[K]>;
   } = {
     async connect() {
-      for (const server of settings.servers.keys()) connection(server).open();
+      for (const server of settings.servers.keys()) {
+        connection(server).open();
+      }
       return undefined;
     },
 
@@ -182,14 +184,18 @@ export function createFetchRunner(settings: FetchSettings): FetchRunner {
         const buffer = Buffer.allocUnsafe(Math.min(1024 * 1024, digest.sizeBytes));
         for (;;) {
           const { bytesRead } = await file.read(buffer, 0, buffer.length);
-          if (bytesRead === 0) break;
+          if (bytesRead === 0) {
+            break;
+          }
           hash.update(buffer.subarray(0, bytesRead));
         }
         verifyHash(digest, hash.digest("hex"));
       } finally {
         await file.close();
       }
-      if (path !== destination) await rename(path, destination);
+      if (path !== destination) {
+        await rename(path, destination);
+      }
       return undefined;
     },
 
@@ -218,7 +224,9 @@ export function createFetchRunner(settings: FetchSettings): FetchRunner {
       for (let offset = 0; offset < sizeBytes; ) {
         signal?.throwIfAborted();
         const data = await content!.read(offset, Math.min(hashPieceBytes, sizeBytes - offset));
-        if (data.length === 0) throw new Error(`the content ends at ${offset} of ${sizeBytes} bytes`);
+        if (data.length === 0) {
+          throw new Error(`the content ends at ${offset} of ${sizeBytes} bytes`);
+        }
         hash.update(data);
         offset += data.length;
       }
@@ -235,13 +243,17 @@ export function createFetchRunner(settings: FetchSettings): FetchRunner {
         return (await handler(task as never, { ...context, signal })) as FetchResults[T["kind"]];
       } catch (error) {
         context.signal?.throwIfAborted();
-        if (closing.signal.aborted) throw closed();
+        if (closing.signal.aborted) {
+          throw closed();
+        }
         throw asBlobError(error, task.kind);
       }
     },
     close() {
       closing.abort();
-      for (const each of connections) each?.close();
+      for (const each of connections) {
+        each?.close();
+      }
     },
   };
 }

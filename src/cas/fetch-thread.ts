@@ -87,12 +87,17 @@ function callerContext(
   port.on("message", (message: PoolMessage) => {
     if (message.kind === "abort") {
       controller.abort();
-      for (const { reject } of reads.values()) reject(new Error("aborted"));
+      for (const { reject } of reads.values()) {
+        reject(new Error("aborted"));
+      }
     } else {
       const read = reads.get(message.id);
       reads.delete(message.id);
-      if (message.kind === "content") read?.resolve(message.content);
-      else read?.reject(new Error(message.message));
+      if (message.kind === "content") {
+        read?.resolve(message.content);
+      } else {
+        read?.reject(new Error(message.message));
+      }
     }
   });
   const content: RandomAccess = {

@@ -82,7 +82,9 @@ export class LargeBlob {
       return this.#verification.then(() => this.#context.read(this.digest, offset, count));
     }
     const until = this.#readAhead.note(offset, count);
-    if (until > 0) this.#fetchAhead(this.#readAhead.from, until);
+    if (until > 0) {
+      this.#fetchAhead(this.#readAhead.from, until);
+    }
     const index = Math.floor(offset / chunkSizeBytes);
     const start = offset - index * chunkSizeBytes;
     const end = Math.min(start + count, chunkSizeBytes);
@@ -97,7 +99,9 @@ export class LargeBlob {
       return this.#file.read(offset, end - start);
     }
     statistics.misses++;
-    if (chunk.fetch === undefined) this.#fetch(index, index + 1);
+    if (chunk.fetch === undefined) {
+      this.#fetch(index, index + 1);
+    }
     return chunk.fetch!.then((content) => content.subarray(start, end));
   }
 
@@ -124,7 +128,9 @@ export class LargeBlob {
         continue;
       }
       let stop = start + 1;
-      while (stop < end && !this.#isThereOrComing(stop)) stop++;
+      while (stop < end && !this.#isThereOrComing(stop)) {
+        stop++;
+      }
       this.#fetch(start, stop);
       start = stop;
     }
@@ -168,10 +174,14 @@ export class LargeBlob {
       )
       .catch((error: unknown) => {
         const failure = blobFailure(this.digest, asBlobError(error, "ByteStream.Read"));
-        if (failure.code === Status.DATA_LOSS) this.#context.statistics.corruptBlobs++;
+        if (failure.code === Status.DATA_LOSS) {
+          this.#context.statistics.corruptBlobs++;
+        }
         for (const [index, { reject }] of arrivals.entries()) {
           const chunk = this.#chunks[from + index]!;
-          if (chunk.fetch === arrivals[index]!.promise) chunk.fetch = undefined;
+          if (chunk.fetch === arrivals[index]!.promise) {
+            chunk.fetch = undefined;
+          }
           reject(failure);
         }
       });
@@ -181,14 +191,20 @@ export class LargeBlob {
     const { disk, memory, statistics } = this.#context;
     const chunk = this.#chunks[index]!;
     // Again, as the thread died that had brought it.
-    if (chunk.stored) return content;
+    if (chunk.stored) {
+      return content;
+    }
     statistics.chunksFetched++;
     statistics.bytesFetched += content.length;
     chunk.fetch = undefined;
-    if (this.#ended) return content;
+    if (this.#ended) {
+      return content;
+    }
     chunk.stored = stored;
     memory.setChunk(chunk, content);
-    if (!stored) return content;
+    if (!stored) {
+      return content;
+    }
     this.#missing--;
     disk.set(this.entry, (this.#chunks.length - this.#missing) * this.#context.chunkSizeBytes);
     if (this.#missing === 0) {
@@ -207,9 +223,13 @@ export class LargeBlob {
       await pool.run({ kind: "verifyFile", digest: this.#portable, path: this.#path, destination });
     } catch (error) {
       // An evicted file cannot be verified: its chunks are no worse for that than those of a blob read in part.
-      if (this.#ended) return;
+      if (this.#ended) {
+        return;
+      }
       const failure = blobFailure(this.digest, asBlobError(error, "verification"));
-      if (failure.code === Status.DATA_LOSS) statistics.corruptBlobs++;
+      if (failure.code === Status.DATA_LOSS) {
+        statistics.corruptBlobs++;
+      }
       this.#end();
       disk.delete(key);
       throw failure;
@@ -220,9 +240,13 @@ export class LargeBlob {
 
   /** Reads that come later go to whatever takes this blob's place. */
   #end(): void {
-    if (this.#ended) return;
+    if (this.#ended) {
+      return;
+    }
     this.#ended = true;
-    for (const chunk of this.#chunks) this.#context.memory.deleteChunk(chunk);
+    for (const chunk of this.#chunks) {
+      this.#context.memory.deleteChunk(chunk);
+    }
     this.#context.ended(this);
     this.#file.close();
   }

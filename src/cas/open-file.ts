@@ -24,16 +24,21 @@ export class OpenFile {
   /** Exactly `count` bytes; throws or rejects with an Error where there are fewer. */
   read(offset: number, count: number): Uint8Array | Promise<Uint8Array> {
     const content = Buffer.allocUnsafeSlow(count);
-    if (count > synchronousBytes) return this.#readInThread(content, offset);
-    if (readSync(this.#file, content, 0, count, offset) < count)
+    if (count > synchronousBytes) {
+      return this.#readInThread(content, offset);
+    }
+    if (readSync(this.#file, content, 0, count, offset) < count) {
       throw new Error("the cached file is too short");
+    }
     return content;
   }
 
   /** Reads in progress are finished first. */
   close(): void {
     this.#closed = true;
-    if (this.#readsInProgress === 0) closeSync(this.#file);
+    if (this.#readsInProgress === 0) {
+      closeSync(this.#file);
+    }
   }
 
   #readInThread(content: Buffer, offset: number): Promise<Uint8Array> {
@@ -41,10 +46,16 @@ export class OpenFile {
     return new Promise((resolve, reject) => {
       read(this.#file, content, 0, content.length, offset, (error, bytesRead) => {
         this.#readsInProgress--;
-        if (this.#closed && this.#readsInProgress === 0) closeSync(this.#file);
-        if (error) reject(error);
-        else if (bytesRead < content.length) reject(new Error("the cached file is too short"));
-        else resolve(content);
+        if (this.#closed && this.#readsInProgress === 0) {
+          closeSync(this.#file);
+        }
+        if (error) {
+          reject(error);
+        } else if (bytesRead < content.length) {
+          reject(new Error("the cached file is too short"));
+        } else {
+          resolve(content);
+        }
       });
     });
   }

@@ -35,10 +35,14 @@ export class ReadAhead {
       this.#run = count;
       this.#requested = 0;
     }
-    if (this.#maximumBytes === 0 || this.#run < this.#chunkSizeBytes / 2) return 0;
+    if (this.#maximumBytes === 0 || this.#run < this.#chunkSizeBytes / 2) {
+      return 0;
+    }
     const window = Math.min(this.#maximumBytes, Math.max(this.#chunkSizeBytes, this.#run));
     // In steps of half a window, so that fetches grow with it.
-    if (this.#requested - this.#frontier >= window / 2) return 0;
+    if (this.#requested - this.#frontier >= window / 2) {
+      return 0;
+    }
     this.from = Math.max(this.#requested, this.#frontier);
     this.#requested = Math.ceil((this.#frontier + window) / this.#chunkSizeBytes) * this.#chunkSizeBytes;
     return this.#requested;

@@ -35,7 +35,9 @@ const reservedSegments = new Set([
  * name.
  */
 export function checkInstanceName(instanceName: string): void {
-  if (instanceName === "") return;
+  if (instanceName === "") {
+    return;
+  }
   for (const segment of instanceName.split("/")) {
     if (segment === "" || reservedSegments.has(segment)) {
       throw new InvalidDigestError(

@@ -79,7 +79,9 @@ export async function retry<T>(
     let ended = false;
     let cancelTimer = clock.timer(timeoutMilliseconds, timeOut);
     const alive = () => {
-      if (ended) return;
+      if (ended) {
+        return;
+      }
       cancelTimer();
       cancelTimer = clock.timer(timeoutMilliseconds, timeOut);
     };
@@ -98,7 +100,9 @@ export async function retry<T>(
           )
         : asBlobError(error, what);
       failures++;
-      if (failures >= policy.maximumAttempts || !(silent || isRetriable(failure))) throw failure;
+      if (failures >= policy.maximumAttempts || !(silent || isRetriable(failure))) {
+        throw failure;
+      }
     } finally {
       ended = true;
       cancelTimer();
@@ -114,7 +118,9 @@ export async function retry<T>(
 
 /** Any failure of a call, with its gRPC status and what the call was for. */
 export function asBlobError(error: unknown, what: string): BlobError {
-  if (error instanceof BlobError) return error;
+  if (error instanceof BlobError) {
+    return error;
+  }
   if (error instanceof Error && "code" in error && typeof error.code === "number") {
     const details = "details" in error && typeof error.details === "string" ? error.details : error.message;
     return new BlobError(error.code, `${what}: ${details}`, undefined, { cause: error });

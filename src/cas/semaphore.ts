@@ -14,13 +14,18 @@ export class Semaphore {
       return await work();
     } finally {
       const next = this.#waiting.shift();
-      if (next === undefined) this.#free++;
-      else next();
+      if (next === undefined) {
+        this.#free++;
+      } else {
+        next();
+      }
     }
   }
 
   #acquire(signal: AbortSignal | undefined): Promise<void> {
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (signal?.aborted) {
+      return Promise.reject(signal.reason);
+    }
     if (this.#free > 0) {
       this.#free--;
       return Promise.resolve();

@@ -11,7 +11,9 @@ export class SingleFlight<T> {
 
   /** Rejects with the signal's reason when that aborts. */
   run(key: string, signal: AbortSignal | undefined, start: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (signal?.aborted) {
+      return Promise.reject(signal.reason);
+    }
     let flight = this.#flights.get(key);
     if (flight === undefined) {
       const controller = new AbortController();
@@ -26,11 +28,15 @@ export class SingleFlight<T> {
 
   #join(key: string, flight: Flight<T>, signal: AbortSignal | undefined): Promise<T> {
     flight.callers++;
-    if (signal === undefined) return flight.result;
+    if (signal === undefined) {
+      return flight.result;
+    }
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const giveUp = () => {
       reject(signal.reason);
-      if (--flight.callers > 0) return;
+      if (--flight.callers > 0) {
+        return;
+      }
       this.#land(key, flight);
       flight.controller.abort(signal.reason);
     };
@@ -40,7 +46,9 @@ export class SingleFlight<T> {
   }
 
   #land(key: string, flight: Flight<T>): void {
-    if (this.#flights.get(key) === flight) this.#flights.delete(key);
+    if (this.#flights.get(key) === flight) {
+      this.#flights.delete(key);
+    }
   }
 }
 

@@ -95,7 +95,9 @@ export class Uploader {
       await this.#uploads.run(key, signal, start);
     } catch (error) {
       // What failed may have been the other caller's content.
-      if (!joined || signal?.aborted) throw error;
+      if (!joined || signal?.aborted) {
+        throw error;
+      }
       await this.#uploads.run(key, signal, start);
     }
   }
@@ -162,9 +164,13 @@ export class Uploader {
 
   async #isMissing(routed: Routed): Promise<boolean> {
     const existing = this.#existing[routed.route.server];
-    if (existing?.get(existenceKey(routed))) return false;
+    if (existing?.get(existenceKey(routed))) {
+      return false;
+    }
     const missing = await this.#missing.add(routed);
-    if (!missing) existing?.set(existenceKey(routed), true);
+    if (!missing) {
+      existing?.set(existenceKey(routed), true);
+    }
     return missing;
   }
 
@@ -213,7 +219,9 @@ function existenceKey({ digest, route }: Routed): string {
 }
 
 function randomAccess(source: UploadSource): RandomAccess & { readonly sizeBytes: number } {
-  if (!(source instanceof Uint8Array)) return source;
+  if (!(source instanceof Uint8Array)) {
+    return source;
+  }
   return { sizeBytes: source.length, read: (offset, count) => source.subarray(offset, offset + count) };
 }
 
@@ -221,7 +229,9 @@ async function readAll(content: RandomAccess & { readonly sizeBytes: number }): 
   const bytes = new Uint8Array(content.sizeBytes);
   for (let offset = 0; offset < bytes.length; ) {
     const part = await content.read(offset, bytes.length - offset);
-    if (part.length === 0) throw new Error(`the content ends at ${offset} of ${bytes.length} bytes`);
+    if (part.length === 0) {
+      throw new Error(`the content ends at ${offset} of ${bytes.length} bytes`);
+    }
     bytes.set(part, offset);
     offset += part.length;
   }

@@ -10,7 +10,9 @@ export function blobName(digest: Digest): string {
 
 /** Throws DATA_LOSS unless the content is what the digest names. */
 export function verifyContent(digest: Digest, content: Uint8Array): void {
-  if (content.length !== digest.sizeBytes) throw wrongSize(digest, content.length);
+  if (content.length !== digest.sizeBytes) {
+    throw wrongSize(digest, content.length);
+  }
   verifyHash(digest, digest.function.createHash().update(content).digest("hex"));
 }
 
@@ -51,7 +53,9 @@ export function decompress(digest: Digest, compressed: Uint8Array): Uint8Array {
 
 /** A failure of one blob's transfer, told with the blob's name. */
 export function blobFailure(digest: Digest, error: BlobError): BlobError {
-  if (error.digest === digest) return error;
+  if (error.digest === digest) {
+    return error;
+  }
   const message = error.message.includes(digest.hash)
     ? error.message
     : `${blobName(digest)}: ${error.message}`;

@@ -111,7 +111,9 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   try {
     await server.queue.untilWorkers(threads, AbortSignal.any([timeout, gone.signal]));
   } catch (error) {
-    if (!timeout.aborted) throw error;
+    if (!timeout.aborted) {
+      throw error;
+    }
     const { workers } = server.queue.statistics();
     throw new Error(
       `${workers} of ${threads} worker threads are ready after ${startMilliseconds / 1000} s. ` +
@@ -208,13 +210,17 @@ class Lifeline {
 
   /** Worker and runners are to be kept running. */
   sayReady(): void {
-    for (const socket of this.#sockets) socket.write(ready);
+    for (const socket of this.#sockets) {
+      socket.write(ready);
+    }
   }
 
   /** Worker and runners are to stop in order. */
   cut(): void {
     this.#server.close();
-    for (const socket of this.#sockets) socket.end(stop);
+    for (const socket of this.#sockets) {
+      socket.end(stop);
+    }
   }
 }
 
@@ -270,7 +276,9 @@ class WorkerHost {
   /** Waits until it is gone, and kills it if that takes longer than `milliseconds`. */
   async end(milliseconds: number): Promise<void> {
     const timer = setTimeout(() => {
-      if (this.#child.pid !== undefined) process.kill(-this.#child.pid, "SIGKILL");
+      if (this.#child.pid !== undefined) {
+        process.kill(-this.#child.pid, "SIGKILL");
+      }
     }, milliseconds);
     await this.ended;
     clearTimeout(timer);

@@ -43,7 +43,9 @@ export function serverStreaming<Request, Response>(
     sendAll(call, () => handle(call.request, context)).then(
       () => call.end(),
       (error: unknown) => {
-        if (!call.cancelled) call.emit("error", toStatusError(error));
+        if (!call.cancelled) {
+          call.emit("error", toStatusError(error));
+        }
       },
     );
   };
@@ -68,12 +70,15 @@ export function clientStreaming<Request, Response>(
 
 /** The error that gives a call its status: digests and blobs have errors of their own, below gRPC. */
 export function toStatusError(error: unknown): StatusError {
-  if (error instanceof StatusError) return error;
+  if (error instanceof StatusError) {
+    return error;
+  }
   if (error instanceof InvalidDigestError) {
     return new StatusError(status(Code.INVALID_ARGUMENT, error.message), { cause: error });
   }
-  if (error instanceof BlobError)
+  if (error instanceof BlobError) {
     return new StatusError(status(error.code as Code, error.message), { cause: error });
+  }
   return new StatusError(statusFromError(error), { cause: error });
 }
 
@@ -105,9 +110,15 @@ async function sendAll<T>(
   responses: () => AsyncIterable<T>,
 ): Promise<void> {
   for await (const response of responses()) {
-    if (call.cancelled) return;
-    if (!call.write(response)) await roomOrEnd(call);
-    if (call.cancelled) return;
+    if (call.cancelled) {
+      return;
+    }
+    if (!call.write(response)) {
+      await roomOrEnd(call);
+    }
+    if (call.cancelled) {
+      return;
+    }
   }
 }
 

@@ -95,6 +95,8 @@ try {
   process.exitCode = await main();
 } catch (error) {
   console.error(`npm start: ${(error as Error).message}`);
-  if (error instanceof UsageError) console.error("See npm start -- --help");
+  if (error instanceof UsageError) {
+    console.error("See npm start -- --help");
+  }
   process.exitCode = error instanceof UsageError ? 2 : 1;
 }

@@ -67,7 +67,9 @@ export class ClusterServer {
       const workersAddress = await bind(forWorkers, options.listenForWorkers);
       return new ClusterServer(storage, queue, servers, address, workersAddress);
     } catch (error) {
-      for (const server of servers) server.forceShutdown();
+      for (const server of servers) {
+        server.forceShutdown();
+      }
       await storage.close();
       throw error;
     }
@@ -76,7 +78,9 @@ export class ClusterServer {
   /** Ends all calls. Workers are to be stopped before. */
   async close(): Promise<void> {
     this.queue.close();
-    for (const server of this.#servers) server.forceShutdown();
+    for (const server of this.#servers) {
+      server.forceShutdown();
+    }
     await this.storage.close();
   }
 }
@@ -84,7 +88,9 @@ export class ClusterServer {
 /** Resolves to the address with the port it got. */
 async function bind(server: Server, listen: string): Promise<string> {
   // A socket that an earlier run left behind would count as in use.
-  if (listen.startsWith("unix:")) await rm(listen.slice("unix:".length), { force: true });
+  if (listen.startsWith("unix:")) {
+    await rm(listen.slice("unix:".length), { force: true });
+  }
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   server.bindAsync(listen, ServerCredentials.createInsecure(), (error, port) =>
     error ? reject(error) : resolve(port),

@@ -26,9 +26,13 @@ async function main([out, sockets, ...command]: string[]): Promise<number> {
     ["link", "set", device, "up"],
   ]) {
     const { status, stderr, error } = spawnSync("ip", ip, { encoding: "utf8" });
-    if (status !== 0) throw new Error(`ip ${ip.join(" ")}: ${error?.message ?? stderr}`);
+    if (status !== 0) {
+      throw new Error(`ip ${ip.join(" ")}: ${error?.message ?? stderr}`);
+    }
   }
-  for (const [index, path] of sockets!.split(":").entries()) await relay(index + 1, path);
+  for (const [index, path] of sockets!.split(":").entries()) {
+    await relay(index + 1, path);
+  }
 
   const options = [
     "--uml",

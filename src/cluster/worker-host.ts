@@ -37,7 +37,9 @@ const log = createLog();
 
 async function main(): Promise<number> {
   const settings = JSON.parse(readFileSync(process.argv[2]!, "utf8")) as WorkerHostSettings;
-  if (settings.network) setUpNetwork(settings.network);
+  if (settings.network) {
+    setUpNetwork(settings.network);
+  }
   const lifeline = connect(settings.lifeline);
   await once(lifeline, "connect");
   let isReady = false;
@@ -75,7 +77,9 @@ function setUpNetwork({ device, address }: { device: string; address: string }):
     ["address", "add", address, "dev", device],
   ]) {
     const { status, stderr } = spawnSync("ip", command, { encoding: "utf8" });
-    if (status !== 0) throw new Error(`ip ${command.join(" ")}: ${stderr}`);
+    if (status !== 0) {
+      throw new Error(`ip ${command.join(" ")}: ${stderr}`);
+    }
   }
 }
 
@@ -103,17 +107,23 @@ class Program {
   /** Sends SIGTERM so many times: a second one tells bb_worker to hand back what it runs at once. */
   async stop(milliseconds: number, times = 1): Promise<void> {
     this.#stopping = true;
-    if (hasEnded(this.#child)) return;
+    if (hasEnded(this.#child)) {
+      return;
+    }
     const timer = globalThis.setTimeout(() => {
       log.warn(`the ${this.#name} did not stop in time and is killed`, { milliseconds });
       this.#child.kill("SIGKILL");
     }, milliseconds);
     for (let sent = 0; sent < times; sent++) {
       // Signals of a kind that come at the same time are one.
-      if (sent > 0) await setTimeout(100);
+      if (sent > 0) {
+        await setTimeout(100);
+      }
       this.#child.kill("SIGTERM");
     }
-    if (!hasEnded(this.#child)) await once(this.#child, "exit");
+    if (!hasEnded(this.#child)) {
+      await once(this.#child, "exit");
+    }
     clearTimeout(timer);
   }
 
@@ -129,10 +139,15 @@ class Program {
       env: { ...process.env, MALLOC_ARENA_MAX: "2" },
     });
     child.once("exit", (code, signal) => {
-      if (this.#stopping) return;
+      if (this.#stopping) {
+        return;
+      }
       log.error(`the ${this.#name} ended by itself`, { code, signal, configuration: this.#configuration });
-      if (this.#mayRestart() && performance.now() - started > crashMilliseconds) this.#child = this.#start();
-      else this.#crashed.resolve();
+      if (this.#mayRestart() && performance.now() - started > crashMilliseconds) {
+        this.#child = this.#start();
+      } else {
+        this.#crashed.resolve();
+      }
     });
     return child;
   }
@@ -142,4 +157,6 @@ function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
-if (import.meta.main) process.exitCode = await main();
+if (import.meta.main) {
+  process.exitCode = await main();
+}

@@ -133,11 +133,15 @@ export class MountHelper {
   }
 
   #call(...request: (string | number)[]): Promise<Reply> {
-    if (this.#failure) return Promise.reject(this.#failure);
+    if (this.#failure) {
+      return Promise.reject(this.#failure);
+    }
     const id = String(this.#nextId++);
     const message = encodeMessage([id, ...request]);
     const call = Promise.withResolvers<Reply>();
-    if (this.#pending.size === 0) this.#keepAlive(true);
+    if (this.#pending.size === 0) {
+      this.#keepAlive(true);
+    }
     this.#pending.set(id, call);
     this.#process.stdin?.write(message);
     return call.promise;
@@ -146,13 +150,17 @@ export class MountHelper {
   #settle(id: string, reply: Reply): void {
     this.#pending.get(id)?.resolve(reply);
     this.#pending.delete(id);
-    if (this.#pending.size === 0) this.#keepAlive(false);
+    if (this.#pending.size === 0) {
+      this.#keepAlive(false);
+    }
   }
 
   #fail(error: Error): void {
     this.#failure ??= error;
     this.#failed.resolve(error);
-    for (const call of this.#pending.values()) call.reject(error);
+    for (const call of this.#pending.values()) {
+      call.reject(error);
+    }
     this.#pending.clear();
   }
 
@@ -160,14 +168,19 @@ export class MountHelper {
   #keepAlive(keep: boolean): void {
     for (const handle of [this.#process, this.#process.stdin, this.#process.stdout]) {
       const socket = handle as { ref?(): void; unref?(): void } | null;
-      if (keep) socket?.ref?.();
-      else socket?.unref?.();
+      if (keep) {
+        socket?.ref?.();
+      } else {
+        socket?.unref?.();
+      }
     }
   }
 }
 
 function errnoName(errno: number): string {
-  if (errno === 0) return "";
+  if (errno === 0) {
+    return "";
+  }
   const found = Object.entries(constants.errno).find(([, value]) => value === errno);
   return found?.[0] ?? `errno ${errno}`;
 }

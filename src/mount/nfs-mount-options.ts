@@ -80,12 +80,17 @@ export function nfsMountOptions(
   for (const option of mountOptions.flatMap((given) => given.split(","))) {
     const name = option.split("=", 1)[0] ?? "";
     const flag = flagOptions[option];
-    if (name === "") continue;
+    if (name === "") {
+      continue;
+    }
     if (reservedOptions.includes(name)) {
       throw new MountError(`mountOptions: "${option}" is not for the operator to set: remove it`, "EINVAL");
     }
-    if (flag) flags = (flags | flag[0]) & ~flag[1];
-    else options.push(option);
+    if (flag) {
+      flags = (flags | flag[0]) & ~flag[1];
+    } else {
+      options.push(option);
+    }
   }
   return { flags, data: options.join(",") };
 }

@@ -55,7 +55,9 @@ export class NfsMount implements AsyncDisposable {
     const { promise, resolve } = Promise.withResolvers<MountError>();
     this.lost = promise;
     helper.failure.then(({ message }) => {
-      if (!this.#unmounting) resolve(new MountError(`${this.path}: ${message}`, "ESRCH"));
+      if (!this.#unmounting) {
+        resolve(new MountError(`${this.path}: ${message}`, "ESRCH"));
+      }
     });
   }
 
@@ -83,7 +85,9 @@ export class NfsMount implements AsyncDisposable {
         data,
         supervised: true,
       });
-      if (error !== "") throw new MountError(describeMountFailure(error, path, data), error);
+      if (error !== "") {
+        throw new MountError(describeMountFailure(error, path, data), error);
+      }
       signal?.throwIfAborted();
       return new NfsMount({ target: path, mountId }, helper);
     } catch (error) {
@@ -116,7 +120,9 @@ export class NfsMount implements AsyncDisposable {
 
   async #sync(): Promise<void> {
     const error = await this.#helper.sync(this.#at);
-    if (error === "") return;
+    if (error === "") {
+      return;
+    }
     const meaning = { ENOENT: ": somebody has unmounted it", EBUSY: ": something else is mounted upon it" }[
       error
     ];
@@ -150,7 +156,9 @@ export class NfsMount implements AsyncDisposable {
  */
 export async function clearStaleMounts(path: string): Promise<void> {
   const realPath = await withoutSymlinks(path);
-  if (loopbackMounts(realPath).length === 0) return;
+  if (loopbackMounts(realPath).length === 0) {
+    return;
+  }
   const helper = new MountHelper();
   try {
     await clearStaleMountsWith(helper, realPath);
@@ -176,10 +184,14 @@ export async function shareMounts(path: string): Promise<void> {
       data: "",
       supervised: false,
     });
-    if (error !== "") throw new MountError(`cannot make ${path} a shared mount: ${error}`, error);
+    if (error !== "") {
+      throw new MountError(`cannot make ${path} a shared mount: ${error}`, error);
+    }
   };
   try {
-    if (!isMounted(target)) await mount(target, MS_BIND | MS_REC);
+    if (!isMounted(target)) {
+      await mount(target, MS_BIND | MS_REC);
+    }
     await mount("none", MS_SHARED);
   } finally {
     await helper.close();
@@ -213,7 +225,9 @@ async function clearStaleMountsWith(helper: MountHelper, path: string, ownPort?:
   for (const { superOptions } of mounts) {
     // The kernel does not show NFS's own port.
     const port = Number(/(?:^|,)port=(\d+)/.exec(superOptions)?.[1] ?? 2049);
-    if (port === ownPort || !(await isListenedOn(port))) continue;
+    if (port === ownPort || !(await isListenedOn(port))) {
+      continue;
+    }
     const message =
       `${path} is mounted, and what listens at its server's port ${port} may be another worker: ` +
       "stop that one, or set another mountPath; if it is none, unmount the directory";
@@ -222,8 +236,9 @@ async function clearStaleMountsWith(helper: MountHelper, path: string, ownPort?:
   await lockPath(helper, path);
   for (const { mountId } of loopbackMounts(path)) {
     const error = await helper.forceUnmount({ target: path, mountId });
-    if (error !== "" && error !== "ENOENT")
+    if (error !== "" && error !== "ENOENT") {
       throw new MountError(`cannot unmount what an earlier run left at ${path}: ${error}`, error);
+    }
   }
 }
 
@@ -239,8 +254,12 @@ async function lockPath(helper: MountHelper, path: string): Promise<void> {
     await setTimeout(retryMilliseconds);
     error = await helper.lock(file, `process ${process.pid} on ${hostname()}`);
   }
-  if (error === "") return;
-  if (error !== "EAGAIN") throw new MountError(`cannot lock ${file}, as a worker must: ${error}`, error);
+  if (error === "") {
+    return;
+  }
+  if (error !== "EAGAIN") {
+    throw new MountError(`cannot lock ${file}, as a worker must: ${error}`, error);
+  }
   const holder = await readFile(file, "utf8");
   const message = `${path} is another worker's, ${holder}, which has locked ${file}: stop it, or set another mountPath`;
   throw new MountError(message, "EBUSY");
@@ -268,11 +287,17 @@ async function unmountWith(helper: MountHelper, mount: MountedAt, graceMilliseco
     remaining.catch(() => {});
     error = await Promise.race([helper.unmount(mount), remaining]);
     answered.abort();
-    if (error === "EBUSY") await setTimeout(retryMilliseconds);
+    if (error === "EBUSY") {
+      await setTimeout(retryMilliseconds);
+    }
   }
-  if (error === "" || error === "ENOENT") return;
+  if (error === "" || error === "ENOENT") {
+    return;
+  }
   const forced = await helper.forceUnmount(mount);
-  if (forced === "" || forced === "ENOENT") return;
+  if (forced === "" || forced === "ENOENT") {
+    return;
+  }
   const meaning = forced === "EBUSY" ? ": something else is mounted upon it" : "";
   throw new MountError(`cannot unmount ${mount.target}: ${forced}${meaning}`, forced);
 }

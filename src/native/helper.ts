@@ -7,6 +7,8 @@ import { fileURLToPath } from "node:url";
  */
 export function helperPath(name: "bb_spawn" | "bb_mount"): string {
   const path = fileURLToPath(new URL(`../../native/bin/${name}`, import.meta.url));
-  if (!existsSync(path)) throw new Error(`${path} has not been built: run "make -C native"`);
+  if (!existsSync(path)) {
+    throw new Error(`${path} has not been built: run "make -C native"`);
+  }
   return path;
 }

@@ -37,10 +37,15 @@ export class MessageDecoder {
     const messages: string[][] = [];
     while (this.#rest.length >= 4) {
       const end = 4 + this.#rest.readUInt32LE(0);
-      if (end < 5 || end > 4 + maximumMessageBytes)
+      if (end < 5 || end > 4 + maximumMessageBytes) {
         throw new Error(`a helper's message has ${end - 4} bytes`);
-      if (this.#rest.length < end) break;
-      if (this.#rest[end - 1] !== 0) throw new Error("a helper's message does not end in NUL");
+      }
+      if (this.#rest.length < end) {
+        break;
+      }
+      if (this.#rest[end - 1] !== 0) {
+        throw new Error("a helper's message does not end in NUL");
+      }
       messages.push(this.#rest.toString("utf8", 4, end - 1).split("\0"));
       this.#rest = this.#rest.subarray(end);
     }

@@ -26,9 +26,15 @@ export function isInGroup(credentials: Credentials, groupId: number): boolean {
 /** The permission bits that the mode grants; user 0 has all, but executes only what somebody may execute. */
 export function permissions(type: FileType, attributes: Attributes, credentials: Credentials): number {
   const { mode } = attributes;
-  if (credentials.userId === 0) return type === FileType.DIRECTORY || (mode & 0o111) !== 0 ? 7 : 6;
-  if (credentials.userId === attributes.userId) return (mode >> 6) & 7;
-  if (isInGroup(credentials, attributes.groupId)) return (mode >> 3) & 7;
+  if (credentials.userId === 0) {
+    return type === FileType.DIRECTORY || (mode & 0o111) !== 0 ? 7 : 6;
+  }
+  if (credentials.userId === attributes.userId) {
+    return (mode >> 6) & 7;
+  }
+  if (isInGroup(credentials, attributes.groupId)) {
+    return (mode >> 3) & 7;
+  }
   return mode & 7;
 }
 
@@ -39,13 +45,17 @@ export function check(
   credentials: Credentials,
   wanted: number,
 ): Status {
-  if (credentials.userId === 0 && (wanted & Permission.EXECUTE) === 0) return Status.OK;
+  if (credentials.userId === 0 && (wanted & Permission.EXECUTE) === 0) {
+    return Status.OK;
+  }
   return (permissions(type, attributes, credentials) & wanted) === wanted ? Status.OK : Status.ACCESS;
 }
 
 /** {@link check} for a node whose attributes may have to be waited for. */
 export function checkNode(node: Node, credentials: Credentials, wanted: number): MaybePromise<Status> {
-  if (credentials.userId === 0 && node.type === FileType.DIRECTORY) return Status.OK;
+  if (credentials.userId === 0 && node.type === FileType.DIRECTORY) {
+    return Status.OK;
+  }
   const attributes = node.attributes();
   if (attributes instanceof Promise) {
     return attributes.then((arrived) => check(node.type, arrived, credentials, wanted));
@@ -63,7 +73,9 @@ export function checkFile(
   credentials: Credentials,
   wanted: number,
 ): Status {
-  if (credentials.userId === 0) return Status.OK;
+  if (credentials.userId === 0) {
+    return Status.OK;
+  }
   const granted = permissions(type, attributes, credentials);
   const effective = (granted & Permission.EXECUTE) !== 0 ? granted | Permission.READ : granted;
   return (effective & wanted) === wanted ? Status.OK : Status.ACCESS;
@@ -80,18 +92,24 @@ export function checkOpenFile(
   wanted: number,
 ): Status {
   const { userId } = credentials;
-  if (userId === 0 || userId === attributes.userId) return Status.OK;
+  if (userId === 0 || userId === attributes.userId) {
+    return Status.OK;
+  }
   return checkFile(type, attributes, credentials, wanted);
 }
 
 /** In a sticky directory only the owner of the entry or of the directory may remove or rename it. */
 export function checkSticky(directory: Attributes, entry: Attributes, credentials: Credentials): Status {
-  if ((directory.mode & STICKY) === 0 || credentials.userId === 0) return Status.OK;
+  if ((directory.mode & STICKY) === 0 || credentials.userId === 0) {
+    return Status.OK;
+  }
   const { userId } = credentials;
   return userId === entry.userId || userId === directory.userId ? Status.OK : Status.PERM;
 }
 
 /** Throws the status unless it is OK, for the middle of a chain of {@link andThen}. */
 export function ensure(status: Status): void {
-  if (status !== Status.OK) throw new FileSystemError(status as FileSystemStatus);
+  if (status !== Status.OK) {
+    throw new FileSystemError(status as FileSystemStatus);
+  }
 }

@@ -148,8 +148,11 @@ export class Compound {
     this.minorVersion = reader.uint32();
     this.count = reader.uint32();
     writer.uint32(Status.OK);
-    if (tagLength === 0) writer.uint32(0);
-    else writer.opaque(reader.buffer.subarray(tagAt + 4, tagAt + 4 + tagLength));
+    if (tagLength === 0) {
+      writer.uint32(0);
+    } else {
+      writer.opaque(reader.buffer.subarray(tagAt + 4, tagAt + 4 + tagLength));
+    }
     this.countAt = writer.reserve(1);
     this.index = 0;
     this.node = this.savedNode = undefined;
@@ -167,8 +170,11 @@ export class Compound {
       this.finish(this.minorVersion === 0 ? Status.RESOURCE : Status.TOO_MANY_OPS);
       return;
     }
-    if (this.minorVersion === 0) this.beginUnsequenced();
-    else this.execute();
+    if (this.minorVersion === 0) {
+      this.beginUnsequenced();
+    } else {
+      this.execute();
+    }
   }
 
   /** NFSv4.0: a request that comes again gets the reply that was kept. */
@@ -218,7 +224,9 @@ export class Compound {
         result.then(this.resolved, this.rejected);
         return;
       }
-      if (!this.complete(result)) return;
+      if (!this.complete(result)) {
+        return;
+      }
       if (this.index % OPERATIONS_PER_TURN === 0 && this.index < this.count) {
         this.detach();
         setImmediate(this.goOn);
@@ -229,7 +237,9 @@ export class Compound {
   }
 
   private resume(status: Status): void {
-    if (this.complete(status)) this.execute();
+    if (this.complete(status)) {
+      this.execute();
+    }
   }
 
   /** Starts the next operation. */
@@ -252,11 +262,17 @@ export class Compound {
       return Status.RESOURCE;
     }
     if (this.minorVersion > 0 && this.session === undefined && operation !== Operation.SEQUENCE) {
-      if (!SOLO_OPERATIONS.has(operation)) return Status.OP_NOT_IN_SESSION;
-      if (this.count !== 1) return Status.NOT_ONLY_OP;
+      if (!SOLO_OPERATIONS.has(operation)) {
+        return Status.OP_NOT_IN_SESSION;
+      }
+      if (this.count !== 1) {
+        return Status.NOT_ONLY_OP;
+      }
     }
     const handler = context.operations[this.minorVersion]![operation];
-    if (handler === undefined) return Status.NOTSUPP;
+    if (handler === undefined) {
+      return Status.NOTSUPP;
+    }
     return handler(this);
   }
 
@@ -279,14 +295,21 @@ export class Compound {
     const session = this.session;
     if (session !== undefined) {
       const length = writer.length - this.startLength;
-      if (length > session.fore.maxResponseSize) status = this.replaceResult(Status.REP_TOO_BIG);
-      else if (this.cacheReply && length > session.fore.maxResponseSizeCached) {
+      if (length > session.fore.maxResponseSize) {
+        status = this.replaceResult(Status.REP_TOO_BIG);
+      } else if (this.cacheReply && length > session.fore.maxResponseSizeCached) {
         status = this.replaceResult(Status.REP_TOO_BIG_TO_CACHE);
       }
-    } else if (NOT_IDEMPOTENT.has(this.operation)) this.cacheReply = true;
-    if (this.ownerSequence !== undefined) this.completeOwner(status);
+    } else if (NOT_IDEMPOTENT.has(this.operation)) {
+      this.cacheReply = true;
+    }
+    if (this.ownerSequence !== undefined) {
+      this.completeOwner(status);
+    }
     this.index++;
-    if (status === Status.OK) return true;
+    if (status === Status.OK) {
+      return true;
+    }
     this.finish(status);
     return false;
   }
@@ -302,7 +325,9 @@ export class Compound {
     const sequence = this.ownerSequence!;
     this.ownerSequence = undefined;
     sequence.busy = false;
-    if (KEEPS_SEQID.has(status)) return;
+    if (KEEPS_SEQID.has(status)) {
+      return;
+    }
     sequence.seqid = (sequence.seqid + 1) >>> 0;
     sequence.started = true;
     sequence.reply = Buffer.from(this.writer.buffer.subarray(this.operationAt, this.writer.position));
@@ -313,9 +338,15 @@ export class Compound {
   private failure(error: unknown): Status {
     this.writer.truncate(this.operationAt + 8);
     // SETATTR4res has the attributes that were set whatever the status is.
-    if (this.operation === Operation.SETATTR) this.writer.uint32(0);
-    if (error instanceof FileSystemError) return error.status;
-    if (error instanceof XdrError) return Status.BADXDR;
+    if (this.operation === Operation.SETATTR) {
+      this.writer.uint32(0);
+    }
+    if (error instanceof FileSystemError) {
+      return error.status;
+    }
+    if (error instanceof XdrError) {
+      return Status.BADXDR;
+    }
     this.context.reportFault(error, this.operation);
     return Status.SERVERFAULT;
   }
@@ -331,7 +362,9 @@ export class Compound {
         session.active--;
         session.client.renewedAt = this.context.state.now;
       }
-      if (this.cacheReply || slot.retryConnection !== undefined) this.keepReply(slot);
+      if (this.cacheReply || slot.retryConnection !== undefined) {
+        this.keepReply(slot);
+      }
     }
     this.end();
   }
@@ -350,7 +383,9 @@ export class Compound {
       slot.retryConnection = undefined;
     }
     // A session's client has agreed on how long such a reply may be.
-    if (this.cacheReply && (this.session !== undefined || length <= MAXIMUM_KEPT_REPLY)) slot.reply = reply;
+    if (this.cacheReply && (this.session !== undefined || length <= MAXIMUM_KEPT_REPLY)) {
+      slot.reply = reply;
+    }
   }
 
   /** The whole reply is one that was given before, or none is to be given now. */
@@ -370,7 +405,9 @@ export class Compound {
     const { connection, writer } = this;
     const detached = writer === this.own;
     const length = writer.length - this.startLength;
-    if (length > 0) writer.patch(this.start, (0x8000_0000 | (length - 4)) >>> 0);
+    if (length > 0) {
+      writer.patch(this.start, (0x8000_0000 | (length - 4)) >>> 0);
+    }
     this.reader.clear();
     this.node = this.savedNode = undefined;
     this.currentState = this.savedState = undefined;
@@ -380,7 +417,9 @@ export class Compound {
 
   /** Leaves the connection's batch: replies that are ready go out before this one. */
   private detach(): void {
-    if (this.writer === this.own) return;
+    if (this.writer === this.own) {
+      return;
+    }
     const shift = this.start;
     this.own.clear();
     this.writer.moveTo(this.own, shift);

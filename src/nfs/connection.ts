@@ -111,7 +111,9 @@ export class Connection {
 
   /** The session's replies and callbacks may use this connection. */
   addSession(session: Session): void {
-    if (this.closed || session.destroyed) return;
+    if (this.closed || session.destroyed) {
+      return;
+    }
     session.connections.add(this);
     this.sessions.add(session);
   }
@@ -122,14 +124,20 @@ export class Connection {
   }
 
   addClient(client: Client): void {
-    if (this.context.gate !== undefined) this.clients.add(client);
+    if (this.context.gate !== undefined) {
+      this.clients.add(client);
+    }
   }
 
   /** NFSv4.0: a request of this connection is the client's. */
   nameClient(client: Client): void {
     const named = this.namedClient;
-    if (named === client) return;
-    if (named !== undefined && this.context.state.clients.isCurrent(named)) this.severalClients = true;
+    if (named === client) {
+      return;
+    }
+    if (named !== undefined && this.context.state.clients.isCurrent(named)) {
+      this.severalClients = true;
+    }
     this.namedClient = client;
   }
 
@@ -140,20 +148,32 @@ export class Connection {
 
   /** Whether the client record was made here, or a session of it is at home here. */
   speaksFor(client: Client): boolean {
-    if (this.clients.has(client)) return true;
-    for (const session of client.sessions) if (this.sessions.has(session)) return true;
+    if (this.clients.has(client)) {
+      return true;
+    }
+    for (const session of client.sessions) {
+      if (this.sessions.has(session)) {
+        return true;
+      }
+    }
     return false;
   }
 
   /** Whether it carries a session of a client that has passed the gate. */
   get admitted(): boolean {
-    for (const session of this.sessions) if (session.client.admitted) return true;
+    for (const session of this.sessions) {
+      if (session.client.admitted) {
+        return true;
+      }
+    }
     return false;
   }
 
   forgetSession(session: Session): void {
     this.sessions.delete(session);
-    if (this.session === session) this.session = undefined;
+    if (this.session === session) {
+      this.session = undefined;
+    }
   }
 
   /** The xid of the next call to the client: one count for all sessions that share the connection. */
@@ -173,12 +193,16 @@ export class Connection {
 
   /** Sends whole records when the current tick's work is done. */
   enqueue(...segments: Uint8Array[]): void {
-    if (this.closed) return;
+    if (this.closed) {
+      return;
+    }
     for (const segment of segments) {
       this.ready.push(segment);
       this.readyBytes += segment.length;
     }
-    if (this.flushScheduled || this.serving) return;
+    if (this.flushScheduled || this.serving) {
+      return;
+    }
     this.flushScheduled = true;
     queueMicrotask(this.flushLater);
   }
@@ -196,12 +220,18 @@ export class Connection {
       }
       this.adjustFlow();
     }
-    if (this.pool.idle.length < MAXIMUM_IDLE_COMPOUNDS) this.pool.idle.push(compound);
-    if (detached && this.waiting === 0) this.onIdle();
+    if (this.pool.idle.length < MAXIMUM_IDLE_COMPOUNDS) {
+      this.pool.idle.push(compound);
+    }
+    if (detached && this.waiting === 0) {
+      this.onIdle();
+    }
   }
 
   private receive(chunk: Buffer): void {
-    if (this.closed) return;
+    if (this.closed) {
+      return;
+    }
     this.context.state.now = this.heardAt = performance.now();
     this.serve(chunk);
   }
@@ -210,10 +240,15 @@ export class Connection {
   private serve(chunk?: Buffer): void {
     this.serving = true;
     try {
-      if (chunk === undefined) this.records.resume();
-      else this.records.push(chunk);
+      if (chunk === undefined) {
+        this.records.resume();
+      } else {
+        this.records.push(chunk);
+      }
     } catch (error) {
-      if (!(error instanceof RecordTooLongError)) this.context.reportFault(error, 0);
+      if (!(error instanceof RecordTooLongError)) {
+        this.context.reportFault(error, 0);
+      }
       this.close();
     } finally {
       this.serving = false;
@@ -236,20 +271,32 @@ export class Connection {
     try {
       const xid = header.uint32();
       const type = header.uint32();
-      if (type === RpcMessageType.CALL) return this.call(xid, buffer, view, start, end);
-      if (type === RpcMessageType.REPLY) this.callbackReply(xid);
+      if (type === RpcMessageType.CALL) {
+        return this.call(xid, buffer, view, start, end);
+      }
+      if (type === RpcMessageType.REPLY) {
+        this.callbackReply(xid);
+      }
     } catch (error) {
       // Too short for an RPC header: there is no xid to answer to.
-      if (!(error instanceof XdrError)) throw error;
+      if (!(error instanceof XdrError)) {
+        throw error;
+      }
     } finally {
       header.clear();
-      if (this.isFull) this.records.pause();
+      if (this.isFull) {
+        this.records.pause();
+      }
     }
     return true;
   }
 
   private callbackReply(xid: number): void {
-    for (const session of this.sessions) if (session.backChannel.reply(this, xid, this.header)) return;
+    for (const session of this.sessions) {
+      if (session.backChannel.reply(this, xid, this.header)) {
+        return;
+      }
+    }
   }
 
   private call(xid: number, buffer: Buffer, view: DataView, start: number, end: number): boolean {
@@ -284,11 +331,15 @@ export class Connection {
       writeAcceptedReply(batch, xid, AcceptStatus.SUCCESS);
       try {
         compound.run(replyAt);
-        if (compound.writer === batch) return true;
+        if (compound.writer === batch) {
+          return true;
+        }
         this.waiting++;
         return false;
       } catch (error) {
-        if (!(error instanceof XdrError)) throw error;
+        if (!(error instanceof XdrError)) {
+          throw error;
+        }
         // COMPOUND4args itself cannot be read.
         batch.truncate(replyAt);
         writeAcceptedReply(batch, xid, AcceptStatus.GARBAGE_ARGS);
@@ -312,32 +363,48 @@ export class Connection {
       batch.clear();
       return;
     }
-    if (ready.length === 0 && batched === 0) return;
+    if (ready.length === 0 && batched === 0) {
+      return;
+    }
     if (ready.length === 0 && !batch.hasAttachments) {
       socket.write(batch.buffer.subarray(0, batch.position));
     } else {
       socket.cork();
-      for (const segment of ready) socket.write(segment);
-      for (const segment of batch.segments()) socket.write(segment);
+      for (const segment of ready) {
+        socket.write(segment);
+      }
+      for (const segment of batch.segments()) {
+        socket.write(segment);
+      }
       socket.uncork();
       this.ready = [];
     }
     // Node writes at once where the kernel has room; only what is left over still needs the buffer.
     if (batched > 0) {
-      if (socket.writableLength === 0) batch.clear();
-      else batch.renew();
+      if (socket.writableLength === 0) {
+        batch.clear();
+      } else {
+        batch.renew();
+      }
     }
   }
 
   private adjustFlow(): void {
-    if (this.closed || this.serving) return;
+    if (this.closed || this.serving) {
+      return;
+    }
     const full = this.isFull;
     if (full !== this.paused) {
       this.paused = full;
-      if (full) this.socket.pause();
-      else this.socket.resume();
+      if (full) {
+        this.socket.pause();
+      } else {
+        this.socket.resume();
+      }
     }
-    if (!full && this.records.paused) this.serve();
+    if (!full && this.records.paused) {
+      this.serve();
+    }
   }
 
   private onClose(): void {
@@ -350,7 +417,11 @@ export class Connection {
     this.sessions.clear();
     this.session = undefined;
     // Nobody can come back to these: the others are at home in a session.
-    for (const client of this.clients) if (!client.admitted) this.context.state.clients.remove(client);
+    for (const client of this.clients) {
+      if (!client.admitted) {
+        this.context.state.clients.remove(client);
+      }
+    }
     this.clients.clear();
     this.namedClient = undefined;
   }

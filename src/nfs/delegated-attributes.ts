@@ -30,12 +30,18 @@ export function askHolder(callbacks: Callbacks, delegation: Delegation): Promise
 
 async function ask(callbacks: Callbacks, delegation: Delegation): Promise<Attributes | undefined> {
   const held = await callbacks.attributes(delegation);
-  if (held === undefined) return undefined;
+  if (held === undefined) {
+    return undefined;
+  }
   const file = delegation.file.node;
   let attributes = await file.attributes();
   // Returned meanwhile: what the holder knew is in the file.
-  if (!delegation.held) return attributes;
-  if (held.change !== delegation.given.change || held.size !== sizeOf(attributes)) delegation.modified = true;
+  if (!delegation.held) {
+    return attributes;
+  }
+  if (held.change !== delegation.given.change || held.size !== sizeOf(attributes)) {
+    delegation.modified = true;
+  }
   const changes = changesOf(delegation, held, attributes);
   if (changes !== undefined) {
     await file.setAttributes(changes);
@@ -51,9 +57,13 @@ function changesOf(
   attributes: Attributes,
 ): AttributeChanges | undefined {
   const { modified, timestamps } = delegation;
-  if (!timestamps) return modified ? { modifyTime: "now" } : undefined;
+  if (!timestamps) {
+    return modified ? { modifyTime: "now" } : undefined;
+  }
   const changes = heldTimes(delegation, attributes, held.accessTime, held.modifyTime);
-  if (!modified) return changes;
+  if (!modified) {
+    return changes;
+  }
   return { modifyTime: attributes.modifyTime, metadataTime: attributes.metadataTime, ...changes };
 }
 
@@ -71,13 +81,19 @@ export function heldTimes(
   const { given } = delegation;
   const accessTime = accept(heldAccess, given.accessTime, attributes.accessTime, now);
   const modifyTime = accept(heldModify, given.modifyTime, attributes.modifyTime, now);
-  if (accessTime === undefined && modifyTime === undefined) return undefined;
+  if (accessTime === undefined && modifyTime === undefined) {
+    return undefined;
+  }
   const { metadataTime } = attributes;
   const changes: AttributeChanges = {
     metadataTime: modifyTime !== undefined && isBefore(metadataTime, modifyTime) ? modifyTime : metadataTime,
   };
-  if (accessTime !== undefined) changes.accessTime = accessTime;
-  if (modifyTime !== undefined) changes.modifyTime = modifyTime;
+  if (accessTime !== undefined) {
+    changes.accessTime = accessTime;
+  }
+  if (modifyTime !== undefined) {
+    changes.modifyTime = modifyTime;
+  }
   return changes;
 }
 
@@ -87,7 +103,9 @@ function accept(
   present: Timestamp,
   now: Timestamp,
 ): Timestamp | undefined {
-  if (held === undefined || !isBefore(given, held)) return undefined;
+  if (held === undefined || !isBefore(given, held)) {
+    return undefined;
+  }
   const time = isBefore(now, held) ? now : held;
   return time.seconds === present.seconds && time.nanoseconds === present.nanoseconds ? undefined : time;
 }

@@ -87,13 +87,19 @@ export class Delegations {
     ownToo = false,
   ): Status {
     const { state } = this;
-    if ((file.immutable ? state.delegations : state.mutableDelegations) === 0) return Status.OK;
+    if ((file.immutable ? state.delegations : state.mutableDelegations) === 0) {
+      return Status.OK;
+    }
     const { caller } = compound;
     let status: Status = Status.OK;
     for (const delegation of [...(state.findFile(file)?.delegations ?? [])]) {
-      if ((delegation.client === caller && !ownToo) || !conflicts(delegation)) continue;
+      if ((delegation.client === caller && !ownToo) || !conflicts(delegation)) {
+        continue;
+      }
       // One that had only its courtesy left.
-      if (state.clients.resolveConflict(delegation.client)) continue;
+      if (state.clients.resolveConflict(delegation.client)) {
+        continue;
+      }
       if (delegation.recalledAt === undefined) {
         delegation.recalledAt = state.now;
         this.recalled.add(delegation.file.key, state.now);
@@ -113,12 +119,18 @@ export class Delegations {
    * the client does not say.
    */
   attributesOf(compound: Compound, node: Node): MaybePromise<Attributes> {
-    if (this.state.mutableDelegations === 0 || node.type !== FileType.REGULAR) return node.attributes();
+    if (this.state.mutableDelegations === 0 || node.type !== FileType.REGULAR) {
+      return node.attributes();
+    }
     const holder = this.state
       .findFile(node)
       ?.delegations?.find(({ type, client }) => type === Share.WRITE && client !== compound.caller);
-    if (holder === undefined || !asksHolder(compound.attributeRequest, holder)) return node.attributes();
-    if (holder.recalledAt !== undefined) return this.attributesAfterRecall(compound, node);
+    if (holder === undefined || !asksHolder(compound.attributeRequest, holder)) {
+      return node.attributes();
+    }
+    if (holder.recalledAt !== undefined) {
+      return this.attributesAfterRecall(compound, node);
+    }
     return askHolder(this.callbacks, holder).then(
       (attributes) => attributes ?? this.attributesAfterRecall(compound, node),
     );
@@ -132,7 +144,9 @@ export class Delegations {
   /** Gives the client of an OPEN the delegation that it may have; {@link write} then tells it. */
   grant(compound: Compound, open: OpenState, { access, want }: OpenArguments): Delegation | undefined {
     // NFSv4.0: the request may be an old one that comes again.
-    if (compound.minorVersion === 0 && !open.owner.confirmed) return undefined;
+    if (compound.minorVersion === 0 && !open.owner.confirmed) {
+      return undefined;
+    }
     return this.give(open.client, open.file.node, open.file, access, want);
   }
 
@@ -148,14 +162,22 @@ export class Delegations {
     want: number,
   ): Delegation | undefined {
     let type = typeFor(client, access, want);
-    if (type === Share.NONE) return undefined;
+    if (type === Share.NONE) {
+      return undefined;
+    }
     if (this.obstacle(client, node, file, type, want) !== undefined) {
-      if (type === Share.READ || (want & Want.MASK) !== Want.ANY_DELEGATION) return undefined;
+      if (type === Share.READ || (want & Want.MASK) !== Want.ANY_DELEGATION) {
+        return undefined;
+      }
       type = Share.READ;
-      if (this.obstacle(client, node, file, type, want) !== undefined) return undefined;
+      if (this.obstacle(client, node, file, type, want) !== undefined) {
+        return undefined;
+      }
     }
     const timestamps = (want & Want.DELEGATED_TIMESTAMPS) !== 0 && !node.immutable;
-    if (type === Share.READ && !timestamps) return this.state.delegate(client, node, type, false, NOTHING);
+    if (type === Share.READ && !timestamps) {
+      return this.state.delegate(client, node, type, false, NOTHING);
+    }
     const attributes = node.attributes();
     if (attributes instanceof Promise) {
       // Not worth the wait.
@@ -176,19 +198,37 @@ export class Delegations {
     want: number,
   ): number | undefined {
     const wanted = want & Want.MASK;
-    if (wanted === Want.NO_DELEGATION) return WhyNoDelegation.NOT_WANTED;
-    if (wanted === Want.CANCEL) return WhyNoDelegation.CANCELLED;
+    if (wanted === Want.NO_DELEGATION) {
+      return WhyNoDelegation.NOT_WANTED;
+    }
+    if (wanted === Want.CANCEL) {
+      return WhyNoDelegation.CANCELLED;
+    }
     if (!this.enabled || client.delegations.size + client.revoked.size >= MAXIMUM_PER_CLIENT) {
       return WhyNoDelegation.RESOURCE;
     }
-    if (!this.callbacks.canReach(client)) return WhyNoDelegation.RESOURCE;
-    if (!isDelegable(node)) return WhyNoDelegation.NOT_SUPP_FTYPE;
-    if (node.immutable && type === Share.WRITE) return WhyNoDelegation.WRITE_DELEG_NOT_SUPP_FTYPE;
-    if (file === undefined) return undefined;
+    if (!this.callbacks.canReach(client)) {
+      return WhyNoDelegation.RESOURCE;
+    }
+    if (!isDelegable(node)) {
+      return WhyNoDelegation.NOT_SUPP_FTYPE;
+    }
+    if (node.immutable && type === Share.WRITE) {
+      return WhyNoDelegation.WRITE_DELEG_NOT_SUPP_FTYPE;
+    }
+    if (file === undefined) {
+      return undefined;
+    }
     const own = file.delegations?.find((delegation) => delegation.client === client);
-    if (own !== undefined && own.type < type) return WhyNoDelegation.NOT_SUPP_UPGRADE;
-    if (own !== undefined && own.type > type) return WhyNoDelegation.NOT_SUPP_DOWNGRADE;
-    if (own !== undefined) return WhyNoDelegation.RESOURCE;
+    if (own !== undefined && own.type < type) {
+      return WhyNoDelegation.NOT_SUPP_UPGRADE;
+    }
+    if (own !== undefined && own.type > type) {
+      return WhyNoDelegation.NOT_SUPP_DOWNGRADE;
+    }
+    if (own !== undefined) {
+      return WhyNoDelegation.RESOURCE;
+    }
     const contended =
       type === Share.WRITE
         ? file.delegations !== undefined || file.opens.some((open) => open.client !== client)
@@ -221,14 +261,18 @@ export class Delegations {
     writer.uint32(DelegationType.NONE_EXT);
     writer.uint32(why);
     // The server will not call when the delegation can be had.
-    if (why === WhyNoDelegation.CONTENTION || why === WhyNoDelegation.RESOURCE) writer.bool(false);
+    if (why === WhyNoDelegation.CONTENTION || why === WhyNoDelegation.RESOURCE) {
+      writer.bool(false);
+    }
   }
 
   /** FREE_STATEID of a delegation that was revoked. */
   free(compound: Compound): Status {
     const { word1, word2 } = compound.stateid;
     const state = this.state.states.get(word1, word2);
-    if (!(state instanceof Delegation) || !state.revoked) return Status.BAD_STATEID;
+    if (!(state instanceof Delegation) || !state.revoked) {
+      return Status.BAD_STATEID;
+    }
     this.state.freeRevoked(state);
     return Status.OK;
   }
@@ -250,8 +294,12 @@ function excludesReaders({ access, deny }: OpenState): boolean {
 /** What comes of the wish where nothing is in the way: Share.READ, Share.WRITE or Share.NONE. */
 function typeFor(client: Client, access: number, want: number): number {
   const wanted = want & Want.MASK;
-  if ((access & Share.WRITE) === 0 || wanted === Want.READ_DELEGATION) return Share.READ;
-  if (wanted === Want.WRITE_DELEGATION || wanted === Want.ANY_DELEGATION) return Share.WRITE;
+  if ((access & Share.WRITE) === 0 || wanted === Want.READ_DELEGATION) {
+    return Share.READ;
+  }
+  if (wanted === Want.WRITE_DELEGATION || wanted === Want.ANY_DELEGATION) {
+    return Share.WRITE;
+  }
   // NFSv4.0 cannot ask.
   return client.minorVersion === 0 ? Share.WRITE : Share.NONE;
 }

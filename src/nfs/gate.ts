@@ -74,11 +74,17 @@ export class Gate {
     const given = Buffer.from(name, "latin1");
     let armed: Buffer | undefined;
     for (const known of this.names.keys()) {
-      if (known.length === given.length && timingSafeEqual(known, given)) armed = known;
+      if (known.length === given.length && timingSafeEqual(known, given)) {
+        armed = known;
+      }
     }
-    if (armed === undefined) return false;
+    if (armed === undefined) {
+      return false;
+    }
     const user = this.names.get(armed);
-    if (user === undefined) this.names.set(armed, client);
+    if (user === undefined) {
+      this.names.set(armed, client);
+    }
     return user === undefined || user === client;
   }
 

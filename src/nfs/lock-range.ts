@@ -14,7 +14,9 @@ export class LockRange {
   read(reader: XdrReader): Status {
     this.start = reader.exactUint64();
     const length = reader.exactUint64();
-    if (length === 0) return Status.INVAL;
+    if (length === 0) {
+      return Status.INVAL;
+    }
     if (length === LARGEST) {
       this.end = Number.POSITIVE_INFINITY;
       return Status.OK;

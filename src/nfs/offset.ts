@@ -31,7 +31,9 @@ export type ReachedCloneableFile = RegularFile & CloneableFile<Offset>;
  */
 export function withinReach(file: RegularFile, offset: Offset, length: Offset): file is ReachedFile {
   if (typeof offset === "number" && typeof length === "number") {
-    if (offset + length <= Number.MAX_SAFE_INTEGER) return true;
+    if (offset + length <= Number.MAX_SAFE_INTEGER) {
+      return true;
+    }
   }
   return isHuge(file) && plus(offset, length) <= MAXIMUM_OFFSET;
 }
@@ -45,14 +47,18 @@ export function reachOf(file: RegularFile): Offset {
 export function plus(one: Offset, other: Offset): Offset {
   if (typeof one === "number" && typeof other === "number") {
     const sum = one + other;
-    if (sum <= Number.MAX_SAFE_INTEGER) return sum;
+    if (sum <= Number.MAX_SAFE_INTEGER) {
+      return sum;
+    }
   }
   return offsetOf(BigInt(one) + BigInt(other));
 }
 
 /** The exact difference; `other` is not larger than `one`. */
 export function minus(one: Offset, other: Offset): Offset {
-  if (typeof one === "number" && typeof other === "number") return one - other;
+  if (typeof one === "number" && typeof other === "number") {
+    return one - other;
+  }
   return offsetOf(BigInt(one) - BigInt(other));
 }
 

@@ -39,7 +39,9 @@ export class OpenArguments {
     this.clientLow = reader.uint32();
     this.owner = reader.latin1(MAXIMUM_OPAQUE);
     const type = reader.uint32();
-    if (type > OpenType.CREATE) throw new XdrError(`expected an opentype4, got ${type}`);
+    if (type > OpenType.CREATE) {
+      throw new XdrError(`expected an opentype4, got ${type}`);
+    }
     this.create = type === OpenType.CREATE;
     this.mode = CreateMode.UNCHECKED;
     changeRequest.clear();
@@ -53,14 +55,22 @@ export class OpenArguments {
         this.verifierHigh = reader.uint32();
         this.verifierLow = reader.uint32();
       }
-      if (this.mode !== CreateMode.EXCLUSIVE) status = changeRequest.read(reader, minorVersion);
+      if (this.mode !== CreateMode.EXCLUSIVE) {
+        status = changeRequest.read(reader, minorVersion);
+      }
     }
     const claimStatus = this.readClaim(compound);
     this.access = access & Share.BOTH;
     this.want = access & ~Share.BOTH;
-    if (this.access === 0 || this.deny > Share.BOTH) return Status.INVAL;
-    if ((this.want & ~KNOWN_WANTS[minorVersion as 0 | 1 | 2]) !== 0) return Status.INVAL;
-    if ((this.want & Want.MASK) > Want.CANCEL) return Status.INVAL;
+    if (this.access === 0 || this.deny > Share.BOTH) {
+      return Status.INVAL;
+    }
+    if ((this.want & ~KNOWN_WANTS[minorVersion as 0 | 1 | 2]) !== 0) {
+      return Status.INVAL;
+    }
+    if ((this.want & Want.MASK) > Want.CANCEL) {
+      return Status.INVAL;
+    }
     return status === Status.OK ? claimStatus : status;
   }
 
@@ -86,7 +96,9 @@ export class OpenArguments {
       default:
         throw new XdrError(`expected an open_claim_type4, got ${this.claim}`);
     }
-    if (minorVersion === 0) throw new XdrError(`NFSv4.0 has no open_claim_type4 ${this.claim}`);
+    if (minorVersion === 0) {
+      throw new XdrError(`NFSv4.0 has no open_claim_type4 ${this.claim}`);
+    }
     return this.create ? Status.INVAL : Status.OK;
   }
 

@@ -16,8 +16,12 @@ export function inherit(
   changes: AttributeChanges,
   makesDirectory: boolean,
 ): Credentials {
-  if ((directory.mode & SET_GROUP_ID) === 0) return credentials;
-  if (makesDirectory) changes.mode = (changes.mode ?? 0o777) | SET_GROUP_ID;
+  if ((directory.mode & SET_GROUP_ID) === 0) {
+    return credentials;
+  }
+  if (makesDirectory) {
+    changes.mode = (changes.mode ?? 0o777) | SET_GROUP_ID;
+  }
   return { ...credentials, groupId: directory.groupId };
 }
 
@@ -28,11 +32,17 @@ export function checkChanges(
   changes: AttributeChanges,
   mayWrite: boolean,
 ): Status {
-  if (credentials.userId === 0) return Status.OK;
+  if (credentials.userId === 0) {
+    return Status.OK;
+  }
   const owns = credentials.userId === attributes.userId;
   const { mode, userId, groupId, accessTime, modifyTime, size, hugeSize } = changes;
-  if (mode !== undefined && !owns) return Status.PERM;
-  if (userId !== undefined && (!owns || userId !== attributes.userId)) return Status.PERM;
+  if (mode !== undefined && !owns) {
+    return Status.PERM;
+  }
+  if (userId !== undefined && (!owns || userId !== attributes.userId)) {
+    return Status.PERM;
+  }
   if (
     groupId !== undefined &&
     groupId !== attributes.groupId &&
@@ -40,11 +50,19 @@ export function checkChanges(
   ) {
     return Status.PERM;
   }
-  if ((size !== undefined || hugeSize !== undefined) && !mayWrite) return Status.ACCESS;
+  if ((size !== undefined || hugeSize !== undefined) && !mayWrite) {
+    return Status.ACCESS;
+  }
   for (const time of [accessTime, modifyTime]) {
-    if (time === undefined || owns) continue;
-    if (time !== "now") return Status.PERM;
-    if (!mayWrite) return Status.ACCESS;
+    if (time === undefined || owns) {
+      continue;
+    }
+    if (time !== "now") {
+      return Status.PERM;
+    }
+    if (!mayWrite) {
+      return Status.ACCESS;
+    }
   }
   return Status.OK;
 }
@@ -55,17 +73,24 @@ export function clearSetIds(
   credentials: Credentials,
   changes: AttributeChanges,
 ): void {
-  if (credentials.userId === 0) return;
+  if (credentials.userId === 0) {
+    return;
+  }
   if (changes.mode !== undefined) {
     const groupId = changes.groupId ?? attributes.groupId;
-    if ((changes.mode & SET_GROUP_ID) !== 0 && !isInGroup(credentials, groupId))
+    if ((changes.mode & SET_GROUP_ID) !== 0 && !isInGroup(credentials, groupId)) {
       changes.mode &= ~SET_GROUP_ID;
+    }
     return;
   }
   const { size, hugeSize, userId, groupId } = changes;
-  if ((size ?? hugeSize ?? userId ?? groupId) === undefined) return;
+  if ((size ?? hugeSize ?? userId ?? groupId) === undefined) {
+    return;
+  }
   const mode = withoutSetIds(attributes.mode);
-  if (mode !== attributes.mode) changes.mode = mode;
+  if (mode !== attributes.mode) {
+    changes.mode = mode;
+  }
 }
 
 /** Set-group-id without the group's execute bit stands for mandatory locking and stays. */

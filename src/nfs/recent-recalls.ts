@@ -19,21 +19,27 @@ export class RecentRecalls {
 
   /** `now` in milliseconds of a monotonic clock. */
   add(file: string, now: number): void {
-    if (this.recent.size >= MAXIMUM_FILES) this.turn(this.recent, now);
-    else this.forget(now);
+    if (this.recent.size >= MAXIMUM_FILES) {
+      this.turn(this.recent, now);
+    } else {
+      this.forget(now);
+    }
     this.recent.add(file);
   }
 
   has(file: string, now: number): boolean {
-    if (this.size === 0) return false;
+    if (this.size === 0) {
+      return false;
+    }
     this.forget(now);
     return this.recent.has(file) || this.older.has(file);
   }
 
   private forget(now: number): void {
     const passed = now - this.since;
-    if (passed >= QUIET_MILLISECONDS)
+    if (passed >= QUIET_MILLISECONDS) {
       this.turn(passed < 2 * QUIET_MILLISECONDS ? this.recent : new Set(), now);
+    }
   }
 
   private turn(older: Set<string>, now: number): void {

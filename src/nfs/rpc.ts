@@ -50,18 +50,24 @@ export class CallerCache {
     const at = reader.skip(length);
     reader.uint32();
     reader.skip(reader.length(MAXIMUM_AUTH));
-    if (flavor === AuthFlavor.SYS) return this.system(reader.buffer, at, length);
+    if (flavor === AuthFlavor.SYS) {
+      return this.system(reader.buffer, at, length);
+    }
     return flavor === AuthFlavor.NONE && length === 0 ? NOBODY : undefined;
   }
 
   private system(buffer: Buffer, at: number, length: number): Caller | undefined {
     for (let index = 0; index < this.bytes.length; index++) {
       const known = this.bytes[index]!;
-      if (known.length === length && sameBytes(known, buffer, at)) return this.callers[index];
+      if (known.length === length && sameBytes(known, buffer, at)) {
+        return this.callers[index];
+      }
     }
     const body = Buffer.from(buffer.subarray(at, at + length));
     const caller = parseSystem(body);
-    if (caller === undefined) return undefined;
+    if (caller === undefined) {
+      return undefined;
+    }
     this.bytes[this.next] = body;
     this.callers[this.next] = caller;
     this.next = (this.next + 1) % REMEMBERED;
@@ -70,19 +76,31 @@ export class CallerCache {
 }
 
 function sameBytes(known: Buffer, buffer: Buffer, at: number): boolean {
-  for (let index = 0; index < known.length; index++) if (known[index] !== buffer[at + index]) return false;
+  for (let index = 0; index < known.length; index++) {
+    if (known[index] !== buffer[at + index]) {
+      return false;
+    }
+  }
   return true;
 }
 
 /** authsys_parms (RFC 5531 appendix A). */
 function parseSystem(body: Buffer): Caller | undefined {
-  if (body.length < 20) return undefined;
+  if (body.length < 20) {
+    return undefined;
+  }
   const nameLength = body.readUInt32BE(4);
-  if (nameLength > MAXIMUM_MACHINE_NAME) return undefined;
+  if (nameLength > MAXIMUM_MACHINE_NAME) {
+    return undefined;
+  }
   const at = 8 + ((nameLength + 3) & ~3);
-  if (body.length < at + 12) return undefined;
+  if (body.length < at + 12) {
+    return undefined;
+  }
   const groups = body.readUInt32BE(at + 8);
-  if (groups > MAXIMUM_GROUPS || body.length !== at + 12 + 4 * groups) return undefined;
+  if (groups > MAXIMUM_GROUPS || body.length !== at + 12 + 4 * groups) {
+    return undefined;
+  }
   const userId = body.readUInt32BE(at);
   const groupId = body.readUInt32BE(at + 4);
   const supplementaryGroupIds = Array.from({ length: groups }, (_, index) =>

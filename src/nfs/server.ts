@@ -72,7 +72,9 @@ export class NfsServer {
     const { gate } = options;
     const limits = limitsOf(options);
     const state = new ServerState(leaseSeconds, limits, (client) => {
-      if (client.admitted) gate?.onLost();
+      if (client.admitted) {
+        gate?.onLost();
+      }
     });
     const callbacks = new Callbacks(state.instance);
     state.onLocksGone = (file) => callbacks.notifyLocks(file);
@@ -100,7 +102,9 @@ export class NfsServer {
     );
     // A connection that the system cannot take must not end the process; listen() tells of its own errors.
     this.listener.on("error", (error) => {
-      if (this.listener.listening) onFault(error, undefined);
+      if (this.listener.listening) {
+        onFault(error, undefined);
+      }
     });
   }
 
@@ -138,7 +142,9 @@ export class NfsServer {
       await Promise.race([drained, timeout.promise]);
       clearTimeout(timer);
     }
-    for (const connection of this.connections) connection.close();
+    for (const connection of this.connections) {
+      connection.close();
+    }
     await closed;
     this.context.state.clear();
   }
@@ -149,7 +155,9 @@ export class NfsServer {
     const operations: Partial<Record<OperationName, number>> = {};
     for (const name of Object.keys(Operation) as OperationName[]) {
       const count = operationCounts[Operation[name]] ?? 0;
-      if (count > 0) operations[name] = count;
+      if (count > 0) {
+        operations[name] = count;
+      }
     }
     return {
       connections: this.connections.size,
@@ -160,20 +168,28 @@ export class NfsServer {
   }
 
   private get isBusy(): boolean {
-    for (const connection of this.connections) if (connection.busy) return true;
+    for (const connection of this.connections) {
+      if (connection.busy) {
+        return true;
+      }
+    }
     return false;
   }
 
   private accept(socket: Socket): void {
     const { gate } = this.context;
     const taken = gate === undefined || gate.takesPort(socket.remotePort ?? 0);
-    if (gate !== undefined && taken) this.closeSurplusStrangers();
+    if (gate !== undefined && taken) {
+      this.closeSurplusStrangers();
+    }
     if (!taken || !this.hasRoom()) {
       socket.destroy();
       return;
     }
     const connection = new Connection(this.context, this.pool, socket, () => {
-      if (this.drained !== undefined && !this.isBusy) this.drained();
+      if (this.drained !== undefined && !this.isBusy) {
+        this.drained();
+      }
     });
     this.connections.add(connection);
     socket.on("close", () => this.connections.delete(connection));
@@ -181,12 +197,16 @@ export class NfsServer {
 
   /** Whether there is room for a connection, after one that nobody uses has gone where need be. */
   private hasRoom(): boolean {
-    if (this.connections.size < this.context.limits.maximumConnections) return true;
+    if (this.connections.size < this.context.limits.maximumConnections) {
+      return true;
+    }
     const connections = [...this.connections];
     const unused =
       connections.find((connection) => !connection.used) ??
       connections.find((connection) => connection.silent);
-    if (unused === undefined) return false;
+    if (unused === undefined) {
+      return false;
+    }
     unused.close();
     this.connections.delete(unused);
     return true;
@@ -215,7 +235,9 @@ function limitsOf(options: Partial<Limits>): Limits {
 }
 
 function leaseOf({ leaseSeconds = 90 }: NfsServerOptions): number {
-  if (leaseSeconds > 0 && leaseSeconds <= MAXIMUM_LEASE) return leaseSeconds;
+  if (leaseSeconds > 0 && leaseSeconds <= MAXIMUM_LEASE) {
+    return leaseSeconds;
+  }
   throw new RangeError(`leaseSeconds is ${leaseSeconds}; expected more than 0 and at most ${MAXIMUM_LEASE}`);
 }
 

@@ -25,8 +25,11 @@ function readResponseCodec(): Codec<typeof ReadResponseSchema> {
       const reader = new BinaryReader(bytes);
       while (reader.pos < reader.len) {
         const [field, wireType] = reader.tag();
-        if (field === dataField && wireType === WireType.LengthDelimited) message.data = reader.bytes();
-        else reader.skip(wireType, field);
+        if (field === dataField && wireType === WireType.LengthDelimited) {
+          message.data = reader.bytes();
+        } else {
+          reader.skip(wireType, field);
+        }
       }
       return message;
     },
@@ -37,9 +40,15 @@ function writeRequestCodec(): Codec<typeof WriteRequestSchema> {
   return {
     serialize({ resourceName, writeOffset, finishWrite, data }) {
       const head = new BinaryWriter();
-      if (resourceName) head.tag(1, WireType.LengthDelimited).string(resourceName);
-      if (writeOffset) head.tag(2, WireType.Varint).int64(writeOffset);
-      if (finishWrite) head.tag(3, WireType.Varint).bool(true);
+      if (resourceName) {
+        head.tag(1, WireType.LengthDelimited).string(resourceName);
+      }
+      if (writeOffset) {
+        head.tag(2, WireType.Varint).int64(writeOffset);
+      }
+      if (finishWrite) {
+        head.tag(3, WireType.Varint).bool(true);
+      }
       return withData(head, data);
     },
     deserialize(bytes) {
@@ -47,11 +56,17 @@ function writeRequestCodec(): Codec<typeof WriteRequestSchema> {
       const reader = new BinaryReader(bytes);
       while (reader.pos < reader.len) {
         const [field, wireType] = reader.tag();
-        if (field === 1 && wireType === WireType.LengthDelimited) message.resourceName = reader.string(true);
-        else if (field === 2 && wireType === WireType.Varint) message.writeOffset = BigInt(reader.int64());
-        else if (field === 3 && wireType === WireType.Varint) message.finishWrite = reader.bool();
-        else if (field === dataField && wireType === WireType.LengthDelimited) message.data = reader.bytes();
-        else reader.skip(wireType, field);
+        if (field === 1 && wireType === WireType.LengthDelimited) {
+          message.resourceName = reader.string(true);
+        } else if (field === 2 && wireType === WireType.Varint) {
+          message.writeOffset = BigInt(reader.int64());
+        } else if (field === 3 && wireType === WireType.Varint) {
+          message.finishWrite = reader.bool();
+        } else if (field === dataField && wireType === WireType.LengthDelimited) {
+          message.data = reader.bytes();
+        } else {
+          reader.skip(wireType, field);
+        }
       }
       return message;
     },
@@ -60,6 +75,8 @@ function writeRequestCodec(): Codec<typeof WriteRequestSchema> {
 
 /** Ends a message with its data. */
 function withData(head: BinaryWriter, data: Uint8Array = noData): Buffer {
-  if (data.length > 0) head.tag(dataField, WireType.LengthDelimited).uint32(data.length);
+  if (data.length > 0) {
+    head.tag(dataField, WireType.LengthDelimited).uint32(data.length);
+  }
   return Buffer.concat([head.finish(), data]);
 }

@@ -43,12 +43,16 @@ export function openChannel(endpoint: GrpcEndpoint): Channel {
 /** The endpoint's headers, to be given with a call; a new object, which may be added to. */
 export function endpointMetadata(endpoint: GrpcEndpoint): Metadata {
   const metadata = new Metadata();
-  for (const [name, value] of endpoint.metadata ?? []) metadata.add(name, value);
+  for (const [name, value] of endpoint.metadata ?? []) {
+    metadata.add(name, value);
+  }
   return metadata;
 }
 
 function channelCredentials(tls: GrpcTls | undefined): ChannelCredentials {
-  if (tls === undefined) return ChannelCredentials.createInsecure();
+  if (tls === undefined) {
+    return ChannelCredentials.createInsecure();
+  }
   const pem = (text: string | undefined) => (text === undefined ? null : Buffer.from(text));
   return ChannelCredentials.createSsl(
     pem(tls.serverCertificateAuthorities),

@@ -252,7 +252,9 @@ function ignore(): void {}
 /** Cancels the call when the signal aborts, until the returned function is called. */
 function cancelOnAbort(call: { cancel(): void }, signal: AbortSignal | undefined): () => void {
   const cancel = () => call.cancel();
-  if (signal?.aborted) cancel();
+  if (signal?.aborted) {
+    cancel();
+  }
   signal?.addEventListener("abort", cancel);
   return () => signal?.removeEventListener("abort", cancel);
 }
@@ -260,8 +262,12 @@ function cancelOnAbort(call: { cancel(): void }, signal: AbortSignal | undefined
 /** Writes items as the call accepts them, then ends it. Throws only what reading the items throws. */
 async function sendAll<T>(items: Items<T>, call: ClientWritableStream<T>, ended: AbortSignal): Promise<void> {
   for await (const item of items) {
-    if (ended.aborted || call.destroyed) return;
-    if (!call.write(item)) await drained(call, ended);
+    if (ended.aborted || call.destroyed) {
+      return;
+    }
+    if (!call.write(item)) {
+      await drained(call, ended);
+    }
   }
   call.end();
 }

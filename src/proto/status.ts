@@ -53,9 +53,15 @@ export function status(code: Code, message: string, details: Any[] = []): Status
  * details the server sent; CANCELLED for an AbortError; otherwise UNKNOWN with the error's message.
  */
 export function statusFromError(error: unknown): Status {
-  if (error instanceof StatusError) return error.status;
-  if (!(error instanceof Error)) return status(Code.UNKNOWN, String(error));
-  if (isServiceError(error)) return sentStatus(error.metadata) ?? status(error.code, error.details);
+  if (error instanceof StatusError) {
+    return error.status;
+  }
+  if (!(error instanceof Error)) {
+    return status(Code.UNKNOWN, String(error));
+  }
+  if (isServiceError(error)) {
+    return sentStatus(error.metadata) ?? status(error.code, error.details);
+  }
   return status(error.name === "AbortError" ? Code.CANCELLED : Code.UNKNOWN, error.message);
 }
 
@@ -88,7 +94,9 @@ function isServiceError(error: Error): error is Error & { code: Code; details: s
 /** The status in the trailer; undefined if there is none or it cannot be decoded. */
 function sentStatus(metadata: Metadata): Status | undefined {
   const [bytes] = metadata.get(detailsTrailer);
-  if (!(bytes instanceof Uint8Array)) return undefined;
+  if (!(bytes instanceof Uint8Array)) {
+    return undefined;
+  }
   try {
     return fromBinary(StatusSchema, bytes);
   } catch {

@@ -151,7 +151,9 @@ export async function isolationFailure(): Promise<HelperError | undefined> {
     await askHelper(encodeMessage(["probe"]), undefined);
     return undefined;
   } catch (error) {
-    if (error instanceof HelperError) return error;
+    if (error instanceof HelperError) {
+      return error;
+    }
     throw error;
   }
 }
@@ -199,7 +201,9 @@ async function askHelper(
   const helper = spawn(helperPath("bb_spawn"), [], { stdio: ["pipe", "pipe", "inherit"], cwd: "/", env: {} });
   helper.once("error", reject);
   // It may have no pipes then.
-  if (helper.pid === undefined) return promise;
+  if (helper.pid === undefined) {
+    return promise;
+  }
   const decoder = new MessageDecoder();
   let reply: string[] | undefined;
   let malformed: Error | undefined;
@@ -226,11 +230,18 @@ async function askHelper(
     clearTimeout(patience);
     signal?.removeEventListener("abort", cancel);
     const [verb, ...rest] = reply ?? [];
-    if (malformed) return reject(malformed);
-    if (verb === "exited") resolve(rest);
-    else if (verb === "failed") reject(new HelperError(rest));
-    else if (signal?.aborted) reject(signal.reason);
-    else reject(new Error(`bb_spawn ended without a reply (${killedBy ?? `exit code ${code}`})`));
+    if (malformed) {
+      return reject(malformed);
+    }
+    if (verb === "exited") {
+      resolve(rest);
+    } else if (verb === "failed") {
+      reject(new HelperError(rest));
+    } else if (signal?.aborted) {
+      reject(signal.reason);
+    } else {
+      reject(new Error(`bb_spawn ended without a reply (${killedBy ?? `exit code ${code}`})`));
+    }
   });
   helper.stdin.write(request);
   signal?.addEventListener("abort", cancel, { once: true });

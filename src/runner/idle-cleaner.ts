@@ -28,7 +28,9 @@ export class IdleCleaner {
    * What fails after it is tried again before the next work, which hears of it.
    */
   async use<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#users++ === 0) this.#beginCleaning();
+    if (this.#users++ === 0) {
+      this.#beginCleaning();
+    }
     try {
       await this.#cleaning;
       return await work();
@@ -38,7 +40,9 @@ export class IdleCleaner {
   }
 
   async #release(): Promise<void> {
-    if (--this.#users > 0) return;
+    if (--this.#users > 0) {
+      return;
+    }
     this.#beginCleaning();
     await this.#cleaning.catch(() => {});
   }
@@ -57,18 +61,26 @@ export class IdleCleaner {
 export function cleanerOf(settings: RunnerSettings, signal: AbortSignal): Cleaner {
   const cleaners: Cleaner[] = [];
   const userId = settings.credentials?.userId ?? process.getuid?.() ?? 0;
-  if (settings.cleanProcessTable) cleaners.push(() => killLaterProcesses(userId));
+  if (settings.cleanProcessTable) {
+    cleaners.push(() => killLaterProcesses(userId));
+  }
   for (const path of settings.cleanTemporaryDirectories) {
     cleaners.push(temporaryDirectoryCleaner(path, signal));
   }
   const [command, ...args] = settings.cleaningCommand;
-  if (command !== undefined) cleaners.push(() => runCleaningCommand(command, args, signal));
+  if (command !== undefined) {
+    cleaners.push(() => runCleaningCommand(command, args, signal));
+  }
   return async () => {
     const errors: Error[] = [];
-    for (const clean of cleaners) await clean().catch((error: Error) => errors.push(error));
+    for (const clean of cleaners) {
+      await clean().catch((error: Error) => errors.push(error));
+    }
     signal.throwIfAborted();
     const [cause] = errors;
-    if (cause) throw new StatusError(status(Code.INTERNAL, cause.message), { cause });
+    if (cause) {
+      throw new StatusError(status(Code.INTERNAL, cause.message), { cause });
+    }
   };
 }
 
@@ -102,7 +114,9 @@ async function runCleaningCommand(
   const child = spawn(command, args, { stdio: ["ignore", "ignore", "inherit"], detached: true });
   const end = () => {
     const ended = child.exitCode !== null || child.signalCode !== null;
-    if (child.pid !== undefined && !ended) process.kill(-child.pid, "SIGKILL");
+    if (child.pid !== undefined && !ended) {
+      process.kill(-child.pid, "SIGKILL");
+    }
   };
   signal.addEventListener("abort", end);
   try {
@@ -110,8 +124,9 @@ async function runCleaningCommand(
       throw new Error(`cannot run the cleaning command ${command}: ${error.message}`, { cause: error });
     });
     signal.throwIfAborted();
-    if (code !== 0)
+    if (code !== 0) {
       throw new Error(`the cleaning command ${command} failed: ${killedBy ?? `exit code ${code}`}`);
+    }
   } finally {
     signal.removeEventListener("abort", end);
   }

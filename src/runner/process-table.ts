@@ -22,7 +22,9 @@ interface ProcessEntry {
  */
 export async function killLaterProcesses(userId: number): Promise<void> {
   const self = await readProcess(process.pid);
-  if (!self) throw new Error("cannot clean the process table: /proc is not mounted");
+  if (!self) {
+    throw new Error("cannot clean the process table: /proc is not mounted");
+  }
   const killed = new Set<string>();
   const deadline = performance.now() + patienceMilliseconds;
   let found = 0;
@@ -32,23 +34,36 @@ export async function killLaterProcesses(userId: number): Promise<void> {
     let mortal = 0;
     for (const { pid, startTime } of left) {
       const name = `${pid} ${startTime}`;
-      if (kill(pid)) mortal++;
-      if (!killed.has(name)) found++;
+      if (kill(pid)) {
+        mortal++;
+      }
+      if (!killed.has(name)) {
+        found++;
+      }
       killed.add(name);
     }
-    if (mortal === 0) return;
-    if (found === 0) await setTimeout(retryMilliseconds);
+    if (mortal === 0) {
+      return;
+    }
+    if (found === 0) {
+      await setTimeout(retryMilliseconds);
+    }
   }
-  if (found > 0)
+  if (found > 0) {
     throw new Error(`cannot clean the process table: user ${userId} starts processes all the time`);
+  }
 }
 
 async function laterProcesses(userId: number, self: ProcessEntry): Promise<ProcessEntry[]> {
   const later: ProcessEntry[] = [];
   for (const name of await readdir("/proc")) {
     const entry = /^\d+$/.test(name) ? await readProcess(Number(name)) : undefined;
-    if (!entry || entry.ended || entry.pid === self.pid) continue;
-    if (entry.userIds.includes(userId) && entry.startTime > self.startTime) later.push(entry);
+    if (!entry || entry.ended || entry.pid === self.pid) {
+      continue;
+    }
+    if (entry.userIds.includes(userId) && entry.startTime > self.startTime) {
+      later.push(entry);
+    }
   }
   return later;
 }
@@ -76,8 +91,12 @@ function kill(pid: number): boolean {
     return true;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === "EPERM") return false;
-    if (code === "ESRCH") return true;
+    if (code === "EPERM") {
+      return false;
+    }
+    if (code === "ESRCH") {
+      return true;
+    }
     throw error;
   }
 }

@@ -18,9 +18,15 @@ export function relativePath(field: string, path: string): string {
 }
 
 function problemOf(path: string): string | undefined {
-  if (path.includes("\0")) return "contains a NUL byte";
-  if (path.startsWith("/")) return "is absolute; expected a relative path";
+  if (path.includes("\0")) {
+    return "contains a NUL byte";
+  }
+  if (path.startsWith("/")) {
+    return "is absolute; expected a relative path";
+  }
   const normal = posix.normalize(path);
-  if (normal === ".." || normal.startsWith("../")) return "leaves the directory it is relative to";
+  if (normal === ".." || normal.startsWith("../")) {
+    return "leaves the directory it is relative to";
+  }
   return undefined;
 }

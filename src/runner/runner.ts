@@ -45,7 +45,9 @@ export class Runner {
       settings.cleanProcessTable ||
       settings.cleanTemporaryDirectories.length > 0 ||
       settings.cleaningCommand.length > 0;
-    if (cleans) this.#cleaner = new IdleCleaner(cleanerOf(settings, cleaningSignal));
+    if (cleans) {
+      this.#cleaner = new IdleCleaner(cleanerOf(settings, cleaningSignal));
+    }
   }
 
   /**
@@ -71,8 +73,9 @@ export class Runner {
       this.#running++;
       try {
         const result = await this.#run(request, signal);
-        if (result.exitCode !== 0 && this.#settings.readinessPaths.length > 0)
+        if (result.exitCode !== 0 && this.#settings.readinessPaths.length > 0) {
           await this.#checkPaths(".", signal);
+        }
         return response(result);
       } finally {
         this.#running--;
@@ -121,8 +124,12 @@ export class Runner {
     try {
       await checkPaths(buildDirectory, path, readinessPaths, AbortSignal.any([signal, patience]));
     } catch (error) {
-      if (error instanceof HelperError) throw new StatusError(this.#statusOf(error), { cause: error });
-      if (!patience.aborted || signal.aborted) throw error;
+      if (error instanceof HelperError) {
+        throw new StatusError(this.#statusOf(error), { cause: error });
+      }
+      if (!patience.aborted || signal.aborted) {
+        throw error;
+      }
       const message =
         `no answer from the file system at ${join(buildDirectory, path)} for ${this.#readinessMilliseconds / 1000} s: ` +
         "its server is gone or stuck; restart the worker, which removes dead mounts";
@@ -201,10 +208,14 @@ const unexecutable = [
 /** Throws a StatusError, INVALID_ARGUMENT, for what no process could be given. */
 function checkRequest(request: RunRequest): void {
   const invalid = (message: string) => new StatusError(status(Code.INVALID_ARGUMENT, message));
-  if (request.arguments.length === 0) throw invalid("arguments: the command to run is missing");
+  if (request.arguments.length === 0) {
+    throw invalid("arguments: the command to run is missing");
+  }
   relativePath("working_directory", request.workingDirectory);
   for (const argument of request.arguments) {
-    if (argument.includes("\0")) throw invalid("arguments: one contains a NUL byte");
+    if (argument.includes("\0")) {
+      throw invalid("arguments: one contains a NUL byte");
+    }
   }
   for (const [name, value] of Object.entries(request.environmentVariables)) {
     if (name === "" || name.includes("=") || `${name}${value}`.includes("\0")) {

@@ -39,8 +39,12 @@ export async function startRunner(configuration: ApplicationConfiguration, log: 
   const settings = runnerSettings(configuration);
   helperPath("bb_spawn");
   const notIsolated = await isolationFailure();
-  if (notIsolated) log.warn(isolationAdvice, { error: notIsolated.message });
-  if (settings.umask !== undefined) process.umask(settings.umask);
+  if (notIsolated) {
+    log.warn(isolationAdvice, { error: notIsolated.message });
+  }
+  if (settings.umask !== undefined) {
+    process.umask(settings.umask);
+  }
   const calls = new Calls();
   const runner = new Runner(settings, {
     isolated: notIsolated === undefined,
@@ -55,7 +59,9 @@ export async function startRunner(configuration: ApplicationConfiguration, log: 
     await calls.end(graceful ? graceMilliseconds : 0);
     // The last responses may still be on their way; a client that does not read them is not waited for.
     const timer = setTimeout(() => {
-      for (const server of servers) server.forceShutdown();
+      for (const server of servers) {
+        server.forceShutdown();
+      }
     }, flushMilliseconds);
     await Promise.all(stopped);
     clearTimeout(timer);
@@ -110,7 +116,9 @@ class Calls {
       () => this.#overdue.abort(shuttingDown()),
       graceMilliseconds + lastCleaningMilliseconds,
     );
-    if (graceMilliseconds <= 0) this.#ending.abort();
+    if (graceMilliseconds <= 0) {
+      this.#ending.abort();
+    }
     await Promise.all(this.#all);
     clearTimeout(timer);
     clearTimeout(overdue);
@@ -124,11 +132,15 @@ function addRunnerService(server: Server, runner: Runner, calls: Calls, log: Log
   const answer = <T>(call: UnaryCall, callback: Callback<T>, work: (signal: AbortSignal) => Promise<T>) => {
     const cancelled = new AbortController();
     call.on("cancelled", () => cancelled.abort());
-    if (call.cancelled) cancelled.abort();
+    if (call.cancelled) {
+      cancelled.abort();
+    }
     const respond = async () => {
       try {
         const response = await work(AbortSignal.any([cancelled.signal, calls.ending]));
-        if (calls.ending.aborted) throw shuttingDown();
+        if (calls.ending.aborted) {
+          throw shuttingDown();
+        }
         callback(null, response);
       } catch (error) {
         const failure = statusFromError(error);

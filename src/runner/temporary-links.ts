@@ -48,7 +48,9 @@ export class TemporaryLinks {
     await symlink(target, fresh);
     try {
       await rename(fresh, path).catch(async (error: NodeJS.ErrnoException) => {
-        if (error.code !== "EISDIR") throw error;
+        if (error.code !== "EISDIR") {
+          throw error;
+        }
         if (this.#linked.has(path)) {
           const directory = join(await realpath(dirname(path)), basename(path));
           await emptyDirectory(directory, AbortSignal.timeout(emptyingMilliseconds));

@@ -24,10 +24,14 @@ export function createLog(
   const at =
     (lineLevel: LogLevel) =>
     (message: string, fields: LogFields = {}) => {
-      if (severities[lineLevel] < severities[level]) return;
+      if (severities[lineLevel] < severities[level]) {
+        return;
+      }
       let line = `${new Date().toISOString()} ${lineLevel} ${text(message, /\p{C}/u)}`;
       for (const [name, value] of Object.entries({ ...common, ...fields })) {
-        if (value !== undefined) line += ` ${name}=${text(value, /[\s"=]|\p{C}|^$/u)}`;
+        if (value !== undefined) {
+          line += ` ${name}=${text(value, /[\s"=]|\p{C}|^$/u)}`;
+        }
       }
       write(`${line}\n`);
     };
@@ -42,8 +46,12 @@ export function createLog(
 
 /** On one line whatever it contains, since what others send must not look like lines of ours. */
 function text(value: unknown, needsQuotes: RegExp): string {
-  if (value instanceof Error) return JSON.stringify(value.message);
-  if (typeof value === "bigint") return `${value}`;
+  if (value instanceof Error) {
+    return JSON.stringify(value.message);
+  }
+  if (typeof value === "bigint") {
+    return `${value}`;
+  }
   const plain = typeof value === "string" ? value : (JSON.stringify(value) ?? String(value));
   return typeof value === "string" && needsQuotes.test(plain) ? JSON.stringify(plain) : plain;
 }

@@ -116,7 +116,9 @@ export class BuildDirectory implements DirectoryAccount {
    * when they release it. Never rejects.
    */
   async remove(): Promise<void> {
-    if (this.#removed) return;
+    if (this.#removed) {
+      return;
+    }
     this.#removed = true;
     this.#root.delete(this.name);
     this.#onRemove(this);
@@ -125,7 +127,9 @@ export class BuildDirectory implements DirectoryAccount {
 
   report(fault: Fault): void {
     const key = faultKey(fault);
-    if (this.#removed || this.#faultsSeen.has(key)) return;
+    if (this.#removed || this.#faultsSeen.has(key)) {
+      return;
+    }
     this.#faultsSeen.add(key);
     this.#onFault?.(fault);
   }
@@ -136,19 +140,25 @@ export class BuildDirectory implements DirectoryAccount {
    */
   reportIfLookedUp(fault: Fault, casFileHandle: Buffer): void {
     const key = faultKey(fault);
-    if (this.#removed || this.#faultsSeen.has(key) || this.#faultsOfOthers.has(key)) return;
+    if (this.#removed || this.#faultsSeen.has(key) || this.#faultsOfOthers.has(key)) {
+      return;
+    }
     for (const directory of this.#loadedDirectories) {
       if (directory.hasFile(casFileHandle)) {
         this.report(fault);
         return;
       }
     }
-    if (this.#faultsOfOthers.size === REMEMBERED_UNKNOWN_FILES) this.#faultsOfOthers.clear();
+    if (this.#faultsOfOthers.size === REMEMBERED_UNKNOWN_FILES) {
+      this.#faultsOfOthers.clear();
+    }
     this.#faultsOfOthers.add(key);
   }
 
   noteLoaded(directory: CasDirectory): void {
-    if (this.#loadedDirectories.has(directory)) return;
+    if (this.#loadedDirectories.has(directory)) {
+      return;
+    }
     this.#loadedDirectories.add(directory);
     this.#faultsOfOthers.clear();
   }

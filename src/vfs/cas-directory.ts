@@ -30,8 +30,12 @@ export class CasDirectory {
       names[position++] = file.name;
       length += codec.casFileLength(file.digest.function);
     }
-    for (const subdirectory of directories) names[position++] = subdirectory.name;
-    for (const symlink of symlinks) names[position++] = symlink.name;
+    for (const subdirectory of directories) {
+      names[position++] = subdirectory.name;
+    }
+    for (const symlink of symlinks) {
+      names[position++] = symlink.name;
+    }
     this.names = names;
     this.fileCount = files.length;
 

@@ -188,7 +188,9 @@ export class TreeDirectory extends NumberedNode implements Directory {
   link(name: Name, node: Node): MaybePromise<void> {
     if (node instanceof CasFile) {
       // A private copy that shares its inode with the new name; where nothing is ever written, the blob will do.
-      if (!this.tree.inputsReadOnly) node.refuseWriting();
+      if (!this.tree.inputsReadOnly) {
+        node.refuseWriting();
+      }
     } else if (!(node instanceof Leaf) || node.account !== this.account) {
       throw new FileSystemError(FileSystemStatus.XDEV);
     }
@@ -290,17 +292,24 @@ export class TreeDirectory extends NumberedNode implements Directory {
     for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
       const entries = directory.#entries.loaded;
       directory.#markRemoved();
-      if (entries === undefined) continue;
+      if (entries === undefined) {
+        continue;
+      }
       for (let position = 0; position < entries.positionCount; position++) {
         const child = entries.childAt(position);
-        if (child === undefined || child instanceof CasFile) continue;
+        if (child === undefined || child instanceof CasFile) {
+          continue;
+        }
         if (left-- === 0) {
           await setImmediate();
           left = DISCARDED_AT_ONCE;
         }
         directory.account.quota.releaseNode();
-        if (child instanceof TreeDirectory) pending.push(child);
-        else child.dropName();
+        if (child instanceof TreeDirectory) {
+          pending.push(child);
+        } else {
+          child.dropName();
+        }
       }
     }
   }
@@ -326,7 +335,9 @@ export class TreeDirectory extends NumberedNode implements Directory {
     const end = entries.positionCount;
     for (let position = start; position < end; position++) {
       const name = entries.nameAt(position);
-      if (name === undefined) continue;
+      if (name === undefined) {
+        continue;
+      }
       if (!visit(name, entries.cookieAt(position), this.#childAt(entries, position) as Node)) {
         return false;
       }
@@ -342,7 +353,9 @@ export class TreeDirectory extends NumberedNode implements Directory {
     }
     const child = this.#childAt(entries, position);
     if (child instanceof CasFile) {
-      if (this.tree.inputsReadOnly) throw new FileSystemError(FileSystemStatus.ACCESS);
+      if (this.tree.inputsReadOnly) {
+        throw new FileSystemError(FileSystemStatus.ACCESS);
+      }
       return this.#makePrivate(entries, position, child, truncate);
     }
     if (child instanceof WritableFile) {
@@ -406,7 +419,9 @@ export class TreeDirectory extends NumberedNode implements Directory {
     }
     // A link to an input stays counted when it is removed: nothing tells it from the input's own names.
     this.#counted(() => {
-      if (node instanceof Leaf) node.addName();
+      if (node instanceof Leaf) {
+        node.addName();
+      }
     });
     entries.add(name, node);
     this.#markEntriesChanged();
@@ -454,10 +469,15 @@ export class TreeDirectory extends NumberedNode implements Directory {
 
   /** Notes that the node has lost a name. */
   #drop(child: TreeNode): void {
-    if (child instanceof CasFile) return;
+    if (child instanceof CasFile) {
+      return;
+    }
     this.account.quota.releaseNode();
-    if (child instanceof TreeDirectory) child.#markRemoved();
-    else child.dropName();
+    if (child instanceof TreeDirectory) {
+      child.#markRemoved();
+    } else {
+      child.dropName();
+    }
   }
 
   #markRemoved(): void {
@@ -483,11 +503,15 @@ export class TreeDirectory extends NumberedNode implements Directory {
   }
 
   #requireNotRemoved(): void {
-    if (this.#removed) throw new FileSystemError(FileSystemStatus.STALE);
+    if (this.#removed) {
+      throw new FileSystemError(FileSystemStatus.STALE);
+    }
   }
 
   #requireEmpty(): void {
-    if (this.#entries.loaded!.count > 0) throw new FileSystemError(FileSystemStatus.NOTEMPTY);
+    if (this.#entries.loaded!.count > 0) {
+      throw new FileSystemError(FileSystemStatus.NOTEMPTY);
+    }
   }
 
   /** Whether `other` is this directory or lies in it. */
@@ -497,7 +521,9 @@ export class TreeDirectory extends NumberedNode implements Directory {
       directory !== undefined;
       directory = directory.parent()
     ) {
-      if (directory === this) return true;
+      if (directory === this) {
+        return true;
+      }
     }
     return false;
   }

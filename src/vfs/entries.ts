@@ -97,8 +97,11 @@ export class Entries<Child> {
     let high = cookies.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (cookies[middle]! <= cookie) low = middle + 1;
-      else high = middle;
+      if (cookies[middle]! <= cookie) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
     }
     return low;
   }
@@ -154,7 +157,9 @@ export class Entries<Child> {
     let filled = 0;
     for (let position = 0; position < names.length; position++) {
       const name = names[position];
-      if (name === undefined) continue;
+      if (name === undefined) {
+        continue;
+      }
       names[filled] = name;
       cookies[filled] = cookies[position]!;
       slots[filled] = slots[position];

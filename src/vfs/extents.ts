@@ -10,7 +10,9 @@ export class Extents {
   }
 
   add(start: number, end: number): void {
-    if (start >= end) return;
+    if (start >= end) {
+      return;
+    }
     const starts = this.#starts;
     const ends = this.#ends;
     // Files are mostly written from their start to their end: the last range grows.
@@ -39,7 +41,9 @@ export class Extents {
   }
 
   remove(start: number, end: number): void {
-    if (start >= end) return;
+    if (start >= end) {
+      return;
+    }
     const starts = this.#starts;
     const ends = this.#ends;
     const from = firstAbove(ends, start);
@@ -95,8 +99,11 @@ function firstAtLeast(values: readonly number[], bound: number): number {
   let high = values.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (values[middle]! < bound) low = middle + 1;
-    else high = middle;
+    if (values[middle]! < bound) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
   }
   return low;
 }
@@ -107,8 +114,11 @@ function firstAbove(values: readonly number[], bound: number): number {
   let high = values.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (values[middle]! <= bound) low = middle + 1;
-    else high = middle;
+    if (values[middle]! <= bound) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
   }
   return low;
 }

@@ -156,7 +156,9 @@ export class FileContent {
 
   /** Gives back all that is stored and charged. Further changes fail with STALE. */
   dispose(): void {
-    if (this.#disposed) return;
+    if (this.#disposed) {
+      return;
+    }
     this.#disposed = true;
     this.#clear();
     if (this.#counted) {
@@ -217,7 +219,9 @@ export class FileContent {
   }
 
   #written(offset: number, end: number): void {
-    if (this.#disposed) return;
+    if (this.#disposed) {
+      return;
+    }
     this.#own.add(offset, end);
     if (offset < this.#baseSize) {
       this.#ownBlocks.add(blockStart(offset), Math.min(blockEnd(end), this.#baseSize));
@@ -307,7 +311,9 @@ export class FileContent {
       let next = Math.min(ownEnd ?? this.#own.startAfter(at) ?? end, end);
       if (ownEnd !== undefined) {
         const reading = this.#readOwn(at, target.subarray(at - offset, next - offset));
-        if (reading !== undefined) pending.push(reading);
+        if (reading !== undefined) {
+          pending.push(reading);
+        }
       } else if (at < this.#baseEnd) {
         next = Math.min(next, this.#baseEnd);
         pending.push(this.#copyBase(this.#base!, at, target.subarray(at - offset, next - offset)));
@@ -376,7 +382,9 @@ export class FileContent {
       this.#charge(-charged);
     }
     const { fault, status } = toFilePoolFault(error);
-    if (fault !== undefined) this.#account.report(fault);
+    if (fault !== undefined) {
+      this.#account.report(fault);
+    }
     throw status;
   }
 

@@ -235,8 +235,11 @@ class MemoryFile implements PoolFile {
       const offset = position + done - index * MEMORY_CHUNK_BYTES;
       const count = Math.min(target.length - done, MEMORY_CHUNK_BYTES - offset);
       const chunk = this.#chunks.get(index);
-      if (chunk === undefined) target.fill(0, done, done + count);
-      else chunk.copy(target, done, offset, offset + count);
+      if (chunk === undefined) {
+        target.fill(0, done, done + count);
+      } else {
+        chunk.copy(target, done, offset, offset + count);
+      }
       done += count;
     }
   }

@@ -159,7 +159,9 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
     for (const node of this.#nodes.values()) {
       if (node instanceof TreeDirectory) {
         counts.directories++;
-        if (node.isExpanded) counts.expandedDirectories++;
+        if (node.isExpanded) {
+          counts.expandedDirectories++;
+        }
       } else if (node instanceof WritableFile) {
         counts.writableFiles++;
       } else if (node !== this.root) {
@@ -216,7 +218,9 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
     const now = this.clock.monotonic();
     // Entries are in order of time: the first that still counts ends the search.
     for (const [handle, until] of this.#wantedPrivate) {
-      if (until > now) break;
+      if (until > now) {
+        break;
+      }
       this.#wantedPrivate.delete(handle);
     }
     const key = file.handle.toString("latin1");

@@ -66,7 +66,9 @@ export class LazyEntries<Child> {
     this.#loading = directory.then(
       (fetched) => {
         this.#loading = undefined;
-        if (this.#abandoned) throw new FileSystemError(FileSystemStatus.STALE);
+        if (this.#abandoned) {
+          throw new FileSystemError(FileSystemStatus.STALE);
+        }
         this.#setLoaded(fetched);
       },
       (error) => {

@@ -20,7 +20,9 @@ export class TreeSymlink extends Leaf implements Symlink {
     time: Timestamp | undefined,
   ) {
     const isInput = time !== undefined;
-    if (!isInput) account.quota.resize(target.length);
+    if (!isInput) {
+      account.quota.resize(target.length);
+    }
     super(tree, account, mode, owner, time);
     this.#target = target;
     this.#isInput = isInput;
@@ -33,7 +35,9 @@ export class TreeSymlink extends Leaf implements Symlink {
 
   protected override nameless(): void {
     super.nameless();
-    if (!this.#isInput) this.account.quota.resize(-this.#target.length);
+    if (!this.#isInput) {
+      this.account.quota.resize(-this.#target.length);
+    }
   }
 
   setAttributes(changes: AttributeChanges): void {

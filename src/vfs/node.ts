@@ -90,9 +90,15 @@ export abstract class NumberedNode implements ExtendedAttributes {
   protected applyChanges(changes: AttributeChanges): void {
     const attributes = this.#attributes;
     const now = this.tree.clock.now();
-    if (changes.userId !== undefined) attributes.userId = changes.userId;
-    if (changes.groupId !== undefined) attributes.groupId = changes.groupId;
-    if (changes.mode !== undefined) attributes.mode = changes.mode & 0o7777;
+    if (changes.userId !== undefined) {
+      attributes.userId = changes.userId;
+    }
+    if (changes.groupId !== undefined) {
+      attributes.groupId = changes.groupId;
+    }
+    if (changes.mode !== undefined) {
+      attributes.mode = changes.mode & 0o7777;
+    }
     if (changes.accessTime !== undefined) {
       attributes.accessTime = changes.accessTime === "now" ? now : { ...changes.accessTime };
     }
@@ -119,7 +125,9 @@ export abstract class NumberedNode implements ExtendedAttributes {
 
   /** The node is gone: its handle becomes stale, and what it was charged is given back. */
   protected end(): void {
-    if (this.#ended) return;
+    if (this.#ended) {
+      return;
+    }
     this.#ended = true;
     this.tree.unregister(this);
     this.#quota?.resize(-this.#extendedAttributesBytes);
@@ -134,14 +142,22 @@ export abstract class NumberedNode implements ExtendedAttributes {
    * where the quota has no room for them.
    */
   setExtendedAttribute(name: Name, value: Uint8Array, how: "create" | "replace" | "either"): void {
-    if (this.#ended) throw new FileSystemError(FileSystemStatus.STALE);
+    if (this.#ended) {
+      throw new FileSystemError(FileSystemStatus.STALE);
+    }
     this.#extendedAttributes ??= new Map();
     const all = this.#extendedAttributes;
     const old = all.get(name);
-    if (how === "create" && old !== undefined) throw new FileSystemError(FileSystemStatus.EXIST);
-    if (how === "replace" && old === undefined) throw new FileSystemError(FileSystemStatus.NOXATTR);
+    if (how === "create" && old !== undefined) {
+      throw new FileSystemError(FileSystemStatus.EXIST);
+    }
+    if (how === "replace" && old === undefined) {
+      throw new FileSystemError(FileSystemStatus.NOXATTR);
+    }
     const bytes = name.length + value.length;
-    if (bytes > MAXIMUM_EXTENDED_ATTRIBUTES_BYTES) throw new FileSystemError(FileSystemStatus.XATTR2BIG);
+    if (bytes > MAXIMUM_EXTENDED_ATTRIBUTES_BYTES) {
+      throw new FileSystemError(FileSystemStatus.XATTR2BIG);
+    }
     const more = bytes - (old === undefined ? 0 : name.length + old.length);
     if (this.#extendedAttributesBytes + more > MAXIMUM_EXTENDED_ATTRIBUTES_BYTES) {
       throw new FileSystemError(FileSystemStatus.NOSPC);

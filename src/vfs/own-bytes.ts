@@ -91,7 +91,9 @@ export class OwnBytes {
     const old = this.#memory;
     if (end > old.length) {
       let capacity = Math.max(old.length, SMALLEST_BUFFER_BYTES);
-      while (capacity < end) capacity *= 2;
+      while (capacity < end) {
+        capacity *= 2;
+      }
       if (!memory.tryReserve(capacity - old.length)) {
         return false;
       }

@@ -49,7 +49,9 @@ export class RootDirectory extends NumberedNode implements Directory {
       const name = this.#entries.nameAt(position);
       if (name !== undefined) {
         const directory = this.#entries.childAt(position)!;
-        if (!visit(name, this.#entries.cookieAt(position), directory)) return false;
+        if (!visit(name, this.#entries.cookieAt(position), directory)) {
+          return false;
+        }
       }
     }
     return true;

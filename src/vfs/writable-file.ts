@@ -138,7 +138,9 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     }
     const waiting = this.#onReleased;
     this.#onReleased = undefined;
-    for (const resolve of waiting ?? []) resolve();
+    for (const resolve of waiting ?? []) {
+      resolve();
+    }
     if (this.attributes().linkCount === 0) {
       this.end();
     }

@@ -12,7 +12,9 @@ export const mountByNfs: MountTree = async (tree, settings, log, signal) => {
   let closing = false;
   const gate = new Gate({
     onLost: () => {
-      if (closing) return;
+      if (closing) {
+        return;
+      }
       const why =
         "somebody has unmounted it, or the kernel's NFS client has lost its lease and can never use it again";
       disconnected.resolve(new Error(`${mountPath}: ${why}`));

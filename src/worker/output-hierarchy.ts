@@ -52,10 +52,16 @@ export function outputHierarchyOf(command: Command): OutputHierarchy {
   };
 
   if (command.outputPaths.length > 0) {
-    for (const path of command.outputPaths) add(path, "path", "output path");
+    for (const path of command.outputPaths) {
+      add(path, "path", "output path");
+    }
   } else {
-    for (const path of command.outputFiles) add(path, "file", "output file");
-    for (const path of command.outputDirectories) add(path, "directory", "output directory");
+    for (const path of command.outputFiles) {
+      add(path, "file", "output file");
+    }
+    for (const path of command.outputDirectories) {
+      add(path, "directory", "output directory");
+    }
   }
   return { root, inputRootOutput: inputRootOutputs.get("") };
 }

@@ -38,13 +38,17 @@ export class StorageWaits implements ContentSource {
 
   async #wait<T>(answer: Promise<T>): Promise<T> {
     if (this.#waits++ === 0) {
-      for (const timeout of this.#timeouts) timeout.suspend();
+      for (const timeout of this.#timeouts) {
+        timeout.suspend();
+      }
     }
     try {
       return await answer;
     } finally {
       if (--this.#waits === 0) {
-        for (const timeout of this.#timeouts) timeout.resume();
+        for (const timeout of this.#timeouts) {
+          timeout.resume();
+        }
       }
     }
   }

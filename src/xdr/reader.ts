@@ -47,7 +47,9 @@ export class XdrReader {
 
   bool(): boolean {
     const value = this.uint32();
-    if (value > 1) throw new XdrError(`expected a boolean, got ${value}`);
+    if (value > 1) {
+      throw new XdrError(`expected a boolean, got ${value}`);
+    }
     return value === 1;
   }
 
@@ -61,7 +63,9 @@ export class XdrReader {
   exactUint64(): number | bigint {
     const at = this.advance(8);
     const high = this.view.getUint32(at);
-    if (high < 0x20_0000) return high * 0x1_0000_0000 + this.view.getUint32(at + 4);
+    if (high < 0x20_0000) {
+      return high * 0x1_0000_0000 + this.view.getUint32(at + 4);
+    }
     return this.view.getBigUint64(at);
   }
 
@@ -94,7 +98,9 @@ export class XdrReader {
   /** The length word of an array or opaque. */
   length(maximum: number): number {
     const length = this.uint32();
-    if (length > maximum) throw new XdrError(`expected at most ${maximum} elements, got ${length}`);
+    if (length > maximum) {
+      throw new XdrError(`expected at most ${maximum} elements, got ${length}`);
+    }
     return length;
   }
 

@@ -59,7 +59,9 @@ export class RecordReader {
     this.stopped = false;
     const { held } = this;
     this.held = undefined;
-    if (held !== undefined) this.push(held);
+    if (held !== undefined) {
+      this.push(held);
+    }
   }
 
   /** Throws {@link RecordTooLongError}; the reader is of no use then. */
@@ -90,8 +92,12 @@ export class RecordReader {
       }
       if (this.fragmentLeft === 0) {
         at = this.readHeader(chunk, at);
-        if (this.headerBytes > 0) return;
-        if (this.fragmentLeft === 0) this.endFragment();
+        if (this.headerBytes > 0) {
+          return;
+        }
+        if (this.fragmentLeft === 0) {
+          this.endFragment();
+        }
         continue;
       }
       const take = Math.min(this.fragmentLeft, end - at);
@@ -100,7 +106,9 @@ export class RecordReader {
       this.assembled += take;
       this.fragmentLeft -= take;
       at += take;
-      if (this.fragmentLeft === 0) this.endFragment();
+      if (this.fragmentLeft === 0) {
+        this.endFragment();
+      }
     }
   }
 
@@ -110,7 +118,9 @@ export class RecordReader {
       this.header = ((this.header << 8) | chunk[at++]!) >>> 0;
       this.headerBytes++;
     }
-    if (this.headerBytes < 4) return at;
+    if (this.headerBytes < 4) {
+      return at;
+    }
     this.headerBytes = 0;
     this.last = this.header >= LAST_FRAGMENT;
     this.fragmentLeft = this.header & ~LAST_FRAGMENT;
@@ -122,7 +132,9 @@ export class RecordReader {
   }
 
   private endFragment(): void {
-    if (!this.last) return;
+    if (!this.last) {
+      return;
+    }
     const record = this.assembly ?? Buffer.alloc(0);
     const length = this.assembled;
     this.assembly = undefined;
@@ -131,7 +143,9 @@ export class RecordReader {
     this.last = false;
     const view = new DataView(record.buffer, record.byteOffset, record.length);
     // The pages of a fresh buffer of 1 MiB cost more to touch than the copy into it.
-    if (this.consume(record, view, 0, length) && record.length >= KEEP_FROM) this.spare = record;
+    if (this.consume(record, view, 0, length) && record.length >= KEEP_FROM) {
+      this.spare = record;
+    }
   }
 
   private check(length: number): void {
@@ -147,7 +161,9 @@ export class RecordReader {
   private room(count: number): Buffer {
     const needed = this.assembled + count;
     const current = this.assembly;
-    if (current !== undefined && current.length >= needed) return current;
+    if (current !== undefined && current.length >= needed) {
+      return current;
+    }
     if (current === undefined && this.spare !== undefined && this.spare.length >= needed) {
       this.assembly = this.spare;
       this.spare = undefined;

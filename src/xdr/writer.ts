@@ -30,7 +30,9 @@ export class XdrWriter {
   /** Starts over in the same buffer. */
   clear(): void {
     this.position = 0;
-    if (this.attachments.length > 0) this.attachments.length = this.attachedAt.length = 0;
+    if (this.attachments.length > 0) {
+      this.attachments.length = this.attachedAt.length = 0;
+    }
     this.attachedBytes = 0;
   }
 
@@ -94,8 +96,13 @@ export class XdrWriter {
     const at = this.advance((length + 3) & ~3);
     const buffer = this.buffer;
     // A call into TypedArray.prototype.set costs more than a loop over a file handle's worth of bytes.
-    if (length <= 48) for (let index = 0; index < length; index++) buffer[at + index] = data[index]!;
-    else buffer.set(data, at);
+    if (length <= 48) {
+      for (let index = 0; index < length; index++) {
+        buffer[at + index] = data[index]!;
+      }
+    } else {
+      buffer.set(data, at);
+    }
     this.pad(at + length);
   }
 
@@ -122,9 +129,13 @@ export class XdrWriter {
     this.uint32(length);
     const at = this.advance((length + 3) & ~3);
     const buffer = this.buffer;
-    if (length <= 24)
-      for (let index = 0; index < length; index++) buffer[at + index] = value.charCodeAt(index);
-    else buffer.write(value, at, length, "latin1");
+    if (length <= 24) {
+      for (let index = 0; index < length; index++) {
+        buffer[at + index] = value.charCodeAt(index);
+      }
+    } else {
+      buffer.write(value, at, length, "latin1");
+    }
     this.pad(at + length);
   }
 
@@ -137,7 +148,9 @@ export class XdrWriter {
       return;
     }
     let digits = 1;
-    for (let rest = value; rest >= 10; rest = Math.floor(rest / 10)) digits++;
+    for (let rest = value; rest >= 10; rest = Math.floor(rest / 10)) {
+      digits++;
+    }
     this.uint32(digits);
     const at = this.advance((digits + 3) & ~3);
     let rest = value;
@@ -154,7 +167,9 @@ export class XdrWriter {
    * The view is good until anything else is written.
    */
   room(count: number): DataView {
-    if (this.position + count > this.buffer.length) this.grow(this.position + count);
+    if (this.position + count > this.buffer.length) {
+      this.grow(this.position + count);
+    }
     return this.view;
   }
 
@@ -174,7 +189,9 @@ export class XdrWriter {
     const at = target.advance(this.position - position);
     this.buffer.copy(target.buffer, at, position, this.position);
     for (let index = 0; index < this.attachments.length; index++) {
-      if (this.attachedAt[index]! <= position) continue;
+      if (this.attachedAt[index]! <= position) {
+        continue;
+      }
       target.attachments.push(this.attachments[index]!);
       target.attachedBytes += this.attachments[index]!.length;
       target.attachedAt.push(this.attachedAt[index]! + shift);
@@ -194,21 +211,29 @@ export class XdrWriter {
     let from = start;
     for (let index = 0; index < this.attachments.length; index++) {
       const at = this.attachedAt[index]!;
-      if (at <= start) continue;
+      if (at <= start) {
+        continue;
+      }
       segments.push(this.buffer.subarray(from, at), this.attachments[index]!);
       from = at;
     }
-    if (from < this.position) segments.push(this.buffer.subarray(from, this.position));
+    if (from < this.position) {
+      segments.push(this.buffer.subarray(from, this.position));
+    }
     return segments;
   }
 
   private pad(from: number): void {
-    for (let index = from; index < this.position; index++) this.buffer[index] = 0;
+    for (let index = from; index < this.position; index++) {
+      this.buffer[index] = 0;
+    }
   }
 
   private advance(count: number): number {
     const at = this.position;
-    if (at + count > this.buffer.length) this.grow(at + count);
+    if (at + count > this.buffer.length) {
+      this.grow(at + count);
+    }
     this.position = at + count;
     return at;
   }

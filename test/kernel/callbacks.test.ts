@@ -35,7 +35,9 @@ class Shell implements AsyncDisposable {
   async run(command: string): Promise<string> {
     this.child.stdin.write(`${command}\n`);
     const { value, done } = await this.lines.next();
-    if (done === true) throw new Error(`the shell ended at: ${command}`);
+    if (done === true) {
+      throw new Error(`the shell ended at: ${command}`);
+    }
     return value;
   }
 
@@ -76,7 +78,9 @@ describe("callbacks to the kernel's client", inKernel, () => {
   ): Promise<{ stateid: Buffer; handle: Buffer; refusals: number }> {
     for (let refusals = 0; refusals < 200; refusals++) {
       const opened = await openFile(other, file, { access: 2 | NO_DELEGATION_WANTED });
-      if (opened.status === Status.OK) return { ...opened, refusals };
+      if (opened.status === Status.OK) {
+        return { ...opened, refusals };
+      }
       assert.equal(opened.status, Status.DELAY);
       // As a client does that is told to come again.
       await setTimeout(20);
@@ -154,7 +158,9 @@ describe("callbacks to the kernel's client", inKernel, () => {
         const answer = (message: Buffer) => {
           calls++;
           answerCallback(parseCallback(connection, message), Status.OK, (writer) => {
-            for (const word of [1, CHANGE_AND_SIZE, 16, 0, 99, 0, 4321]) writer.uint32(word);
+            for (const word of [1, CHANGE_AND_SIZE, 16, 0, 99, 0, 4321]) {
+              writer.uint32(word);
+            }
           });
         };
         connection.callbacks.on("call", answer);
@@ -224,7 +230,9 @@ describe("callbacks to the kernel's client", inKernel, () => {
     const locks = () => server.statistics().operations.LOCK ?? 0;
     const before = locks();
     const got = shell.run("flock locked echo got");
-    while (locks() === before) await setTimeout(10);
+    while (locks() === before) {
+      await setTimeout(10);
+    }
     const unlocked = await other.call([
       ["PUTFH", handle(file.handle)],
       [

@@ -29,7 +29,11 @@ const names = readdirSync(folder);
 const shared = names.filter((name) => name.startsWith("shared-"));
 /** The content that each of the own files must have. */
 const own = new Map<string, string>();
-for (const name of names) if (name.startsWith(`own-${seed}-`)) own.set(name, contentOf(name));
+for (const name of names) {
+  if (name.startsWith(`own-${seed}-`)) {
+    own.set(name, contentOf(name));
+  }
+}
 const opened: number[] = [];
 let randomState = Number(seed);
 
@@ -85,24 +89,37 @@ const changesOfContent = {
   },
   replace: (_path: string, name: string) => {
     const other = pick([...own.keys()]);
-    if (other !== name) move(name, other);
+    if (other !== name) {
+      move(name, other);
+    }
   },
 };
 
 function keepOpen(path: string): void {
   opened.push(openSync(path, "r"));
-  if (opened.length > MAXIMUM_OPEN) closeSync(opened.shift()!);
+  if (opened.length > MAXIMUM_OPEN) {
+    closeSync(opened.shift()!);
+  }
 }
 
 function change(round: number): void {
   const name = pick([...own.keys()]);
   const path = join(folder, name);
-  if (random(2) === 0) keepOpen(path);
-  if (random(2) === 0) pick(Object.values(changesOfAttributes))(path, round);
-  else pick(Object.values(changesOfContent))(path, name, round);
+  if (random(2) === 0) {
+    keepOpen(path);
+  }
+  if (random(2) === 0) {
+    pick(Object.values(changesOfAttributes))(path, round);
+  } else {
+    pick(Object.values(changesOfContent))(path, name, round);
+  }
   const other = join(folder, pick(shared));
-  if (random(2) === 0) keepOpen(other);
-  if (random(2) === 0) pick(Object.values(changesOfAttributes))(other, round);
+  if (random(2) === 0) {
+    keepOpen(other);
+  }
+  if (random(2) === 0) {
+    pick(Object.values(changesOfAttributes))(other, round);
+  }
 }
 
 for (let round = 0; round < Number(rounds); round++) {
@@ -114,4 +131,6 @@ for (let round = 0; round < Number(rounds); round++) {
     assert.equal(readFileSync(join(folder, one), "utf8"), contentOf(one), one);
   }
 }
-for (const [name, expected] of own) assert.equal(readFileSync(join(folder, name), "utf8"), expected, name);
+for (const [name, expected] of own) {
+  assert.equal(readFileSync(join(folder, name), "utf8"), expected, name);
+}

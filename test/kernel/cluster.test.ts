@@ -48,7 +48,9 @@ suite("The whole cluster on this kernel", { skip: process.env.IN_KERNEL === unde
 
       const [worker] = processes("worker/main.ts");
       process.kill(worker!, "SIGKILL");
-      while (processes("worker/main.ts").filter((pid) => pid !== worker).length === 0) await setTimeout(20);
+      while (processes("worker/main.ts").filter((pid) => pid !== worker).length === 0) {
+        await setTimeout(20);
+      }
       assert.equal(await output(cluster, root, "echo again", true), "again\n");
     } finally {
       await cluster.close();
@@ -65,11 +67,17 @@ suite("The whole cluster on this kernel", { skip: process.env.IN_KERNEL === unde
       [main, "--data", join(folder, "killed"), "--listen", "localhost:0", "--concurrency", "1"],
       { stdio: ["ignore", "pipe", "inherit"] },
     );
-    for await (const line of createInterface(cluster.stdout)) if (line.startsWith("Ready")) break;
+    for await (const line of createInterface(cluster.stdout)) {
+      if (line.startsWith("Ready")) {
+        break;
+      }
+    }
     assert.notDeepEqual(processes("bb-cluster-"), []);
     cluster.kill("SIGKILL");
     await once(cluster, "exit");
-    while (processes("bb-cluster-").length > 0) await setTimeout(20);
+    while (processes("bb-cluster-").length > 0) {
+      await setTimeout(20);
+    }
   });
 });
 
@@ -79,7 +87,9 @@ async function output(cluster: Cluster, root: Digest, script: string, chroot: bo
   assert.equal(status?.message ?? "", "");
   assert.equal(result?.exitCode, 0);
   const { stdoutRaw, stdoutDigest } = result;
-  if (!stdoutDigest) return Buffer.from(stdoutRaw).toString();
+  if (!stdoutDigest) {
+    return Buffer.from(stdoutRaw).toString();
+  }
   const digest = makeDigest("", SHA256, stdoutDigest.hash, stdoutDigest.sizeBytes);
   return Buffer.from(await cluster.storage.blobs.read(digest)).toString();
 }
@@ -109,7 +119,9 @@ async function execute(
     for await (const { done, result } of createClient(Execution, channel).execute({
       actionDigest: digestMessage(actionDigest),
     })) {
-      if (done && result.case === "response") return anyUnpack(result.value, ExecuteResponseSchema)!;
+      if (done && result.case === "response") {
+        return anyUnpack(result.value, ExecuteResponseSchema)!;
+      }
     }
     throw new Error("the stream of operations ended without a response");
   } finally {

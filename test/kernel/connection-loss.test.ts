@@ -40,7 +40,9 @@ describe("connections that break", inKernel, () => {
     (mount) => {
       it("lose and repeat nothing, and no program sees an error", async (test) => {
         const operations = [...OPERATIONS, ...operationsOf(mount)];
-        if (mount.minor >= 2) operations.push(...OPERATIONS_SINCE_MINOR_2);
+        if (mount.minor >= 2) {
+          operations.push(...OPERATIONS_SINCE_MINOR_2);
+        }
         const directory = await mount.directory();
         const everythingWasCut = new AbortController();
         proxy.startCutting(operations, () => everythingWasCut.abort());

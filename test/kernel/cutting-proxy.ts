@@ -71,7 +71,9 @@ export class CuttingProxy implements Detour {
 
   /** Where to cut at this request, if it is to be. */
   choose(operation: OperationName): Place | undefined {
-    if (this.#done === undefined) return undefined;
+    if (this.#done === undefined) {
+      return undefined;
+    }
     const places = PLACES.filter((place) => !this.#cuts.get(operation)?.has(place));
     return places[this.randomBelow(places.length)];
   }
@@ -79,7 +81,9 @@ export class CuttingProxy implements Detour {
   noteCut(operation: OperationName, place: Place): void {
     const places = this.#cuts.get(operation) ?? new Set();
     this.#cuts.set(operation, places.add(place));
-    if (this.missing().length > 0) return;
+    if (this.missing().length > 0) {
+      return;
+    }
     this.#done?.();
     this.#done = undefined;
   }
@@ -98,7 +102,9 @@ export class CuttingProxy implements Detour {
   }
 
   async close(): Promise<void> {
-    for (const connection of this.#connections) connection.destroy();
+    for (const connection of this.#connections) {
+      connection.destroy();
+    }
     await new Promise((resolve) => this.#listener.close(resolve));
   }
 }
@@ -141,7 +147,9 @@ class CutConnection {
       const framed = Buffer.allocUnsafe(4 + end - start);
       framed.writeUInt32BE(LAST_FRAGMENT + end - start);
       buffer.copy(framed, 4, start, end);
-      if (!this.#isCut) take(framed);
+      if (!this.#isCut) {
+        take(framed);
+      }
       return true;
     });
     socket.on("data", (chunk: Buffer) => reader.push(chunk));
@@ -163,8 +171,11 @@ class CutConnection {
 
   #takeReply(record: Buffer): void {
     const marked = record.readUInt32BE(8) === CALL ? undefined : this.#marked.get(record.readUInt32BE(4));
-    if (marked === undefined) this.#client.write(record);
-    else this.#cut(marked.operation, marked.place, this.#client, record);
+    if (marked === undefined) {
+      this.#client.write(record);
+    } else {
+      this.#cut(marked.operation, marked.place, this.#client, record);
+    }
   }
 
   /** Lets a part of the record through, if the place says so, then closes both sides. */
@@ -174,8 +185,11 @@ class CutConnection {
     const orderly = this.#proxy.randomBelow(2) === 0;
     receiver.write(record.subarray(0, bytes), () => {
       for (const socket of [this.#client, this.#server]) {
-        if (orderly) socket.destroy();
-        else socket.resetAndDestroy();
+        if (orderly) {
+          socket.destroy();
+        } else {
+          socket.resetAndDestroy();
+        }
       }
     });
     this.#proxy.noteCut(operation, place);
@@ -187,9 +201,15 @@ function operationOf(record: Buffer): OperationName | undefined {
   const reader = new XdrReader();
   const view = new DataView(record.buffer, record.byteOffset, record.length);
   reader.reset(record, view, 8, record.length);
-  if (reader.uint32() !== CALL) return undefined;
-  for (let skipped = 0; skipped < 3; skipped++) reader.uint32();
-  if (reader.uint32() === 0) return undefined;
+  if (reader.uint32() !== CALL) {
+    return undefined;
+  }
+  for (let skipped = 0; skipped < 3; skipped++) {
+    reader.uint32();
+  }
+  if (reader.uint32() === 0) {
+    return undefined;
+  }
   for (let skipped = 0; skipped < 2; skipped++) {
     reader.uint32();
     reader.opaque(400);
@@ -199,10 +219,14 @@ function operationOf(record: Buffer): OperationName | undefined {
   let about: number | undefined;
   for (let operations = reader.uint32(); operations > 0; operations--) {
     const operation = reader.uint32();
-    if (operation === Operation.SEQUENCE) reader.fixed(32);
-    else if (operation === Operation.PUTFH) reader.opaque(128);
-    else if (operation === Operation.GETATTR) {
-      for (let words = reader.uint32(); words > 0; words--) reader.uint32();
+    if (operation === Operation.SEQUENCE) {
+      reader.fixed(32);
+    } else if (operation === Operation.PUTFH) {
+      reader.opaque(128);
+    } else if (operation === Operation.GETATTR) {
+      for (let words = reader.uint32(); words > 0; words--) {
+        reader.uint32();
+      }
       about ??= operation;
     } else if (operation !== Operation.SAVEFH && operation !== Operation.PUTROOTFH) {
       about = operation;

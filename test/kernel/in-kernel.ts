@@ -70,8 +70,11 @@ function main(): void {
     return;
   }
   process.once("exit", () => fs.rmSync(job.folder, { recursive: true, force: true }));
-  if (native) runNatively(job);
-  else runInUserModeLinux(job);
+  if (native) {
+    runNatively(job);
+  } else {
+    runInUserModeLinux(job);
+  }
 }
 
 function readArguments(argv: string[]): { job: Job; native: boolean } {
@@ -84,12 +87,22 @@ function readArguments(argv: string[]): { job: Job; native: boolean } {
     process.stdout.write(`${help}\n`);
     process.exit(0);
   }
-  if (command.length === 0) throw new UsageError("which command?");
-  if (values.uml && values.native) throw new UsageError("--uml or --native, not both");
+  if (command.length === 0) {
+    throw new UsageError("which command?");
+  }
+  if (values.uml && values.native) {
+    throw new UsageError("--uml or --native, not both");
+  }
   const { timeout, memory } = values;
-  if (!(Number(timeout) > 0)) throw new UsageError(`--timeout ${timeout}: expected seconds, such as 60`);
-  if (!/^\d+[MG]$/.test(memory)) throw new UsageError(`--memory ${memory}: expected such as 512M or 4G`);
-  if (values.tty && !process.stdin.isTTY) throw new UsageError("--tty: stdin is not a terminal");
+  if (!(Number(timeout) > 0)) {
+    throw new UsageError(`--timeout ${timeout}: expected seconds, such as 60`);
+  }
+  if (!/^\d+[MG]$/.test(memory)) {
+    throw new UsageError(`--memory ${memory}: expected such as 512M or 4G`);
+  }
+  if (values.tty && !process.stdin.isTTY) {
+    throw new UsageError("--tty: stdin is not a terminal");
+  }
   const folder = fs.mkdtempSync(join(tmpdir(), "in-kernel-"));
   const out = values.out === undefined ? join(folder, "out") : resolve(values.out);
   fs.mkdirSync(out, { recursive: true });
@@ -102,14 +115,18 @@ function readArguments(argv: string[]): { job: Job; native: boolean } {
     tty: values.tty,
     folder,
     note: (text) => {
-      if (!values.quiet) process.stderr.write(`in-kernel: ${text}\n`);
+      if (!values.quiet) {
+        process.stderr.write(`in-kernel: ${text}\n`);
+      }
     },
   };
   return { job, native: values.native || (!values.uml && hostHasNfsClient()) };
 }
 
 function hostHasNfsClient(): boolean {
-  if (process.getuid?.() !== 0) return false;
+  if (process.getuid?.() !== 0) {
+    return false;
+  }
   spawnSync("modprobe", ["-aq", "nfs", "nfsv4"]);
   return /\bnfs4$/m.test(fs.readFileSync("/proc/filesystems", "utf8"));
 }
@@ -158,7 +175,9 @@ function runInUserModeLinux(job: Job): void {
   const uml = bootUserModeLinux(job);
   const [, , , stdout, stderr, control] = uml.stdio as (Readable | null)[];
   const log = collectKernelLog(job, uml);
-  if (!stdout || !stderr || !control) throw new Error("spawn gave no pipes");
+  if (!stdout || !stderr || !control) {
+    throw new Error("spawn gave no pipes");
+  }
   stdout.pipe(process.stdout, { end: false });
   stderr.pipe(process.stderr, { end: false });
 
@@ -180,21 +199,30 @@ function runInUserModeLinux(job: Job): void {
       const [word, value] = line.trim().split(" ");
       if (word === "ready") {
         job.note(`kernel ${value} ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
-      } else if (word === "timeout") timeOut();
-      else if (word === "exit") end(Number(value));
+      } else if (word === "timeout") {
+        timeOut();
+      } else if (word === "exit") {
+        end(Number(value));
+      }
     }
   });
   uml.once("error", (error) => end(failed, `cannot run sh: ${error.message}`));
   uml.once("exit", (code) => {
-    if (code === 127) end(failed, "user-mode Linux is missing (npm run setup installs it)");
-    else end(failed, "the kernel stopped before the command ended");
+    if (code === 127) {
+      end(failed, "user-mode Linux is missing (npm run setup installs it)");
+    } else {
+      end(failed, "the kernel stopped before the command ended");
+    }
   });
   uml.once("close", () => {
     clearTimeout(timer);
-    if (terminal) spawnSync("stty", [String(terminal).trim()], { stdio: "inherit" });
+    if (terminal) {
+      spawnSync("stty", [String(terminal).trim()], { stdio: "inherit" });
+    }
     process.exitCode = result?.status ?? failed;
-    if (result?.complaint)
+    if (result?.complaint) {
       process.stderr.write(`in-kernel: ${result.complaint}; the kernel's log ends:\n${log()}`);
+    }
   });
 }
 
@@ -239,7 +267,9 @@ function processor(): string {
 function allowManyMappings(job: Job): void {
   const file = "/proc/sys/vm/max_map_count";
   const wanted = 2 ** 20;
-  if (Number(fs.readFileSync(file, "utf8")) >= wanted) return;
+  if (Number(fs.readFileSync(file, "utf8")) >= wanted) {
+    return;
+  }
   try {
     fs.writeFileSync(file, String(wanted));
     job.note(`raised this machine's vm.max_map_count to ${wanted}: each page inside may take a mapping`);
@@ -253,7 +283,9 @@ function memoryFolder(memory: string): string {
   const bytes = Number.parseInt(memory, 10) * (memory.endsWith("G") ? 2 ** 30 : 2 ** 20);
   try {
     const { bavail, bsize } = fs.statfsSync("/dev/shm");
-    if (bavail * bsize > bytes) return "/dev/shm";
+    if (bavail * bsize > bytes) {
+      return "/dev/shm";
+    }
   } catch {}
   return tmpdir();
 }
@@ -282,11 +314,15 @@ function endOnSignal(end: (status: number) => void): void {
 }
 
 function killGroup(leader: ChildProcess): void {
-  if (leader.pid === undefined) return;
+  if (leader.pid === undefined) {
+    return;
+  }
   try {
     process.kill(-leader.pid, "SIGKILL");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") {
+      throw error;
+    }
   }
 }
 

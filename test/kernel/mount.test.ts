@@ -33,7 +33,9 @@ function makeScope(test: TestContext): AsyncDisposableStack {
 function makeFolder(scope: AsyncDisposableStack): string {
   const folder = mkdtempSync(join(tmpdir(), "mount-"));
   scope.defer(() => {
-    for (const path of [folder, `${folder}.lock`]) rmSync(path, { recursive: true, force: true });
+    for (const path of [folder, `${folder}.lock`]) {
+      rmSync(path, { recursive: true, force: true });
+    }
   });
   return folder;
 }
@@ -332,12 +334,16 @@ describe("when the process that serves a mount is killed", inKernel, () => {
       tables.some((points) => points.sort().join() === "/,/mount"),
       `no process keeps the mount, and nothing else: ${tables.join(" | ")}`,
     );
-    if (waiter.exitCode === null) await once(waiter, "exit");
+    if (waiter.exitCode === null) {
+      await once(waiter, "exit");
+    }
     for (const process of [writer, resident]) {
       process.kill("SIGKILL");
       await once(process, "exit");
     }
-    while (processes().some(({ pid }) => pid === helper.pid)) await setTimeout(20);
+    while (processes().some(({ pid }) => pid === helper.pid)) {
+      await setTimeout(20);
+    }
     assert.deepEqual(
       processes().filter(({ state }) => state === "D"),
       [],

@@ -68,7 +68,9 @@ export async function sh(script: string, folder: string): Promise<string> {
     `cd "$0"\n${script}`,
     folder,
   ]);
-  if (status !== 0) throw new Error(`exit status ${status} of:\n${script}\n${output}${errors}`);
+  if (status !== 0) {
+    throw new Error(`exit status ${status} of:\n${script}\n${output}${errors}`);
+  }
   return output.trimEnd();
 }
 
@@ -211,7 +213,9 @@ export class MountedFileSystem {
     });
     const serverPort = await server.listen();
     const detour = await this.#makeDetour?.(serverPort);
-    if (detour) this.#stack.defer(() => detour.close());
+    if (detour) {
+      this.#stack.defer(() => detour.close());
+    }
     const port = detour?.port ?? serverPort;
     const mount = (name: string) =>
       NfsMount.mount({ port, serverPath: `/${name}`, mountPath: this.#mountPath, version: this.version });

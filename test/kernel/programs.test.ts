@@ -27,7 +27,9 @@ describe("programs", inKernel, () => {
 
   before(async () => {
     writeFileSync(gitConfiguration, "[user]\nname = Test\nemail = test@localhost\n[safe]\ndirectory = *\n");
-    if (!noRepository) await sh(`${git}; git clone --quiet --bare file://${REPOSITORY} repository`, folder);
+    if (!noRepository) {
+      await sh(`${git}; git clone --quiet --bare file://${REPOSITORY} repository`, folder);
+    }
   });
   after(() => rmSync(folder, { recursive: true, force: true }));
 

@@ -83,7 +83,9 @@ async function startRunnerElsewhere(
 async function untilReady(runner: ChildProcess): Promise<void> {
   assert.ok(runner.stderr);
   for await (const line of createInterface(runner.stderr)) {
-    if (line.includes("runner ready")) break;
+    if (line.includes("runner ready")) {
+      break;
+    }
     console.error(line);
   }
   runner.stderr.pipe(process.stderr);
@@ -167,7 +169,9 @@ describe("a runner whose build directory's server does not answer", inKernel, ()
     });
     scope.defer(async () => {
       server.kill("SIGKILL");
-      while (isMounted(buildDirectory)) await setTimeout(20);
+      while (isMounted(buildDirectory)) {
+        await setTimeout(20);
+      }
     });
     await once(server.stdout, "data");
     server.kill("SIGSTOP");

@@ -28,7 +28,11 @@ if (writer === "check") {
 } else if (writer !== undefined) {
   const inserts = databases.map((database) => database.prepare("INSERT INTO rows VALUES (?, ?, ?)"));
   for (let number = 0; number < Number(transactions); number++) {
-    for (const insert of inserts) insert.run(writer, number, `${writer}/${number}`.repeat(100));
+    for (const insert of inserts) {
+      insert.run(writer, number, `${writer}/${number}`.repeat(100));
+    }
   }
 }
-for (const database of databases) database.close();
+for (const database of databases) {
+  database.close();
+}

@@ -17,7 +17,9 @@ export async function unmountVolume(volume: string, ...options: string[]): Promi
       return;
     } catch (error) {
       const isBusy = /target is busy/.test(String(error));
-      if (!isBusy || performance.now() > deadline) throw error;
+      if (!isBusy || performance.now() > deadline) {
+        throw error;
+      }
     }
     await setTimeout(retryMilliseconds);
   }

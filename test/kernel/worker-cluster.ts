@@ -61,10 +61,14 @@ export class Program {
     createInterface(this.process.stderr!).on("line", (line) => {
       this.lines.push(line);
       console.error(line);
-      for (const check of this.#waiting) check();
+      for (const check of this.#waiting) {
+        check();
+      }
     });
     this.process.on("exit", () => {
-      for (const check of this.#waiting) check();
+      for (const check of this.#waiting) {
+        check();
+      }
     });
   }
 
@@ -73,10 +77,15 @@ export class Program {
     return new Promise((resolve, reject) => {
       const check = () => {
         const found = this.lines.slice(from).find((line) => pattern.test(line));
-        if (found === undefined && !this.ended) return;
+        if (found === undefined && !this.ended) {
+          return;
+        }
         this.#waiting.delete(check);
-        if (found === undefined) reject(new Error(`ended without a line like ${pattern}`));
-        else resolve(found);
+        if (found === undefined) {
+          reject(new Error(`ended without a line like ${pattern}`));
+        } else {
+          resolve(found);
+        }
       };
       this.#waiting.add(check);
       check();
@@ -90,13 +99,17 @@ export class Program {
   /** Resolves to the exit code, or the signal's name. */
   async end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null> {
     const exit = this.exit();
-    if (!this.ended) this.process.kill(signal);
+    if (!this.ended) {
+      this.process.kill(signal);
+    }
     return exit;
   }
 
   /** As `end`, when it has ended by itself. */
   async exit(): Promise<number | NodeJS.Signals | null> {
-    if (!this.ended) await once(this.process, "exit");
+    if (!this.ended) {
+      await once(this.process, "exit");
+    }
     return this.process.exitCode ?? this.process.signalCode;
   }
 }
@@ -278,7 +291,9 @@ export class WorkerCluster {
 
   /** The text of a blob, such as what a command wrote to its standard output. */
   async text(digest: { hash: string; sizeBytes: bigint } | undefined): Promise<string> {
-    if (digest === undefined) return "";
+    if (digest === undefined) {
+      return "";
+    }
     const { function: digestFunction, instanceName } = this.rootDigest;
     const bytes = await this.server.storage.blobs.read({
       instanceName,

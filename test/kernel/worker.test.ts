@@ -21,7 +21,9 @@ const endless = "sleep 98765";
 
 function leftBehind(): string[] {
   return readdirSync("/proc").filter((pid) => {
-    if (!/^\d+$/.test(pid)) return false;
+    if (!/^\d+$/.test(pid)) {
+      return false;
+    }
     try {
       return readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("98765");
     } catch {
@@ -66,7 +68,9 @@ describe("worker", inKernel, () => {
     await cluster.ready();
   });
   after(async () => {
-    for (const work of cleanUp) await work();
+    for (const work of cleanUp) {
+      await work();
+    }
   });
 
   /** What follows a fault: the worker takes the next action, and nothing is left. */
@@ -258,7 +262,9 @@ describe("worker that shall stop", inKernel, () => {
     const cluster = await WorkerCluster.start(test, { concurrency: 8 });
     await cluster.ready();
     const { running } = await startEight(cluster, endless);
-    for (const run of running) run.catch(() => {});
+    for (const run of running) {
+      run.catch(() => {});
+    }
     const killed = performance.now();
     await cluster.worker.end("SIGKILL");
     while (isMounted(cluster.mountPath)) {
@@ -279,7 +285,9 @@ describe("worker that shall stop", inKernel, () => {
     const helper = children.find((child) => readFileSync(`/proc/${child}/comm`, "latin1") === "bb_mount\n");
     process.kill(Number(helper), "SIGKILL");
     await cluster.worker.line(/a build directory was lost.*the mount helper has ended/);
-    for (const response of await Promise.all(running)) endsWith(response, Code.UNAVAILABLE, /shutting down/);
+    for (const response of await Promise.all(running)) {
+      endsWith(response, Code.UNAVAILABLE, /shutting down/);
+    }
     assert.equal(await cluster.worker.exit(), 1);
     assert.equal(isMounted(cluster.mountPath), false);
     await assertNothingLeft();
@@ -300,7 +308,9 @@ describe("worker that shall stop", inKernel, () => {
     const running = Array.from({ length: 8 }, (_, index) =>
       cluster.run({ inputRoot, script: `: ${index}; ${script}` }),
     );
-    while (cluster.server.queue.statistics().executing < 8) await delay(50);
+    while (cluster.server.queue.statistics().executing < 8) {
+      await delay(50);
+    }
     return { inputRoot, running };
   }
 });

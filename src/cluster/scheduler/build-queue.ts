@@ -160,9 +160,13 @@ export class BuildQueue {
     }
     const queue = this.#queueFor(request.key);
     const task = new Task(request.actionDigest, this.#desiredState(request, queue));
-    if (!request.action.doNotCache) this.#inFlight.set(inFlightKey, task);
+    if (!request.action.doNotCache) {
+      this.#inFlight.set(inFlightKey, task);
+    }
     task.onCompletion = () => {
-      if (this.#inFlight.get(inFlightKey) === task) this.#inFlight.delete(inFlightKey);
+      if (this.#inFlight.get(inFlightKey) === task) {
+        this.#inFlight.delete(inFlightKey);
+      }
       queue.tasks.delete(task);
       this.#statistics.completed++;
     };
@@ -212,7 +216,9 @@ export class BuildQueue {
   async synchronize(request: SynchronizeRequest, signal: AbortSignal): Promise<SynchronizeResponse> {
     this.#requireOpen();
     const state = request.currentState?.workerState;
-    if (!state?.case) throw failure(Code.INVALID_ARGUMENT, "Worker did not provide its current state");
+    if (!state?.case) {
+      throw failure(Code.INVALID_ARGUMENT, "Worker did not provide its current state");
+    }
     if (state.case === "executing" && !state.value.actionDigest) {
       throw failure(Code.INVALID_ARGUMENT, "Worker is executing, but provided no action digest");
     }
@@ -222,18 +228,24 @@ export class BuildQueue {
     try {
       const mayBlock = { signal, preferBeingIdle: request.preferBeingIdle };
       const mayNotBlock = { signal: undefined, preferBeingIdle: request.preferBeingIdle };
-      if (state.case === "idle") return await this.#currentOrNextTask(worker, mayBlock);
+      if (state.case === "idle") {
+        return await this.#currentOrNextTask(worker, mayBlock);
+      }
       const { actionDigest, executionState } = state.value;
       const isRightTask =
         worker.task !== undefined &&
         worker.task.actionDigest.hash === actionDigest?.hash &&
         BigInt(worker.task.actionDigest.sizeBytes) === actionDigest.sizeBytes;
       if (executionState.case === "completed") {
-        if (!isRightTask) return await this.#currentOrNextTask(worker, mayBlock);
+        if (!isRightTask) {
+          return await this.#currentOrNextTask(worker, mayBlock);
+        }
         worker.task?.complete(executionState.value);
         return await this.#nextTask(worker, mayBlock);
       }
-      if (!isRightTask) return await this.#currentOrNextTask(worker, mayNotBlock);
+      if (!isRightTask) {
+        return await this.#currentOrNextTask(worker, mayNotBlock);
+      }
       return this.#goOn();
     } finally {
       endCall();
@@ -258,7 +270,9 @@ export class BuildQueue {
   }
 
   #requireOpen(): void {
-    if (this.#closed) throw failure(Code.UNAVAILABLE, "The scheduler is shutting down");
+    if (this.#closed) {
+      throw failure(Code.UNAVAILABLE, "The scheduler is shutting down");
+    }
   }
 
   #desiredState(
@@ -298,7 +312,9 @@ export class BuildQueue {
         key.platform === platform && instanceNameSuffix(key.instanceName, instanceName) !== undefined,
     );
     const [queue] = candidates.sort((a, b) => b.key.instanceName.length - a.key.instanceName.length);
-    if (queue) return queue;
+    if (queue) {
+      return queue;
+    }
     const code =
       performance.now() - this.#startedAt < this.options.startupGrace
         ? Code.UNAVAILABLE
@@ -383,7 +399,9 @@ export class BuildQueue {
       this.#fail(worker.task, Code.UNAVAILABLE, `Worker ${worker.name} disappeared while task was executing`);
     }
     queue.workers.delete(worker.name);
-    if (queue.workers.size > 0) return;
+    if (queue.workers.size > 0) {
+      return;
+    }
     queue.removal = setTimeout(
       () => this.#removeQueue(queue),
       this.options.platformWithoutWorkersTimeout,
@@ -403,7 +421,9 @@ export class BuildQueue {
 
   async #currentOrNextTask(worker: Worker, wait: Waiting): Promise<SynchronizeResponse> {
     const { task } = worker;
-    if (!task) return this.#nextTask(worker, wait);
+    if (!task) {
+      return this.#nextTask(worker, wait);
+    }
     if (task.retryCount < this.options.workerTaskRetryCount) {
       task.retryCount++;
       return this.#start(task);
@@ -418,7 +438,9 @@ export class BuildQueue {
   }
 
   async #nextTask(worker: Worker, { signal, preferBeingIdle }: Waiting): Promise<SynchronizeResponse> {
-    if (preferBeingIdle) return beIdle();
+    if (preferBeingIdle) {
+      return beIdle();
+    }
     if (!this.#assignNextTask(worker) && signal) {
       const woken = Promise.withResolvers<void>();
       worker.wake = woken.resolve;

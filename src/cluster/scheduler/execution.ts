@@ -83,7 +83,9 @@ async function platformOf(
   actionDigest: Digest,
   action: Action,
 ): Promise<Platform | undefined> {
-  if (action.platform) return action.platform;
+  if (action.platform) {
+    return action.platform;
+  }
   const commandDigest = relatedDigest(actionDigest, action.commandDigest, "command_digest");
   return fromBinary(CommandSchema, await readNeeded(storage, commandDigest, "command")).platform;
 }
@@ -92,7 +94,9 @@ async function readNeeded(storage: Storage, digest: Digest, what: string): Promi
   try {
     return await storage.blobs.read(digest);
   } catch (error) {
-    if (!(error instanceof BlobError) || error.code !== Code.NOT_FOUND) throw error;
+    if (!(error instanceof BlobError) || error.code !== Code.NOT_FOUND) {
+      throw error;
+    }
     throw new StatusError(
       missingBlobs(`Failed to obtain ${what}: blob ${digestKey(digest)} is not in the CAS`, [
         missingBlobSubject(digest),
@@ -117,7 +121,9 @@ function traceContext(metadata: Metadata): { [header: string]: string } {
   const headers: { [header: string]: string } = {};
   for (const header of traceContextHeaders) {
     const [value] = metadata.get(header);
-    if (value !== undefined) headers[header] = String(value);
+    if (value !== undefined) {
+      headers[header] = String(value);
+    }
   }
   return headers;
 }

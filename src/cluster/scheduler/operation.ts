@@ -60,7 +60,9 @@ export class Task {
 
   /** The first response counts. */
   complete(response: ExecuteResponse): void {
-    if (this.#response) return;
+    if (this.#response) {
+      return;
+    }
     this.#response = packAny(ExecuteResponseSchema, response);
     this.#leaveWorker();
     this.onCompletion();
@@ -114,18 +116,24 @@ export class Operation {
         const { changed } = this.task;
         const message = this.message();
         yield message;
-        if (message.done) return;
+        if (message.done) {
+          return;
+        }
         await waitAtMost(Promise.race([changed, this.#cancelled.promise]), this.#updateInterval, signal);
       }
     } finally {
       this.#waiters--;
-      if (this.#waiters === 0) this.#startAbandonment();
+      if (this.#waiters === 0) {
+        this.#startAbandonment();
+      }
     }
   }
 
   /** Done for its clients, with CANCELLED, where the task is not completed. */
   cancel(): void {
-    if (this.task.response) return;
+    if (this.task.response) {
+      return;
+    }
     this.#isCancelled = true;
     this.#cancelled.resolve();
   }

@@ -14,7 +14,9 @@ import type { Operation } from "./operation.ts";
 export function operationsService(queue: BuildQueue): Handlers<typeof Operations> {
   const named = (name: string): Operation => {
     const operation = queue.operation(name);
-    if (!operation) throw failure(Code.NOT_FOUND, `Operation with name ${JSON.stringify(name)} not found`);
+    if (!operation) {
+      throw failure(Code.NOT_FOUND, `Operation with name ${JSON.stringify(name)} not found`);
+    }
     return operation;
   };
   return {

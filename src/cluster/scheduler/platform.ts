@@ -17,7 +17,9 @@ export function platformKey(instanceName: string, platform: Platform | undefined
   const properties = (platform?.properties ?? []).map(({ name, value }) => ({ name, value }));
   properties.forEach((property, index) => {
     const previous = properties[index - 1];
-    if (!previous || compare(previous, property) < 0) return;
+    if (!previous || compare(previous, property) < 0) {
+      return;
+    }
     throw failure(
       Code.INVALID_ARGUMENT,
       "Platform properties are not lexicographically sorted, as property " +
@@ -29,8 +31,12 @@ export function platformKey(instanceName: string, platform: Platform | undefined
 
 /** What follows the prefix in the instance name; undefined where it does not begin with it. */
 export function instanceNameSuffix(prefix: string, instanceName: string): string | undefined {
-  if (prefix === "") return instanceName;
-  if (instanceName === prefix) return "";
+  if (prefix === "") {
+    return instanceName;
+  }
+  if (instanceName === prefix) {
+    return "";
+  }
   return instanceName.startsWith(`${prefix}/`) ? instanceName.slice(prefix.length + 1) : undefined;
 }
 

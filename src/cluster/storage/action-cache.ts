@@ -42,13 +42,19 @@ export class ActionCache {
   /** The action's result; undefined where there is none or where outputs of it are no longer in the CAS. */
   async get(actionDigest: Digest): Promise<ActionResult | undefined> {
     const content = await readFile(this.#path(actionDigest)).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT") return undefined;
+      if (error.code === "ENOENT") {
+        return undefined;
+      }
       throw error;
     });
-    if (!content) return undefined;
+    if (!content) {
+      return undefined;
+    }
     const result = content.subarray(checksumBytes);
     // A file cut short by a power failure would otherwise be a success without outputs.
-    if (!checksum(result).equals(content.subarray(0, checksumBytes))) return undefined;
+    if (!checksum(result).equals(content.subarray(0, checksumBytes))) {
+      return undefined;
+    }
     const actionResult = fromBinary(ActionResultSchema, result);
     return (await isComplete(this.#blobs, actionDigest, actionResult)) ? actionResult : undefined;
   }
@@ -76,7 +82,9 @@ export function actionCacheService(cache: ActionCache): Handlers<typeof ActionCa
     getActionResult: unary(async (request: GetActionResultRequest) => {
       const digest = actionDigestOf(request);
       const result = await cache.get(digest);
-      if (!result) throw failure(Code.NOT_FOUND, `there is no result of action ${digestKey(digest)}`);
+      if (!result) {
+        throw failure(Code.NOT_FOUND, `there is no result of action ${digestKey(digest)}`);
+      }
       return result;
     }),
 

@@ -48,7 +48,9 @@ export class BlobStore {
       Array.from({ length: 256 }, async (_, shard) => {
         const path = join(folder, "sha256", shard.toString(16).padStart(2, "0"));
         await mkdir(path, { recursive: true });
-        for (const name of await readdir(path)) store.#known.add(`sha256-${name}`);
+        for (const name of await readdir(path)) {
+          store.#known.add(`sha256-${name}`);
+        }
       }),
     );
     return store;
@@ -71,12 +73,20 @@ export class BlobStore {
   async read(digest: Digest): Promise<Uint8Array> {
     const key = digestKey(digest);
     const cached = this.#small.get(key);
-    if (cached) return cached;
+    if (cached) {
+      return cached;
+    }
     this.#mustHave(digest);
-    if (digest.sizeBytes === 0) return nothing;
+    if (digest.sizeBytes === 0) {
+      return nothing;
+    }
     const content = await readFile(this.path(digest)).catch((error) => this.#lost(digest, error));
-    if (content.length !== digest.sizeBytes) this.#lost(digest);
-    if (content.length <= smallBlobBytes) this.#small.set(key, content);
+    if (content.length !== digest.sizeBytes) {
+      this.#lost(digest);
+    }
+    if (content.length <= smallBlobBytes) {
+      this.#small.set(key, content);
+    }
     return content;
   }
 
@@ -103,7 +113,9 @@ export class BlobStore {
     for (let position = offset; position < end; ) {
       const chunk = Buffer.allocUnsafeSlow(Math.min(readChunkBytes, end - position));
       const { bytesRead } = await file.read(chunk, 0, chunk.length, position);
-      if (bytesRead === 0) this.#lost(digest);
+      if (bytesRead === 0) {
+        this.#lost(digest);
+      }
       position += bytesRead;
       yield chunk.subarray(0, bytesRead);
     }
@@ -116,11 +128,15 @@ export class BlobStore {
    */
   async put(digest: Digest, content: Uint8Array): Promise<void> {
     requireMatch(digest, computeDigest(digest.instanceName, digest.function, content));
-    if (this.has(digest)) return;
+    if (this.has(digest)) {
+      return;
+    }
     const temporary = this.temporaryPath();
     await writeFile(temporary, content);
     await this.#adopt(digest, temporary);
-    if (content.length <= smallBlobBytes) this.#small.set(digestKey(digest), Buffer.from(content));
+    if (content.length <= smallBlobBytes) {
+      this.#small.set(digestKey(digest), Buffer.from(content));
+    }
   }
 
   /** Begins to store a blob that arrives in pieces. The caller commits or aborts it. */
@@ -162,7 +178,9 @@ export class BlobStore {
   }
 
   #mustHave(digest: Digest): void {
-    if (!this.has(digest)) throw notFound(digest);
+    if (!this.has(digest)) {
+      throw notFound(digest);
+    }
   }
 
   /** The file is gone or too short, as after a power failure: the blob counts as missing from now on. */
@@ -238,7 +256,9 @@ export class BlobWriter {
 }
 
 function requireMatch(expected: Digest, actual: Digest): void {
-  if (expected.hash === actual.hash && expected.sizeBytes === actual.sizeBytes) return;
+  if (expected.hash === actual.hash && expected.sizeBytes === actual.sizeBytes) {
+    return;
+  }
   throw new BlobError(
     Code.INVALID_ARGUMENT,
     `content has digest ${digestKey(actual)}, but was to be stored as ${digestKey(expected)}`,

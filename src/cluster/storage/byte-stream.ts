@@ -57,24 +57,32 @@ export class ByteStreamService {
     const limit = readLimit === 0n ? Number.POSITIVE_INFINITY : Number(readLimit);
     const content = this.#served.stream(digest, Number(readOffset), limit, signal);
     if (compressor === "identity") {
-      for await (const data of content) yield { data };
+      for await (const data of content) {
+        yield { data };
+      }
       return;
     }
     const compressed = createZstdCompress();
-    for await (const data of pipeline(content, compressed, ignore)) yield { data };
+    for await (const data of pipeline(content, compressed, ignore)) {
+      yield { data };
+    }
   }
 
   async #write(requests: AsyncIterable<WriteRequest>): Promise<{ committedSize: bigint }> {
     const iterator = requests[Symbol.asyncIterator]();
     const first = await iterator.next();
-    if (first.done) throw failure(Code.INVALID_ARGUMENT, "the upload ended before its first message");
+    if (first.done) {
+      throw failure(Code.INVALID_ARGUMENT, "the upload ended before its first message");
+    }
     const { resourceName } = first.value;
     const { digest, compressor } = parseWriteResourceName(resourceName);
     if (this.#store.has(digest)) {
       return { committedSize: compressor === "zstd" ? alreadyThere : BigInt(digest.sizeBytes) };
     }
     const pieces = piecesOf(first.value, iterator);
-    if (compressor === "zstd") return this.#writeCompressed({ digest, compressor }, first.value, pieces);
+    if (compressor === "zstd") {
+      return this.#writeCompressed({ digest, compressor }, first.value, pieces);
+    }
 
     const writer = this.#interrupted.take(resourceName, first.value.writeOffset);
     return this.#writePlain(resourceName, writer ?? (await this.#store.startWrite(digest)), pieces);
@@ -93,8 +101,11 @@ export class ByteStreamService {
         finished = finishWrite;
       }
     } catch (error) {
-      if (error instanceof BlobError) await writer.abort();
-      else await this.#interrupted.put(resourceName, writer);
+      if (error instanceof BlobError) {
+        await writer.abort();
+      } else {
+        await this.#interrupted.put(resourceName, writer);
+      }
       throw error;
     }
     if (!finished) {
@@ -122,11 +133,15 @@ export class ByteStreamService {
         finished = piece.finishWrite;
         yield piece.data;
       }
-      if (!finished) throw failure(Code.INVALID_ARGUMENT, "the upload ended without finish_write");
+      if (!finished) {
+        throw failure(Code.INVALID_ARGUMENT, "the upload ended without finish_write");
+      }
     };
     try {
       const decompressed = createZstdDecompress();
-      for await (const data of pipeline(compressed(), decompressed, ignore)) await writer.write(data);
+      for await (const data of pipeline(compressed(), decompressed, ignore)) {
+        await writer.write(data);
+      }
     } catch (error) {
       await writer.abort();
       if (isZstdError(error)) {
@@ -192,7 +207,9 @@ class InterruptedUploads {
 
   #remove(resourceName: string): BlobWriter | undefined {
     const upload = this.#uploads.get(resourceName);
-    if (!upload) return undefined;
+    if (!upload) {
+      return undefined;
+    }
     clearTimeout(upload.timer);
     this.#uploads.delete(resourceName);
     return upload.writer;
@@ -212,7 +229,9 @@ async function* piecesOf(
       throw failure(Code.INVALID_ARGUMENT, "the resource name changed in the middle of an upload");
     }
     yield next.value;
-    if (next.value.finishWrite) return;
+    if (next.value.finishWrite) {
+      return;
+    }
     next = await others.next();
   }
 }

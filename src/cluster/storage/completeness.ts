@@ -21,14 +21,22 @@ export async function isComplete(
   const has = (digest: WireDigest | undefined) =>
     blobs.has(relatedDigest(actionDigest, digest, "digest of an output"));
   const hasOptional = (digest: WireDigest | undefined) => digest === undefined || has(digest);
-  if (!hasOptional(result.stdoutDigest) || !hasOptional(result.stderrDigest)) return false;
-  if (!result.outputFiles.every(({ digest }) => has(digest))) return false;
+  if (!hasOptional(result.stdoutDigest) || !hasOptional(result.stderrDigest)) {
+    return false;
+  }
+  if (!result.outputFiles.every(({ digest }) => has(digest))) {
+    return false;
+  }
   try {
     for (const directory of result.outputDirectories) {
-      if (!(await isDirectoryComplete(blobs, actionDigest, directory))) return false;
+      if (!(await isDirectoryComplete(blobs, actionDigest, directory))) {
+        return false;
+      }
     }
   } catch (error) {
-    if (error instanceof BlobError && error.code === Code.NOT_FOUND) return false;
+    if (error instanceof BlobError && error.code === Code.NOT_FOUND) {
+      return false;
+    }
     throw error;
   }
   return true;
@@ -44,16 +52,24 @@ async function isDirectoryComplete(
     directory.files.every((file) => blobs.has(relatedDigest(context, file.digest, "digest of a file")));
   if (treeDigest) {
     const tree = fromBinary(TreeSchema, await blobs.read(relatedDigest(context, treeDigest, "tree_digest")));
-    if (tree.root && !hasFiles(tree.root)) return false;
-    if (!tree.children.every(hasFiles)) return false;
+    if (tree.root && !hasFiles(tree.root)) {
+      return false;
+    }
+    if (!tree.children.every(hasFiles)) {
+      return false;
+    }
   }
-  if (!rootDirectoryDigest) return true;
+  if (!rootDirectoryDigest) {
+    return true;
+  }
 
   const root = relatedDigest(context, rootDirectoryDigest, "root_directory_digest");
   const queued = new Map([[digestKey(root), root]]);
   for (const digest of queued.values()) {
     const directory = fromBinary(DirectorySchema, await blobs.read(digest));
-    if (!hasFiles(directory)) return false;
+    if (!hasFiles(directory)) {
+      return false;
+    }
     for (const child of directory.directories) {
       const childDigest = relatedDigest(context, child.digest, "digest of a directory");
       queued.set(digestKey(childDigest), childDigest);

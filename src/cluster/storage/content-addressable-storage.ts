@@ -117,7 +117,9 @@ async function read(
   const wireDigest = digestMessage(digest);
   try {
     const content = await served.read(digest, signal);
-    if (!zstd || content.length < compressFromBytes) return { digest: wireDigest, data: content };
+    if (!zstd || content.length < compressFromBytes) {
+      return { digest: wireDigest, data: content };
+    }
     return { digest: wireDigest, data: await compress(content), compressor: Compressor_Value.ZSTD };
   } catch (error) {
     return { digest: wireDigest, status: toStatusError(error).status };

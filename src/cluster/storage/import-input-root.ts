@@ -67,12 +67,14 @@ export async function importInputRoot(
   const onHost: { path: string; isExecutable: boolean; hostPath: string }[] = [];
   for await (const entry of entries) {
     const [folder, name] = locate(root, entry.path);
-    if (entry.type === "directory") subfolder(folder, name);
-    else if (entry.type === "symlink") {
+    if (entry.type === "directory") {
+      subfolder(folder, name);
+    } else if (entry.type === "symlink") {
       folder.symlinks.set(name, entry.target);
       folder.files.delete(name);
-    } else if ("hostPath" in entry) onHost.push(entry);
-    else {
+    } else if ("hostPath" in entry) {
+      onHost.push(entry);
+    } else {
       const digest = computeDigest("", SHA256, entry.content);
       await store.put(digest, entry.content);
       place(entry.path, entry.isExecutable, digest);
@@ -133,7 +135,9 @@ async function importFiles(
   hostPaths: readonly string[],
   imported: (index: number, digest: Digest) => void,
 ): Promise<void> {
-  if (hostPaths.length === 0) return;
+  if (hostPaths.length === 0) {
+    return;
+  }
   const pool = new Piscina<ImportTask, ImportedFile[]>({
     filename: new URL(`./import-worker${extname(import.meta.filename)}`, import.meta.url).href,
     maxThreads: Math.min(availableParallelism(), Math.ceil(hostPaths.length / filesPerTask)),

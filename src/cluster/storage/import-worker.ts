@@ -32,10 +32,14 @@ function importFile(folder: string, temporaryPath: string, hostPath: string): Im
     try {
       for (;;) {
         const count = readSync(source, buffer);
-        if (count === 0) break;
+        if (count === 0) {
+          break;
+        }
         const chunk = buffer.subarray(0, count);
         hash.update(chunk);
-        for (let done = 0; done < count; ) done += writeSync(copy, chunk, done);
+        for (let done = 0; done < count; ) {
+          done += writeSync(copy, chunk, done);
+        }
         sizeBytes += count;
       }
     } finally {
@@ -46,8 +50,9 @@ function importFile(folder: string, temporaryPath: string, hostPath: string): Im
   }
   const file = { hash: hash.digest("hex"), sizeBytes };
   const path = `${folder}/${SHA256.name}/${file.hash.slice(0, 2)}/${file.hash}-${sizeBytes}`;
-  if (statSync(path, { throwIfNoEntry: false })) rmSync(temporaryPath);
-  else {
+  if (statSync(path, { throwIfNoEntry: false })) {
+    rmSync(temporaryPath);
+  } else {
     mkdirSync(dirname(path), { recursive: true });
     renameSync(temporaryPath, path);
   }

@@ -58,15 +58,25 @@ function parse(segments: string[], instanceEnd: number, keyword: number): Resour
   let next = keyword + 1;
   let compressor: ResourceName["compressor"] = "identity";
   if (segments[keyword] === "compressed-blobs") {
-    if (segments[next++] !== "zstd") return undefined;
+    if (segments[next++] !== "zstd") {
+      return undefined;
+    }
     compressor = "zstd";
-  } else if (segments[keyword] !== "blobs") return undefined;
+  } else if (segments[keyword] !== "blobs") {
+    return undefined;
+  }
   const named = namedFunctions.find((candidate) => candidate.name === segments[next]);
-  if (named) next++;
+  if (named) {
+    next++;
+  }
   const hash = segments[next];
   const size = segments[next + 1];
-  if (hash === undefined || size === undefined || !/^(0|[1-9]\d{0,15})$/.test(size)) return undefined;
-  if (!isUpload && segments.length !== next + 2) return undefined;
+  if (hash === undefined || size === undefined || !/^(0|[1-9]\d{0,15})$/.test(size)) {
+    return undefined;
+  }
+  if (!isUpload && segments.length !== next + 2) {
+    return undefined;
+  }
   const digestFunction = named ?? digestFunctionFor(0, hash);
   return { digest: makeDigest(instanceName, digestFunction, hash, Number(size)), compressor };
 }

@@ -48,7 +48,9 @@ export class ServedBlobs {
     let position = offset;
     await this.#interception(digest, position, signal);
     for await (const chunk of this.#store.stream(digest, offset, limit)) {
-      if (position > offset) await this.#interception(digest, position, signal);
+      if (position > offset) {
+        await this.#interception(digest, position, signal);
+      }
       count(chunk.length);
       position += chunk.length;
       yield chunk;
@@ -77,7 +79,9 @@ export class ServedBlobs {
   }
 
   async #interception(digest: Digest, offset: number, signal: AbortSignal): Promise<void> {
-    if (!this.#intercept) return;
+    if (!this.#intercept) {
+      return;
+    }
     signal.throwIfAborted();
     const aborted = Promise.withResolvers<never>();
     const abort = () => aborted.reject(signal.reason);

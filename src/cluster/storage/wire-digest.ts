@@ -19,7 +19,9 @@ export function digestFromWire(
   what: string,
 ): Digest {
   checkInstanceName(instanceName);
-  if (digest === undefined) throw new InvalidDigestError(`the request has no ${what}`);
+  if (digest === undefined) {
+    throw new InvalidDigestError(`the request has no ${what}`);
+  }
   return makeDigest(
     instanceName,
     digestFunctionFor(functionValue, digest.hash),

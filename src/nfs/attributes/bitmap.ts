@@ -3,7 +3,9 @@ import { Attribute } from "../protocol/attribute.ts";
 /** bitmap4 of the attribute numbers, as three words. */
 function bitmap(numbers: readonly number[]): readonly [number, number, number] {
   const words: [number, number, number] = [0, 0, 0];
-  for (const number of numbers) words[number >> 5]! |= 1 << (number & 31);
+  for (const number of numbers) {
+    words[number >> 5]! |= 1 << (number & 31);
+  }
   return [words[0] >>> 0, words[1] >>> 0, words[2] >>> 0];
 }
 

@@ -39,11 +39,17 @@ export class ChangeRequest {
     let status: Status = Status.OK;
     for (let index = 0; index < words; index++) {
       const word = reader.uint32();
-      if (index === 0) this.word0 = word;
-      else if (index === 1) this.word1 = word;
-      else if (index === 2) this.word2 = word;
+      if (index === 0) {
+        this.word0 = word;
+      } else if (index === 1) {
+        this.word1 = word;
+      } else if (index === 2) {
+        this.word2 = word;
+      }
       const known = (settable[index] ?? 0) & (SUPPORTED[minorVersion as 0 | 1 | 2][index as 0 | 1 | 2] ?? 0);
-      if ((word & ~known) === 0 || status === Status.ATTRNOTSUPP) continue;
+      if ((word & ~known) === 0 || status === Status.ATTRNOTSUPP) {
+        continue;
+      }
       const supported = SUPPORTED[minorVersion as 0 | 1 | 2][index as 0 | 1 | 2] ?? 0;
       status = (word & ~supported) !== 0 ? Status.ATTRNOTSUPP : Status.INVAL;
     }
@@ -54,7 +60,9 @@ export class ChangeRequest {
       return status;
     }
     status = this.readValues(reader);
-    if (reader.position !== end) throw new XdrError("the attribute values do not fill the length given");
+    if (reader.position !== end) {
+      throw new XdrError("the attribute values do not fill the length given");
+    }
     return status;
   }
 
@@ -63,33 +71,49 @@ export class ChangeRequest {
     let status: Status = Status.OK;
     if (word0 & (1 << Attribute.SIZE)) {
       const size = reader.exactUint64();
-      if (typeof size === "number") changes.size = size;
-      else if (size <= MAXIMUM_OFFSET) changes.hugeSize = size;
-      else status = Status.FBIG;
+      if (typeof size === "number") {
+        changes.size = size;
+      } else if (size <= MAXIMUM_OFFSET) {
+        changes.hugeSize = size;
+      } else {
+        status = Status.FBIG;
+      }
     }
     if (word1 & (1 << (Attribute.MODE - 32))) {
       changes.mode = reader.uint32();
-      if (changes.mode > 0o7777) status = Status.INVAL;
+      if (changes.mode > 0o7777) {
+        status = Status.INVAL;
+      }
     }
     if (word1 & (1 << (Attribute.OWNER - 32))) {
       const owner = reader.latin1(MAXIMUM_OWNER);
       changes.userId = parseId(owner);
-      if (changes.userId < 0) status = owner === "" ? Status.INVAL : Status.BADOWNER;
+      if (changes.userId < 0) {
+        status = owner === "" ? Status.INVAL : Status.BADOWNER;
+      }
     }
     if (word1 & (1 << (Attribute.OWNER_GROUP - 32))) {
       const group = reader.latin1(MAXIMUM_OWNER);
       changes.groupId = parseId(group);
-      if (changes.groupId < 0) status = group === "" ? Status.INVAL : Status.BADOWNER;
+      if (changes.groupId < 0) {
+        status = group === "" ? Status.INVAL : Status.BADOWNER;
+      }
     }
     if (word1 & (1 << (Attribute.TIME_ACCESS_SET - 32))) {
       changes.accessTime = readTime(reader);
-      if (isInvalid(changes.accessTime)) status = Status.INVAL;
+      if (isInvalid(changes.accessTime)) {
+        status = Status.INVAL;
+      }
     }
     if (word1 & (1 << (Attribute.TIME_MODIFY_SET - 32))) {
       changes.modifyTime = readTime(reader);
-      if (isInvalid(changes.modifyTime)) status = Status.INVAL;
+      if (isInvalid(changes.modifyTime)) {
+        status = Status.INVAL;
+      }
     }
-    if (this.word2 !== 0 && !this.readHeldTimes(reader)) status = Status.INVAL;
+    if (this.word2 !== 0 && !this.readHeldTimes(reader)) {
+      status = Status.INVAL;
+    }
     return status;
   }
 
@@ -98,11 +122,15 @@ export class ChangeRequest {
     const { changes, word2 } = this;
     if (word2 & (1 << (Attribute.TIME_DELEG_ACCESS - 64))) {
       this.heldAccessTime = { seconds: reader.int64(), nanoseconds: reader.uint32() };
-      if (isInvalid(this.heldAccessTime) || changes.accessTime !== undefined) return false;
+      if (isInvalid(this.heldAccessTime) || changes.accessTime !== undefined) {
+        return false;
+      }
     }
     if (word2 & (1 << (Attribute.TIME_DELEG_MODIFY - 64))) {
       this.heldModifyTime = { seconds: reader.int64(), nanoseconds: reader.uint32() };
-      if (isInvalid(this.heldModifyTime) || changes.modifyTime !== undefined) return false;
+      if (isInvalid(this.heldModifyTime) || changes.modifyTime !== undefined) {
+        return false;
+      }
     }
     return true;
   }
@@ -110,8 +138,12 @@ export class ChangeRequest {
 
 function readTime(reader: XdrReader): Timestamp | "now" {
   const how = reader.uint32();
-  if (how === SET_TO_SERVER_TIME) return "now";
-  if (how !== SET_TO_CLIENT_TIME) throw new XdrError(`expected a time_how4, got ${how}`);
+  if (how === SET_TO_SERVER_TIME) {
+    return "now";
+  }
+  if (how !== SET_TO_CLIENT_TIME) {
+    throw new XdrError(`expected a time_how4, got ${how}`);
+  }
   return { seconds: reader.int64(), nanoseconds: reader.uint32() };
 }
 
@@ -121,7 +153,9 @@ function isInvalid(time: Timestamp | "now"): boolean {
 
 /** Users and groups are numbers in decimal (RFC 8881 §5.9); -1 for anything else. */
 function parseId(text: string): number {
-  if (!/^(0|[1-9][0-9]{0,9})$/.test(text)) return -1;
+  if (!/^(0|[1-9][0-9]{0,9})$/.test(text)) {
+    return -1;
+  }
   const id = Number(text);
   return id <= MAXIMUM_ID ? id : -1;
 }

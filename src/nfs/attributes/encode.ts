@@ -39,7 +39,9 @@ const OPEN_ARGUMENTS: readonly number[] = [
 
 function maskOf(bits: readonly number[]): number {
   let mask = 0;
-  for (const place of bits) mask |= 1 << place;
+  for (const place of bits) {
+    mask |= 1 << place;
+  }
   return mask;
 }
 
@@ -54,7 +56,9 @@ export class AttributeRequest {
     this.word0 = words > 0 ? reader.uint32() : 0;
     this.word1 = words > 1 ? reader.uint32() : 0;
     this.word2 = words > 2 ? reader.uint32() : 0;
-    for (let index = 3; index < words; index++) reader.uint32();
+    for (let index = 3; index < words; index++) {
+      reader.uint32();
+    }
   }
 
   /** Asks for what can only be set (RFC 8881 §5.5, RFC 9754 §5): an error. */
@@ -85,9 +89,15 @@ export function writeAttributes(
   writeBitmap(writer, word0, word1, word2);
   const lengthAt = writer.reserve(1);
   const start = writer.position;
-  if (word0 !== 0) writeWord0(word0, writer, node, attributes, context, minorVersion);
-  if (word1 !== 0) writeWord1(word1, writer, node, attributes, context, minorVersion);
-  if (word2 !== 0) writeShared(64, word2, writer, context, minorVersion);
+  if (word0 !== 0) {
+    writeWord0(word0, writer, node, attributes, context, minorVersion);
+  }
+  if (word1 !== 0) {
+    writeWord1(word1, writer, node, attributes, context, minorVersion);
+  }
+  if (word2 !== 0) {
+    writeShared(64, word2, writer, context, minorVersion);
+  }
   writer.patch(lengthAt, writer.position - start);
 }
 
@@ -106,9 +116,15 @@ const SET_ONLY_WORD2 = (1 << (Attribute.TIME_DELEG_ACCESS - 64)) | (1 << (Attrib
 export function writeBitmap(writer: XdrWriter, word0: number, word1: number, word2: number): void {
   const words = word2 !== 0 ? 3 : word1 !== 0 ? 2 : word0 !== 0 ? 1 : 0;
   writer.uint32(words);
-  if (words > 0) writer.uint32(word0);
-  if (words > 1) writer.uint32(word1);
-  if (words > 2) writer.uint32(word2);
+  if (words > 0) {
+    writer.uint32(word0);
+  }
+  if (words > 1) {
+    writer.uint32(word1);
+  }
+  if (words > 2) {
+    writer.uint32(word2);
+  }
 }
 
 /** More bytes than all attributes of a node take. */
@@ -122,7 +138,9 @@ function bit(attribute: number): number {
 /** Mask of the attributes from `first` to before `end`, in one word. */
 function range(first: number, end: number): number {
   let mask = 0;
-  for (let attribute = first; attribute < end; attribute++) mask |= bit(attribute);
+  for (let attribute = first; attribute < end; attribute++) {
+    mask |= bit(attribute);
+  }
   return mask;
 }
 
@@ -169,7 +187,9 @@ function writeWord0(
   context: ServerContext,
   minorVersion: number,
 ): void {
-  if ((word & BEFORE_TYPE) !== 0) writeShared(0, word & BEFORE_TYPE, writer, context, minorVersion);
+  if ((word & BEFORE_TYPE) !== 0) {
+    writeShared(0, word & BEFORE_TYPE, writer, context, minorVersion);
+  }
   let view = writer.room(ROOM);
   let at = writer.position;
   if ((word & TYPE) !== 0) {
@@ -182,8 +202,12 @@ function writeWord0(
     view = writer.room(ROOM);
     at = writer.position;
   }
-  if ((word & CHANGE) !== 0) at = putUint64(view, at, attributes.change);
-  if ((word & SIZE) !== 0) at = putSize(view, at, attributes);
+  if ((word & CHANGE) !== 0) {
+    at = putUint64(view, at, attributes.change);
+  }
+  if ((word & SIZE) !== 0) {
+    at = putSize(view, at, attributes);
+  }
   if ((word & BEFORE_FSID) !== 0) {
     writer.position = at;
     writeShared(0, word & BEFORE_FSID, writer, context, minorVersion);
@@ -195,14 +219,24 @@ function writeWord0(
     at = putUint64(view, at, 0);
   }
   writer.position = at;
-  if ((word & BEFORE_RDATTR_ERROR) !== 0)
+  if ((word & BEFORE_RDATTR_ERROR) !== 0) {
     writeShared(0, word & BEFORE_RDATTR_ERROR, writer, context, minorVersion);
-  if ((word & RDATTR_ERROR) !== 0) writer.uint32(0);
-  if ((word & BEFORE_FILEHANDLE) !== 0)
+  }
+  if ((word & RDATTR_ERROR) !== 0) {
+    writer.uint32(0);
+  }
+  if ((word & BEFORE_FILEHANDLE) !== 0) {
     writeShared(0, word & BEFORE_FILEHANDLE, writer, context, minorVersion);
-  if ((word & FILEHANDLE) !== 0) writer.opaque(node.handle);
-  if ((word & FILEID) !== 0) writer.uint64(attributes.fileId);
-  if ((word & LAST_OF_WORD_0) !== 0) writeShared(0, word & LAST_OF_WORD_0, writer, context, minorVersion);
+  }
+  if ((word & FILEHANDLE) !== 0) {
+    writer.opaque(node.handle);
+  }
+  if ((word & FILEID) !== 0) {
+    writer.uint64(attributes.fileId);
+  }
+  if ((word & LAST_OF_WORD_0) !== 0) {
+    writeShared(0, word & LAST_OF_WORD_0, writer, context, minorVersion);
+  }
 }
 
 function writeWord1(
@@ -213,12 +247,24 @@ function writeWord1(
   context: ServerContext,
   minorVersion: number,
 ): void {
-  if ((word & BEFORE_MODE) !== 0) writeShared(32, word & BEFORE_MODE, writer, context, minorVersion);
-  if ((word & MODE) !== 0) writer.uint32(attributes.mode);
-  if ((word & BEFORE_NUMLINKS) !== 0) writeShared(32, word & BEFORE_NUMLINKS, writer, context, minorVersion);
-  if ((word & NUMLINKS) !== 0) writer.uint32(attributes.linkCount);
-  if ((word & OWNER) !== 0) writer.decimal(attributes.userId);
-  if ((word & OWNER_GROUP) !== 0) writer.decimal(attributes.groupId);
+  if ((word & BEFORE_MODE) !== 0) {
+    writeShared(32, word & BEFORE_MODE, writer, context, minorVersion);
+  }
+  if ((word & MODE) !== 0) {
+    writer.uint32(attributes.mode);
+  }
+  if ((word & BEFORE_NUMLINKS) !== 0) {
+    writeShared(32, word & BEFORE_NUMLINKS, writer, context, minorVersion);
+  }
+  if ((word & NUMLINKS) !== 0) {
+    writer.uint32(attributes.linkCount);
+  }
+  if ((word & OWNER) !== 0) {
+    writer.decimal(attributes.userId);
+  }
+  if ((word & OWNER_GROUP) !== 0) {
+    writer.decimal(attributes.groupId);
+  }
   if ((word & RAWDEV) !== 0) {
     const device = node.type === FileType.CHARACTER_DEVICE || node.type === FileType.BLOCK_DEVICE;
     writer.uint32(device ? node.major : 0);
@@ -227,16 +273,26 @@ function writeWord1(
   if ((word & BEFORE_SPACE_USED) !== 0) {
     writeShared(32, word & BEFORE_SPACE_USED, writer, context, minorVersion);
   }
-  if ((word & SPACE_USED) !== 0) writer.uint64(attributes.spaceUsed);
-  if ((word & TIME_ACCESS) !== 0) writeTime(writer, attributes.accessTime);
+  if ((word & SPACE_USED) !== 0) {
+    writer.uint64(attributes.spaceUsed);
+  }
+  if ((word & TIME_ACCESS) !== 0) {
+    writeTime(writer, attributes.accessTime);
+  }
   if ((word & BEFORE_TIME_METADATA) !== 0) {
     writeShared(32, word & BEFORE_TIME_METADATA, writer, context, minorVersion);
   }
   const view = writer.room(ROOM);
   let at = writer.position;
-  if ((word & TIME_METADATA) !== 0) at = putTime(view, at, attributes.metadataTime);
-  if ((word & TIME_MODIFY) !== 0) at = putTime(view, at, attributes.modifyTime);
-  if ((word & MOUNTED_ON_FILEID) !== 0) at = putUint64(view, at, attributes.fileId);
+  if ((word & TIME_METADATA) !== 0) {
+    at = putTime(view, at, attributes.metadataTime);
+  }
+  if ((word & TIME_MODIFY) !== 0) {
+    at = putTime(view, at, attributes.modifyTime);
+  }
+  if ((word & MOUNTED_ON_FILEID) !== 0) {
+    at = putUint64(view, at, attributes.fileId);
+  }
   writer.position = at;
 }
 
@@ -265,7 +321,9 @@ function putUint64(view: DataView, at: number, value: number): number {
 }
 
 function putSize(view: DataView, at: number, attributes: Attributes): number {
-  if (attributes.size <= Number.MAX_SAFE_INTEGER) return putUint64(view, at, attributes.size);
+  if (attributes.size <= Number.MAX_SAFE_INTEGER) {
+    return putUint64(view, at, attributes.size);
+  }
   view.setBigUint64(at, attributes.hugeSize!);
   return at + 8;
 }
@@ -334,7 +392,9 @@ function writeFileSystemAttribute(
       writer.uint32(1);
       break;
     case Attribute.OPEN_ARGUMENTS:
-      for (const known of OPEN_ARGUMENTS) writeBitmap(writer, known, 0, 0);
+      for (const known of OPEN_ARGUMENTS) {
+        writeBitmap(writer, known, 0, 0);
+      }
       break;
     case Attribute.FS_CHARSET_CAP:
       writer.uint32(context.utf8Names ? FSCHARSET_CAP_ALLOWS_ONLY_UTF8 : FSCHARSET_CAP_CONTAINS_NON_UTF8);

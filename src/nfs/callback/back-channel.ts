@@ -79,13 +79,21 @@ export class BackChannel implements CallbackPath {
 
   /** The connection has ended: calls that went out on it go out again on another, as soon as there is one. */
   unbind(connection: Connection): void {
-    if (!this.connections.delete(connection)) return;
-    for (const slot of this.slots) if (slot.connection === connection) slot.connection = undefined;
+    if (!this.connections.delete(connection)) {
+      return;
+    }
+    for (const slot of this.slots) {
+      if (slot.connection === connection) {
+        slot.connection = undefined;
+      }
+    }
     this.sendNext();
   }
 
   send(call: CallbackCall): void {
-    if (this.queue.length >= MAXIMUM_QUEUED) this.queue = this.queue.filter(({ wanted }) => wanted);
+    if (this.queue.length >= MAXIMUM_QUEUED) {
+      this.queue = this.queue.filter(({ wanted }) => wanted);
+    }
     if (this.closed || this.fault || this.queue.length >= MAXIMUM_QUEUED) {
       call.failed();
       return;
@@ -96,7 +104,9 @@ export class BackChannel implements CallbackPath {
 
   /** Ends with the session: what has not been answered fails. */
   close(): void {
-    if (this.closed) return;
+    if (this.closed) {
+      return;
+    }
     this.closed = true;
     this.connections.clear();
     this.giveUp();
@@ -105,12 +115,16 @@ export class BackChannel implements CallbackPath {
   /** The reply to a call; false when it is none of this channel's. */
   reply(connection: Connection, xid: number, reader: XdrReader): boolean {
     const slot = this.slots.find((used) => used.connection === connection && used.xid === xid);
-    if (slot?.call === undefined) return false;
+    if (slot?.call === undefined) {
+      return false;
+    }
     slot.connection = undefined;
     try {
       this.readReply(slot, slot.call, reader);
     } catch (error) {
-      if (!(error instanceof XdrError)) throw error;
+      if (!(error instanceof XdrError)) {
+        throw error;
+      }
       this.break();
     }
     this.sendNext();
@@ -136,7 +150,9 @@ export class BackChannel implements CallbackPath {
       call.failed();
       return;
     }
-    if (status !== Status.OK) throw new XdrError(`CB_SEQUENCE failed with status ${status}`);
+    if (status !== Status.OK) {
+      throw new XdrError(`CB_SEQUENCE failed with status ${status}`);
+    }
     const ours = reader.fixed(16).equals(this.sessionId);
     const sequenceid = reader.uint32();
     const slotid = reader.uint32();
@@ -159,10 +175,15 @@ export class BackChannel implements CallbackPath {
   /** What is wrong in here harms this one call only: the slots are in order. */
   private readResult(call: CallbackCall, count: number, reader: XdrReader): void {
     try {
-      if (count < 2 || reader.uint32() !== call.operation) call.failed();
-      else call.answered(reader.uint32(), reader);
+      if (count < 2 || reader.uint32() !== call.operation) {
+        call.failed();
+      } else {
+        call.answered(reader.uint32(), reader);
+      }
     } catch (error) {
-      if (!(error instanceof XdrError)) throw error;
+      if (!(error instanceof XdrError)) {
+        throw error;
+      }
       call.failed();
     }
   }
@@ -175,33 +196,49 @@ export class BackChannel implements CallbackPath {
   private giveUp(): void {
     const calls = this.queue.splice(0);
     for (const slot of this.slots) {
-      if (slot.call !== undefined) calls.push(slot.call);
+      if (slot.call !== undefined) {
+        calls.push(slot.call);
+      }
       slot.call = slot.connection = undefined;
     }
-    for (const call of calls) call.failed();
+    for (const call of calls) {
+      call.failed();
+    }
   }
 
   /** Sends what has lost its connection, and of what waits as much as there are free slots. */
   private sendNext(): void {
     const connection = this.connections.values().next().value;
-    if (connection === undefined || this.fault) return;
+    if (connection === undefined || this.fault) {
+      return;
+    }
     for (const slot of this.slots) {
-      if (slot.call !== undefined && slot.connection === undefined)
+      if (slot.call !== undefined && slot.connection === undefined) {
         this.transmit(slot, slot.call, connection);
+      }
     }
     while (this.queue.length > 0) {
       const slot = this.freeSlot();
-      if (slot === undefined) return;
+      if (slot === undefined) {
+        return;
+      }
       const call = this.queue.shift()!;
-      if (!call.wanted) call.failed();
-      else this.transmit(slot, call, connection);
+      if (!call.wanted) {
+        call.failed();
+      } else {
+        this.transmit(slot, call, connection);
+      }
     }
   }
 
   private freeSlot(): Slot | undefined {
     const index = this.slots.findIndex((slot) => slot.call === undefined);
-    if (index >= 0) return index < this.usable ? this.slots[index] : undefined;
-    if (this.slots.length >= this.usable) return undefined;
+    if (index >= 0) {
+      return index < this.usable ? this.slots[index] : undefined;
+    }
+    if (this.slots.length >= this.usable) {
+      return undefined;
+    }
     const slot: Slot = { sequenceid: 1, call: undefined, connection: undefined, xid: 0 };
     this.slots.push(slot);
     return slot;

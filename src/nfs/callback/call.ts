@@ -72,7 +72,9 @@ export function finishCall(writer: XdrWriter): Uint8Array {
 
 /** Reads an RPC reply from behind its message type. False when the call was denied or not carried out. */
 export function readAccepted(reader: XdrReader): boolean {
-  if (reader.uint32() !== 0) return false;
+  if (reader.uint32() !== 0) {
+    return false;
+  }
   reader.uint32();
   reader.skip(reader.length(MAXIMUM_AUTH));
   return reader.uint32() === 0;

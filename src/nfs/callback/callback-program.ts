@@ -62,18 +62,29 @@ export class CallbackProgram implements CallbackPath {
 
   /** Finds out whether the client answers, unless it is being found out. */
   probe(): void {
-    if (this.closed) return;
-    for (const call of this.pending.values()) if (call === "probe") return;
+    if (this.closed) {
+      return;
+    }
+    for (const call of this.pending.values()) {
+      if (call === "probe") {
+        return;
+      }
+    }
     this.start("probe");
   }
 
   send(call: CallbackCall): void {
-    if (this.closed || this.pending.size >= MAXIMUM_PENDING) call.failed();
-    else this.start(call);
+    if (this.closed || this.pending.size >= MAXIMUM_PENDING) {
+      call.failed();
+    } else {
+      this.start(call);
+    }
   }
 
   close(): void {
-    if (this.closed) return;
+    if (this.closed) {
+      return;
+    }
     this.closed = true;
     this.socket?.destroy();
     this.fail();
@@ -118,13 +129,17 @@ export class CallbackProgram implements CallbackPath {
     try {
       const xid = header.uint32();
       const call = this.pending.get(xid);
-      if (header.uint32() !== RpcMessageType.REPLY || call === undefined) return;
+      if (header.uint32() !== RpcMessageType.REPLY || call === undefined) {
+        return;
+      }
       this.pending.delete(xid);
       this.lost = false;
       this.watch();
       this.answer(call, header);
     } catch (error) {
-      if (!(error instanceof XdrError)) throw error;
+      if (!(error instanceof XdrError)) {
+        throw error;
+      }
       socket.destroy();
     }
   }
@@ -135,9 +150,11 @@ export class CallbackProgram implements CallbackPath {
       return;
     }
     try {
-      if (!readAccepted(reader) || readCompound(reader) < 1 || reader.uint32() !== call.operation)
+      if (!readAccepted(reader) || readCompound(reader) < 1 || reader.uint32() !== call.operation) {
         call.failed();
-      else call.answered(reader.uint32(), reader);
+      } else {
+        call.answered(reader.uint32(), reader);
+      }
     } catch (error) {
       call.failed();
       throw error;
@@ -146,9 +163,13 @@ export class CallbackProgram implements CallbackPath {
 
   /** What has not been answered goes out once more, on a new connection. */
   private onSocketClose(socket: Socket): void {
-    if (this.socket !== socket) return;
+    if (this.socket !== socket) {
+      return;
+    }
     this.socket = undefined;
-    if (this.closed || this.pending.size === 0) return;
+    if (this.closed || this.pending.size === 0) {
+      return;
+    }
     if (this.lost) {
       this.fail();
       return;
@@ -156,7 +177,9 @@ export class CallbackProgram implements CallbackPath {
     this.lost = true;
     const again = this.connect();
     this.socket = again;
-    for (const [xid, call] of this.pending) again.write(this.encode(xid, call));
+    for (const [xid, call] of this.pending) {
+      again.write(this.encode(xid, call));
+    }
     this.watch();
   }
 
@@ -166,13 +189,19 @@ export class CallbackProgram implements CallbackPath {
     const calls = [...this.pending.values()];
     this.pending.clear();
     this.watch();
-    for (const call of calls) if (call !== "probe") call.failed();
+    for (const call of calls) {
+      if (call !== "probe") {
+        call.failed();
+      }
+    }
   }
 
   /** Runs as long as the client owes an answer, anew with each that comes. */
   private watch(): void {
     clearTimeout(this.silence);
-    if (this.pending.size === 0) return;
+    if (this.pending.size === 0) {
+      return;
+    }
     this.silence = setTimeout(() => this.socket?.destroy(), SILENCE_MILLISECONDS);
     this.silence.unref();
   }

@@ -35,7 +35,9 @@ export class Callbacks {
    */
   programOf(client: Client, host: string): CallbackProgram | undefined {
     const port = portAt(host, client.callbackNetid, client.callbackAddress);
-    if (port === undefined || this.programs.size >= MAXIMUM_PROGRAMS) return undefined;
+    if (port === undefined || this.programs.size >= MAXIMUM_PROGRAMS) {
+      return undefined;
+    }
     const program = new CallbackProgram(host, port, client.callbackProgram, client.callbackIdent, () =>
       this.programs.delete(program),
     );
@@ -55,9 +57,13 @@ export class Callbacks {
   recall(delegation: Delegation): void {
     const recall = delegation.recall ?? new Recall(delegation, this.instance);
     delegation.recall = recall;
-    if (recall.underWay || recall.answeredForGood) return;
+    if (recall.underWay || recall.answeredForGood) {
+      return;
+    }
     const path = pathTo(delegation.client);
-    if (path === undefined) return;
+    if (path === undefined) {
+      return;
+    }
     recall.underWay = true;
     path.send(recall);
   }
@@ -92,7 +98,13 @@ export class Callbacks {
 }
 
 function pathTo(client: Client): CallbackPath | undefined {
-  if (client.callback?.isUp === true) return client.callback;
-  for (const session of client.sessions) if (session.backChannel.isUp) return session.backChannel;
+  if (client.callback?.isUp === true) {
+    return client.callback;
+  }
+  for (const session of client.sessions) {
+    if (session.backChannel.isUp) {
+      return session.backChannel;
+    }
+  }
   return undefined;
 }

@@ -59,7 +59,9 @@ export class GetAttributes implements CallbackCall {
   }
 
   private settle(attributes: HeldAttributes | undefined): void {
-    if (!this.wanted) return;
+    if (!this.wanted) {
+      return;
+    }
     this.wanted = false;
     this.done(attributes);
   }
@@ -68,7 +70,9 @@ export class GetAttributes implements CallbackCall {
   private read(reader: XdrReader): HeldAttributes {
     const words = [0, 0, 0];
     const count = reader.length(MAXIMUM_BITMAP_WORDS);
-    for (let index = 0; index < count; index++) words[index] = reader.uint32();
+    for (let index = 0; index < count; index++) {
+      words[index] = reader.uint32();
+    }
     const word2 = words[2]!;
     if (words[0] !== WORD_0 || words[1] !== 0 || (word2 & ~this.word2) !== 0 || words.length > 3) {
       throw new XdrError("CB_GETATTR was answered with other attributes than it asked for");
@@ -78,8 +82,12 @@ export class GetAttributes implements CallbackCall {
     const size = reader.exactUint64();
     const accessTime = (word2 & ACCESS) !== 0 ? readTime(reader) : undefined;
     const modifyTime = (word2 & MODIFY) !== 0 ? readTime(reader) : undefined;
-    if (reader.position !== end) throw new XdrError("the attribute values do not fill the length given");
-    if (size > MAXIMUM_OFFSET) throw new XdrError(`expected a size below 2^63, got ${size}`);
+    if (reader.position !== end) {
+      throw new XdrError("the attribute values do not fill the length given");
+    }
+    if (size > MAXIMUM_OFFSET) {
+      throw new XdrError(`expected a size below 2^63, got ${size}`);
+    }
     return { change, size, accessTime, modifyTime };
   }
 }

@@ -8,18 +8,26 @@ const MAXIMUM_PORT_BYTE = 255;
  */
 export function portAt(host: string, netid: string, address: string): number | undefined {
   const match = /^(.+)\.(\d{1,3})\.(\d{1,3})$/.exec(address);
-  if (match === null || (netid !== "tcp" && netid !== "tcp6")) return undefined;
+  if (match === null || (netid !== "tcp" && netid !== "tcp6")) {
+    return undefined;
+  }
   const named = match[1]!;
   const high = Number(match[2]);
   const low = Number(match[3]);
-  if (high > MAXIMUM_PORT_BYTE || low > MAXIMUM_PORT_BYTE || (high === 0 && low === 0)) return undefined;
-  if (isIP(named) === 0 || isIPv6(named) !== (netid === "tcp6")) return undefined;
+  if (high > MAXIMUM_PORT_BYTE || low > MAXIMUM_PORT_BYTE || (high === 0 && low === 0)) {
+    return undefined;
+  }
+  if (isIP(named) === 0 || isIPv6(named) !== (netid === "tcp6")) {
+    return undefined;
+  }
   return isSameHost(host, named) ? high * 256 + low : undefined;
 }
 
 /** IPv6 addresses can be written in many ways. */
 function isSameHost(one: string, other: string): boolean {
-  if (isIP(one) === 0) return false;
+  if (isIP(one) === 0) {
+    return false;
+  }
   const family = (address: string) => (isIPv6(address) ? "ipv6" : "ipv4");
   const hosts = new BlockList();
   hosts.addAddress(one, family(one));

@@ -39,14 +39,18 @@ export class Content {
 
   /** A view that nobody changes any more, or a copy. */
   read(offset: Offset, count: number): Uint8Array {
-    if (offset >= this.size) return EMPTY;
+    if (offset >= this.size) {
+      return EMPTY;
+    }
     const length = Number(smaller(minus(this.size, offset), count));
     const index = chunkOf(offset);
     const start = withinChunk(offset);
     const chunk = this.chunks.get(index);
     if (chunk !== undefined && start + length <= chunk.bytes.length) {
       const view = chunk.bytes.subarray(start, start + length);
-      if (length < VIEW_FROM) return Buffer.from(view);
+      if (length < VIEW_FROM) {
+        return Buffer.from(view);
+      }
       chunk.shared = true;
       return view;
     }
@@ -71,25 +75,33 @@ export class Content {
         start = 0;
       }
     } finally {
-      if (done > 0) this.size = larger(this.size, plus(offset, done));
+      if (done > 0) {
+        this.size = larger(this.size, plus(offset, done));
+      }
     }
   }
 
   truncate(size: Offset): void {
-    if (size < this.size) this.clear(size, this.size);
+    if (size < this.size) {
+      this.clear(size, this.size);
+    }
     this.size = size;
   }
 
   /** Makes the range read as zeros and gives its memory back where whole chunks are concerned. */
   clear(from: Offset, to: Offset): void {
-    if (from >= to) return;
+    if (from >= to) {
+      return;
+    }
     const first = chunkOf(from);
     const last = chunkOf(to);
     for (const index of this.numbers(first, last)) {
       const { bytes } = this.chunks.get(index)!;
       const start = index === first ? withinChunk(from) : 0;
       const end = Math.min(index === last ? withinChunk(to) : CHUNK, bytes.length);
-      if (start >= end) continue;
+      if (start >= end) {
+        continue;
+      }
       if (start === 0 && end === bytes.length) {
         this.remove(index);
         continue;
@@ -109,13 +121,19 @@ export class Content {
       const chunk = this.chunks.get(index);
       if (chunk !== undefined) {
         const found = chunk.pages.indexOf(data ? 1 : 0, page);
-        if (found >= 0) return smaller(larger(offset, offsetAt(index, found * PAGE)), this.size);
+        if (found >= 0) {
+          return smaller(larger(offset, offsetAt(index, found * PAGE)), this.size);
+        }
         index++;
       } else {
-        if (!data) return larger(offset, offsetAt(index, page * PAGE));
+        if (!data) {
+          return larger(offset, offsetAt(index, page * PAGE));
+        }
         const ordered = this.inOrder();
         const next = ordered[lowerBound(ordered, index)];
-        if (next === undefined) return this.size;
+        if (next === undefined) {
+          return this.size;
+        }
         index = next;
       }
       page = 0;
@@ -137,8 +155,11 @@ export class Content {
       const at = plus(offset, minus(offsetAt(index, from), sourceOffset));
       // Behind the end of the file a chunk has nothing that could show.
       const whole = from === 0 && (to >= chunk.bytes.length || sourceEnd >= source.size);
-      if (whole && withinChunk(at) === 0 && !this.chunks.has(chunkOf(at))) this.share(chunk, chunkOf(at));
-      else this.copyPages(chunk, from, Math.min(to, chunk.bytes.length), at);
+      if (whole && withinChunk(at) === 0 && !this.chunks.has(chunkOf(at))) {
+        this.share(chunk, chunkOf(at));
+      } else {
+        this.copyPages(chunk, from, Math.min(to, chunk.bytes.length), at);
+      }
     }
     this.size = larger(this.size, end);
   }
@@ -154,11 +175,15 @@ export class Content {
     let start = from;
     while (start < to) {
       const data = chunk.pages.indexOf(1, Math.floor(start / PAGE));
-      if (data < 0) return;
+      if (data < 0) {
+        return;
+      }
       const hole = chunk.pages.indexOf(0, data);
       const first = Math.max(start, data * PAGE);
       const end = Math.min(to, hole < 0 ? CHUNK : hole * PAGE);
-      if (first < end) this.write(plus(offset, first - from), chunk.bytes.subarray(first, end));
+      if (first < end) {
+        this.write(plus(offset, first - from), chunk.bytes.subarray(first, end));
+      }
       start = Math.max(end, first + 1);
     }
   }
@@ -169,7 +194,9 @@ export class Content {
     for (let done = 0; done < target.length; index++, start = 0) {
       const length = Math.min(target.length - done, CHUNK - start);
       const bytes = this.chunks.get(index)?.bytes;
-      if (bytes !== undefined && start < bytes.length) bytes.copy(target, done, start, start + length);
+      if (bytes !== undefined && start < bytes.length) {
+        bytes.copy(target, done, start, start + length);
+      }
       done += length;
     }
   }
@@ -188,24 +215,34 @@ export class Content {
   /** The chunk, at least `length` bytes long and ours alone. */
   private writable(index: number, length: number): Chunk {
     const chunk = this.chunks.get(index);
-    if (chunk !== undefined && !chunk.shared && chunk.bytes.length >= length) return chunk;
+    if (chunk !== undefined && !chunk.shared && chunk.bytes.length >= length) {
+      return chunk;
+    }
     const before = chunk?.bytes.length ?? 0;
     let capacity = Math.max(index === 0 ? SMALLEST : SMALLEST_BEHIND, before);
-    while (capacity < length) capacity *= 2;
+    while (capacity < length) {
+      capacity *= 2;
+    }
     this.take(capacity - before);
     const bytes = Buffer.alloc(capacity);
     chunk?.bytes.copy(bytes);
     const own = { bytes, shared: false, pages: chunk?.pages ?? new Uint8Array(PAGES) };
-    if (chunk === undefined) this.add(index, own);
-    else this.chunks.set(index, own);
+    if (chunk === undefined) {
+      this.add(index, own);
+    } else {
+      this.chunks.set(index, own);
+    }
     return own;
   }
 
   private add(index: number, chunk: Chunk): void {
     this.chunks.set(index, chunk);
     const { ordered } = this;
-    if (ordered === undefined || index > (ordered.at(-1) ?? -1)) ordered?.push(index);
-    else this.ordered = undefined;
+    if (ordered === undefined || index > (ordered.at(-1) ?? -1)) {
+      ordered?.push(index);
+    } else {
+      this.ordered = undefined;
+    }
   }
 
   private remove(index: number): void {
@@ -216,7 +253,9 @@ export class Content {
   }
 
   private take(bytes: number): void {
-    if (bytes === 0) return;
+    if (bytes === 0) {
+      return;
+    }
     this.account(bytes);
     this.spaceUsed += bytes;
   }
@@ -243,8 +282,11 @@ function lowerBound(ordered: readonly number[], wanted: number): number {
   let high = ordered.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (ordered[middle]! < wanted) low = middle + 1;
-    else high = middle;
+    if (ordered[middle]! < wanted) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
   }
   return low;
 }

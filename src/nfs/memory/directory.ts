@@ -42,7 +42,9 @@ export class MemoryDirectory extends MemoryNodeBase implements Directory {
   }
 
   readDirectory(cookie: Cookie, visit: EntryVisitor): boolean {
-    if (!this.entries.isCookie(cookie)) throw new FileSystemError(FileSystemStatus.BAD_COOKIE);
+    if (!this.entries.isCookie(cookie)) {
+      throw new FileSystemError(FileSystemStatus.BAD_COOKIE);
+    }
     return this.entries.visit(cookie, visit);
   }
 
@@ -79,19 +81,25 @@ export class MemoryDirectory extends MemoryNodeBase implements Directory {
     changes: AttributeChanges,
   ): MemoryDevice | MemoryPipe {
     this.checkFree(name);
-    if ("major" in kind) return this.add(name, new MemoryDevice(this.fileSystem, owner, kind, changes));
+    if ("major" in kind) {
+      return this.add(name, new MemoryDevice(this.fileSystem, owner, kind, changes));
+    }
     return this.add(name, new MemoryPipe(this.fileSystem, owner, kind.type, changes));
   }
 
   link(name: Name, node: Node): void {
     this.checkFree(name);
-    if (node instanceof MemoryNodeBase) node.addLinks(1);
+    if (node instanceof MemoryNodeBase) {
+      node.addLinks(1);
+    }
     this.add(name, node as MemoryNode);
   }
 
   remove(name: Name): void {
     const node = this.entries.get(name);
-    if (node === undefined) throw new FileSystemError(FileSystemStatus.NOENT);
+    if (node === undefined) {
+      throw new FileSystemError(FileSystemStatus.NOENT);
+    }
     if (node instanceof MemoryDirectory && node.entries.size > 0) {
       throw new FileSystemError(FileSystemStatus.NOTEMPTY);
     }
@@ -102,13 +110,19 @@ export class MemoryDirectory extends MemoryNodeBase implements Directory {
 
   rename(name: Name, target: Directory, newName: Name): void {
     const node = this.entries.get(name);
-    if (node === undefined) throw new FileSystemError(FileSystemStatus.NOENT);
-    if (!(target instanceof MemoryDirectory)) throw new FileSystemError(FileSystemStatus.XDEV);
+    if (node === undefined) {
+      throw new FileSystemError(FileSystemStatus.NOENT);
+    }
+    if (!(target instanceof MemoryDirectory)) {
+      throw new FileSystemError(FileSystemStatus.XDEV);
+    }
     if (target.above === undefined && target.values.linkCount === 0) {
       throw new FileSystemError(FileSystemStatus.NOENT);
     }
     const replaced = target.entries.get(newName);
-    if (replaced === node) return;
+    if (replaced === node) {
+      return;
+    }
     if (node instanceof MemoryDirectory && target.isWithin(node)) {
       throw new FileSystemError(FileSystemStatus.INVAL);
     }
@@ -130,7 +144,9 @@ export class MemoryDirectory extends MemoryNodeBase implements Directory {
     }
     node.addLinks(0);
     this.changed();
-    if (target !== this) target.changed();
+    if (target !== this) {
+      target.changed();
+    }
   }
 
   /** Takes the removed node's link, and those between it and this directory. */
@@ -146,14 +162,20 @@ export class MemoryDirectory extends MemoryNodeBase implements Directory {
 
   private isWithin(directory: MemoryDirectory): boolean {
     for (let above: MemoryDirectory | undefined = this; above !== undefined; above = above.above) {
-      if (above === directory) return true;
+      if (above === directory) {
+        return true;
+      }
     }
     return false;
   }
 
   private checkFree(name: Name): void {
-    if (this.values.linkCount === 0) throw new FileSystemError(FileSystemStatus.NOENT);
-    if (this.entries.get(name) !== undefined) throw new FileSystemError(FileSystemStatus.EXIST);
+    if (this.values.linkCount === 0) {
+      throw new FileSystemError(FileSystemStatus.NOENT);
+    }
+    if (this.entries.get(name) !== undefined) {
+      throw new FileSystemError(FileSystemStatus.EXIST);
+    }
   }
 
   private add<T extends MemoryNode>(name: Name, node: T): T {

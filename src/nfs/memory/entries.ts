@@ -28,7 +28,9 @@ export class Entries<T> {
   set(name: Name, node: T): void {
     const entry = { name, cookie: this.nextCookie++, node, removed: false };
     const replaced = this.byName.get(name);
-    if (replaced !== undefined) replaced.removed = true;
+    if (replaced !== undefined) {
+      replaced.removed = true;
+    }
     this.byName.set(name, entry);
     this.ordered.push(entry);
     this.compact();
@@ -36,7 +38,9 @@ export class Entries<T> {
 
   delete(name: Name): void {
     const entry = this.byName.get(name);
-    if (entry === undefined) return;
+    if (entry === undefined) {
+      return;
+    }
     entry.removed = true;
     this.byName.delete(name);
     this.compact();
@@ -47,8 +51,12 @@ export class Entries<T> {
     const { ordered } = this;
     for (let index = this.after(cookie); index < ordered.length; index++) {
       const entry = ordered[index]!;
-      if (entry.removed) continue;
-      if (!visit(entry.name, entry.cookie, entry.node)) return false;
+      if (entry.removed) {
+        continue;
+      }
+      if (!visit(entry.name, entry.cookie, entry.node)) {
+        return false;
+      }
     }
     return true;
   }
@@ -63,14 +71,19 @@ export class Entries<T> {
     let high = this.ordered.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.ordered[middle]!.cookie <= cookie) low = middle + 1;
-      else high = middle;
+      if (this.ordered[middle]!.cookie <= cookie) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
     }
     return low;
   }
 
   private compact(): void {
-    if (this.ordered.length < 2 * this.byName.size + 16) return;
+    if (this.ordered.length < 2 * this.byName.size + 16) {
+      return;
+    }
     this.ordered = this.ordered.filter((entry) => !entry.removed);
   }
 }

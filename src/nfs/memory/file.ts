@@ -29,7 +29,9 @@ export class MemoryFile
   constructor(fileSystem: Owner, owner: Credentials, changes: AttributeChanges) {
     super(fileSystem, owner, changes, 0o644);
     const size = changes.hugeSize ?? changes.size;
-    if (size !== undefined && size > 0) this.resize(size);
+    if (size !== undefined && size > 0) {
+      this.resize(size);
+    }
   }
 
   read(offset: Offset, count: number): Uint8Array {
@@ -57,7 +59,9 @@ export class MemoryFile
     checkEnd(end);
     this.fileSystem.account(Number(length));
     this.fileSystem.account(-Number(length));
-    if (end <= this.content.size) return;
+    if (end <= this.content.size) {
+      return;
+    }
     this.resize(end);
     this.written();
   }
@@ -68,7 +72,9 @@ export class MemoryFile
   }
 
   cloneRange(source: RegularFile, sourceOffset: Offset, offset: Offset, length: Offset): Offset {
-    if (!(source instanceof MemoryFile)) throw new FileSystemError(FileSystemStatus.XDEV);
+    if (!(source instanceof MemoryFile)) {
+      throw new FileSystemError(FileSystemStatus.XDEV);
+    }
     checkEnd(plus(offset, length));
     try {
       this.content.cloneRange(source.content, sourceOffset, offset, length);
@@ -84,7 +90,9 @@ export class MemoryFile
 
   release(): void {
     this.users--;
-    if (this.users === 0 && this.values.linkCount <= 0) this.fileSystem.forget(this);
+    if (this.users === 0 && this.values.linkCount <= 0) {
+      this.fileSystem.forget(this);
+    }
   }
 
   protected override get inUse(): boolean {
@@ -113,5 +121,7 @@ export class MemoryFile
 }
 
 function checkEnd(end: Offset): void {
-  if (typeof end === "bigint" && end > MAXIMUM_OFFSET) throw new FileSystemError(FileSystemStatus.FBIG);
+  if (typeof end === "bigint" && end > MAXIMUM_OFFSET) {
+    throw new FileSystemError(FileSystemStatus.FBIG);
+  }
 }

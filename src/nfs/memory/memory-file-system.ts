@@ -35,7 +35,9 @@ export class MemoryFileSystem implements FileSystem {
 
   constructor(options: MemoryFileSystemOptions = {}) {
     const { capacity = 4 * 1024 ** 3 } = options;
-    if (!(capacity >= 0)) throw new RangeError(`capacity is ${capacity}; expected bytes, 0 or more`);
+    if (!(capacity >= 0)) {
+      throw new RangeError(`capacity is ${capacity}; expected bytes, 0 or more`);
+    }
     this.capacity = Number.POSITIVE_INFINITY;
     const owner: Owner = {
       register: (node, overhead) => this.register(node, overhead),
@@ -50,10 +52,18 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   resolve(handle: Uint8Array): MemoryNode | undefined {
-    if (handle.length !== HANDLE_BYTES) throw new FileSystemError(FileSystemStatus.BADHANDLE);
-    for (let index = 0; index < 8; index++) if (handle[index] !== this.mark[index]) return undefined;
+    if (handle.length !== HANDLE_BYTES) {
+      throw new FileSystemError(FileSystemStatus.BADHANDLE);
+    }
+    for (let index = 0; index < 8; index++) {
+      if (handle[index] !== this.mark[index]) {
+        return undefined;
+      }
+    }
     let id = 0;
-    for (let index = 8; index < HANDLE_BYTES; index++) id = id * 256 + handle[index]!;
+    for (let index = 8; index < HANDLE_BYTES; index++) {
+      id = id * 256 + handle[index]!;
+    }
     return this.nodes.get(id);
   }
 
@@ -81,11 +91,15 @@ export class MemoryFileSystem implements FileSystem {
 
   private forget(node: MemoryNode): void {
     const { fileId, spaceUsed } = node.attributes();
-    if (this.nodes.delete(fileId)) this.account(-spaceUsed - node.overhead);
+    if (this.nodes.delete(fileId)) {
+      this.account(-spaceUsed - node.overhead);
+    }
   }
 
   private account(bytes: number): void {
-    if (bytes > 0 && this.used + bytes > this.capacity) throw new FileSystemError(FileSystemStatus.NOSPC);
+    if (bytes > 0 && this.used + bytes > this.capacity) {
+      throw new FileSystemError(FileSystemStatus.NOSPC);
+    }
     this.used += bytes;
   }
 }

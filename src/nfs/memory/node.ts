@@ -81,16 +81,27 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
     const { values } = this;
     const now = timeNow();
     const size = changes.hugeSize ?? changes.size;
-    if (size !== undefined) this.resize(size);
+    if (size !== undefined) {
+      this.resize(size);
+    }
     values.mode = changes.mode ?? values.mode;
     values.userId = changes.userId ?? values.userId;
     values.groupId = changes.groupId ?? values.groupId;
-    if (changes.accessTime !== undefined) values.accessTime = pick(changes.accessTime, now);
-    if (size !== undefined) values.modifyTime = now;
-    if (changes.modifyTime !== undefined) values.modifyTime = pick(changes.modifyTime, now);
-    if (changes.metadataTime === undefined) this.touch(now);
-    else {
-      if (changes.modifyTime !== undefined) values.change++;
+    if (changes.accessTime !== undefined) {
+      values.accessTime = pick(changes.accessTime, now);
+    }
+    if (size !== undefined) {
+      values.modifyTime = now;
+    }
+    if (changes.modifyTime !== undefined) {
+      values.modifyTime = pick(changes.modifyTime, now);
+    }
+    if (changes.metadataTime === undefined) {
+      this.touch(now);
+    } else {
+      if (changes.modifyTime !== undefined) {
+        values.change++;
+      }
       values.metadataTime = changes.metadataTime;
     }
   }
@@ -102,10 +113,16 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
   setExtendedAttribute(name: Name, value: Uint8Array, how: "create" | "replace" | "either"): void {
     this.extended ??= new Map();
     const before = this.extended.get(name);
-    if (how === "create" && before !== undefined) throw new FileSystemError(FileSystemStatus.EXIST);
-    if (how === "replace" && before === undefined) throw new FileSystemError(FileSystemStatus.NOXATTR);
+    if (how === "create" && before !== undefined) {
+      throw new FileSystemError(FileSystemStatus.EXIST);
+    }
+    if (how === "replace" && before === undefined) {
+      throw new FileSystemError(FileSystemStatus.NOXATTR);
+    }
     const listed = before === undefined ? name.length + LISTED_BYTES : 0;
-    if (this.listLength + listed > MAXIMUM_LIST) throw new FileSystemError(FileSystemStatus.NOSPC);
+    if (this.listLength + listed > MAXIMUM_LIST) {
+      throw new FileSystemError(FileSystemStatus.NOSPC);
+    }
     this.take(extendedBytes(name, value) - extendedBytes(name, before));
     this.listLength += listed;
     this.extended.set(name, value);
@@ -114,7 +131,9 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
 
   removeExtendedAttribute(name: Name): void {
     const value = this.extended?.get(name);
-    if (value === undefined) throw new FileSystemError(FileSystemStatus.NOXATTR);
+    if (value === undefined) {
+      throw new FileSystemError(FileSystemStatus.NOXATTR);
+    }
     this.extended!.delete(name);
     this.listLength -= name.length + LISTED_BYTES;
     this.take(-extendedBytes(name, value));
@@ -129,10 +148,14 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
   addLinks(count: number): void {
     const left = this.values.linkCount + count;
     // The first name is the node's own.
-    if (left > 0 && count !== 0) this.take(count * NAME_BYTES);
+    if (left > 0 && count !== 0) {
+      this.take(count * NAME_BYTES);
+    }
     this.values.linkCount = left;
     this.touch(timeNow());
-    if (left <= 0 && !this.inUse) this.fileSystem.forget(this as never);
+    if (left <= 0 && !this.inUse) {
+      this.fileSystem.forget(this as never);
+    }
   }
 
   private take(bytes: number): void {

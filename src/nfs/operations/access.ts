@@ -17,28 +17,43 @@ const EXTENDED = Access.XATTR_READ | Access.XATTR_WRITE | Access.XATTR_LIST;
 export function access(compound: Compound): MaybePromise<Status> {
   const requested = compound.reader.uint32();
   const { node } = compound;
-  if (node === undefined) return Status.NOFILEHANDLE;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
   const attributes = node.attributes();
-  if (attributes instanceof Promise)
+  if (attributes instanceof Promise) {
     return attributes.then((arrived) => answer(compound, node, requested, arrived));
+  }
   return answer(compound, node, requested, attributes);
 }
 
 function answer(compound: Compound, node: Node, requested: number, attributes: Attributes): Status {
   const known = compound.minorVersion >= 2 && hasExtendedAttributes(node) ? BASIC | EXTENDED : BASIC;
-  if (compound.minorVersion === 0 && (requested & ~BASIC) !== 0) return Status.INVAL;
+  if (compound.minorVersion === 0 && (requested & ~BASIC) !== 0) {
+    return Status.INVAL;
+  }
   const granted = permissions(node.type, attributes, compound.credentials);
   let allowed = 0;
-  if (granted & Permission.READ) allowed |= Access.READ | Access.XATTR_READ | Access.XATTR_LIST;
-  if (granted & Permission.WRITE) allowed |= Access.MODIFY | Access.EXTEND | Access.XATTR_WRITE;
+  if (granted & Permission.READ) {
+    allowed |= Access.READ | Access.XATTR_READ | Access.XATTR_LIST;
+  }
+  if (granted & Permission.WRITE) {
+    allowed |= Access.MODIFY | Access.EXTEND | Access.XATTR_WRITE;
+  }
   let supported: number = known;
   if (node.type === FileType.DIRECTORY) {
     supported &= ~Access.EXECUTE;
-    if (granted & Permission.EXECUTE) allowed |= Access.LOOKUP;
-    if (granted & Permission.WRITE) allowed |= Access.DELETE;
+    if (granted & Permission.EXECUTE) {
+      allowed |= Access.LOOKUP;
+    }
+    if (granted & Permission.WRITE) {
+      allowed |= Access.DELETE;
+    }
   } else {
     supported &= ~(Access.LOOKUP | Access.DELETE);
-    if (granted & Permission.EXECUTE) allowed |= Access.EXECUTE;
+    if (granted & Permission.EXECUTE) {
+      allowed |= Access.EXECUTE;
+    }
   }
   const { writer } = compound;
   writer.uint32(requested & supported);

@@ -24,15 +24,29 @@ function change(
   compound.stateid.read(compound);
   const offset = reader.exactUint64();
   const length = reader.exactUint64();
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (node.type !== FileType.REGULAR) {
+    return notAFile(node, compound.minorVersion);
+  }
   const status = checkIo(compound, node, Share.WRITE);
-  if (status !== Status.OK) return status;
-  if (!isSparse(node)) return Status.NOTSUPP;
-  if (length === 0) return Status.INVAL;
-  if (!withinReach(node, offset, length)) return Status.FBIG;
+  if (status !== Status.OK) {
+    return status;
+  }
+  if (!isSparse(node)) {
+    return Status.NOTSUPP;
+  }
+  if (length === 0) {
+    return Status.INVAL;
+  }
+  if (!withinReach(node, offset, length)) {
+    return Status.FBIG;
+  }
   const recalled = context.delegations.recallForChange(compound, node);
-  if (recalled !== Status.OK) return recalled;
+  if (recalled !== Status.OK) {
+    return recalled;
+  }
   return andThen(checkPermission(compound, node, Share.WRITE), (permitted) =>
     permitted === Status.OK
       ? andThen(act(node as ReachedSparseFile, offset, length), () => Status.OK)

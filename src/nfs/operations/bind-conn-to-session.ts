@@ -15,13 +15,17 @@ export function bindConnToSession(compound: Compound): Status {
   const direction = reader.uint32();
   reader.bool();
   const session = context.state.clients.findSession(id.toString("latin1"));
-  if (session === undefined) return Status.BADSESSION;
+  if (session === undefined) {
+    return Status.BADSESSION;
+  }
   if (direction !== FORE && direction !== BACK && direction !== FORE_OR_BOTH && direction !== BACK_OR_BOTH) {
     return Status.INVAL;
   }
   connection.addSession(session);
   session.client.renewedAt = context.state.now;
-  if (direction !== FORE) session.backChannel.bind(connection);
+  if (direction !== FORE) {
+    session.backChannel.bind(connection);
+  }
   writer.fixed(session.id);
   writer.uint32(direction === FORE ? FORE : direction === BACK ? BACK : BOTH);
   writer.bool(false);

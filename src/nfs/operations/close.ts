@@ -9,9 +9,13 @@ export function close(compound: Compound): Status {
   const { reader, stateid, context, node } = compound;
   const seqid = reader.uint32();
   stateid.read(compound);
-  if (node === undefined) return Status.NOFILEHANDLE;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
   const status = resolveOpen(compound, seqid);
-  if (status !== Status.OK) return status;
+  if (status !== Status.OK) {
+    return status;
+  }
   const open = stateid.state as OpenState;
   if (compound.minorVersion === 0) {
     open.advance();
@@ -28,7 +32,9 @@ export function close(compound: Compound): Status {
   } else {
     // The invalid stateid (RFC 8881 §8.2.3): nobody is to use it again.
     writer.uint32(0xffff_ffff);
-    for (let word = 0; word < 3; word++) writer.uint32(0);
+    for (let word = 0; word < 3; word++) {
+      writer.uint32(0);
+    }
   }
   return Status.OK;
 }
@@ -44,13 +50,19 @@ export function resolveOpen(compound: Compound, seqid: number): Status {
     const owner = context.state.findOpenOwner(stateid);
     if (owner !== undefined) {
       const ordered = checkOwnerSeqid(compound, owner, seqid);
-      if (ordered !== Status.OK) return ordered;
+      if (ordered !== Status.OK) {
+        return ordered;
+      }
       compound.client = owner.client;
     }
   }
   const status = stateid.resolve(compound);
-  if (status !== Status.OK) return status;
+  if (status !== Status.OK) {
+    return status;
+  }
   const { state } = stateid;
-  if (!(state instanceof OpenState) || !isSameNode(state.file.node, node!)) return Status.BAD_STATEID;
+  if (!(state instanceof OpenState) || !isSameNode(state.file.node, node!)) {
+    return Status.BAD_STATEID;
+  }
   return Status.OK;
 }

@@ -9,9 +9,15 @@ export function commit(compound: Compound): MaybePromise<Status> {
   const { reader, node } = compound;
   const offset = reader.exactUint64();
   const count = reader.uint32();
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
-  if (typeof offset === "bigint" && offset + BigInt(count) >= 2n ** 64n) return Status.INVAL;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (node.type !== FileType.REGULAR) {
+    return notAFile(node, compound.minorVersion);
+  }
+  if (typeof offset === "bigint" && offset + BigInt(count) >= 2n ** 64n) {
+    return Status.INVAL;
+  }
   return andThen(node.commit(), () => {
     compound.writer.fixed(compound.context.state.verifier);
     return Status.OK;

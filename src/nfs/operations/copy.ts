@@ -46,9 +46,13 @@ export function copy(compound: Compound): MaybePromise<Status> {
   reader.bool();
   reader.bool();
   const servers = reader.length(MAXIMUM_SOURCE_SERVERS);
-  if (servers > 0) return Status.NOTSUPP;
+  if (servers > 0) {
+    return Status.NOTSUPP;
+  }
   const status = checkFiles(compound, source, target, sourceStatus, targetStatus);
-  if (status !== Status.OK) return status;
+  if (status !== Status.OK) {
+    return status;
+  }
   return prepare(
     compound,
     source as RegularFile,
@@ -75,8 +79,12 @@ export function clone(compound: Compound): MaybePromise<Status> {
   const offset = reader.exactUint64();
   const count = reader.exactUint64();
   const status = checkFiles(compound, source, target, sourceStatus, targetStatus);
-  if (status !== Status.OK) return status;
-  if (!isCloneable(target!)) return Status.NOTSUPP;
+  if (status !== Status.OK) {
+    return status;
+  }
+  if (!isCloneable(target!)) {
+    return Status.NOTSUPP;
+  }
   return prepare(
     compound,
     source as RegularFile,
@@ -101,9 +109,15 @@ function checkFiles(
   sourceStatus: Status,
   targetStatus: Status,
 ): Status {
-  if (source === undefined || target === undefined) return Status.NOFILEHANDLE;
-  if (source.type !== FileType.REGULAR) return notAFile(source, compound.minorVersion);
-  if (target.type !== FileType.REGULAR) return notAFile(target, compound.minorVersion);
+  if (source === undefined || target === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (source.type !== FileType.REGULAR) {
+    return notAFile(source, compound.minorVersion);
+  }
+  if (target.type !== FileType.REGULAR) {
+    return notAFile(target, compound.minorVersion);
+  }
   return sourceStatus === Status.OK ? targetStatus : sourceStatus;
 }
 
@@ -118,19 +132,31 @@ function prepare(
 ): MaybePromise<Status> {
   const { delegations } = compound.context;
   const recalled = delegations.recallForChange(compound, target);
-  if (recalled !== Status.OK) return recalled;
+  if (recalled !== Status.OK) {
+    return recalled;
+  }
   return andThen(checkPermission(compound, source, Share.READ), (mayRead) => {
-    if (mayRead !== Status.OK) return mayRead;
+    if (mayRead !== Status.OK) {
+      return mayRead;
+    }
     return andThen(checkPermission(compound, target, Share.WRITE), (mayWrite) => {
-      if (mayWrite !== Status.OK) return mayWrite;
+      if (mayWrite !== Status.OK) {
+        return mayWrite;
+      }
       return andThen(source.attributes(), (attributes) => {
         const size = sizeOf(attributes);
-        if (sourceOffset > size) return Status.INVAL;
+        if (sourceOffset > size) {
+          return Status.INVAL;
+        }
         // A count of 0 means all that follows (RFC 7862 §15.2.3).
         const length = count === 0 ? minus(size, sourceOffset) : count;
         const sourceEnd = plus(sourceOffset, length);
-        if (sourceEnd > size || !withinReach(source, sourceOffset, length)) return Status.INVAL;
-        if (!withinReach(target, offset, length)) return Status.FBIG;
+        if (sourceEnd > size || !withinReach(source, sourceOffset, length)) {
+          return Status.INVAL;
+        }
+        if (!withinReach(target, offset, length)) {
+          return Status.FBIG;
+        }
         if (source === target && sourceOffset < plus(offset, length) && offset < sourceEnd) {
           return length === 0 ? act({ source, target, sourceOffset, offset, length }) : Status.INVAL;
         }
@@ -142,7 +168,9 @@ function prepare(
 
 /** Resolves to the number of bytes that the target now has of the source. */
 function transfer({ source, target, sourceOffset, offset, length }: Ranges): MaybePromise<Offset> {
-  if (length === 0) return 0;
+  if (length === 0) {
+    return 0;
+  }
   if (isCloneable(target)) {
     return (target as ReachedCloneableFile).cloneRange(source, sourceOffset, offset, length);
   }
@@ -158,9 +186,13 @@ function copyFrom(
   length: number,
   done: number,
 ): MaybePromise<number> {
-  if (done === length) return done;
+  if (done === length) {
+    return done;
+  }
   return andThen(source.read(plus(sourceOffset, done), Math.min(length - done, MAXIMUM_IO)), (data) => {
-    if (data.length === 0) return done;
+    if (data.length === 0) {
+      return done;
+    }
     return andThen(target.write(plus(offset, done), data, false), () =>
       copyFrom(source, target, sourceOffset, offset, length, done + data.length),
     );

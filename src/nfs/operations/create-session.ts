@@ -30,14 +30,22 @@ export function createSession(compound: Compound): Status {
   const callbackCredential = readSecurity(reader);
 
   const client = state.clients.find(clientHigh, clientLow);
-  if (client === undefined || client.minorVersion === 0) return Status.STALE_CLIENTID;
-  if (context.gate !== undefined && !connection.speaksFor(client)) return Status.STALE_CLIENTID;
+  if (client === undefined || client.minorVersion === 0) {
+    return Status.STALE_CLIENTID;
+  }
+  if (context.gate !== undefined && !connection.speaksFor(client)) {
+    return Status.STALE_CLIENTID;
+  }
   if (sequence === (client.createSequence - 1) >>> 0 && client.createReply !== undefined) {
     compound.writer.raw(client.createReply.subarray(4));
     return client.createReply.readUInt32BE(0);
   }
-  if (sequence !== client.createSequence) return Status.SEQ_MISORDERED;
-  if (!client.confirmed && client.principal !== principal) return Status.CLID_INUSE;
+  if (sequence !== client.createSequence) {
+    return Status.SEQ_MISORDERED;
+  }
+  if (!client.confirmed && client.principal !== principal) {
+    return Status.CLID_INUSE;
+  }
   const resultAt = compound.writer.position;
   const status = make(compound, client, flags, fore, back, callbackProgram, callbackCredential, sequence);
   if (status !== Status.INVAL && status !== Status.TOOSMALL) {
@@ -63,12 +71,20 @@ function make(
 ): Status {
   const { context, writer, connection } = compound;
   const { state } = context;
-  if ((flags & ~KNOWN_FLAGS) !== 0) return Status.INVAL;
-  for (const { maxRequestSize, maxResponseSize, maxOperations, maxRequests } of [wantedFore, wantedBack]) {
-    if (maxRequestSize < MINIMUM_SIZE || maxResponseSize < MINIMUM_SIZE) return Status.TOOSMALL;
-    if (maxOperations === 0 || maxRequests === 0) return Status.INVAL;
+  if ((flags & ~KNOWN_FLAGS) !== 0) {
+    return Status.INVAL;
   }
-  if (!state.clients.mayAddSession(client)) return Status.NOSPC;
+  for (const { maxRequestSize, maxResponseSize, maxOperations, maxRequests } of [wantedFore, wantedBack]) {
+    if (maxRequestSize < MINIMUM_SIZE || maxResponseSize < MINIMUM_SIZE) {
+      return Status.TOOSMALL;
+    }
+    if (maxOperations === 0 || maxRequests === 0) {
+      return Status.INVAL;
+    }
+  }
+  if (!state.clients.mayAddSession(client)) {
+    return Status.NOSPC;
+  }
   const fore = limit(wantedFore, context);
   state.clients.confirm(client);
   client.renewedAt = state.now;

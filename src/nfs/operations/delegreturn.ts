@@ -7,11 +7,17 @@ import { Delegation } from "../state/states.ts";
 export function delegreturn(compound: Compound): Status {
   const { stateid, context, node } = compound;
   stateid.read(compound);
-  if (node === undefined) return Status.NOFILEHANDLE;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
   const status = stateid.resolve(compound);
-  if (status !== Status.OK) return status;
+  if (status !== Status.OK) {
+    return status;
+  }
   const { state } = stateid;
-  if (!(state instanceof Delegation) || !isSameNode(state.file.node, node)) return Status.BAD_STATEID;
+  if (!(state instanceof Delegation) || !isSameNode(state.file.node, node)) {
+    return Status.BAD_STATEID;
+  }
   context.state.removeDelegation(state);
   return Status.OK;
 }

@@ -34,31 +34,49 @@ export function exchangeId(compound: Compound): Status {
     reader.skip(reader.length(MAXIMUM_OPAQUE));
     reader.skip(12);
   }
-  if ((flags & ~KNOWN_FLAGS) !== 0) return Status.INVAL;
-  if (protection === SP4_SSV) return Status.ENCR_ALG_UNSUPP;
+  if ((flags & ~KNOWN_FLAGS) !== 0) {
+    return Status.INVAL;
+  }
+  if (protection === SP4_SSV) {
+    return Status.ENCR_ALG_UNSUPP;
+  }
   // Machine credentials need RPCSEC_GSS, which we do not have.
-  if (protection !== SP4_NONE) return Status.INVAL;
+  if (protection !== SP4_NONE) {
+    return Status.INVAL;
+  }
 
   const known = state.clients.findByOwner(1, owner, true);
   const same =
     known !== undefined && known.verifierHigh === verifierHigh && known.verifierLow === verifierLow;
   if ((flags & ExchangeFlag.UPD_CONFIRMED_REC_A) !== 0) {
-    if (known === undefined) return Status.NOENT;
-    if (!same) return Status.NOT_SAME;
-    if (known.principal !== principal) return Status.PERM;
+    if (known === undefined) {
+      return Status.NOENT;
+    }
+    if (!same) {
+      return Status.NOT_SAME;
+    }
+    if (known.principal !== principal) {
+      return Status.PERM;
+    }
     return answer(compound, known);
   }
   if (known !== undefined && known.principal !== principal) {
-    if (known.hasState && !state.clients.isExpired(known)) return Status.CLID_INUSE;
+    if (known.hasState && !state.clients.isExpired(known)) {
+      return Status.CLID_INUSE;
+    }
     state.clients.remove(known);
   } else if (same) {
     known.renewedAt = state.now;
     return answer(compound, known);
   }
   // Another verifier means that the client has restarted: CREATE_SESSION will end what it had before.
-  if (!connection.mayMakeClient) return Status.DELAY;
+  if (!connection.mayMakeClient) {
+    return Status.DELAY;
+  }
   const client = state.clients.add(1, owner, verifierHigh, verifierLow, principal);
-  if (client === undefined) return Status.DELAY;
+  if (client === undefined) {
+    return Status.DELAY;
+  }
   connection.addClient(client);
   return answer(compound, client);
 }
@@ -66,13 +84,23 @@ export function exchangeId(compound: Compound): Status {
 /** Reads state_protect4_a and returns how the client wants its state protected. */
 function readProtection(reader: XdrReader): number {
   const how = reader.uint32();
-  if (how === SP4_NONE) return how;
-  if (how > SP4_SSV) throw new XdrError(`expected a state_protect_how4, got ${how}`);
-  for (let bitmap = 0; bitmap < 2; bitmap++) reader.skip(4 * reader.length(64));
-  if (how === SP4_MACH_CRED) return how;
+  if (how === SP4_NONE) {
+    return how;
+  }
+  if (how > SP4_SSV) {
+    throw new XdrError(`expected a state_protect_how4, got ${how}`);
+  }
+  for (let bitmap = 0; bitmap < 2; bitmap++) {
+    reader.skip(4 * reader.length(64));
+  }
+  if (how === SP4_MACH_CRED) {
+    return how;
+  }
   for (let list = 0; list < 2; list++) {
     const algorithms = reader.length(64);
-    for (let index = 0; index < algorithms; index++) reader.skip(reader.length(MAXIMUM_OPAQUE));
+    for (let index = 0; index < algorithms; index++) {
+      reader.skip(reader.length(MAXIMUM_OPAQUE));
+    }
   }
   reader.skip(8);
   return how;

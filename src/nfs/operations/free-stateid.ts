@@ -9,8 +9,12 @@ export function freeStateid(compound: Compound): Status {
   stateid.read(compound);
   const status = stateid.resolve(compound);
   const { state } = stateid;
-  if (status === Status.DELEG_REVOKED) return context.delegations.free(compound);
-  if (status !== Status.OK) return status;
+  if (status === Status.DELEG_REVOKED) {
+    return context.delegations.free(compound);
+  }
+  if (status !== Status.OK) {
+    return status;
+  }
   if (state instanceof LockState && !holdsLocks(state)) {
     context.state.removeLockState(state);
     return Status.OK;

@@ -7,10 +7,16 @@ import { Status } from "../protocol/status.ts";
 export function getattr(compound: Compound): MaybePromise<Status> {
   const { node, attributeRequest } = compound;
   attributeRequest.read(compound.reader);
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (attributeRequest.hasWriteOnly(compound.minorVersion)) return Status.INVAL;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (attributeRequest.hasWriteOnly(compound.minorVersion)) {
+    return Status.INVAL;
+  }
   const attributes = compound.context.delegations.attributesOf(compound, node);
-  if (attributes instanceof Promise) return attributes.then((arrived) => answer(compound, node, arrived));
+  if (attributes instanceof Promise) {
+    return attributes.then((arrived) => answer(compound, node, arrived));
+  }
   return answer(compound, node, attributes);
 }
 

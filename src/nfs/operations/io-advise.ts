@@ -12,10 +12,16 @@ export function ioAdvise(compound: Compound): Status {
   compound.stateid.read(compound);
   reader.skip(16);
   reader.skip(4 * reader.length(MAXIMUM_WORDS));
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (node.type !== FileType.REGULAR) {
+    return notAFile(node, compound.minorVersion);
+  }
   const status = checkIo(compound, node, Share.READ);
-  if (status !== Status.OK && status !== Status.OPENMODE) return status;
+  if (status !== Status.OK && status !== Status.OPENMODE) {
+    return status;
+  }
   writer.uint32(0);
   return Status.OK;
 }

@@ -9,16 +9,28 @@ import { Status } from "../protocol/status.ts";
 export function link(compound: Compound): MaybePromise<Status> {
   const named = readName(compound);
   const { savedNode: source, node: directory, name } = compound;
-  if (source === undefined || directory === undefined) return Status.NOFILEHANDLE;
-  if (directory.type !== FileType.DIRECTORY) return Status.NOTDIR;
-  if (source.type === FileType.DIRECTORY) return Status.ISDIR;
-  if (named !== Status.OK) return named;
+  if (source === undefined || directory === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (directory.type !== FileType.DIRECTORY) {
+    return Status.NOTDIR;
+  }
+  if (source.type === FileType.DIRECTORY) {
+    return Status.ISDIR;
+  }
+  if (named !== Status.OK) {
+    return named;
+  }
   const permitted = checkNode(directory, compound.credentials, Permission.WRITE | Permission.EXECUTE);
   return andThen(permitted, (status) => {
-    if (status !== Status.OK) return status;
+    if (status !== Status.OK) {
+      return status;
+    }
     if (source.type === FileType.REGULAR) {
       const changed = compound.context.delegations.recallForChange(compound, source);
-      if (changed !== Status.OK) return changed;
+      if (changed !== Status.OK) {
+        return changed;
+      }
     }
     return withChange(
       directory,

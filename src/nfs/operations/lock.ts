@@ -35,9 +35,15 @@ export function lock(compound: Compound): Status {
     stateid.read(compound);
     lockSeqid = reader.uint32();
   }
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
-  if (type < LockType.READ || type > LockType.WRITE_BLOCKING) return Status.BADXDR;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (node.type !== FileType.REGULAR) {
+    return notAFile(node, compound.minorVersion);
+  }
+  if (type < LockType.READ || type > LockType.WRITE_BLOCKING) {
+    return Status.BADXDR;
+  }
   const write = type === LockType.WRITE || type === LockType.WRITE_BLOCKING;
 
   let open: OpenState;
@@ -45,45 +51,68 @@ export function lock(compound: Compound): Status {
   let owner: LockOwner | undefined;
   if (isNewOwner) {
     if (compound.minorVersion === 0) {
-      if (context.state.clients.find(clientHigh, clientLow) === undefined) return Status.STALE_CLIENTID;
+      if (context.state.clients.find(clientHigh, clientLow) === undefined) {
+        return Status.STALE_CLIENTID;
+      }
       const openOwner = context.state.findOpenOwner(stateid);
       if (openOwner !== undefined) {
         const ordered = checkOwnerSeqid(compound, openOwner, openSeqid);
-        if (ordered !== Status.OK) return ordered;
+        if (ordered !== Status.OK) {
+          return ordered;
+        }
       }
     }
     const status = stateid.resolve(compound);
-    if (status !== Status.OK) return status;
+    if (status !== Status.OK) {
+      return status;
+    }
     const { state } = stateid;
-    if (!(state instanceof OpenState) || !isSameNode(state.file.node, node)) return Status.BAD_STATEID;
+    if (!(state instanceof OpenState) || !isSameNode(state.file.node, node)) {
+      return Status.BAD_STATEID;
+    }
     open = state;
     owner = open.client.lockOwners.get(ownerKey);
     if (compound.minorVersion === 0 && owner?.states.has(open.file) === true) {
       // RFC 7530 §16.10.5: an owner that is known on the file is not new.
-      if (owner.sequence !== undefined && lockSeqid !== (owner.sequence.seqid + 1) >>> 0)
+      if (owner.sequence !== undefined && lockSeqid !== (owner.sequence.seqid + 1) >>> 0) {
         return Status.BAD_SEQID;
+      }
     }
   } else {
     if (compound.minorVersion === 0) {
       const known = context.state.findLockOwner(stateid);
       if (known !== undefined) {
         const ordered = checkOwnerSeqid(compound, known, lockSeqid);
-        if (ordered !== Status.OK) return ordered;
+        if (ordered !== Status.OK) {
+          return ordered;
+        }
       }
     }
     const status = stateid.resolve(compound);
-    if (status !== Status.OK) return status;
+    if (status !== Status.OK) {
+      return status;
+    }
     const { state } = stateid;
-    if (!(state instanceof LockState) || !isSameNode(state.file.node, node)) return Status.BAD_STATEID;
+    if (!(state instanceof LockState) || !isSameNode(state.file.node, node)) {
+      return Status.BAD_STATEID;
+    }
     open = state.open;
     owner = state.owner;
     ownerKey = owner.key;
   }
 
-  if (reclaim) return Status.NO_GRACE;
-  if (compound.minorVersion > 0 && !compound.client!.reclaimComplete) return Status.GRACE;
-  if (ranged !== Status.OK) return ranged;
-  if ((open.access & (write ? Share.WRITE : Share.READ)) === 0) return Status.OPENMODE;
+  if (reclaim) {
+    return Status.NO_GRACE;
+  }
+  if (compound.minorVersion > 0 && !compound.client!.reclaimComplete) {
+    return Status.GRACE;
+  }
+  if (ranged !== Status.OK) {
+    return ranged;
+  }
+  if ((open.access & (write ? Share.WRITE : Share.READ)) === 0) {
+    return Status.OPENMODE;
+  }
   const { start, end } = lockRange;
   let conflict = findConflict(open.file, owner, start, end, write);
   while (conflict !== undefined && context.state.clients.resolveConflict(conflict.state.client)) {
@@ -97,15 +126,21 @@ export function lock(compound: Compound): Status {
     writeDenied(compound.writer, conflict, context.state.instance);
     return Status.DENIED;
   }
-  if (!context.state.mayAddLock(open.client)) return tooMany(compound);
+  if (!context.state.mayAddLock(open.client)) {
+    return tooMany(compound);
+  }
   owner ??= context.state.lockOwner(open.client, ownerKey);
   const state = context.state.lockState(open, owner);
   addLock(state, start, end, write);
   removeWaiter(open.file, open.client, ownerKey);
   // A downgrade lets others read.
-  if (!write) context.state.locksGone(open.file);
+  if (!write) {
+    context.state.locksGone(open.file);
+  }
   state.advance();
-  if (isNewOwner) context.state.startLockOwner(compound, owner, lockSeqid);
+  if (isNewOwner) {
+    context.state.startLockOwner(compound, owner, lockSeqid);
+  }
   writeStateid(compound, state);
   return Status.OK;
 }

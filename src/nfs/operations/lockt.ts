@@ -14,25 +14,39 @@ export function lockt(compound: Compound): Status {
   const clientHigh = reader.uint32();
   const clientLow = reader.uint32();
   const ownerKey = reader.latin1(MAXIMUM_OPAQUE);
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
-  if (type < LockType.READ || type > LockType.WRITE_BLOCKING) return Status.BADXDR;
-  if (ranged !== Status.OK) return ranged;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (node.type !== FileType.REGULAR) {
+    return notAFile(node, compound.minorVersion);
+  }
+  if (type < LockType.READ || type > LockType.WRITE_BLOCKING) {
+    return Status.BADXDR;
+  }
+  if (ranged !== Status.OK) {
+    return ranged;
+  }
   let { client } = compound;
   if (compound.minorVersion === 0) {
     client = context.state.clients.find(clientHigh, clientLow);
-    if (client === undefined || !client.confirmed) return Status.STALE_CLIENTID;
+    if (client === undefined || !client.confirmed) {
+      return Status.STALE_CLIENTID;
+    }
     client.renewedAt = context.state.now;
   }
   const owner = client!.lockOwners.get(ownerKey);
   const file = context.state.findFile(node);
-  if (file === undefined) return Status.OK;
+  if (file === undefined) {
+    return Status.OK;
+  }
   const write = type === LockType.WRITE || type === LockType.WRITE_BLOCKING;
   let conflict = findConflict(file, owner, lockRange.start, lockRange.end, write);
   while (conflict !== undefined && context.state.clients.resolveConflict(conflict.state.client)) {
     conflict = findConflict(file, owner, lockRange.start, lockRange.end, write);
   }
-  if (conflict === undefined) return Status.OK;
+  if (conflict === undefined) {
+    return Status.OK;
+  }
   writeDenied(compound.writer, conflict, context.state.instance);
   return Status.DENIED;
 }

@@ -15,23 +15,39 @@ export function locku(compound: Compound): Status {
   const seqid = reader.uint32();
   stateid.read(compound);
   const ranged = lockRange.read(reader);
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
-  if (type < LockType.READ || type > LockType.WRITE_BLOCKING) return Status.BADXDR;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (node.type !== FileType.REGULAR) {
+    return notAFile(node, compound.minorVersion);
+  }
+  if (type < LockType.READ || type > LockType.WRITE_BLOCKING) {
+    return Status.BADXDR;
+  }
   if (compound.minorVersion === 0) {
     const owner = context.state.findLockOwner(stateid);
     if (owner !== undefined) {
       const ordered = checkOwnerSeqid(compound, owner, seqid);
-      if (ordered !== Status.OK) return ordered;
+      if (ordered !== Status.OK) {
+        return ordered;
+      }
     }
   }
   const status = stateid.resolve(compound);
-  if (status !== Status.OK) return status;
+  if (status !== Status.OK) {
+    return status;
+  }
   const { state } = stateid;
-  if (!(state instanceof LockState) || !isSameNode(state.file.node, node)) return Status.BAD_STATEID;
-  if (ranged !== Status.OK) return ranged;
+  if (!(state instanceof LockState) || !isSameNode(state.file.node, node)) {
+    return Status.BAD_STATEID;
+  }
+  if (ranged !== Status.OK) {
+    return ranged;
+  }
   const { start, end } = lockRange;
-  if (splitsLock(state, start, end) && !context.state.mayAddLock(state.client)) return tooMany(compound);
+  if (splitsLock(state, start, end) && !context.state.mayAddLock(state.client)) {
+    return tooMany(compound);
+  }
   removeLock(state, start, end);
   context.state.locksGone(state.file);
   state.advance();

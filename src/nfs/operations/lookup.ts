@@ -8,13 +8,19 @@ import { Status } from "../protocol/status.ts";
 export function lookup(compound: Compound): MaybePromise<Status> {
   const named = readName(compound);
   const { node, name } = compound;
-  if (node === undefined) return Status.NOFILEHANDLE;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
   if (node.type !== FileType.DIRECTORY) {
     return node.type === FileType.SYMLINK ? Status.SYMLINK : Status.NOTDIR;
   }
-  if (named !== Status.OK) return named;
+  if (named !== Status.OK) {
+    return named;
+  }
   const { gate } = compound.context;
-  if (gate !== undefined && node === gate.root) return enter(compound, name);
+  if (gate !== undefined && node === gate.root) {
+    return enter(compound, name);
+  }
   const permitted = checkNode(node, compound.credentials, Permission.EXECUTE);
   if (permitted instanceof Promise) {
     return permitted.then((status) => (status === Status.OK ? find(compound, node, name) : status));
@@ -24,12 +30,16 @@ export function lookup(compound: Compound): MaybePromise<Status> {
 
 function find(compound: Compound, directory: Directory, name: string): MaybePromise<Status> {
   const found = directory.lookup(name);
-  if (found instanceof Promise) return found.then((node) => set(compound, node));
+  if (found instanceof Promise) {
+    return found.then((node) => set(compound, node));
+  }
   return set(compound, found);
 }
 
 function set(compound: Compound, node: Node | undefined): Status {
-  if (node === undefined) return Status.NOENT;
+  if (node === undefined) {
+    return Status.NOENT;
+  }
   compound.node = node;
   compound.currentState = undefined;
   return Status.OK;
@@ -38,7 +48,9 @@ function set(compound: Compound, node: Node | undefined): Status {
 /** From the gate's root only the armed name leads on; the first who knows it is admitted. */
 function enter(compound: Compound, name: string): Status {
   const { gate, fileSystem } = compound.context;
-  if (compound.client === undefined || !gate!.admits(name, compound.client)) return Status.NOENT;
+  if (compound.client === undefined || !gate!.admits(name, compound.client)) {
+    return Status.NOENT;
+  }
   compound.client.admitted = true;
   compound.admitted = true;
   return set(compound, fileSystem.root);

@@ -6,7 +6,9 @@ import { Status } from "../protocol/status.ts";
 /** RFC 8881 §18.14. */
 export function lookupp(compound: Compound): MaybePromise<Status> {
   const { node } = compound;
-  if (node === undefined) return Status.NOFILEHANDLE;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
   if (node.type !== FileType.DIRECTORY) {
     return node.type === FileType.SYMLINK && compound.minorVersion > 0 ? Status.SYMLINK : Status.NOTDIR;
   }
@@ -19,7 +21,9 @@ export function lookupp(compound: Compound): MaybePromise<Status> {
 
 function ascend(compound: Compound, directory: Directory): Status {
   const parent = directory.parent();
-  if (parent === undefined) return Status.NOENT;
+  if (parent === undefined) {
+    return Status.NOENT;
+  }
   compound.node = parent;
   compound.currentState = undefined;
   return Status.OK;

@@ -11,12 +11,20 @@ export function openConfirm(compound: Compound): Status {
   const { reader, stateid, node } = compound;
   stateid.read(compound);
   const seqid = reader.uint32();
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (node.type !== FileType.REGULAR) return notAFile(node, 0);
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (node.type !== FileType.REGULAR) {
+    return notAFile(node, 0);
+  }
   const status = resolveOpen(compound, seqid);
-  if (status !== Status.OK) return status;
+  if (status !== Status.OK) {
+    return status;
+  }
   const open = stateid.state as OpenState;
-  if (open.owner.confirmed) return Status.BAD_STATEID;
+  if (open.owner.confirmed) {
+    return Status.BAD_STATEID;
+  }
   open.owner.confirmed = true;
   open.advance();
   writeStateid(compound, open);

@@ -12,13 +12,23 @@ export function openDowngrade(compound: Compound): Status {
   const seqid = reader.uint32();
   const access = reader.uint32() & (compound.minorVersion === 0 ? 0xffff_ffff : Share.BOTH);
   const deny = reader.uint32();
-  if (node === undefined) return Status.NOFILEHANDLE;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
   const status = resolveOpen(compound, seqid);
-  if (status !== Status.OK) return status;
+  if (status !== Status.OK) {
+    return status;
+  }
   const open = stateid.state as OpenState;
-  if (access === 0 || access > Share.BOTH || deny > Share.BOTH) return Status.INVAL;
-  if ((access & ~open.access) !== 0 || (deny & ~open.deny) !== 0) return Status.INVAL;
-  if (!isUnionOfAsked(open.asked, access, deny)) return Status.INVAL;
+  if (access === 0 || access > Share.BOTH || deny > Share.BOTH) {
+    return Status.INVAL;
+  }
+  if ((access & ~open.access) !== 0 || (deny & ~open.deny) !== 0) {
+    return Status.INVAL;
+  }
+  if (!isUnionOfAsked(open.asked, access, deny)) {
+    return Status.INVAL;
+  }
   compound.context.state.setShare(open, access, deny);
   open.asked = forgetBeyond(open.asked, access, deny);
   open.advance();
@@ -34,7 +44,9 @@ function isUnionOfAsked(asked: number, access: number, deny: number): boolean {
 function union(asked: number, within: number): number {
   let bits = 0;
   for (let value = 0; value <= 3; value++) {
-    if ((asked & (1 << value)) !== 0 && (value & ~within) === 0) bits |= value;
+    if ((asked & (1 << value)) !== 0 && (value & ~within) === 0) {
+      bits |= value;
+    }
   }
   return bits;
 }
@@ -42,8 +54,12 @@ function union(asked: number, within: number): number {
 function forgetBeyond(asked: number, access: number, deny: number): number {
   let kept = 0;
   for (let value = 0; value <= 3; value++) {
-    if ((value & ~access) === 0) kept |= asked & (1 << value);
-    if ((value & ~deny) === 0) kept |= asked & (1 << (value + 4));
+    if ((value & ~access) === 0) {
+      kept |= asked & (1 << value);
+    }
+    if ((value & ~deny) === 0) {
+      kept |= asked & (1 << (value + 4));
+    }
   }
   return kept;
 }

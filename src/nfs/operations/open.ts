@@ -18,15 +18,25 @@ export function open(compound: Compound): MaybePromise<Status> {
   const valid = args.read(compound);
   const { node } = compound;
   const identified = compound.minorVersion === 0 ? identify(compound, args) : Status.OK;
-  if (identified !== Status.OK) return identified;
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (valid !== Status.OK) return valid;
-  if (!compound.context.state.mayAddState(compound.client!)) return tooMany(compound);
+  if (identified !== Status.OK) {
+    return identified;
+  }
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (valid !== Status.OK) {
+    return valid;
+  }
+  if (!compound.context.state.mayAddState(compound.client!)) {
+    return tooMany(compound);
+  }
   switch (args.claim) {
     case Claim.NULL:
     case Claim.FH:
       // RFC 8881 §18.51.3.
-      if (compound.minorVersion > 0 && !compound.client!.reclaimComplete) return Status.GRACE;
+      if (compound.minorVersion > 0 && !compound.client!.reclaimComplete) {
+        return Status.GRACE;
+      }
       break;
     case Claim.DELEGATE_CURRENT:
     case Claim.DELEGATE_CURRENT_FH:
@@ -38,10 +48,14 @@ export function open(compound: Compound): MaybePromise<Status> {
       return Status.NOTSUPP;
   }
   if (args.claim === Claim.NULL || args.claim === Claim.DELEGATE_CURRENT) {
-    if (node.type !== FileType.DIRECTORY) return notADirectory(node, compound.minorVersion);
+    if (node.type !== FileType.DIRECTORY) {
+      return notADirectory(node, compound.minorVersion);
+    }
     return openByName(compound, args, node);
   }
-  if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
+  if (node.type !== FileType.REGULAR) {
+    return notAFile(node, compound.minorVersion);
+  }
   return openByHandle(compound, args, node);
 }
 
@@ -53,15 +67,21 @@ function notADirectory(node: Node, minorVersion: number): Status {
 function identify(compound: Compound, args: OpenArguments): Status {
   const { state } = compound.context;
   const client = state.clients.find(args.clientHigh, args.clientLow);
-  if (client === undefined) return state.clients.whyNone(args.clientHigh, args.clientLow);
-  if (!client.confirmed || client.minorVersion !== 0) return Status.STALE_CLIENTID;
+  if (client === undefined) {
+    return state.clients.whyNone(args.clientHigh, args.clientLow);
+  }
+  if (!client.confirmed || client.minorVersion !== 0) {
+    return Status.STALE_CLIENTID;
+  }
   client.renewedAt = state.now;
   compound.client = client;
   compound.connection.nameClient(client);
   const owner = state.openOwner(client, args.owner);
   // RFC 7530 §16.18.5: an owner that was never confirmed starts over.
   if (!owner.confirmed && owner.sequence !== undefined && args.seqid !== owner.sequence.seqid) {
-    for (const opened of [...owner.opens.values()]) state.close(opened);
+    for (const opened of [...owner.opens.values()]) {
+      state.close(opened);
+    }
     owner.sequence = undefined;
   }
   return checkOwnerSeqid(compound, owner, args.seqid);
@@ -70,14 +90,20 @@ function identify(compound: Compound, args: OpenArguments): Status {
 function openByHandle(compound: Compound, args: OpenArguments, file: RegularFile): MaybePromise<Status> {
   if (args.claim === Claim.DELEGATE_CURRENT_FH) {
     const status = checkDelegation(compound, file);
-    if (status !== Status.OK) return status;
+    if (status !== Status.OK) {
+      return status;
+    }
   }
   return andThen(file.attributes(), (attributes) => {
     const permitted = checkFile(file.type, attributes, compound.credentials, args.permissions);
-    if (permitted !== Status.OK) return permitted;
+    if (permitted !== Status.OK) {
+      return permitted;
+    }
     if (file.immutable && (args.access & Share.WRITE) !== 0) {
       const recalled = compound.context.delegations.recallForChange(compound, file);
-      if (recalled !== Status.OK) return recalled;
+      if (recalled !== Status.OK) {
+        return recalled;
+      }
       // The client looks the name up again, and finds the copy to be written.
       file.refuseWriting?.();
       return Status.STALE;
@@ -90,9 +116,13 @@ function openByName(compound: Compound, args: OpenArguments, directory: Director
   const { name } = compound;
   const permitted = checkNode(directory, compound.credentials, Permission.EXECUTE);
   return andThen(permitted, (status) => {
-    if (status !== Status.OK) return status;
+    if (status !== Status.OK) {
+      return status;
+    }
     return andThen(directory.lookup(name), (found) => {
-      if (found !== undefined) return openExisting(compound, args, directory, name, found);
+      if (found !== undefined) {
+        return openExisting(compound, args, directory, name, found);
+      }
       return args.create ? createNew(compound, args, directory, name) : Status.NOENT;
     });
   });
@@ -107,7 +137,9 @@ function createNew(
   const { credentials, changeRequest } = compound;
   return andThen(directory.attributes(), (attributes) => {
     const permitted = check(directory.type, attributes, credentials, Permission.WRITE | Permission.EXECUTE);
-    if (permitted !== Status.OK) return permitted;
+    if (permitted !== Status.OK) {
+      return permitted;
+    }
     const { hugeSize } = changeRequest.changes;
     if (hugeSize !== undefined && hugeSize > compound.context.fileSystem.statistics().maximumFileSize) {
       return Status.FBIG;
@@ -139,33 +171,46 @@ function openExisting(
   name: string,
   node: Node,
 ): MaybePromise<Status> {
-  if (args.create && args.mode !== CreateMode.UNCHECKED && !isRetry(compound, args, node))
+  if (args.create && args.mode !== CreateMode.UNCHECKED && !isRetry(compound, args, node)) {
     return Status.EXIST;
-  if (node.type !== FileType.REGULAR) return notOpenable(node);
+  }
+  if (node.type !== FileType.REGULAR) {
+    return notOpenable(node);
+  }
   if (args.claim === Claim.DELEGATE_CURRENT) {
     const status = checkDelegation(compound, node);
-    if (status !== Status.OK) return status;
+    if (status !== Status.OK) {
+      return status;
+    }
   }
   const truncate = args.create && compound.changeRequest.changes.size === 0;
   const wanted = args.permissions | (truncate ? Permission.WRITE : 0);
   return andThen(node.attributes(), (attributes) => {
     // The creator of a file may open it whatever mode he gave it; so may the retry of his request.
     const permitted = checkFile(node.type, attributes, compound.credentials, wanted);
-    if (permitted !== Status.OK && args.mode === CreateMode.UNCHECKED) return permitted;
+    if (permitted !== Status.OK && args.mode === CreateMode.UNCHECKED) {
+      return permitted;
+    }
     const shared = compound.context.state.checkShare(node, args.access, args.deny);
-    if (shared !== Status.OK) return shared;
+    if (shared !== Status.OK) {
+      return shared;
+    }
     return andThen(changeOf(directory), (before) => {
       const copies = node.immutable && (wanted & Permission.WRITE) !== 0;
       if (copies) {
         const recalled = compound.context.delegations.recallForRemoval(compound, node);
-        if (recalled !== Status.OK) return recalled;
+        if (recalled !== Status.OK) {
+          return recalled;
+        }
       }
       const ready = copies ? directory.openForWriting(name, node, truncate) : node;
       const exclusive = !(ready instanceof Promise);
       return andThen(ready, (file) => {
         if (truncate) {
           const recalled = compound.context.delegations.recallForChange(compound, file);
-          if (recalled !== Status.OK) return recalled;
+          if (recalled !== Status.OK) {
+            return recalled;
+          }
         }
         return andThen(truncate ? file.setAttributes({ size: 0 }) : undefined, () =>
           andThen(changeOf(directory), (after) =>
@@ -181,7 +226,9 @@ const SIZE_BIT = 1 << 4;
 
 /** An exclusive create that has been done before: the verifier is the one it was done with. */
 function isRetry(compound: Compound, args: OpenArguments, node: Node): boolean {
-  if (args.mode < CreateMode.EXCLUSIVE || node.type !== FileType.REGULAR) return false;
+  if (args.mode < CreateMode.EXCLUSIVE || node.type !== FileType.REGULAR) {
+    return false;
+  }
   const file = compound.context.state.findFile(node);
   return (
     file?.createdExclusively === true &&
@@ -203,7 +250,9 @@ function checkDelegation(compound: Compound, file: RegularFile): Status {
   const { client } = compound;
   const status = compound.stateid.resolve(compound);
   compound.client = client;
-  if (status !== Status.OK) return status;
+  if (status !== Status.OK) {
+    return status;
+  }
   const { state } = compound.stateid;
   return state instanceof Delegation && state.client === client && isSameNode(state.file.node, file)
     ? Status.OK
@@ -224,9 +273,13 @@ function finish(
   const { context, writer, minorVersion } = compound;
   const { state, delegations } = context;
   const shared = state.checkShare(file, args.access, args.deny);
-  if (shared !== Status.OK) return shared;
+  if (shared !== Status.OK) {
+    return shared;
+  }
   const recalled = delegations.recallForOpen(compound, file, args.access, args.deny);
-  if (recalled !== Status.OK) return recalled;
+  if (recalled !== Status.OK) {
+    return recalled;
+  }
   const owner = state.openOwner(compound.client!, args.owner);
   const opened = state.open(owner, file, args.access, args.deny);
   const delegation = delegations.grant(compound, opened, args);
@@ -235,7 +288,9 @@ function finish(
   if (delegation !== undefined && replacesOpen(args, opened, delegation)) {
     state.close(opened);
     result |= OpenResult.NO_OPEN_STATEID;
-    for (let word = 0; word < 4; word++) writer.uint32(0);
+    for (let word = 0; word < 4; word++) {
+      writer.uint32(0);
+    }
     compound.currentState = delegation;
     compound.currentSeqid = delegation.seqid;
   } else {
@@ -244,8 +299,12 @@ function finish(
   writeChangeInfo(writer, before, after, exclusive);
   if (minorVersion > 0) {
     result |= OpenResult.PRESERVE_UNLINKED;
-    if (compound.session!.backChannel.isUp) result |= OpenResult.MAY_NOTIFY_LOCK;
-  } else if (!owner.confirmed) result |= OpenResult.CONFIRM;
+    if (compound.session!.backChannel.isUp) {
+      result |= OpenResult.MAY_NOTIFY_LOCK;
+    }
+  } else if (!owner.confirmed) {
+    result |= OpenResult.CONFIRM;
+  }
   writer.uint32(result);
   writeBitmap(writer, word0, word1, 0);
   delegations.write(compound, delegation, opened.client, file, args.access, args.want);
@@ -257,6 +316,8 @@ function finish(
  * its open's new seqid. A delegation denies nothing to anybody, and one for reading lets nobody write.
  */
 function replacesOpen(args: OpenArguments, opened: OpenState, delegation: Delegation): boolean {
-  if ((args.want & Want.OPEN_XOR_DELEGATION) === 0 || opened.seqid !== 1) return false;
+  if ((args.want & Want.OPEN_XOR_DELEGATION) === 0 || opened.seqid !== 1) {
+    return false;
+  }
   return args.deny === Share.NONE && (delegation.type === Share.WRITE || args.access === Share.READ);
 }

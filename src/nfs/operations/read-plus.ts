@@ -15,12 +15,20 @@ export function readPlus(compound: Compound): MaybePromise<Status> {
   compound.stateid.read(compound);
   const offset = reader.exactUint64();
   const count = reader.uint32();
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (node.type !== FileType.REGULAR) {
+    return notAFile(node, compound.minorVersion);
+  }
   const status = checkIo(compound, node, Share.READ);
-  if (status !== Status.OK) return status;
+  if (status !== Status.OK) {
+    return status;
+  }
   return andThen(checkPermission(compound, node, Share.READ), (permitted) => {
-    if (permitted !== Status.OK) return permitted;
+    if (permitted !== Status.OK) {
+      return permitted;
+    }
     return andThen(node.attributes(), (attributes) =>
       segment(compound, node, offset, count, sizeOf(attributes)),
     );
@@ -41,7 +49,9 @@ function segment(
     writer.uint32(0);
     return Status.OK;
   }
-  if (!isSparse(file)) return data(compound, file, offset, end, size);
+  if (!isSparse(file)) {
+    return data(compound, file, offset, end, size);
+  }
   const sparse = file as ReachedSparseFile;
   return andThen(sparse.seek(offset, "data"), (dataAt) => {
     if (dataAt === offset) {

@@ -21,11 +21,19 @@ export function read(compound: Compound): MaybePromise<Status> {
   compound.stateid.read(compound);
   const offset = reader.exactUint64();
   const count = reader.uint32();
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (node.type !== FileType.REGULAR) {
+    return notAFile(node, compound.minorVersion);
+  }
   const status = checkIo(compound, node, Share.READ);
-  if (status !== Status.OK) return status;
-  if (compound.credentials.userId === 0) return start(compound, node, offset, count);
+  if (status !== Status.OK) {
+    return status;
+  }
+  if (compound.credentials.userId === 0) {
+    return start(compound, node, offset, count);
+  }
   return readUnprivileged(compound, node, offset, count);
 }
 
@@ -43,14 +51,18 @@ function readUnprivileged(
 function start(compound: Compound, file: RegularFile, offset: Offset, count: number): MaybePromise<Status> {
   const limit = Math.min(count, MAXIMUM_IO, compound.replyLimit);
   const data = withinReach(file, offset, limit) ? file.read(offset, limit) : readToReach(file, offset);
-  if (data instanceof Promise) return data.then((arrived) => answer(compound, file, offset, arrived));
+  if (data instanceof Promise) {
+    return data.then((arrived) => answer(compound, file, offset, arrived));
+  }
   return answer(compound, file, offset, data);
 }
 
 /** Up to where no file goes on. */
 function readToReach(file: RegularFile, offset: Offset): MaybePromise<Uint8Array> {
   const reach = reachOf(file);
-  if (offset >= reach) return EMPTY;
+  if (offset >= reach) {
+    return EMPTY;
+  }
   return (file as ReachedFile).read(offset, Number(minus(reach, offset)));
 }
 
@@ -70,8 +82,11 @@ function answer(
 function write(compound: Compound, offset: Offset, attributes: Attributes, data: Uint8Array): Status {
   const { writer } = compound;
   writer.bool(plus(offset, data.length) >= sizeOf(attributes));
-  if (data.length <= COPY_UP_TO) writer.opaque(data);
-  else writer.attach(data);
+  if (data.length <= COPY_UP_TO) {
+    writer.opaque(data);
+  } else {
+    writer.attach(data);
+  }
   return Status.OK;
 }
 

@@ -28,13 +28,25 @@ export function readdir(compound: Compound): MaybePromise<Status> {
   reader.uint32();
   const maximum = reader.uint32();
   attributeRequest.read(reader);
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (node.type !== FileType.DIRECTORY) return Status.NOTDIR;
-  if (attributeRequest.hasWriteOnly(compound.minorVersion)) return Status.INVAL;
-  if (cookie === 1 || cookie === 2 || cookie > Number.MAX_SAFE_INTEGER) return Status.BAD_COOKIE;
-  if (verifierHigh !== 0 || verifierLow !== 0) return Status.NOT_SAME;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (node.type !== FileType.DIRECTORY) {
+    return Status.NOTDIR;
+  }
+  if (attributeRequest.hasWriteOnly(compound.minorVersion)) {
+    return Status.INVAL;
+  }
+  if (cookie === 1 || cookie === 2 || cookie > Number.MAX_SAFE_INTEGER) {
+    return Status.BAD_COOKIE;
+  }
+  if (verifierHigh !== 0 || verifierLow !== 0) {
+    return Status.NOT_SAME;
+  }
   return andThen(checkNode(node, compound.credentials, Permission.READ), (status) => {
-    if (status !== Status.OK) return status;
+    if (status !== Status.OK) {
+      return status;
+    }
     const room = compound.replyLimit - compound.replyLength - FOLLOWING;
     return new Listing(compound, node, Math.min(maximum, room)).run(cookie);
   });
@@ -67,7 +79,9 @@ class Listing {
   }
 
   run(cookie: number): MaybePromise<Status> {
-    if (this.length + TRAILER > this.maximum) return Status.TOOSMALL;
+    if (this.length + TRAILER > this.maximum) {
+      return Status.TOOSMALL;
+    }
     this.delegated = this.compound.context.state.mutableDelegations > 0;
     const done = this.directory.readDirectory(cookie, (name, entryCookie, node) =>
       this.visit(name, entryCookie, node),
@@ -108,8 +122,9 @@ class Listing {
     writer.uint32(1);
     writer.uint64(cookie);
     writer.latin1(name);
-    if (attributes === undefined) writeAttributeError(writer, error);
-    else {
+    if (attributes === undefined) {
+      writeAttributeError(writer, error);
+    } else {
       writeAttributes(
         writer,
         compound.attributeRequest,
@@ -121,7 +136,9 @@ class Listing {
     }
     const length = writer.position - entryAt;
     if (this.length + length + TRAILER > this.maximum) {
-      if (this.entries === 0) this.started = false;
+      if (this.entries === 0) {
+        this.started = false;
+      }
       writer.truncate(this.entries === 0 ? start : entryAt);
       this.full = true;
       return false;
@@ -135,13 +152,17 @@ class Listing {
     const { waitingFor } = this;
     if (waitingFor !== undefined) {
       this.waitingFor = undefined;
-      if (this.waitingSince === 0) this.waitingSince = performance.now();
+      if (this.waitingSince === 0) {
+        this.waitingSince = performance.now();
+      }
       return waitingFor.then(
         (attributes) => this.goOn(attributes, Status.OK),
         (error: unknown) => {
           // RFC 8881 §18.23.3: one entry's error need not fail them all.
           const asked = this.compound.attributeRequest.has(Attribute.RDATTR_ERROR);
-          if (!asked || !(error instanceof FileSystemError)) throw error;
+          if (!asked || !(error instanceof FileSystemError)) {
+            throw error;
+          }
           return this.goOn(undefined, error.status);
         },
       );
@@ -157,8 +178,12 @@ class Listing {
 
   private end(complete: boolean): Status {
     const { writer } = this.compound;
-    if (this.full && this.entries === 0) return Status.TOOSMALL;
-    if (!this.started) writer.uint64(0);
+    if (this.full && this.entries === 0) {
+      return Status.TOOSMALL;
+    }
+    if (!this.started) {
+      writer.uint64(0);
+    }
     writer.uint32(0);
     writer.bool(complete && !this.full);
     return Status.OK;

@@ -5,7 +5,9 @@ import { Status } from "../protocol/status.ts";
 /** RFC 8881 §18.24. */
 export function readlink(compound: Compound): Status {
   const { node } = compound;
-  if (node === undefined) return Status.NOFILEHANDLE;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
   if (node.type !== FileType.SYMLINK) {
     return compound.minorVersion === 0 ? Status.INVAL : Status.WRONG_TYPE;
   }

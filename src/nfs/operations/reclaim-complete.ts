@@ -5,8 +5,12 @@ import { Status } from "../protocol/status.ts";
 export function reclaimComplete(compound: Compound): Status {
   const oneFileSystem = compound.reader.bool();
   const client = compound.client!;
-  if (oneFileSystem) return compound.node === undefined ? Status.NOFILEHANDLE : Status.OK;
-  if (client.reclaimComplete) return Status.COMPLETE_ALREADY;
+  if (oneFileSystem) {
+    return compound.node === undefined ? Status.NOFILEHANDLE : Status.OK;
+  }
+  if (client.reclaimComplete) {
+    return Status.COMPLETE_ALREADY;
+  }
   client.reclaimComplete = true;
   return Status.OK;
 }

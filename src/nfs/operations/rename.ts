@@ -15,14 +15,26 @@ export function rename(compound: Compound): MaybePromise<Status> {
   const newNamed = readName(compound);
   const newName = compound.name;
   const { savedNode: source, node: target, credentials } = compound;
-  if (source === undefined || target === undefined) return Status.NOFILEHANDLE;
-  if (source.type !== FileType.DIRECTORY || target.type !== FileType.DIRECTORY) return Status.NOTDIR;
-  if (oldNamed !== Status.OK) return oldNamed;
-  if (newNamed !== Status.OK) return newNamed;
+  if (source === undefined || target === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (source.type !== FileType.DIRECTORY || target.type !== FileType.DIRECTORY) {
+    return Status.NOTDIR;
+  }
+  if (oldNamed !== Status.OK) {
+    return oldNamed;
+  }
+  if (newNamed !== Status.OK) {
+    return newNamed;
+  }
   return andThen(checkNode(source, credentials, WANTED), (sourceStatus) => {
-    if (sourceStatus !== Status.OK) return sourceStatus;
+    if (sourceStatus !== Status.OK) {
+      return sourceStatus;
+    }
     return andThen(checkNode(target, credentials, WANTED), (targetStatus) => {
-      if (targetStatus !== Status.OK) return targetStatus;
+      if (targetStatus !== Status.OK) {
+        return targetStatus;
+      }
       return andThen(mayRename(compound, source, oldName, target, newName), () =>
         move(compound, source, oldName, target, newName),
       );
@@ -38,7 +50,9 @@ function mayRename(
   newName: string,
 ): MaybePromise<void> {
   return andThen(source.lookup(oldName), (entry) => {
-    if (entry === undefined) return ensure(Status.NOENT);
+    if (entry === undefined) {
+      return ensure(Status.NOENT);
+    }
     return andThen(mayRemove(compound, source, entry), () =>
       andThen(target.lookup(newName), (replaced) =>
         replaced === undefined || replaced === entry ? undefined : mayRemove(compound, target, replaced),

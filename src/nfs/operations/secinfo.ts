@@ -12,11 +12,19 @@ const PARENT = 1;
 export function secinfo(compound: Compound): MaybePromise<Status> {
   const named = readName(compound);
   const { node, name } = compound;
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (node.type !== FileType.DIRECTORY) return Status.NOTDIR;
-  if (named !== Status.OK) return named;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (node.type !== FileType.DIRECTORY) {
+    return Status.NOTDIR;
+  }
+  if (named !== Status.OK) {
+    return named;
+  }
   return andThen(checkNode(node, compound.credentials, Permission.EXECUTE), (status) => {
-    if (status !== Status.OK) return status;
+    if (status !== Status.OK) {
+      return status;
+    }
     return andThen(node.lookup(name), (found) => (found === undefined ? Status.NOENT : answer(compound)));
   });
 }
@@ -25,11 +33,19 @@ export function secinfo(compound: Compound): MaybePromise<Status> {
 export function secinfoNoName(compound: Compound): Status {
   const style = compound.reader.uint32();
   const { node } = compound;
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (style > PARENT) return Status.BADXDR;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (style > PARENT) {
+    return Status.BADXDR;
+  }
   if (style !== CURRENT_FH) {
-    if (node.type !== FileType.DIRECTORY) return Status.NOTDIR;
-    if (node.parent() === undefined) return Status.NOENT;
+    if (node.type !== FileType.DIRECTORY) {
+      return Status.NOTDIR;
+    }
+    if (node.parent() === undefined) {
+      return Status.NOENT;
+    }
   }
   return answer(compound);
 }
@@ -40,6 +56,8 @@ function answer(compound: Compound): Status {
   writer.uint32(2);
   writer.uint32(AuthFlavor.SYS);
   writer.uint32(AuthFlavor.NONE);
-  if (compound.minorVersion > 0) compound.node = compound.currentState = undefined;
+  if (compound.minorVersion > 0) {
+    compound.node = compound.currentState = undefined;
+  }
   return Status.OK;
 }

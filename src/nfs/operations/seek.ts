@@ -15,16 +15,28 @@ export function seek(compound: Compound): MaybePromise<Status> {
   compound.stateid.read(compound);
   const offset = reader.exactUint64();
   const what = reader.uint32();
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (node.type !== FileType.REGULAR) {
+    return notAFile(node, compound.minorVersion);
+  }
   const status = checkIo(compound, node, Share.READ);
-  if (status !== Status.OK) return status;
-  if (what > HOLE) return Status.UNION_NOTSUPP;
+  if (status !== Status.OK) {
+    return status;
+  }
+  if (what > HOLE) {
+    return Status.UNION_NOTSUPP;
+  }
   return andThen(checkPermission(compound, node, Share.READ), (permitted) => {
-    if (permitted !== Status.OK) return permitted;
+    if (permitted !== Status.OK) {
+      return permitted;
+    }
     return andThen(node.attributes(), (attributes) => {
       const size = sizeOf(attributes);
-      if (offset >= size) return Status.NXIO;
+      if (offset >= size) {
+        return Status.NXIO;
+      }
       const found: MaybePromise<Offset | undefined> = isSparse(node)
         ? (node as ReachedSparseFile).seek(offset, what === DATA ? "data" : "hole")
         : what === DATA

@@ -13,21 +13,39 @@ export function sequence(compound: Compound): Status {
   const slotid = reader.uint32();
   const highestSlotid = reader.uint32();
   const cacheThis = reader.bool();
-  if (compound.index !== 0) return Status.SEQUENCE_POS;
+  if (compound.index !== 0) {
+    return Status.SEQUENCE_POS;
+  }
   const session = find(connection, compound, id);
-  if (session === undefined) return Status.BADSESSION;
+  if (session === undefined) {
+    return Status.BADSESSION;
+  }
   const { client, fore } = session;
-  if (slotid >= fore.maxRequests) return Status.BADSLOT;
-  if (highestSlotid < slotid) return Status.BAD_HIGH_SLOT;
+  if (slotid >= fore.maxRequests) {
+    return Status.BADSLOT;
+  }
+  if (highestSlotid < slotid) {
+    return Status.BAD_HIGH_SLOT;
+  }
   const slot = session.slot(slotid);
   // The request with all that it asks for; its xid, which a retry need not keep, is before.
   const solo = compound.count === 1;
-  if (sequenceid === slot.sequenceid) return retry(compound, slot, cacheThis || solo);
-  if (sequenceid !== (slot.sequenceid + 1) >>> 0 || slot.busy) return Status.SEQ_MISORDERED;
-  if (compound.requestLength > fore.maxRequestSize) return Status.REQ_TOO_BIG;
-  if (compound.count > fore.maxOperations) return Status.TOO_MANY_OPS;
+  if (sequenceid === slot.sequenceid) {
+    return retry(compound, slot, cacheThis || solo);
+  }
+  if (sequenceid !== (slot.sequenceid + 1) >>> 0 || slot.busy) {
+    return Status.SEQ_MISORDERED;
+  }
+  if (compound.requestLength > fore.maxRequestSize) {
+    return Status.REQ_TOO_BIG;
+  }
+  if (compound.count > fore.maxOperations) {
+    return Status.TOO_MANY_OPS;
+  }
 
-  if (!session.connections.has(connection)) connection.addSession(session);
+  if (!session.connections.has(connection)) {
+    connection.addSession(session);
+  }
   client.renewedAt = context.state.now;
   slot.sequenceid = sequenceid;
   slot.busy = true;
@@ -42,7 +60,9 @@ export function sequence(compound: Compound): Status {
   slot.requestLength = reader.remaining;
   slot.principal = compound.principal;
   slot.checksummed = compound.cacheReply;
-  if (slot.checksummed) slot.requestChecksum = checksum(compound);
+  if (slot.checksummed) {
+    slot.requestChecksum = checksum(compound);
+  }
 
   writer.fixed(session.id);
   writer.uint32(sequenceid);
@@ -56,9 +76,15 @@ export function sequence(compound: Compound): Status {
 /** SEQ4_STATUS_*: what the client should see to. */
 function statusFlags({ client, backChannel }: Session): number {
   let flags = 0;
-  if (client.revoked.size > 0) flags |= SequenceStatus.RECALLABLE_STATE_REVOKED;
-  if (backChannel.fault) flags |= SequenceStatus.BACKCHANNEL_FAULT;
-  if (backChannel.isLost) flags |= SequenceStatus.CB_PATH_DOWN_SESSION;
+  if (client.revoked.size > 0) {
+    flags |= SequenceStatus.RECALLABLE_STATE_REVOKED;
+  }
+  if (backChannel.fault) {
+    flags |= SequenceStatus.BACKCHANNEL_FAULT;
+  }
+  if (backChannel.isLost) {
+    flags |= SequenceStatus.CB_PATH_DOWN_SESSION;
+  }
   return flags;
 }
 
@@ -66,34 +92,50 @@ function statusFlags({ client, backChannel }: Session): number {
 function find(connection: Connection, compound: Compound, at: number): Session | undefined {
   const { buffer } = compound.reader;
   const last = connection.session;
-  if (last !== undefined && isSame(last.id, buffer, at)) return last;
+  if (last !== undefined && isSame(last.id, buffer, at)) {
+    return last;
+  }
   const session = compound.context.state.clients.findSession(buffer.toString("latin1", at, at + 16));
-  if (session !== undefined) connection.session = session;
+  if (session !== undefined) {
+    connection.session = session;
+  }
   return session;
 }
 
 function isSame(id: Buffer, buffer: Buffer, at: number): boolean {
-  for (let index = 0; index < 16; index++) if (id[index] !== buffer[at + index]) return false;
+  for (let index = 0; index < 16; index++) {
+    if (id[index] !== buffer[at + index]) {
+      return false;
+    }
+  }
   return true;
 }
 
 function retry(compound: Compound, slot: Slot, cached: boolean): Status {
-  if (slot.sequenceid === 0) return Status.SEQ_MISORDERED;
-  if (isFalse(compound, slot)) return Status.SEQ_FALSE_RETRY;
+  if (slot.sequenceid === 0) {
+    return Status.SEQ_MISORDERED;
+  }
+  if (isFalse(compound, slot)) {
+    return Status.SEQ_FALSE_RETRY;
+  }
   if (slot.busy) {
     slot.retryConnection = compound.connection;
     slot.retryXid = compound.xid;
     return NO_REPLY;
   }
   // Nothing was kept (RFC 8881 §2.10.6.1.3); a retry that asks for it to be kept is another request.
-  if (slot.reply === undefined) return cached ? Status.SEQ_FALSE_RETRY : Status.RETRY_UNCACHED_REP;
+  if (slot.reply === undefined) {
+    return cached ? Status.SEQ_FALSE_RETRY : Status.RETRY_UNCACHED_REP;
+  }
   compound.replay = slot.reply;
   return REPLAYED_COMPOUND;
 }
 
 /** Whether it can be seen that this is another request than the slot's last one (RFC 8881 §2.10.6.1.3.1). */
 function isFalse(compound: Compound, slot: Slot): boolean {
-  if (slot.requestLength !== compound.reader.remaining || slot.principal !== compound.principal) return true;
+  if (slot.requestLength !== compound.reader.remaining || slot.principal !== compound.principal) {
+    return true;
+  }
   return slot.checksummed && slot.requestChecksum !== checksum(compound);
 }
 

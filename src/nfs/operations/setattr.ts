@@ -16,34 +16,54 @@ export function setattr(compound: Compound): MaybePromise<Status> {
   const { node, stateid, changeRequest } = compound;
   stateid.read(compound);
   const decoded = changeRequest.read(compound.reader, compound.minorVersion, SETTABLE_LATER);
-  if (node === undefined) return refuse(compound, Status.NOFILEHANDLE);
-  if (decoded !== Status.OK) return refuse(compound, decoded);
+  if (node === undefined) {
+    return refuse(compound, Status.NOFILEHANDLE);
+  }
+  if (decoded !== Status.OK) {
+    return refuse(compound, decoded);
+  }
   const { changes } = changeRequest;
   let openForWriting = false;
   if (changes.size !== undefined || changes.hugeSize !== undefined) {
-    if (node.type === FileType.DIRECTORY) return refuse(compound, Status.ISDIR);
-    if (node.type !== FileType.REGULAR) return refuse(compound, Status.INVAL);
-    if (changes.hugeSize !== undefined && !isHuge(node)) return refuse(compound, Status.FBIG);
+    if (node.type === FileType.DIRECTORY) {
+      return refuse(compound, Status.ISDIR);
+    }
+    if (node.type !== FileType.REGULAR) {
+      return refuse(compound, Status.INVAL);
+    }
+    if (changes.hugeSize !== undefined && !isHuge(node)) {
+      return refuse(compound, Status.FBIG);
+    }
     const status = checkIo(compound, node, Share.WRITE);
-    if (status !== Status.OK) return refuse(compound, status);
+    if (status !== Status.OK) {
+      return refuse(compound, status);
+    }
     openForWriting = stateid.state !== undefined;
   } else if (!stateid.isSpecial) {
     const status = stateid.resolve(compound);
-    if (status !== Status.OK) return refuse(compound, status);
+    if (status !== Status.OK) {
+      return refuse(compound, status);
+    }
   }
   if (changeRequest.word2 !== 0) {
     const status = checkHolder(compound, node);
-    if (status !== Status.OK) return refuse(compound, status);
+    if (status !== Status.OK) {
+      return refuse(compound, status);
+    }
   }
   return andThen(node.attributes(), (attributes) => {
     const { credentials } = compound;
     const mayWrite =
       openForWriting || (permissions(node.type, attributes, credentials) & Permission.WRITE) !== 0;
     const status = checkChanges(attributes, credentials, changes, mayWrite);
-    if (status !== Status.OK) return refuse(compound, status);
+    if (status !== Status.OK) {
+      return refuse(compound, status);
+    }
     if (node.type === FileType.REGULAR && !setsTimesOnly(changeRequest)) {
       const recalled = compound.context.delegations.recallForChange(compound, node);
-      if (recalled !== Status.OK) return refuse(compound, recalled);
+      if (recalled !== Status.OK) {
+        return refuse(compound, recalled);
+      }
     }
     clearSetIds(attributes, credentials, changes);
     const { word0, word1, word2 } = changeRequest;
@@ -51,7 +71,9 @@ export function setattr(compound: Compound): MaybePromise<Status> {
       writeBitmap(compound.writer, word0, word1, word2);
       return Status.OK;
     };
-    if (word2 !== 0 && !addKeptTimes(compound, attributes)) return done();
+    if (word2 !== 0 && !addKeptTimes(compound, attributes)) {
+      return done();
+    }
     return andThen(node.setAttributes(changes), done);
   });
 }
@@ -59,8 +81,12 @@ export function setattr(compound: Compound): MaybePromise<Status> {
 /** Only the holder of a delegation that was given for it keeps the times (RFC 9754 §5). */
 function checkHolder({ stateid, changeRequest }: Compound, node: Node): Status {
   const { state } = stateid;
-  if (!(state instanceof Delegation) || !state.timestamps) return Status.BAD_STATEID;
-  if (!isSameNode(state.file.node, node)) return Status.BAD_STATEID;
+  if (!(state instanceof Delegation) || !state.timestamps) {
+    return Status.BAD_STATEID;
+  }
+  if (!isSameNode(state.file.node, node)) {
+    return Status.BAD_STATEID;
+  }
   return changeRequest.heldModifyTime !== undefined && state.type !== Share.WRITE
     ? Status.OPENMODE
     : Status.OK;
@@ -76,7 +102,9 @@ function addKeptTimes({ stateid, changeRequest }: Compound, attributes: Attribut
   const { changes, heldAccessTime, heldModifyTime } = changeRequest;
   const kept = heldTimes(stateid.state as Delegation, attributes, heldAccessTime, heldModifyTime);
   Object.assign(changes, kept);
-  if (setsTimesOnly(changeRequest)) return kept !== undefined;
+  if (setsTimesOnly(changeRequest)) {
+    return kept !== undefined;
+  }
   // Something else changes now, whatever the times are.
   delete changes.metadataTime;
   return true;

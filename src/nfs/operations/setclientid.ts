@@ -25,7 +25,9 @@ export function setclientid(compound: Compound): Status {
     return Status.CLID_INUSE;
   }
   const client = state.clients.add(0, owner, verifierHigh, verifierLow, principal);
-  if (client === undefined) return Status.DELAY;
+  if (client === undefined) {
+    return Status.DELAY;
+  }
   if (known !== undefined && known.verifierHigh === verifierHigh && known.verifierLow === verifierLow) {
     // The client only has a new callback: its clientid stays, and confirming changes nothing else.
     client.updates = known;
@@ -51,13 +53,21 @@ export function setclientidConfirm(compound: Compound): Status {
   const confirmHigh = reader.uint32();
   const confirmLow = reader.uint32();
   const client = state.clients.find(high, low);
-  if (client === undefined || client.minorVersion !== 0) return Status.STALE_CLIENTID;
+  if (client === undefined || client.minorVersion !== 0) {
+    return Status.STALE_CLIENTID;
+  }
   const waiting = state.clients.findByOwner(0, client.owner, false);
   if (waiting?.confirmHigh === confirmHigh && waiting.confirmLow === confirmLow) {
-    if (waiting.principal !== principal) return Status.CLID_INUSE;
-    if (waiting.updates === client) state.clients.updateCallback(client, waiting);
-    else if (waiting === client) state.clients.confirm(client);
-    else return Status.STALE_CLIENTID;
+    if (waiting.principal !== principal) {
+      return Status.CLID_INUSE;
+    }
+    if (waiting.updates === client) {
+      state.clients.updateCallback(client, waiting);
+    } else if (waiting === client) {
+      state.clients.confirm(client);
+    } else {
+      return Status.STALE_CLIENTID;
+    }
     client.renewedAt = state.now;
     connection.nameClient(client);
     if (delegations.enabled) {

@@ -23,12 +23,18 @@ function compare(compound: Compound, same: Status, different: Status): MaybeProm
   const { reader, node, attributeRequest: request, minorVersion, context } = compound;
   request.read(reader);
   const given = reader.opaque(MAXIMUM_ATTRIBUTES);
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (request.hasWriteOnly(minorVersion) || request.has(Attribute.RDATTR_ERROR)) return Status.INVAL;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (request.hasWriteOnly(minorVersion) || request.has(Attribute.RDATTR_ERROR)) {
+    return Status.INVAL;
+  }
   const supported = SUPPORTED[minorVersion as 0 | 1 | 2];
   const unknown =
     (request.word0 & ~supported[0]) | (request.word1 & ~supported[1]) | (request.word2 & ~supported[2]);
-  if (unknown !== 0) return Status.ATTRNOTSUPP;
+  if (unknown !== 0) {
+    return Status.ATTRNOTSUPP;
+  }
   const attributes = context.delegations.attributesOf(compound, node);
   const encode = (arrived: Awaited<typeof attributes>) => {
     const writer = new XdrWriter(1024);

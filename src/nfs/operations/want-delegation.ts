@@ -12,24 +12,41 @@ export function wantDelegation(compound: Compound): MaybePromise<Status> {
   const { reader, node, minorVersion, credentials, context } = compound;
   const want = reader.uint32();
   const claim = reader.uint32();
-  if (claim === Claim.PREVIOUS) reader.uint32();
-  else if (claim !== Claim.FH && claim !== Claim.DELEGATE_PREVIOUS_FH) {
+  if (claim === Claim.PREVIOUS) {
+    reader.uint32();
+  } else if (claim !== Claim.FH && claim !== Claim.DELEGATE_PREVIOUS_FH) {
     throw new XdrError(`expected a claim of WANT_DELEGATION, got ${claim}`);
   }
-  if (node === undefined) return Status.NOFILEHANDLE;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
   const wanted = want & Want.MASK;
-  if ((want & ~KNOWN_WANTS[minorVersion as 1 | 2]) !== 0 || wanted > Want.CANCEL) return Status.INVAL;
-  if (wanted === Want.NO_PREFERENCE || wanted === Want.NO_DELEGATION) return Status.INVAL;
-  if (claim === Claim.PREVIOUS) return Status.NO_GRACE;
-  if (claim === Claim.DELEGATE_PREVIOUS_FH) return Status.NOTSUPP;
+  if ((want & ~KNOWN_WANTS[minorVersion as 1 | 2]) !== 0 || wanted > Want.CANCEL) {
+    return Status.INVAL;
+  }
+  if (wanted === Want.NO_PREFERENCE || wanted === Want.NO_DELEGATION) {
+    return Status.INVAL;
+  }
+  if (claim === Claim.PREVIOUS) {
+    return Status.NO_GRACE;
+  }
+  if (claim === Claim.DELEGATE_PREVIOUS_FH) {
+    return Status.NOTSUPP;
+  }
   const client = compound.client!;
-  if (!client.reclaimComplete) return Status.GRACE;
-  if (node.type !== FileType.REGULAR) return notAFile(node, minorVersion);
+  if (!client.reclaimComplete) {
+    return Status.GRACE;
+  }
+  if (node.type !== FileType.REGULAR) {
+    return notAFile(node, minorVersion);
+  }
   return andThen(node.attributes(), (attributes) => {
     const may = (permissions: number) =>
       checkFile(node.type, attributes, credentials, permissions) === Status.OK;
     const mayWrite = may(Permission.READ | Permission.WRITE);
-    if (!may(Permission.READ) || (wanted === Want.WRITE_DELEGATION && !mayWrite)) return Status.ACCESS;
+    if (!may(Permission.READ) || (wanted === Want.WRITE_DELEGATION && !mayWrite)) {
+      return Status.ACCESS;
+    }
     const access = wanted === Want.READ_DELEGATION || !mayWrite ? Share.READ : Share.BOTH;
     const { delegations, state } = context;
     const delegation = delegations.give(client, node, state.findFile(node), access, want);

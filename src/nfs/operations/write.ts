@@ -14,16 +14,32 @@ export function write(compound: Compound): MaybePromise<Status> {
   const offset = reader.exactUint64();
   const stable = reader.uint32();
   const data = reader.opaque(reader.remaining);
-  if (stable > Stable.FILE_SYNC) return Status.BADXDR;
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (node.type !== FileType.REGULAR) return notAFile(node, compound.minorVersion);
+  if (stable > Stable.FILE_SYNC) {
+    return Status.BADXDR;
+  }
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (node.type !== FileType.REGULAR) {
+    return notAFile(node, compound.minorVersion);
+  }
   const status = checkIo(compound, node, Share.WRITE);
-  if (status !== Status.OK) return status;
-  if (data.length > MAXIMUM_IO) return Status.INVAL;
-  if (!withinReach(node, offset, data.length)) return Status.FBIG;
+  if (status !== Status.OK) {
+    return status;
+  }
+  if (data.length > MAXIMUM_IO) {
+    return Status.INVAL;
+  }
+  if (!withinReach(node, offset, data.length)) {
+    return Status.FBIG;
+  }
   const changed = compound.context.delegations.recallForChange(compound, node);
-  if (changed !== Status.OK) return changed;
-  if (compound.credentials.userId === 0) return start(compound, node, offset, data, stable);
+  if (changed !== Status.OK) {
+    return changed;
+  }
+  if (compound.credentials.userId === 0) {
+    return start(compound, node, offset, data, stable);
+  }
   return writeUnprivileged(compound, node, offset, data, stable);
 }
 
@@ -38,7 +54,9 @@ function writeUnprivileged(
   return andThen(file.attributes(), (attributes) => {
     const check = compound.stateid.state === undefined ? checkFile : checkOpenFile;
     const status = check(file.type, attributes, compound.credentials, Permission.WRITE);
-    if (status !== Status.OK) return status;
+    if (status !== Status.OK) {
+      return status;
+    }
     const mode = withoutSetIds(attributes.mode);
     const set = mode === attributes.mode ? undefined : file.setAttributes({ mode });
     return andThen(set, () => start(compound, file, offset, data, stable));
@@ -53,7 +71,9 @@ function start(
   stable: number,
 ): MaybePromise<Status> {
   const written = data.length === 0 ? undefined : file.write(offset, data, stable !== Stable.UNSTABLE);
-  if (written instanceof Promise) return written.then(() => answer(compound, data.length, stable));
+  if (written instanceof Promise) {
+    return written.then(() => answer(compound, data.length, stable));
+  }
   return answer(compound, data.length, stable);
 }
 

@@ -23,9 +23,13 @@ type NodeWithAttributes = Node & ExtendedAttributes;
 export function getxattr(compound: Compound): MaybePromise<Status> {
   const name = readName(compound);
   return withNode(compound, Permission.READ, (node) => {
-    if (typeof name === "number") return name;
+    if (typeof name === "number") {
+      return name;
+    }
     return andThen(node.getExtendedAttribute(name), (value) => {
-      if (value === undefined) return Status.NOXATTR;
+      if (value === undefined) {
+        return Status.NOXATTR;
+      }
       compound.writer.opaque(value);
       return Status.OK;
     });
@@ -38,10 +42,16 @@ export function setxattr(compound: Compound): MaybePromise<Status> {
   const how = HOW[reader.uint32()];
   const name = readName(compound);
   const value = reader.opaque(reader.remaining);
-  if (how === undefined) return Status.INVAL;
+  if (how === undefined) {
+    return Status.INVAL;
+  }
   return withNode(compound, Permission.WRITE, (node) => {
-    if (typeof name === "number") return name;
-    if (value.length > MAXIMUM_VALUE) return Status.XATTR2BIG;
+    if (typeof name === "number") {
+      return name;
+    }
+    if (value.length > MAXIMUM_VALUE) {
+      return Status.XATTR2BIG;
+    }
     return changing(compound, node, () => node.setExtendedAttribute(name, Buffer.from(value), how));
   });
 }
@@ -62,17 +72,25 @@ export function listxattrs(compound: Compound): MaybePromise<Status> {
   }
   return withNode(compound, Permission.READ, (node) =>
     andThen(node.listExtendedAttributes(), (names) => {
-      if (cookie > names.length) return Status.BAD_COOKIE;
+      if (cookie > names.length) {
+        return Status.BAD_COOKIE;
+      }
       let room = maximum - 16;
       let end = cookie;
       for (; end < names.length; end++) {
         room -= 4 + ((names[end]!.length + 3) & ~3);
-        if (room < 0) break;
+        if (room < 0) {
+          break;
+        }
       }
-      if (room < 0 && end === cookie) return Status.TOOSMALL;
+      if (room < 0 && end === cookie) {
+        return Status.TOOSMALL;
+      }
       writer.uint64(end);
       writer.uint32(end - cookie);
-      for (let index = cookie; index < end; index++) writer.latin1(names[index]!);
+      for (let index = cookie; index < end; index++) {
+        writer.latin1(names[index]!);
+      }
       writer.bool(end === names.length);
       return Status.OK;
     }),
@@ -83,7 +101,9 @@ export function listxattrs(compound: Compound): MaybePromise<Status> {
 export function removexattr(compound: Compound): MaybePromise<Status> {
   const name = readName(compound);
   return withNode(compound, Permission.WRITE, (node) => {
-    if (typeof name === "number") return name;
+    if (typeof name === "number") {
+      return name;
+    }
     return changing(compound, node, () => node.removeExtendedAttribute(name));
   });
 }
@@ -91,8 +111,12 @@ export function removexattr(compound: Compound): MaybePromise<Status> {
 function readName(compound: Compound): Name | Status {
   const { reader } = compound;
   const name = reader.latin1(reader.remaining);
-  if (name.length === 0 || name.includes("\0")) return Status.INVAL;
-  if (compound.context.utf8Names && !isUtf8Name(name)) return Status.INVAL;
+  if (name.length === 0 || name.includes("\0")) {
+    return Status.INVAL;
+  }
+  if (compound.context.utf8Names && !isUtf8Name(name)) {
+    return Status.INVAL;
+  }
   return name.length > MAXIMUM_NAME ? Status.NAMETOOLONG : name;
 }
 
@@ -107,9 +131,15 @@ function withNode(
   next: (node: NodeWithAttributes) => MaybePromise<Status>,
 ): MaybePromise<Status> {
   const { node } = compound;
-  if (node === undefined) return Status.NOFILEHANDLE;
-  if (!mayHaveAttributes(node)) return Status.WRONG_TYPE;
-  if (!hasExtendedAttributes(node)) return Status.NOTSUPP;
+  if (node === undefined) {
+    return Status.NOFILEHANDLE;
+  }
+  if (!mayHaveAttributes(node)) {
+    return Status.WRONG_TYPE;
+  }
+  if (!hasExtendedAttributes(node)) {
+    return Status.NOTSUPP;
+  }
   return andThen(checkNode(node, compound.credentials, wanted), (status) =>
     status === Status.OK ? next(node) : status,
   );
@@ -123,7 +153,9 @@ function changing(
 ): MaybePromise<Status> {
   if (node.type === FileType.REGULAR) {
     const status = compound.context.delegations.recallForChange(compound, node);
-    if (status !== Status.OK) return status;
+    if (status !== Status.OK) {
+      return status;
+    }
   }
   return andThen(node.attributes(), (attributes) => {
     const before = attributes.change;

@@ -70,19 +70,31 @@ export class Client {
   /** Lets go of owners without a state where there are many: NFSv4.0 keeps them for the retry of their last request. */
   trimOwners(): void {
     const { openOwners, lockOwners } = this;
-    if (openOwners.size + lockOwners.size < this.stateCount + MAXIMUM_IDLE_OWNERS) return;
+    if (openOwners.size + lockOwners.size < this.stateCount + MAXIMUM_IDLE_OWNERS) {
+      return;
+    }
     for (const owner of openOwners.values()) {
-      if (owner.opens.size === 0 && owner.sequence?.busy !== true) openOwners.delete(owner.key);
+      if (owner.opens.size === 0 && owner.sequence?.busy !== true) {
+        openOwners.delete(owner.key);
+      }
     }
     for (const owner of lockOwners.values()) {
-      if (owner.states.size === 0 && owner.sequence?.busy !== true) lockOwners.delete(owner.key);
+      if (owner.states.size === 0 && owner.sequence?.busy !== true) {
+        lockOwners.delete(owner.key);
+      }
     }
   }
 
   /** Holds opens, locks or delegations. */
   get hasState(): boolean {
-    if (this.delegations.size > 0) return true;
-    for (const owner of this.openOwners.values()) if (owner.opens.size > 0) return true;
+    if (this.delegations.size > 0) {
+      return true;
+    }
+    for (const owner of this.openOwners.values()) {
+      if (owner.opens.size > 0) {
+        return true;
+      }
+    }
     return false;
   }
 }

@@ -45,7 +45,9 @@ export class Clients {
   }
 
   clear(): void {
-    for (const client of [...this.records.values()]) this.remove(client);
+    for (const client of [...this.records.values()]) {
+      this.remove(client);
+    }
   }
 
   /** The record that has been confirmed, or the one that waits for it. */
@@ -80,8 +82,12 @@ export class Clients {
   ): Client | undefined {
     const key = ownerKey(minorVersion, owner);
     const replaced = this.unconfirmed.get(key);
-    if (replaced !== undefined) this.remove(replaced);
-    if (this.records.size >= this.limits.maximumClients && !this.makeRoom()) return undefined;
+    if (replaced !== undefined) {
+      this.remove(replaced);
+    }
+    if (this.records.size >= this.limits.maximumClients && !this.makeRoom()) {
+      return undefined;
+    }
     const id = this.nextClientId++;
     const client = new Client(id, owner, verifierHigh, verifierLow, principal, minorVersion, this.states.now);
     this.records.set(id, client);
@@ -98,10 +104,16 @@ export class Clients {
     }
     let oldest: Client | undefined;
     for (const client of this.records.values()) {
-      if (!this.isExpired(client) || isBusy(client)) continue;
-      if (oldest === undefined || client.renewedAt < oldest.renewedAt) oldest = client;
+      if (!this.isExpired(client) || isBusy(client)) {
+        continue;
+      }
+      if (oldest === undefined || client.renewedAt < oldest.renewedAt) {
+        oldest = client;
+      }
     }
-    if (oldest === undefined) return false;
+    if (oldest === undefined) {
+      return false;
+    }
     this.expire(oldest);
     return true;
   }
@@ -113,11 +125,17 @@ export class Clients {
 
   /** Makes the record its owner's only one: a confirmed one before it ends with all its state. */
   confirm(client: Client): void {
-    if (client.confirmed) return;
+    if (client.confirmed) {
+      return;
+    }
     const key = ownerKey(client.minorVersion, client.owner);
     const previous = this.confirmed.get(key);
-    if (previous !== undefined && previous !== client) this.expire(previous);
-    if (this.unconfirmed.get(key) === client) this.unconfirmed.delete(key);
+    if (previous !== undefined && previous !== client) {
+      this.expire(previous);
+    }
+    if (this.unconfirmed.get(key) === client) {
+      this.unconfirmed.delete(key);
+    }
     client.confirmed = true;
     this.confirmed.set(key, client);
   }
@@ -147,17 +165,25 @@ export class Clients {
   /** Ends the client, but remembers that what it had was lost by its silence or its restart. */
   private expire(client: Client): void {
     this.expired.add(client.id);
-    if (this.expired.size > MAXIMUM_REMEMBERED) this.expired.delete(this.expired.values().next().value!);
+    if (this.expired.size > MAXIMUM_REMEMBERED) {
+      this.expired.delete(this.expired.values().next().value!);
+    }
     this.end(client, true);
   }
 
   private end(client: Client, expired: boolean): void {
     this.states.release(client, expired);
     client.callback?.close();
-    for (const session of client.sessions) this.removeSession(session);
+    for (const session of client.sessions) {
+      this.removeSession(session);
+    }
     const key = ownerKey(client.minorVersion, client.owner);
-    if (this.confirmed.get(key) === client) this.confirmed.delete(key);
-    if (this.unconfirmed.get(key) === client) this.unconfirmed.delete(key);
+    if (this.confirmed.get(key) === client) {
+      this.confirmed.delete(key);
+    }
+    if (this.unconfirmed.get(key) === client) {
+      this.unconfirmed.delete(key);
+    }
     this.records.delete(client.id);
     this.onRemoved(client);
   }
@@ -175,13 +201,17 @@ export class Clients {
       const silent = this.states.now - client.renewedAt;
       const idle = client.sessions.size === 0 && !client.hasState;
       const allowance = !client.confirmed || idle ? 1 : COURTESY_LEASES;
-      if (silent > allowance * this.states.leaseMilliseconds && !isBusy(client)) this.expire(client);
+      if (silent > allowance * this.states.leaseMilliseconds && !isBusy(client)) {
+        this.expire(client);
+      }
     }
   }
 
   /** True when `holder` had only its courtesy left; its state is gone then. */
   resolveConflict(holder: Client): boolean {
-    if (!this.isExpired(holder) || isBusy(holder)) return false;
+    if (!this.isExpired(holder) || isBusy(holder)) {
+      return false;
+    }
     this.expire(holder);
     return true;
   }
@@ -211,14 +241,20 @@ export class Clients {
     session.destroyed = true;
     this.sessions.delete(session.key);
     session.client.sessions.delete(session);
-    for (const connection of session.connections) connection.forgetSession(session);
+    for (const connection of session.connections) {
+      connection.forgetSession(session);
+    }
     session.connections.clear();
     session.backChannel.close();
   }
 }
 
 function isBusy(client: Client): boolean {
-  for (const session of client.sessions) if (session.active > 0) return true;
+  for (const session of client.sessions) {
+    if (session.active > 0) {
+      return true;
+    }
+  }
   return false;
 }
 

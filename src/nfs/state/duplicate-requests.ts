@@ -13,12 +13,16 @@ export class DuplicateRequests {
   /** The place of the request: with a reply where it has been answered, busy while it is served. */
   find(xid: number, checksum: number): Slot {
     let slot = this.slots.get(xid);
-    if (slot !== undefined && slot.requestChecksum === checksum) return slot;
+    if (slot !== undefined && slot.requestChecksum === checksum) {
+      return slot;
+    }
     slot = new Slot();
     slot.requestChecksum = checksum;
     this.slots.delete(xid);
     this.slots.set(xid, slot);
-    if (this.slots.size > MAXIMUM_KEPT) this.slots.delete(this.slots.keys().next().value!);
+    if (this.slots.size > MAXIMUM_KEPT) {
+      this.slots.delete(this.slots.keys().next().value!);
+    }
     return slot;
   }
 }

@@ -14,22 +14,36 @@ export function checkIo(compound: Compound, node: RegularFile, wanted: number): 
   if (stateid.isSpecial) {
     if (wanted === Share.READ && context.state.mutableDelegations > 0) {
       const recalled = context.delegations.recallForRead(compound, node);
-      if (recalled !== Status.OK) return recalled;
+      if (recalled !== Status.OK) {
+        return recalled;
+      }
     }
-    if (context.state.denies === 0) return Status.OK;
+    if (context.state.denies === 0) {
+      return Status.OK;
+    }
     // The bypass stateid reads past a deny (RFC 8881 §8.2.3).
-    if (stateid.seqid !== 0 && wanted === Share.READ) return Status.OK;
+    if (stateid.seqid !== 0 && wanted === Share.READ) {
+      return Status.OK;
+    }
     const status = context.state.checkShare(node, wanted, Share.NONE);
     return status === Status.OK ? Status.OK : Status.LOCKED;
   }
   const status = stateid.resolve(compound);
-  if (status !== Status.OK) return status;
+  if (status !== Status.OK) {
+    return status;
+  }
   const state = stateid.state!;
-  if (!isSameNode(state.file.node, node)) return Status.BAD_STATEID;
+  if (!isSameNode(state.file.node, node)) {
+    return Status.BAD_STATEID;
+  }
   let access: number;
-  if (state instanceof OpenState) access = state.access;
-  else if (state instanceof LockState) access = state.open.access;
-  else access = (state as Delegation).type === Share.WRITE ? Share.BOTH : Share.READ;
+  if (state instanceof OpenState) {
+    access = state.access;
+  } else if (state instanceof LockState) {
+    access = state.open.access;
+  } else {
+    access = (state as Delegation).type === Share.WRITE ? Share.BOTH : Share.READ;
+  }
   return (access & wanted) !== 0 ? Status.OK : Status.OPENMODE;
 }
 
@@ -38,7 +52,9 @@ export function checkIo(compound: Compound, node: RegularFile, wanted: number): 
  * more easily, as READ and WRITE do.
  */
 export function checkPermission(compound: Compound, file: RegularFile, wanted: number): MaybePromise<Status> {
-  if (compound.credentials.userId === 0) return Status.OK;
+  if (compound.credentials.userId === 0) {
+    return Status.OK;
+  }
   const check = compound.stateid.state === undefined ? checkFile : checkOpenFile;
   const permission = wanted === Share.READ ? Permission.READ : Permission.WRITE;
   return andThen(file.attributes(), (attributes) =>
@@ -57,7 +73,11 @@ export function tooMany(compound: Compound): Status {
 
 /** The status for an operation on files that was given something else (RFC 8881 §15.1.2.9). */
 export function notAFile(node: Node, minorVersion: number): Status {
-  if (node.type === FileType.DIRECTORY) return Status.ISDIR;
-  if (minorVersion === 0) return Status.INVAL;
+  if (node.type === FileType.DIRECTORY) {
+    return Status.ISDIR;
+  }
+  if (minorVersion === 0) {
+    return Status.INVAL;
+  }
   return node.type === FileType.SYMLINK ? Status.SYMLINK : Status.WRONG_TYPE;
 }

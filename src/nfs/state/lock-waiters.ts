@@ -22,16 +22,24 @@ export function addWaiter(file: FileState, waiter: LockWaiter): void {
   removeWaiter(file, waiter.client, waiter.ownerKey);
   file.waiters ??= [];
   file.waiters.push(waiter);
-  if (file.waiters.length > MAXIMUM_WAITERS) file.waiters.shift();
+  if (file.waiters.length > MAXIMUM_WAITERS) {
+    file.waiters.shift();
+  }
 }
 
 /** The owner has the lock, or no waiter any more. */
 export function removeWaiter(file: FileState, client: Client, ownerKey: string): void {
   const { waiters } = file;
-  if (waiters === undefined) return;
+  if (waiters === undefined) {
+    return;
+  }
   const index = waiters.findIndex((waiter) => waiter.client === client && waiter.ownerKey === ownerKey);
-  if (index >= 0) waiters.splice(index, 1);
-  if (waiters.length === 0) file.waiters = undefined;
+  if (index >= 0) {
+    waiters.splice(index, 1);
+  }
+  if (waiters.length === 0) {
+    file.waiters = undefined;
+  }
 }
 
 /** Takes out the waiters in whose way no lock stands any more. */
@@ -39,8 +47,12 @@ export function takeReady(file: FileState): readonly LockWaiter[] {
   const ready: LockWaiter[] = [];
   for (const waiter of file.waiters ?? []) {
     const owner: LockOwner | undefined = waiter.client.lockOwners.get(waiter.ownerKey);
-    if (findConflict(file, owner, waiter.start, waiter.end, waiter.write) === undefined) ready.push(waiter);
+    if (findConflict(file, owner, waiter.start, waiter.end, waiter.write) === undefined) {
+      ready.push(waiter);
+    }
   }
-  for (const { client, ownerKey } of ready) removeWaiter(file, client, ownerKey);
+  for (const { client, ownerKey } of ready) {
+    removeWaiter(file, client, ownerKey);
+  }
   return ready;
 }

@@ -19,10 +19,16 @@ export function findConflict(
   write: boolean,
 ): ByteRangeLock | undefined {
   const locks = file.locks;
-  if (locks === undefined) return undefined;
+  if (locks === undefined) {
+    return undefined;
+  }
   for (const lock of locks) {
-    if (lock.start >= end || start >= lock.end) continue;
-    if (lock.state.owner !== owner && (write || lock.write)) return lock;
+    if (lock.start >= end || start >= lock.end) {
+      continue;
+    }
+    if (lock.state.owner !== owner && (write || lock.write)) {
+      return lock;
+    }
   }
   return undefined;
 }
@@ -37,8 +43,12 @@ export function addLock(state: LockState, start: Offset, end: Offset, write: boo
   // Neighbours of the same kind become one, so that a file locked byte by byte stays one entry.
   for (let index = file.locks.length - 1; index >= 0; index--) {
     const lock = file.locks[index]!;
-    if (lock.end !== from && lock.start !== to) continue;
-    if (lock.state.owner !== state.owner || lock.write !== write) continue;
+    if (lock.end !== from && lock.start !== to) {
+      continue;
+    }
+    if (lock.state.owner !== state.owner || lock.write !== write) {
+      continue;
+    }
     from = smaller(from, lock.start);
     to = larger(to, lock.end);
     file.locks.splice(index, 1);
@@ -53,16 +63,21 @@ export function removeLock(state: LockState, start: Offset, end: Offset): void {
   const file = state.file;
   const locks = file.locks;
   // Most often there is nothing to take, and no need to make the list anew.
-  if (!locks?.some((lock) => lock.start < end && start < lock.end && lock.state.owner === state.owner))
+  if (!locks?.some((lock) => lock.start < end && start < lock.end && lock.state.owner === state.owner)) {
     return;
+  }
   const kept: ByteRangeLock[] = [];
   for (const lock of locks) {
     if (lock.state.owner !== state.owner || lock.end <= start || end <= lock.start) {
       kept.push(lock);
       continue;
     }
-    if (lock.start < start) kept.push({ ...lock, end: start });
-    if (lock.end > end) kept.push({ ...lock, start: end });
+    if (lock.start < start) {
+      kept.push({ ...lock, end: start });
+    }
+    if (lock.end > end) {
+      kept.push({ ...lock, start: end });
+    }
   }
   state.client.lockCount += kept.length - locks.length;
   file.locks = kept.length > 0 ? kept : undefined;

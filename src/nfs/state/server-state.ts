@@ -92,8 +92,12 @@ export class ServerState implements ClientStates {
   }
 
   private releaseFile(file: FileState): void {
-    if (file.opens.length > 0 || (file.delegations !== undefined && file.delegations.length > 0)) return;
-    if (this.files.get(file.key) !== file) return;
+    if (file.opens.length > 0 || (file.delegations !== undefined && file.delegations.length > 0)) {
+      return;
+    }
+    if (this.files.get(file.key) !== file) {
+      return;
+    }
     this.files.delete(file.key);
     file.node.release();
   }
@@ -113,14 +117,24 @@ export class ServerState implements ClientStates {
   /** OK, or SHARE_DENIED where an open, be it of the same owner, stands in the way (RFC 8881 §9.7). */
   checkShare(node: RegularFile, access: number, deny: number): Status {
     const file = this.findFile(node);
-    if (file === undefined) return Status.OK;
+    if (file === undefined) {
+      return Status.OK;
+    }
     for (let index = file.opens.length - 1; index >= 0; index--) {
       // Without a deny on either side nothing can conflict, however many opens there are.
-      if (deny === 0 && file.denyRead === 0 && file.denyWrite === 0) break;
+      if (deny === 0 && file.denyRead === 0 && file.denyWrite === 0) {
+        break;
+      }
       const open = file.opens[index];
-      if (open === undefined) continue;
-      if ((open.deny & access) === 0 && (open.access & deny) === 0) continue;
-      if (!this.clients.resolveConflict(open.client)) return Status.SHARE_DENIED;
+      if (open === undefined) {
+        continue;
+      }
+      if ((open.deny & access) === 0 && (open.access & deny) === 0) {
+        continue;
+      }
+      if (!this.clients.resolveConflict(open.client)) {
+        return Status.SHARE_DENIED;
+      }
       index = file.opens.length;
     }
     return Status.OK;
@@ -157,7 +171,11 @@ export class ServerState implements ClientStates {
 
   /** Ends the open and the locks made from it. */
   close(open: OpenState): void {
-    if (open.lockStates !== undefined) for (const state of [...open.lockStates]) this.removeLockState(state);
+    if (open.lockStates !== undefined) {
+      for (const state of [...open.lockStates]) {
+        this.removeLockState(state);
+      }
+    }
     const file = open.file;
     this.setShare(open, 0, 0);
     const last = file.opens.pop()!;
@@ -168,7 +186,9 @@ export class ServerState implements ClientStates {
     const owner = open.owner;
     owner.opens.delete(file);
     // NFSv4.0 owners live on for the replay of their last request.
-    if (owner.opens.size === 0 && owner.sequence === undefined) owner.client.openOwners.delete(owner.key);
+    if (owner.opens.size === 0 && owner.sequence === undefined) {
+      owner.client.openOwners.delete(owner.key);
+    }
     this.states.remove(open);
     this.releaseFile(file);
   }
@@ -201,7 +221,9 @@ export class ServerState implements ClientStates {
 
   /** To be called after a lock of the file has gone, or shrunk. */
   locksGone(file: FileState): void {
-    if (file.waiters !== undefined) this.onLocksGone?.(file);
+    if (file.waiters !== undefined) {
+      this.onLocksGone?.(file);
+    }
   }
 
   /** Ends the state and unlocks what it holds. */
@@ -209,10 +231,14 @@ export class ServerState implements ClientStates {
     removeLock(state, 0, Number.POSITIVE_INFINITY);
     this.locksGone(state.file);
     const siblings = state.open.lockStates;
-    if (siblings !== undefined) siblings.splice(siblings.indexOf(state), 1);
+    if (siblings !== undefined) {
+      siblings.splice(siblings.indexOf(state), 1);
+    }
     const owner = state.owner;
     owner.states.delete(state.file);
-    if (owner.states.size === 0 && owner.sequence === undefined) owner.client.lockOwners.delete(owner.key);
+    if (owner.states.size === 0 && owner.sequence === undefined) {
+      owner.client.lockOwners.delete(owner.key);
+    }
     this.states.remove(state);
   }
 
@@ -224,14 +250,20 @@ export class ServerState implements ClientStates {
   // Owners of NFSv4.0, by a stateid that may be older than its state, or outlive it
 
   findOpenOwner(stateid: StateidArgument): OpenOwner | undefined {
-    if (stateid.word0 !== this.instance) return undefined;
+    if (stateid.word0 !== this.instance) {
+      return undefined;
+    }
     const state = this.states.get(stateid.word1, stateid.word2);
-    if (state instanceof OpenState) return state.owner;
+    if (state instanceof OpenState) {
+      return state.owner;
+    }
     return state === undefined ? this.closed.get(closedKey(stateid.word1, stateid.word2)) : undefined;
   }
 
   findLockOwner(stateid: StateidArgument): LockOwner | undefined {
-    if (stateid.word0 !== this.instance) return undefined;
+    if (stateid.word0 !== this.instance) {
+      return undefined;
+    }
     const state = this.states.get(stateid.word1, stateid.word2);
     return state instanceof LockState ? state.owner : undefined;
   }
@@ -244,7 +276,9 @@ export class ServerState implements ClientStates {
 
   /** NFSv4.0: the first lock of a lock owner sets its seqid; the result stays with the open owner's. */
   startLockOwner(compound: Compound, owner: LockOwner, seqid: number): void {
-    if (compound.minorVersion > 0) return;
+    if (compound.minorVersion > 0) {
+      return;
+    }
     owner.sequence ??= new OwnerSequence();
     owner.sequence.seqid = seqid;
     owner.sequence.started = true;
@@ -266,7 +300,9 @@ export class ServerState implements ClientStates {
     client.delegations.add(delegation);
     this.states.add(delegation);
     this.delegations++;
-    if (!node.immutable) this.mutableDelegations++;
+    if (!node.immutable) {
+      this.mutableDelegations++;
+    }
     return delegation;
   }
 
@@ -274,14 +310,22 @@ export class ServerState implements ClientStates {
     const file = delegation.file;
     const siblings = file.delegations ?? [];
     const index = siblings.indexOf(delegation);
-    if (index < 0) return;
+    if (index < 0) {
+      return;
+    }
     siblings.splice(index, 1);
     delegation.held = false;
-    if (siblings.length === 0) file.delegations = undefined;
+    if (siblings.length === 0) {
+      file.delegations = undefined;
+    }
     delegation.client.delegations.delete(delegation);
-    if (!keepStateid) this.states.remove(delegation);
+    if (!keepStateid) {
+      this.states.remove(delegation);
+    }
     this.delegations--;
-    if (!file.node.immutable) this.mutableDelegations--;
+    if (!file.node.immutable) {
+      this.mutableDelegations--;
+    }
     this.releaseFile(file);
   }
 
@@ -305,15 +349,23 @@ export class ServerState implements ClientStates {
   release(client: Client, expired: boolean): void {
     for (const owner of [...client.openOwners.values()]) {
       for (const open of [...owner.opens.values()]) {
-        if (expired) for (const state of [open, ...(open.lockStates ?? [])]) this.rememberExpired(state);
+        if (expired) {
+          for (const state of [open, ...(open.lockStates ?? [])]) {
+            this.rememberExpired(state);
+          }
+        }
         this.close(open);
       }
     }
     for (const delegation of [...client.delegations]) {
-      if (expired) this.rememberExpired(delegation);
+      if (expired) {
+        this.rememberExpired(delegation);
+      }
       this.removeDelegation(delegation);
     }
-    for (const delegation of client.revoked) this.states.remove(delegation);
+    for (const delegation of client.revoked) {
+      this.states.remove(delegation);
+    }
     client.revoked.clear();
     client.openOwners.clear();
     client.lockOwners.clear();
@@ -324,7 +376,9 @@ const MAXIMUM_REMEMBERED = 4096;
 
 /** Drops the oldest entry when there are too many. */
 function trim(remembered: Set<number> | Map<number, unknown>): void {
-  if (remembered.size > MAXIMUM_REMEMBERED) remembered.delete(remembered.keys().next().value!);
+  if (remembered.size > MAXIMUM_REMEMBERED) {
+    remembered.delete(remembered.keys().next().value!);
+  }
 }
 
 function closedKey(index: number, generation: number): number {

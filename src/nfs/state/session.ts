@@ -63,7 +63,9 @@ export class Session {
 
   /** Slots come into being when they are first used: most clients use few of those they are granted. */
   slot(id: number): Slot {
-    while (this.slots.length <= id) this.slots.push(new Slot());
+    while (this.slots.length <= id) {
+      this.slots.push(new Slot());
+    }
     return this.slots[id]!;
   }
 }

@@ -24,7 +24,9 @@ export class StateidArgument {
   /** The anonymous stateid, or the READ bypass stateid (RFC 8881 §8.2.3). */
   get isSpecial(): boolean {
     const { seqid, word0, word1, word2 } = this;
-    if (seqid === 0) return word0 === 0 && word1 === 0 && word2 === 0;
+    if (seqid === 0) {
+      return word0 === 0 && word1 === 0 && word2 === 0;
+    }
     const ones = 0xffff_ffff;
     return seqid === ones && word0 === ones && word1 === ones && word2 === ones;
   }
@@ -49,10 +51,16 @@ export class StateidArgument {
         return minorVersion === 0 && !this.isSpecial ? Status.STALE_STATEID : Status.BAD_STATEID;
       }
       state = serverState.states.get(this.word1, this.word2);
-      if (state === undefined) return missing(serverState, this.word1, this.word2, minorVersion);
-      if (minorVersion > 0 && state.client !== compound.client) return Status.BAD_STATEID;
+      if (state === undefined) {
+        return missing(serverState, this.word1, this.word2, minorVersion);
+      }
+      if (minorVersion > 0 && state.client !== compound.client) {
+        return Status.BAD_STATEID;
+      }
     }
-    if (state.revoked) return Status.DELEG_REVOKED;
+    if (state.revoked) {
+      return Status.DELEG_REVOKED;
+    }
     if (seqid !== state.seqid && !(seqid === 0 && minorVersion > 0)) {
       return isBefore(seqid, state.seqid) ? Status.OLD_STATEID : Status.BAD_STATEID;
     }

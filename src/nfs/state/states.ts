@@ -144,7 +144,9 @@ export class StateTable {
   }
 
   remove(state: State): void {
-    if (this.states[state.index] !== state) return;
+    if (this.states[state.index] !== state) {
+      return;
+    }
     this.states[state.index] = undefined;
     this.generations[state.index] = (state.generation + 1) >>> 0;
     this.free.push(state.index);

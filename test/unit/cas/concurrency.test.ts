@@ -58,7 +58,9 @@ test("Batcher: one item's error is its own, a rejection is everybody's, and neit
   let call = 0;
   const batching = batcher(async (items) => {
     call++;
-    if (call === 2) throw new Error("all");
+    if (call === 2) {
+      throw new Error("all");
+    }
     return items.map((item) => (call === 1 && item === 2 ? new Error("one") : String(item)));
   });
   const settle = async () =>
@@ -160,7 +162,9 @@ test("retry: backs off, gives up after the last attempt, begins to count anew on
   let steps = 0;
   const succeeds = retry("it", defaultRetryPolicy, 1000, clock, undefined, async ({ progress }) => {
     progress();
-    if (++steps < 20) throw new BlobError(14, "down");
+    if (++steps < 20) {
+      throw new BlobError(14, "down");
+    }
     return "done";
   });
   assert.equal(await succeeds, "done");
@@ -198,7 +202,9 @@ test("ReadAhead: nothing for a look at the head or for random pages", () => {
   const readAhead = new ReadAhead(2 * MiB, 16 * MiB);
   assert.equal(readAhead.note(0, 4096), 0);
   assert.equal(readAhead.note(4096, 128 * 1024), 0);
-  for (const offset of [500, 20, 300, 7, 90]) assert.equal(readAhead.note(offset * MiB, 4096), 0);
+  for (const offset of [500, 20, 300, 7, 90]) {
+    assert.equal(readAhead.note(offset * MiB, 4096), 0);
+  }
 });
 
 test("ReadAhead: grows with what is read in sequence, each part asked for once", () => {
@@ -211,12 +217,16 @@ test("ReadAhead: grows with what is read in sequence, each part asked for once",
       covered = until;
       assert.ok(until - (offset + MiB) <= 18 * MiB);
     }
-    if (offset > 40 * MiB) assert.ok(covered - offset >= 8 * MiB, "ahead of the reader");
+    if (offset > 40 * MiB) {
+      assert.ok(covered - offset >= 8 * MiB, "ahead of the reader");
+    }
   }
 });
 
 test("ReadAhead: reads that overtake each other are still a sequence", () => {
   const readAhead = new ReadAhead(2 * MiB, 16 * MiB);
-  for (const part of [1, 0, 3, 2, 5, 4]) readAhead.note((part * MiB) / 2, MiB / 2);
+  for (const part of [1, 0, 3, 2, 5, 4]) {
+    readAhead.note((part * MiB) / 2, MiB / 2);
+  }
   assert.ok(readAhead.note(3 * MiB, MiB / 2) > 0 || readAhead.from > 0);
 });

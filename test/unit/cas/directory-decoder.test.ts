@@ -131,7 +131,11 @@ test("damaged directories are refused or decoded, never worse", () => {
   fc.assert(
     fc.property(directory, damage, fc.nat(), (directory, damage, cut) => {
       const message = encode(directory);
-      for (const [at, byte] of damage) if (message.length > 0) message[at % message.length] = byte;
+      for (const [at, byte] of damage) {
+        if (message.length > 0) {
+          message[at % message.length] = byte;
+        }
+      }
       decodesOrIsRefused(message);
       decodesOrIsRefused(message.subarray(0, cut % (message.length + 1)));
     }),

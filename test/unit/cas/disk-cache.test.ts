@@ -21,7 +21,9 @@ test("what was fetched survives a restart", async () => {
   await using f = await fixture();
   const contents = sizes.map((size) => randomBytes(size));
   const digests = contents.map((content) => f.storage.add(content));
-  for (const digest of digests) await readAll(f.store, digest);
+  for (const digest of digests) {
+    await readAll(f.store, digest);
+  }
   await f.store.close();
   f.storage.blobs.clear();
   await using again = await f.reopen();
@@ -42,9 +44,13 @@ for (const [what, damage] of Object.entries({
     await using f = await fixture();
     const contents = sizes.map((size) => randomBytes(size));
     const digests = contents.map((content) => f.storage.add(content));
-    for (const digest of digests) await readAll(f.store, digest);
+    for (const digest of digests) {
+      await readAll(f.store, digest);
+    }
     await f.store.close();
-    for (const digest of digests) await damage(pathOf(f, digest), digest.sizeBytes);
+    for (const digest of digests) {
+      await damage(pathOf(f, digest), digest.sizeBytes);
+    }
     await using again = await f.reopen();
     for (const [index, digest] of digests.entries()) {
       assert.deepEqual(await readAll(again, digest), contents[index]);
@@ -81,7 +87,9 @@ test("the least recently used files go when there are too many bytes", async () 
     diskCache: { directory: f.directory, maximumSizeBytes: 10_000, maximumCount: 1e6 },
   });
   const digests = Array.from({ length: 10 }, () => f.storage.add(randomBytes(1000)));
-  for (const digest of digests) await store.prefetch(digest);
+  for (const digest of digests) {
+    await store.prefetch(digest);
+  }
   await store.read(digests[0]!, 0, 1);
   await store.prefetch(f.storage.add(randomBytes(1500)));
   assert.ok(store.statistics().diskBytes <= 10_000);
@@ -95,14 +103,18 @@ test("the least recently used files go when there are too many bytes", async () 
 test("the order of use survives a restart; the count is bounded, too", async () => {
   await using f = await fixture();
   const digests = Array.from({ length: 20 }, (_, index) => f.storage.add(`blob ${index}`));
-  for (const digest of digests) await f.store.prefetch(digest);
+  for (const digest of digests) {
+    await f.store.prefetch(digest);
+  }
   await f.store.close();
   await using again = await f.reopen({
     diskCache: { directory: f.directory, maximumSizeBytes: 1e9, maximumCount: 5 },
   });
   assert.equal(again.statistics().diskBlobs, 5);
   f.storage.blobs.clear();
-  for (const digest of digests.slice(-5)) assert.equal((await again.read(digest, 0, 1)).length, 1);
+  for (const digest of digests.slice(-5)) {
+    assert.equal((await again.read(digest, 0, 1)).length, 1);
+  }
 });
 
 test("evicted files are removed, and reads of them go on", async () => {

@@ -4,6 +4,8 @@ export default async function die({
 }: {
   task: { deaths: Int32Array; times: number };
 }): Promise<unknown> {
-  if (Atomics.add(deaths, 0, 1) < times) process.exit(1);
+  if (Atomics.add(deaths, 0, 1) < times) {
+    process.exit(1);
+  }
   return { result: "survived", messages: 0 };
 }

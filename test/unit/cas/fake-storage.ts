@@ -157,7 +157,9 @@ export class FakeStorage {
           responses: request.requests.map(({ digest, data, compressor }) => {
             const content =
               compressor === Compressor_Value.ZSTD ? zstdDecompressSync(data) : Buffer.from(data);
-            if (compressor === Compressor_Value.ZSTD) this.compressedWrites++;
+            if (compressor === Compressor_Value.ZSTD) {
+              this.compressedWrites++;
+            }
             return { digest: digest!, status: { code: this.#store(digest!.hash, content) } };
           }),
         });
@@ -171,9 +173,12 @@ export class FakeStorage {
           await this.#note("Read");
           const { resourceName, readOffset, readLimit } = call.request;
           const match = /^(?:.*\/)?(compressed-blobs\/zstd|blobs)\/([0-9a-f]{64})\/(\d+)$/.exec(resourceName);
-          if (match === null) return void call.emit("error", failure(Status.INVALID_ARGUMENT, resourceName));
-          if (refuseLimits && readLimit > 0n)
+          if (match === null) {
+            return void call.emit("error", failure(Status.INVALID_ARGUMENT, resourceName));
+          }
+          if (refuseLimits && readLimit > 0n) {
             return void call.emit("error", failure(Status.UNIMPLEMENTED, "no limits"));
+          }
           const hash = match[2]!;
           const compressed = match[1] !== "blobs";
           this.reads.push({ hash, offset: Number(readOffset), limit: Number(readLimit), compressed });
@@ -182,19 +187,32 @@ export class FakeStorage {
           if (content === undefined || fault?.kind === "missing") {
             return void call.emit("error", failure(Status.NOT_FOUND, "no such blob"));
           }
-          if (fault?.kind === "corrupt") content = corrupted(content);
+          if (fault?.kind === "corrupt") {
+            content = corrupted(content);
+          }
           content = content.subarray(Number(readOffset));
-          if (readLimit > 0n) content = content.subarray(0, Number(readLimit));
-          if (compressed) content = zstdCompressSync(content);
-          if (fault && "bytes" in fault) content = content.subarray(0, fault.bytes);
+          if (readLimit > 0n) {
+            content = content.subarray(0, Number(readLimit));
+          }
+          if (compressed) {
+            content = zstdCompressSync(content);
+          }
+          if (fault && "bytes" in fault) {
+            content = content.subarray(0, fault.bytes);
+          }
           const cancelled = new Promise((resolve) => call.once("cancelled", resolve));
           for (let offset = 0; offset < content.length && !call.cancelled; offset += pieceBytes) {
             const data = content.subarray(offset, offset + pieceBytes);
             this.bytesSent += data.length;
-            if (!call.write({ data })) await Promise.race([once(call, "drain"), cancelled]);
+            if (!call.write({ data })) {
+              await Promise.race([once(call, "drain"), cancelled]);
+            }
           }
-          if (fault?.kind === "break") call.emit("error", failure(fault.code, "broken on purpose"));
-          else if (fault?.kind !== "hang") call.end();
+          if (fault?.kind === "break") {
+            call.emit("error", failure(fault.code, "broken on purpose"));
+          } else if (fault?.kind !== "hang") {
+            call.end();
+          }
         },
         write: async (call, callback) => {
           await this.#note("Write");
@@ -224,20 +242,30 @@ export class FakeStorage {
               return;
             }
           }
-          if (!finished) return;
+          if (!finished) {
+            return;
+          }
           const match = /(compressed-blobs\/zstd|blobs)\/([0-9a-f]{64})\/(\d+)$/.exec(name)!;
           const compressed = match[1] !== "blobs";
-          if (compressed) this.compressedWrites++;
+          if (compressed) {
+            this.compressedWrites++;
+          }
           const content = compressed ? zstdDecompressSync(Buffer.concat(parts)) : Buffer.concat(parts);
           const code = this.#store(match[2]!, content);
-          if (code !== Status.OK) callback({ code, details: "the content does not match" });
-          else callback(null, { committedSize: BigInt(compressed ? -1 : content.length) });
+          if (code !== Status.OK) {
+            callback({ code, details: "the content does not match" });
+          } else {
+            callback(null, { committedSize: BigInt(compressed ? -1 : content.length) });
+          }
         },
         queryWriteStatus: async ({ request }, callback) => {
           await this.#note("QueryWriteStatus");
           const kept = this.#partialWrites.get(request.resourceName);
-          if (kept === undefined) callback({ code: Status.NOT_FOUND, details: "no such write" });
-          else callback(null, { committedSize: BigInt(kept.length) });
+          if (kept === undefined) {
+            callback({ code: Status.NOT_FOUND, details: "no such write" });
+          } else {
+            callback(null, { committedSize: BigInt(kept.length) });
+          }
         },
       },
       byteStreamCodecs,
@@ -246,8 +274,11 @@ export class FakeStorage {
       getActionResult: async ({ request }, callback) => {
         await this.#note("GetActionResult");
         const result = this.actionResults.get(request.actionDigest!.hash);
-        if (result === undefined) callback({ code: Status.NOT_FOUND, details: "no such result" });
-        else callback(null, result);
+        if (result === undefined) {
+          callback({ code: Status.NOT_FOUND, details: "no such result" });
+        } else {
+          callback(null, result);
+        }
       },
       updateActionResult: async ({ request }, callback) => {
         await this.#note("UpdateActionResult");
@@ -264,10 +295,15 @@ export class FakeStorage {
     if (content === undefined || fault?.kind === "missing") {
       return { digest, status: { code: Status.NOT_FOUND, message: "no such blob" } };
     }
-    if (fault?.kind === "break")
+    if (fault?.kind === "break") {
       return { digest, status: { code: fault.code, message: "broken on purpose" } };
-    if (fault?.kind === "corrupt") content = corrupted(content);
-    if (fault?.kind === "short") content = content.subarray(0, fault.bytes);
+    }
+    if (fault?.kind === "corrupt") {
+      content = corrupted(content);
+    }
+    if (fault?.kind === "short") {
+      content = content.subarray(0, fault.bytes);
+    }
     this.bytesSent += content.length;
     return compressed
       ? { digest, data: zstdCompressSync(content), compressor: Compressor_Value.ZSTD }
@@ -275,7 +311,9 @@ export class FakeStorage {
   }
 
   #store(hash: string, content: Uint8Array): number {
-    if (createHash("sha256").update(content).digest("hex") !== hash) return Status.INVALID_ARGUMENT;
+    if (createHash("sha256").update(content).digest("hex") !== hash) {
+      return Status.INVALID_ARGUMENT;
+    }
     this.blobs.set(hash, content);
     return Status.OK;
   }

@@ -33,12 +33,15 @@ test("what is fetched by threads survives a restart", async () => {
   await using f = await fixture({ fetchThreads: 1 });
   const contents = [10, 100_000, 5 * chunk].map((size) => randomBytes(size));
   const digests = contents.map((content) => f.storage.add(content));
-  for (const digest of digests) await readAll(f.store, digest);
+  for (const digest of digests) {
+    await readAll(f.store, digest);
+  }
   await f.store.close();
   f.storage.blobs.clear();
   await using again = await f.reopen();
-  for (const [index, digest] of digests.entries())
+  for (const [index, digest] of digests.entries()) {
     assert.deepEqual(await readAll(again, digest), contents[index]);
+  }
 });
 
 function pool(f: Fixture, thread?: URL) {
@@ -92,7 +95,9 @@ for (const fetchThreads of [0, 1]) {
     const small = f.storage.add("small");
     f.storage.fail(digest, { kind: "hang", bytes: 10 });
     const reads = Promise.allSettled([f.store.read(digest, 0, 1), f.store.read(small, 0, 1)]);
-    while (f.storage.reads.length < 2) await new Promise(setImmediate);
+    while (f.storage.reads.length < 2) {
+      await new Promise(setImmediate);
+    }
     await f.store.close();
     const [hung] = await reads;
     assert.equal(hung!.status, "rejected");

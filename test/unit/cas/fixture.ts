@@ -57,7 +57,9 @@ export async function fixture(
     directory,
     reopen: open,
     async [Symbol.asyncDispose]() {
-      for (const each of stores) await each.close();
+      for (const each of stores) {
+        await each.close();
+      }
       storage.stop();
       await rm(directory, { recursive: true, force: true });
     },
@@ -67,8 +69,12 @@ export async function fixture(
 /** For assert.rejects. */
 export function blobError(code: number, message?: RegExp) {
   return (error: unknown) => {
-    if (!(error instanceof BlobError) || error.code !== code) throw error;
-    if (message !== undefined && !message.test(error.message)) throw error;
+    if (!(error instanceof BlobError) || error.code !== code) {
+      throw error;
+    }
+    if (message !== undefined && !message.test(error.message)) {
+      throw error;
+    }
     return true;
   };
 }
@@ -82,7 +88,9 @@ export async function readAll(
   const parts: Uint8Array[] = [];
   for (let offset = 0; offset < digest.sizeBytes; ) {
     const part = await store.read(digest, offset, step);
-    if (part.length === 0) throw new Error(`nothing at ${offset} of ${digest.sizeBytes}`);
+    if (part.length === 0) {
+      throw new Error(`nothing at ${offset} of ${digest.sizeBytes}`);
+    }
     parts.push(part);
     offset += part.length;
   }

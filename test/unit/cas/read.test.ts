@@ -57,7 +57,9 @@ test("several readers of a large blob fetch each chunk once", async () => {
   const content = randomBytes(5 * chunk + 17);
   const digest = f.storage.add(content);
   const all = await Promise.all(Array.from({ length: 20 }, () => readAll(f.store, digest)));
-  for (const each of all) assert.deepEqual(each, content);
+  for (const each of all) {
+    assert.deepEqual(each, content);
+  }
   assert.deepEqual(f.storage.reads.map(({ offset }) => offset / chunk).sort(), [0, 1, 2, 3, 4, 5]);
   assert.equal(f.storage.bytesSent, content.length);
 });
@@ -111,8 +113,13 @@ for (const refuseLimits of [false, true]) {
           );
           assert.ok(got.length <= count);
         };
-        if (atOnce) await Promise.all(reads.map(check));
-        else for (const read of reads) await check(read);
+        if (atOnce) {
+          await Promise.all(reads.map(check));
+        } else {
+          for (const read of reads) {
+            await check(read);
+          }
+        }
       }),
       { numRuns: 40 },
     );
@@ -237,7 +244,9 @@ for (const size of [2000, chunk, 3 * chunk]) {
     const digest = f.storage.add(content);
     assert.deepEqual(await readAll(f.store, digest), content);
     assert.equal(f.storage.reads[0]!.compressed, size <= chunk);
-    if (size === chunk) assert.ok(f.storage.bytesSent < 1000);
+    if (size === chunk) {
+      assert.ok(f.storage.bytesSent < 1000);
+    }
   });
 }
 
@@ -269,7 +278,9 @@ test("link() makes the file of a blob of any size appear elsewhere", async () =>
     const path = join(f.directory, "elsewhere", String(size));
     await f.store.link(f.storage.add(content), path);
     assert.deepEqual(await readFile(path), content);
-    if (size > 0) assert.equal((await stat(path)).nlink, 2);
+    if (size > 0) {
+      assert.equal((await stat(path)).nlink, 2);
+    }
   }
 });
 

@@ -27,7 +27,9 @@ test("shares are as the weights say", () => {
   const select = shardSelector(shards);
   const counts = shards.map(() => 0);
   const total = 30_000;
-  for (let number = 0; number < total; number++) counts[select(hash(number))]!++;
+  for (let number = 0; number < total; number++) {
+    counts[select(hash(number))]!++;
+  }
   for (const [index, { weight }] of shards.entries()) {
     assert.ok(Math.abs(counts[index]! / total - weight / 15) < 0.01, `${counts}`);
   }
@@ -42,7 +44,9 @@ test("neither order nor the removal of another shard moves a blob", () => {
     fc.property(anyHash, (hash) => {
       const shard = select(hash);
       assert.equal(4 - reversed(hash), shard);
-      if (shard !== 4) assert.equal(fewer(hash), shard);
+      if (shard !== 4) {
+        assert.equal(fewer(hash), shard);
+      }
     }),
   );
 });

@@ -60,7 +60,9 @@ class Execution {
   async response(): Promise<ExecuteResponse> {
     for (;;) {
       const operation = await this.next();
-      if (operation.done) return responseOf(operation);
+      if (operation.done) {
+        return responseOf(operation);
+      }
     }
   }
 }
@@ -284,7 +286,9 @@ suite("Workers", { timeout: 120_000 }, () => {
     const action = await putAction(cluster, "a");
     const execution = new Execution(cluster, action);
     await execution.next();
-    for (let i = 0; i < 3; i++) assert.equal(desired(await worker.synchronize(idle)), action.hash);
+    for (let i = 0; i < 3; i++) {
+      assert.equal(desired(await worker.synchronize(idle)), action.hash);
+    }
     assert.equal(desired(await worker.synchronize(idle, { preferBeingIdle: true })), "idle");
     const { status } = await execution.response();
     assert.equal(status?.code, Code.INTERNAL);

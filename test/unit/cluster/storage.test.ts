@@ -42,7 +42,9 @@ async function download(
     readOffset: BigInt(readOffset),
     readLimit: BigInt(readLimit),
   });
-  for await (const { data } of responses) chunks.push(data);
+  for await (const { data } of responses) {
+    chunks.push(data);
+  }
   return Buffer.concat(chunks);
 }
 
@@ -62,7 +64,9 @@ function* messages(resourceName: string, content: Uint8Array, offset = 0, finish
 function fails(code: Code, message?: RegExp) {
   return (error: { code: number; message: string }) => {
     assert.equal(error.code, code, error.message);
-    if (message) assert.match(error.message, message);
+    if (message) {
+      assert.match(error.message, message);
+    }
     return true;
   };
 }
@@ -237,7 +241,9 @@ suite("ByteStream", () => {
     };
     const upload = cluster.byteStream.write(hanging(), { signal: abort.signal });
     const temporary = join(cluster.folder, "data/cas/tmp/0");
-    while ((statSync(temporary, { throwIfNoEntry: false })?.size ?? 0) < 400_000) await setTimeout(5);
+    while ((statSync(temporary, { throwIfNoEntry: false })?.size ?? 0) < 400_000) {
+      await setTimeout(5);
+    }
     abort.abort();
     await assert.rejects(upload);
     for (let committedSize = 0n; committedSize !== 400_000n; ) {
@@ -323,7 +329,9 @@ suite("Storage", () => {
 
     const reached = Promise.withResolvers<void>();
     fault = (offset) => {
-      if (offset < 500_000) return;
+      if (offset < 500_000) {
+        return;
+      }
       reached.resolve();
       return new Promise(() => {});
     };
@@ -334,7 +342,9 @@ suite("Storage", () => {
         { resourceName: name(largeDigest) },
         { signal: abort.signal },
       );
-      for await (const { data } of responses) received += data.length;
+      for await (const { data } of responses) {
+        received += data.length;
+      }
     })();
     await reached.promise;
     abort.abort();

@@ -31,7 +31,9 @@ function childrenOf(pid: number): number[] {
 async function onlyChildOf(pid: number, former: number): Promise<number> {
   for (;;) {
     const [child, ...more] = childrenOf(pid);
-    if (child !== undefined && child !== former && more.length === 0) return child;
+    if (child !== undefined && child !== former && more.length === 0) {
+      return child;
+    }
     await setTimeout(1);
   }
 }
@@ -73,7 +75,9 @@ describe("a supervised mount", { ...asRoot, timeout: 30_000 }, () => {
       data: "",
       supervised: true,
     });
-    if (error === "EPERM") return test.skip("may not mount");
+    if (error === "EPERM") {
+      return test.skip("may not mount");
+    }
     assert.equal(error, "");
     assert.ok(isMounted(target));
     const supervisor = helperProcess();
@@ -105,7 +109,9 @@ describe("a supervised mount", { ...asRoot, timeout: 30_000 }, () => {
     });
     const mount = { source: "none", target, type: "tmpfs", flags: 0, data: "", supervised: true };
     const below = await helper.mount(mount);
-    if (below.error === "EPERM") return test.skip("may not mount");
+    if (below.error === "EPERM") {
+      return test.skip("may not mount");
+    }
     const above = await helper.mount(mount);
     const at = (mountId: number) => ({ target, mountId });
     for (const call of ["sync", "unmount", "forceUnmount"] as const) {
@@ -131,12 +137,18 @@ describe("a supervised mount that somebody else has unmounted", { ...asRoot, tim
     });
     const mount = { source: "none", target, type: "tmpfs", flags: 0, data: "", supervised: true };
     const { error, mountId } = await helper.mount(mount);
-    if (error === "EPERM") return test.skip("may not mount");
+    if (error === "EPERM") {
+      return test.skip("may not mount");
+    }
     const supervisor = helperProcess();
     const [anchor = 0] = childrenOf(supervisor);
-    while (readlinkSync(`/proc/${anchor}/cwd`) !== target) await setTimeout(1);
+    while (readlinkSync(`/proc/${anchor}/cwd`) !== target) {
+      await setTimeout(1);
+    }
     execFileSync("umount", ["--lazy", target]);
-    while (childrenOf(supervisor).length > 0) await setTimeout(1);
+    while (childrenOf(supervisor).length > 0) {
+      await setTimeout(1);
+    }
     assert.equal(await helper.unmount({ target, mountId }), "ENOENT");
   });
 });
@@ -184,10 +196,14 @@ describe("a lock", { timeout: 30_000 }, () => {
     const supervisor = helperProcess();
     const mount = { source: "none", target: folder, type: "tmpfs", flags: 0, data: "", supervised: true };
     const { error, mountId } = await helper.mount(mount);
-    if (error === "EPERM") return test.skip("may not mount");
+    if (error === "EPERM") {
+      return test.skip("may not mount");
+    }
     const [anchor = 0] = childrenOf(supervisor);
     // It has closed what it inherited by then.
-    while (readlinkSync(`/proc/${anchor}/cwd`) !== folder) await setTimeout(1);
+    while (readlinkSync(`/proc/${anchor}/cwd`) !== folder) {
+      await setTimeout(1);
+    }
     assert.ok(!openFiles(anchor).includes(file), String(openFiles(anchor)));
     assert.equal(await helper.unmount({ target: folder, mountId }), "");
   });

@@ -77,7 +77,9 @@ describe("the mount table", () => {
           table.map((entry) => [entry.root, entry.mountPoint, entry.optionalFields, entry.source]),
           mounts,
         );
-        for (const [, point] of mounts) assert.ok(isMounted(point, table));
+        for (const [, point] of mounts) {
+          assert.ok(isMounted(point, table));
+        }
       }),
     );
   });

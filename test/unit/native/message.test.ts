@@ -85,8 +85,11 @@ describe("helpers that are sent nonsense", () => {
           const { signal, output } = await feed(helper, bytes);
           assert.equal(signal, null);
           /* A well-formed request whose input ends is cancelled: killed, if it has not failed before. */
-          for (const [verb, code] of new MessageDecoder().push(output))
-            if (verb === "exited") assert.equal(code, "-1");
+          for (const [verb, code] of new MessageDecoder().push(output)) {
+            if (verb === "exited") {
+              assert.equal(code, "-1");
+            }
+          }
         }),
         { numRuns: 200 },
       );
@@ -109,7 +112,9 @@ describe("helpers that are sent nonsense", () => {
   });
 
   it("bb_mount answers each request by its number", async (test) => {
-    if (spawnSync("unshare", ["-m", "true"]).status !== 0) return test.skip("needs root");
+    if (spawnSync("unshare", ["-m", "true"]).status !== 0) {
+      return test.skip("needs root");
+    }
     const child = spawn(helperPath("bb_mount"), [], { stdio: ["pipe", "pipe", "inherit"] });
     const decoder = new MessageDecoder();
     child.stdin.write(encodeMessage(["7", "unmount", "/nonexistent", "1"]));
@@ -117,7 +122,9 @@ describe("helpers that are sent nonsense", () => {
     const replies: string[][] = [];
     for await (const chunk of child.stdout) {
       replies.push(...decoder.push(chunk));
-      if (replies.length === 2) child.stdin.end();
+      if (replies.length === 2) {
+        child.stdin.end();
+      }
     }
     const ENOENT = "2";
     assert.deepEqual(replies.map(([id, errno]) => [id, errno]).sort(), [

@@ -57,7 +57,9 @@ export function parseCallback(connection: Replier, message: Buffer): CallbackReq
     count--;
     operation = reader.uint32();
   }
-  if (count !== 1) throw new Error(`expected one operation, got ${count}`);
+  if (count !== 1) {
+    throw new Error(`expected one operation, got ${count}`);
+  }
   return {
     connection,
     xid,
@@ -81,14 +83,18 @@ export function answerCallback(
 ): void {
   const writer = new XdrWriter(512);
   const sequenced = request.sessionId.length > 0;
-  for (const word of [1, 0, 0, 0, 0, sequenceStatus === 0 ? status : sequenceStatus, 0]) writer.uint32(word);
+  for (const word of [1, 0, 0, 0, 0, sequenceStatus === 0 ? status : sequenceStatus, 0]) {
+    writer.uint32(word);
+  }
   writer.uint32(sequenced ? (sequenceStatus === 0 ? 2 : 1) : 1);
   if (sequenced) {
     writer.uint32(CallbackOperation.SEQUENCE);
     writer.uint32(sequenceStatus);
     if (sequenceStatus === 0) {
       writer.fixed(request.sessionId);
-      for (const word of [request.sequenceid, request.slotid, 15, 15]) writer.uint32(word);
+      for (const word of [request.sequenceid, request.slotid, 15, 15]) {
+        writer.uint32(word);
+      }
     }
   }
   if (sequenceStatus === 0) {

@@ -55,7 +55,9 @@ class TestProgram extends EventEmitter<{ call: [CallbackRequest]; probe: []; dis
   }
 
   drop(): void {
-    for (const socket of this.sockets) socket.destroy();
+    for (const socket of this.sockets) {
+      socket.destroy();
+    }
   }
 
   close(): void {
@@ -85,9 +87,13 @@ class TestProgram extends EventEmitter<{ call: [CallbackRequest]; probe: []; dis
       const record = Buffer.from(buffer.subarray(start, end));
       assert.equal(record.readUInt32BE(12), PROGRAM);
       if (record.readUInt32BE(20) === 0) {
-        if (this.answersProbes) replier.send(record.readUInt32BE(0), words(...ACCEPTED));
+        if (this.answersProbes) {
+          replier.send(record.readUInt32BE(0), words(...ACCEPTED));
+        }
         this.emit("probe");
-      } else this.emit("call", parseCallback(replier, record));
+      } else {
+        this.emit("call", parseCallback(replier, record));
+      }
       return true;
     });
     socket.on("data", (chunk: Buffer) => records.push(chunk));
@@ -162,7 +168,11 @@ class Client {
             writer.fixed(this.clientid);
             writer.latin1("owner");
             writer.uint32(create ? 1 : 0);
-            if (create) for (const word of [0, 0, 0]) writer.uint32(word);
+            if (create) {
+              for (const word of [0, 0, 0]) {
+                writer.uint32(word);
+              }
+            }
             writer.uint32(0);
             writer.latin1(file);
           },
@@ -171,7 +181,9 @@ class Client {
       ],
       MINOR_0,
     );
-    if (status !== Status.OK) return { status, delegation: undefined, file: Buffer.alloc(0) };
+    if (status !== Status.OK) {
+      return { status, delegation: undefined, file: Buffer.alloc(0) };
+    }
     expectResult(reader, "PUTROOTFH");
     expectResult(reader, "OPEN");
     const stateid = Buffer.from(reader.fixed(16));
@@ -218,7 +230,9 @@ async function start(t: TestContext) {
 async function awaitPath(client: Client): Promise<void> {
   for (let attempt = 0; attempt < 1000; attempt++) {
     const { delegation, file } = await client.open("probed", 1, attempt === 0);
-    if (delegation!.type === DelegationType.NONE) continue;
+    if (delegation!.type === DelegationType.NONE) {
+      continue;
+    }
     assert.equal(await client.returnDelegation(file, delegation!.stateid), Status.OK);
     return;
   }
@@ -273,7 +287,9 @@ describe("the callbacks of an NFSv4.0 client", () => {
     const call = await called;
     assert.deepEqual([call.operation, call.ident], [CallbackOperation.GETATTR, IDENT]);
     answerCallback(call, Status.OK, (writer) => {
-      for (const word of [1, 0x18, 16, 0, 9, 0, 1234]) writer.uint32(word);
+      for (const word of [1, 0x18, 16, 0, 9, 0, 1234]) {
+        writer.uint32(word);
+      }
     });
     assert.equal(await seen, 1234);
   });
@@ -299,7 +315,9 @@ describe("the callbacks of an NFSv4.0 client", () => {
     const other = await Client.create(fixture, "other", 1);
     assert.equal((await other.open("file", 2)).status, Status.DELAY);
     let status = await holder.renew();
-    for (let attempt = 0; attempt < 1000 && status === Status.OK; attempt++) status = await holder.renew();
+    for (let attempt = 0; attempt < 1000 && status === Status.OK; attempt++) {
+      status = await holder.renew();
+    }
     assert.equal(status, Status.CB_PATH_DOWN);
     assert.equal((await holder.open("another", 1, true)).delegation?.type, DelegationType.NONE);
   });

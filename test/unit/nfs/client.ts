@@ -40,7 +40,9 @@ export class TestConnection {
     socket.on("data", (chunk: Buffer) => records.push(chunk));
     socket.on("error", () => {});
     socket.on("close", () => {
-      for (const { reject } of this.waiting.values()) reject(new Error("the connection was closed"));
+      for (const { reject } of this.waiting.values()) {
+        reject(new Error("the connection was closed"));
+      }
       this.waiting.clear();
     });
   }
@@ -86,12 +88,16 @@ export interface CompoundOptions {
 /** An RPC call message without its xid. */
 export function encodeCompound(steps: readonly Step[], options: CompoundOptions = {}): Buffer {
   const writer = new XdrWriter(1024);
-  for (const word of [0, 2, 100003, 4, 1, 1, 24, 0]) writer.uint32(word);
+  for (const word of [0, 2, 100003, 4, 1, 1, 24, 0]) {
+    writer.uint32(word);
+  }
   writer.latin1("test");
   writer.uint32(options.userId ?? 0);
   writer.uint32(options.groupId ?? 0);
   writer.uint32(0);
-  for (const word of [0, 0, 0, options.minorVersion ?? 1, steps.length]) writer.uint32(word);
+  for (const word of [0, 0, 0, options.minorVersion ?? 1, steps.length]) {
+    writer.uint32(word);
+  }
   for (const [name, write] of steps) {
     writer.uint32(Operation[name]);
     write?.(writer);
@@ -102,7 +108,9 @@ export function encodeCompound(steps: readonly Step[], options: CompoundOptions 
 export function parseReply(message: Buffer): Reply {
   const header = readerOf(message);
   const words = Array.from({ length: 6 }, () => header.uint32());
-  if (words.slice(1).join() !== "1,0,0,0,0") throw new Error(`not an accepted reply: ${words.join()}`);
+  if (words.slice(1).join() !== "1,0,0,0,0") {
+    throw new Error(`not an accepted reply: ${words.join()}`);
+  }
   const bytes = message.subarray(24);
   const body = readerOf(bytes);
   const status = body.uint32();
@@ -211,7 +219,9 @@ export function createSessionArguments(clientid: Buffer, sequence: number, backC
     writer.uint32(sequence);
     writer.uint32(backChannel ? 2 : 0);
     for (let channel = 0; channel < 2; channel++) {
-      for (const word of [0, 1 << 20, 1 << 20, 4096, 16, 64, 0]) writer.uint32(word);
+      for (const word of [0, 1 << 20, 1 << 20, 4096, 16, 64, 0]) {
+        writer.uint32(word);
+      }
     }
     writer.uint32(0x4000_0000);
     writer.uint32(0);
@@ -261,8 +271,9 @@ export async function openFile(
     ["OPEN", openArguments(session.clientid, file, options)],
     ["GETFH"],
   ]);
-  if (reply.status !== Status.OK)
+  if (reply.status !== Status.OK) {
     return { status: reply.status, stateid: Buffer.alloc(0), handle: Buffer.alloc(0) };
+  }
   const { reader } = reply;
   expectResult(reader, "PUTROOTFH");
   expectResult(reader, "OPEN");
@@ -272,7 +283,9 @@ export async function openFile(
   // OPEN_DELEGATE_NONE_EXT says why there is none, and for two of the reasons something more.
   if (reader.uint32() === 3) {
     const why = reader.uint32();
-    if (why === 1 || why === 2) reader.bool();
+    if (why === 1 || why === 2) {
+      reader.bool();
+    }
   }
   expectResult(reader, "GETFH");
   return { status: Status.OK, stateid, handle: Buffer.from(reader.opaque(128)) };

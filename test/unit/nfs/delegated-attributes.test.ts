@@ -29,9 +29,13 @@ const MINOR_2 = { minorVersion: 2 };
 
 function writeBitmap(writer: XdrWriter, attributes: readonly number[]): void {
   const words = [0, 0, 0];
-  for (const attribute of attributes) words[attribute >> 5]! |= 1 << (attribute & 31);
+  for (const attribute of attributes) {
+    words[attribute >> 5]! |= 1 << (attribute & 31);
+  }
   writer.uint32(3);
-  for (const word of words) writer.uint32(word >>> 0);
+  for (const word of words) {
+    writer.uint32(word >>> 0);
+  }
 }
 
 function getattr(...attributes: number[]): Step {
@@ -56,7 +60,9 @@ async function look(session: TestSession, file: Buffer): Promise<Seen | number> 
     [["PUTFH", handle(file)], getattr(CHANGE, SIZE, TIME_ACCESS, TIME_METADATA, TIME_MODIFY)],
     MINOR_2,
   );
-  if (status !== Status.OK) return status;
+  if (status !== Status.OK) {
+    return status;
+  }
   expectResult(reader, "PUTFH");
   expectResult(reader, "GETATTR");
   reader.skip(4 * reader.length(3));
@@ -72,7 +78,9 @@ async function look(session: TestSession, file: Buffer): Promise<Seen | number> 
 
 async function seen(session: TestSession, file: Buffer): Promise<Seen> {
   const attributes = await look(session, file);
-  if (typeof attributes === "number") throw new Error(`GETATTR failed with status ${attributes}`);
+  if (typeof attributes === "number") {
+    throw new Error(`GETATTR failed with status ${attributes}`);
+  }
   return attributes;
 }
 
@@ -88,8 +96,12 @@ function answerAttributes(call: CallbackRequest, held: Held): void {
   answerCallback(call, Status.OK, (writer) => {
     const times = [held.access, held.modify].filter((time) => time !== undefined);
     const attributes = [CHANGE, SIZE];
-    if (held.access !== undefined) attributes.push(TIME_DELEG_ACCESS);
-    if (held.modify !== undefined) attributes.push(TIME_DELEG_MODIFY);
+    if (held.access !== undefined) {
+      attributes.push(TIME_DELEG_ACCESS);
+    }
+    if (held.modify !== undefined) {
+      attributes.push(TIME_DELEG_MODIFY);
+    }
     writeBitmap(writer, attributes);
     writer.uint32(16 + 12 * times.length);
     writer.uint64(held.change);
@@ -166,7 +178,9 @@ describe("the attributes of a file with a WRITE delegation", () => {
     const call = await called;
     await other.call([], { slot: 3 });
     answerAttributes(call, { change: given.change + 1, size: 7 });
-    for (const { status } of await Promise.all(looked)) assert.equal(status, Status.OK);
+    for (const { status } of await Promise.all(looked)) {
+      assert.equal(status, Status.OK);
+    }
     assert.equal(calls, 1);
   });
 
@@ -180,8 +194,11 @@ describe("the attributes of a file with a WRITE delegation", () => {
     holder.connection.callbacks.on("call", (message) => {
       const call = parseCallback(holder.connection, message);
       calls.push(call);
-      if (call.operation === CallbackOperation.GETATTR) t.mock.timers.tick(1000);
-      else recalled.resolve();
+      if (call.operation === CallbackOperation.GETATTR) {
+        t.mock.timers.tick(1000);
+      } else {
+        recalled.resolve();
+      }
     });
     assert.equal(await look(other, file), Status.DELAY);
     await recalled.promise;
@@ -221,7 +238,9 @@ describe("the attributes of a file with a WRITE delegation", () => {
           const other = await fixture.session(`other ${run}`);
           const seen = await lookWhile(holder, other, file, (call) =>
             answerCallback(call, Status.OK, (writer) => {
-              for (const value of [...head, ...words]) writer.uint32(value);
+              for (const value of [...head, ...words]) {
+                writer.uint32(value);
+              }
             }),
           );
           assert.equal(seen, Status.DELAY);
@@ -242,14 +261,18 @@ describe("the attributes of a file with a WRITE delegation", () => {
         [
           "READDIR",
           (writer) => {
-            for (const word of [0, 0, 0, 0, 4096, 4096]) writer.uint32(word);
+            for (const word of [0, 0, 0, 0, 4096, 4096]) {
+              writer.uint32(word);
+            }
             writeBitmap(writer, attributes);
           },
         ],
       ]);
       answer(await called);
       const { reader, status } = await listing;
-      if (status !== Status.OK) return status;
+      if (status !== Status.OK) {
+        return status;
+      }
       expectResult(reader, "PUTROOTFH");
       expectResult(reader, "READDIR");
       reader.skip(8);
@@ -288,7 +311,9 @@ describe("the attributes of a file with a WRITE delegation", () => {
       [
         "READDIR",
         (writer) => {
-          for (const word of [0, 0, 0, 0, 4096, 4096]) writer.uint32(word);
+          for (const word of [0, 0, 0, 0, 4096, 4096]) {
+            writer.uint32(word);
+          }
           writeBitmap(writer, [SIZE]);
         },
       ],

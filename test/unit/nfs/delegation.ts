@@ -29,11 +29,15 @@ export function readDelegation(reader: XdrReader): OpenedDelegation {
   if (type === DelegationType.NONE_EXT) {
     why = reader.uint32();
     // CONTENTION and RESOURCE say whether the server will call when the delegation can be had.
-    if (why === 1 || why === 2) assert.equal(reader.bool(), false);
+    if (why === 1 || why === 2) {
+      assert.equal(reader.bool(), false);
+    }
   } else if (type !== DelegationType.NONE) {
     stateid = Buffer.from(reader.fixed(16));
     reader.bool();
-    if (type === DelegationType.WRITE || type === DelegationType.WRITE_ATTRS) reader.skip(12);
+    if (type === DelegationType.WRITE || type === DelegationType.WRITE_ATTRS) {
+      reader.skip(12);
+    }
     reader.skip(12);
     reader.latin1(100);
   }

@@ -78,7 +78,9 @@ describe("delegations", () => {
             writer.uint32(0);
             writer.uint32(type);
             writer.fixed(id);
-            if (type < 4) writer.latin1("file");
+            if (type < 4) {
+              writer.latin1("file");
+            }
           },
         ],
       ]);
@@ -182,13 +184,17 @@ describe("the wants of an OPEN", () => {
             (writer) => {
               writer.uint32(want);
               writer.uint32(claim);
-              if (claim === 1) writer.uint32(1);
+              if (claim === 1) {
+                writer.uint32(1);
+              }
             },
           ],
         ],
         { userId },
       );
-      if (status !== Status.OK) return { status, type: 0, why: 0 };
+      if (status !== Status.OK) {
+        return { status, type: 0, why: 0 };
+      }
       expectResult(reader, "PUTFH");
       expectResult(reader, "WANT_DELEGATION");
       const { type, why } = readDelegation(reader);

@@ -58,7 +58,9 @@ describe("the example of a file system", () => {
     const list: Step = [
       "READDIR",
       (writer) => {
-        for (const word of [0, 0, 0, 0, 4096, 4096, 0]) writer.uint32(word);
+        for (const word of [0, 0, 0, 0, 4096, 4096, 0]) {
+          writer.uint32(word);
+        }
       },
     ];
     const listed = await session.call([["PUTROOTFH"], list]);
@@ -82,7 +84,9 @@ describe("the example of a file system", () => {
       },
     ];
     const { reader } = await session.call([["PUTROOTFH"], ["LOOKUP", name("Bob")], read]);
-    for (const step of ["PUTROOTFH", "LOOKUP", "READ"] as const) expectResult(reader, step);
+    for (const step of ["PUTROOTFH", "LOOKUP", "READ"] as const) {
+      expectResult(reader, step);
+    }
     assert.equal(reader.bool(), true);
     assert.equal(reader.latin1(100), "Hello, Bob!\n");
     for (const [file, options] of [

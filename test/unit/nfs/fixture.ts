@@ -36,9 +36,13 @@ export async function serve(
     return connection;
   };
   t.after(async () => {
-    for (const connection of connections) connection.close();
+    for (const connection of connections) {
+      connection.close();
+    }
     await server.close();
-    if (faults.length > 0) throw new AggregateError(faults, "the file system failed");
+    if (faults.length > 0) {
+      throw new AggregateError(faults, "the file system failed");
+    }
   });
   return {
     server,
@@ -53,6 +57,8 @@ export function recordOf(server: NfsServer, { clientid }: TestSession): Client {
   // biome-ignore lint/complexity/useLiteralKeys: this is how TypeScript shows a test what is private.
   const { state } = server["context"];
   const client = state.clients.find(clientid.readUInt32BE(0), clientid.readUInt32BE(4));
-  if (client === undefined) throw new Error("the server has no record of the client");
+  if (client === undefined) {
+    throw new Error("the server has no record of the client");
+  }
   return client;
 }

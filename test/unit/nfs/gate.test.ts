@@ -35,7 +35,9 @@ describe("the gate", () => {
     const { reader } = await (await session()).call([["PUTROOTFH"], ["GETATTR", asked]], { minorVersion: 2 });
     expectResult(reader, "PUTROOTFH");
     expectResult(reader, "GETATTR");
-    for (let words = reader.uint32(); words > 0; words--) reader.uint32();
+    for (let words = reader.uint32(); words > 0; words--) {
+      reader.uint32();
+    }
     assert.equal(Buffer.from(reader.opaque(64)).readUInt32BE(), 1);
   });
 

@@ -73,23 +73,36 @@ describe("hostile requests", () => {
         name,
         (writer) => {
           for (const part of pieces) {
-            if (part.kind === "word") writer.uint32(part.value);
-            else if (part.kind === "bytes") writer.opaque(part.value);
-            else if (part.kind === "stateid") writer.fixed(stateid);
-            else if (part.kind === "handle") writer.opaque(handle);
-            else writer.fixed(session.clientid);
+            if (part.kind === "word") {
+              writer.uint32(part.value);
+            } else if (part.kind === "bytes") {
+              writer.opaque(part.value);
+            } else if (part.kind === "stateid") {
+              writer.fixed(stateid);
+            } else if (part.kind === "handle") {
+              writer.opaque(handle);
+            } else {
+              writer.fixed(session.clientid);
+            }
           }
         },
       ]);
-      if (made.startsAt === "root") steps.unshift(["PUTROOTFH"]);
-      else if (made.startsAt === "file") steps.unshift(["PUTFH", (writer) => writer.opaque(handle)]);
-      if (made.minorVersion > 0) steps.unshift(session.sequence(slot, slot % 2 === 0));
+      if (made.startsAt === "root") {
+        steps.unshift(["PUTROOTFH"]);
+      } else if (made.startsAt === "file") {
+        steps.unshift(["PUTFH", (writer) => writer.opaque(handle)]);
+      }
+      if (made.minorVersion > 0) {
+        steps.unshift(session.sequence(slot, slot % 2 === 0));
+      }
       const bytes = encodeCompound(steps, { minorVersion: made.minorVersion });
       // SEQUENCE itself stays whole, so that most requests get past it.
       const intact = made.minorVersion > 0 ? 100 : 50;
       if (made.damage !== null) {
         const [at, value] = made.damage;
-        if (intact + at < bytes.length) bytes[intact + at] = value;
+        if (intact + at < bytes.length) {
+          bytes[intact + at] = value;
+        }
       }
       return made.cut === null ? bytes : bytes.subarray(0, Math.max(4, bytes.length - made.cut));
     };
@@ -112,7 +125,9 @@ describe("hostile requests", () => {
         } else if (sent % 8 === 0) {
           await nextTurn();
         }
-        if (sent >= REQUESTS) break;
+        if (sent >= REQUESTS) {
+          break;
+        }
       }
     }
     const honest = await start("honest");
@@ -138,7 +153,9 @@ describe("hostile requests", () => {
 
 /** Denied and GARBAGE_ARGS replies have no COMPOUND4res; any other must parse. */
 function readable(reply: Buffer): void {
-  if (reply.readUInt32BE(8) !== 0 || reply.readUInt32BE(20) !== 0) return;
+  if (reply.readUInt32BE(8) !== 0 || reply.readUInt32BE(20) !== 0) {
+    return;
+  }
   const { count } = parseReply(reply);
   assert.ok(count <= 16);
 }

@@ -33,7 +33,9 @@ class RemoteFile {
         : [["PUTFH", handle(saved.handle)], ["SAVEFH"], ["PUTFH", handle(this.handle)]];
     const reply = await this.session.call([...before, step], { minorVersion: 2 });
     const { reader } = reply;
-    for (const [name] of before) expectResult(reader, name);
+    for (const [name] of before) {
+      expectResult(reader, name);
+    }
     expectResult(reader, step[0], reply.status);
     return { status: reply.status, reader };
   }
@@ -76,7 +78,9 @@ class RemoteFile {
     ]);
     assert.equal(status, Status.OK);
     const eof = reader.bool();
-    if (reader.uint32() === 0) return { eof };
+    if (reader.uint32() === 0) {
+      return { eof };
+    }
     const kind = reader.uint32();
     assert.equal(BigInt(reader.exactUint64()), offset);
     return kind === 1 ? { eof, hole: BigInt(reader.exactUint64()) } : { eof, data: reader.opaque(count) };
@@ -118,7 +122,9 @@ class RemoteFile {
         writer.uint32(what === "data" ? 0 : 1);
       },
     ]);
-    if (status !== Status.OK) return status;
+    if (status !== Status.OK) {
+      return status;
+    }
     reader.bool();
     return BigInt(reader.exactUint64());
   }
@@ -185,7 +191,9 @@ class RemoteFile {
         writer.latin1(owner);
       },
     ]);
-    if (status !== Status.DENIED) return status;
+    if (status !== Status.DENIED) {
+      return status;
+    }
     return [BigInt(reader.exactUint64()), BigInt(reader.exactUint64())];
   }
 }
@@ -206,18 +214,27 @@ class Model {
 
   write(offset: bigint, data: Uint8Array): void {
     data.forEach((byte, index) => {
-      if (byte === 0) this.bytes.delete(offset + BigInt(index));
-      else this.bytes.set(offset + BigInt(index), byte);
+      if (byte === 0) {
+        this.bytes.delete(offset + BigInt(index));
+      } else {
+        this.bytes.set(offset + BigInt(index), byte);
+      }
     });
     this.extend(offset + BigInt(data.length));
   }
 
   extend(end: bigint): void {
-    if (end > this.size) this.size = end;
+    if (end > this.size) {
+      this.size = end;
+    }
   }
 
   clear(from: bigint, to: bigint): void {
-    for (const at of this.bytes.keys()) if (at >= from && at < to) this.bytes.delete(at);
+    for (const at of this.bytes.keys()) {
+      if (at >= from && at < to) {
+        this.bytes.delete(at);
+      }
+    }
   }
 
   resize(size: bigint): void {
@@ -228,7 +245,9 @@ class Model {
   clone(source: Model, from: bigint, to: bigint, length: bigint): void {
     const moved = [...source.bytes].filter(([at]) => at >= from && at < from + length);
     this.clear(to, to + length);
-    for (const [at, byte] of moved) this.bytes.set(at - from + to, byte);
+    for (const [at, byte] of moved) {
+      this.bytes.set(at - from + to, byte);
+    }
     this.extend(to + length);
   }
 
@@ -236,7 +255,9 @@ class Model {
     const left = this.size - offset;
     const length = left < 0n ? 0 : Number(left < BigInt(count) ? left : BigInt(count));
     const read = Buffer.alloc(length);
-    for (let index = 0; index < length; index++) read[index] = this.bytes.get(offset + BigInt(index)) ?? 0;
+    for (let index = 0; index < length; index++) {
+      read[index] = this.bytes.get(offset + BigInt(index)) ?? 0;
+    }
     return read;
   }
 }
@@ -275,8 +296,9 @@ describe("huge files", () => {
         let other = { file: await file(`b${count++}`), model: new Model() };
         for (const step of actions) {
           const { file: remote, model } = one;
-          if (step.kind === "swap") [one, other] = [other, one];
-          else if (step.kind === "write") {
+          if (step.kind === "swap") {
+            [one, other] = [other, one];
+          } else if (step.kind === "write") {
             const data = Buffer.alloc(step.count, ++written);
             assert.equal(await remote.write(step.offset, data), Status.OK);
             model.write(step.offset, data);
@@ -287,17 +309,24 @@ describe("huge files", () => {
             const fits = step.from + step.length <= other.model.size;
             const status = await remote.cloneFrom(other.file, step.from, step.offset, step.length, "CLONE");
             assert.equal(status, fits ? Status.OK : Status.INVAL);
-            if (fits) model.clone(other.model, step.from, step.offset, step.length);
+            if (fits) {
+              model.clone(other.model, step.from, step.offset, step.length);
+            }
           } else {
             const name = step.kind === "allocate" ? "ALLOCATE" : "DEALLOCATE";
             assert.equal(await remote.reserve(name, step.offset, step.length), Status.OK);
-            if (step.kind === "allocate") model.extend(step.offset + step.length);
-            else model.clear(step.offset, step.offset + step.length);
+            if (step.kind === "allocate") {
+              model.extend(step.offset + step.length);
+            } else {
+              model.clear(step.offset, step.offset + step.length);
+            }
           }
         }
         for (const { file: remote, model } of [one, other]) {
           assert.equal(await remote.attribute(Attribute.SIZE), model.size);
-          for (const at of looks) await compare(remote, model, at);
+          for (const at of looks) {
+            await compare(remote, model, at);
+          }
         }
       },
     );
@@ -370,7 +399,9 @@ async function compare(remote: RemoteFile, model: Model, at: bigint): Promise<vo
   assert.equal(eof, at + BigInt(data.length) >= model.size);
   const segment = await remote.readPlus(at, 5000);
   if (segment.hole !== undefined) {
-    for (const place of model.bytes.keys()) assert.ok(place < at || place >= at + segment.hole);
+    for (const place of model.bytes.keys()) {
+      assert.ok(place < at || place >= at + segment.hole);
+    }
   } else if (segment.data !== undefined) {
     assert.ok(segment.data.equals(model.read(at, segment.data.length)));
   }
@@ -379,9 +410,13 @@ async function compare(remote: RemoteFile, model: Model, at: bigint): Promise<vo
     assert.deepEqual([toData, toHole], [Status.NXIO, Status.NXIO]);
     return;
   }
-  for (const place of model.bytes.keys()) assert.ok(place < at || place >= toData, `data before ${toData}`);
+  for (const place of model.bytes.keys()) {
+    assert.ok(place < at || place >= toData, `data before ${toData}`);
+  }
   assert.ok(toHole <= model.size);
-  if (toHole < model.size) assert.ok(!model.bytes.has(BigInt(toHole)));
+  if (toHole < model.size) {
+    assert.ok(!model.bytes.has(BigInt(toHole)));
+  }
 }
 
 /** A memory file system of files that say nothing of being huge, and take no bigint. */
@@ -395,7 +430,9 @@ function withoutHugeFiles(): FileSystem {
         has: (target, key) => key !== "huge" && key in target,
         get(target, key) {
           const value = Reflect.get(target, key);
-          if (typeof value !== "function") return value;
+          if (typeof value !== "function") {
+            return value;
+          }
           return (...args: unknown[]) => {
             assert.ok(!args.some((arg) => typeof arg === "bigint"));
             const result = value.apply(target, args);

@@ -33,7 +33,9 @@ async function openForReading(session: TestSession, file: string, access = 1) {
     ["GETFH"],
   ]);
   assert.equal(status, Status.OK);
-  for (const [operation] of TO_ROOT) expectResult(reader, operation);
+  for (const [operation] of TO_ROOT) {
+    expectResult(reader, operation);
+  }
   expectResult(reader, "OPEN");
   reader.skip(16 + 20 + 4);
   reader.skip(4 * reader.length(3));
@@ -66,7 +68,9 @@ async function changeMode(session: TestSession, file: Buffer, userId = 0): Promi
         "SETATTR",
         (writer) => {
           writer.fixed(Buffer.alloc(16));
-          for (const word of [2, 0, 2, 4, 0o700]) writer.uint32(word);
+          for (const word of [2, 0, 2, 4, 0o700]) {
+            writer.uint32(word);
+          }
         },
       ],
     ],
@@ -82,7 +86,9 @@ async function openByHandle(session: TestSession, file: Buffer, userId: number):
       [
         "OPEN",
         (writer) => {
-          for (const word of [0, 2, 0]) writer.uint32(word);
+          for (const word of [0, 2, 0]) {
+            writer.uint32(word);
+          }
           writer.fixed(session.clientid);
           writer.latin1("owner");
           writer.uint32(0);
@@ -146,7 +152,9 @@ describe("delegations of immutable files", () => {
     const calls = Promise.all(holders.map((holder) => once(holder.connection.callbacks, "call")));
     const { file } = held[0]!;
     assert.equal(await changeMode(holders[0], file), Status.DELAY);
-    for (const [call] of (await calls) as [Buffer][]) assert.equal(call.readUInt32BE(RECALL_AT), CB_RECALL);
+    for (const [call] of (await calls) as [Buffer][]) {
+      assert.equal(call.readUInt32BE(RECALL_AT), CB_RECALL);
+    }
     await giveBack(holders[1], file, held[1]!.stateid);
     assert.equal(await changeMode(holders[0], file), Status.DELAY);
     await giveBack(holders[0], file, held[0]!.stateid);

@@ -38,7 +38,9 @@ async function start(t: TestContext) {
 /** What the last operation answered; the ones before it went well. */
 async function last(client: Nfsv4TcpClient, ...operations: Request[]) {
   const { resarray } = await client.compound(operations);
-  for (const { status } of resarray.slice(0, -1)) assert.equal(status, Status.OK);
+  for (const { status } of resarray.slice(0, -1)) {
+    assert.equal(status, Status.OK);
+  }
   return resarray.at(-1)! as { status: number; resok?: never; denied?: never };
 }
 
@@ -83,7 +85,9 @@ class Opener {
     const { client } = this;
     const operation = nfs.OPEN(this.nextSeqid, access, deny, this.owner, how, nfs.OpenClaimNull(name));
     const { status, resarray } = await client.compound([nfs.PUTROOTFH(), operation, nfs.GETFH()]);
-    if (status !== Status.OK) return { status, handle: nfs.PUTROOTFH() as Request, stateid: ANONYMOUS };
+    if (status !== Status.OK) {
+      return { status, handle: nfs.PUTROOTFH() as Request, stateid: ANONYMOUS };
+    }
     const opened = (resarray[1] as jsonPack.Nfsv4OpenResponse).resok!;
     const handle = nfs.PUTFH((resarray[2] as jsonPack.Nfsv4GetfhResponse).resok!.object);
     let { stateid } = opened;
@@ -278,7 +282,9 @@ describe("the client of json-pack", () => {
 
   it("lists a directory in pieces", async (t) => {
     const { client, fs } = await start(t);
-    for (let index = 0; index < 50; index++) await fs.mkdir(`/directory ${index}`);
+    for (let index = 0; index < 50; index++) {
+      await fs.mkdir(`/directory ${index}`);
+    }
     const names: string[] = [];
     let cookie = 0n;
     let eof = false;

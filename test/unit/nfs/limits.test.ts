@@ -29,7 +29,9 @@ const ended = (connection: TestConnection) =>
 
 async function exchangeId(connection: TestConnection, owner: string) {
   const { status, reader } = await connection.compound([["EXCHANGE_ID", exchangeIdArguments(owner, 1)]]);
-  if (status !== Status.OK) return { status, clientid: Buffer.alloc(8), sequence: 0 };
+  if (status !== Status.OK) {
+    return { status, clientid: Buffer.alloc(8), sequence: 0 };
+  }
   expectResult(reader, "EXCHANGE_ID");
   return { status, clientid: Buffer.from(reader.fixed(8)), sequence: reader.uint32() };
 }
@@ -145,10 +147,14 @@ describe("connections", () => {
     }
     socket.uncork();
     const other = await start("another client");
-    for (let turn = 0; turn < 100; turn++) await other.call([["PUTROOTFH"]]);
+    for (let turn = 0; turn < 100; turn++) {
+      await other.call([["PUTROOTFH"]]);
+    }
     assert.ok(served > 0 && served < 50, `${served} MiB of replies for a peer that takes none`);
     socket.resume();
-    for (const reply of replies) assert.equal(parseReply(await reply).status, Status.OK);
+    for (const reply of replies) {
+      assert.equal(parseReply(await reply).status, Status.OK);
+    }
     assert.equal(served, requests);
   });
 });
@@ -170,9 +176,13 @@ describe("clients", () => {
       "SETCLIENTID",
       (writer) => {
         writer.uint64(1);
-        for (const text of ["one too many"]) writer.latin1(text);
+        for (const text of ["one too many"]) {
+          writer.latin1(text);
+        }
         writer.uint32(0);
-        for (const text of ["tcp", "127.0.0.1.0.0"]) writer.latin1(text);
+        for (const text of ["tcp", "127.0.0.1.0.0"]) {
+          writer.latin1(text);
+        }
         writer.uint32(0);
       },
     ];
@@ -331,7 +341,9 @@ describe("slots", () => {
       "SEQUENCE",
       (writer) => {
         writer.fixed(session.id);
-        for (const word of [1, 2, 1, 0]) writer.uint32(word);
+        for (const word of [1, 2, 1, 0]) {
+          writer.uint32(word);
+        }
       },
     ];
     assert.equal(await run(lowHighest), Status.BAD_HIGH_SLOT);
@@ -392,13 +404,17 @@ describe("the memory file system", () => {
     const fill = (act: (index: number) => void) => {
       let count = 0;
       assert.throws(() => {
-        for (; count < 1000; count++) act(count);
+        for (; count < 1000; count++) {
+          act(count);
+        }
       }, noSpace);
       return count;
     };
     const directories = fill((index) => root.createDirectory(`${index}`, owner, {}));
     assert.equal(root.attributes().linkCount, 2 + directories);
-    for (let index = 0; index < directories; index++) root.remove(`${index}`);
+    for (let index = 0; index < directories; index++) {
+      root.remove(`${index}`);
+    }
     assert.equal(fileSystem.free(), 64 * 1024);
 
     root.createSymlink("symlink", owner, Buffer.alloc(4096, "a"), {});
@@ -406,11 +422,15 @@ describe("the memory file system", () => {
     const file = root.createFile("file", owner, {});
     const links = fill((index) => root.link(`${index}`, file));
     assert.equal(file.attributes().linkCount, 1 + links);
-    for (let index = 0; index < links; index++) root.remove(`${index}`);
+    for (let index = 0; index < links; index++) {
+      root.remove(`${index}`);
+    }
     const free = fileSystem.free();
     const values = fill((index) => file.setExtendedAttribute(`${index}`, Buffer.alloc(1000), "either"));
     assert.deepEqual(file.listExtendedAttributes().length, values);
-    for (let index = 0; index < values; index++) file.removeExtendedAttribute(`${index}`);
+    for (let index = 0; index < values; index++) {
+      file.removeExtendedAttribute(`${index}`);
+    }
     assert.equal(fileSystem.free(), free);
     file.setExtendedAttribute("kept", Buffer.alloc(1000), "create");
     file.setExtendedAttribute("kept", Buffer.alloc(10), "replace");
@@ -442,7 +462,9 @@ describe("the memory file system", () => {
     let written = 0;
     assert.throws(
       () => {
-        for (; written < 4096; written++) file.write(written * MIB, Buffer.of(1));
+        for (; written < 4096; written++) {
+          file.write(written * MIB, Buffer.of(1));
+        }
       },
       { status: Status.NOSPC },
     );
@@ -463,7 +485,9 @@ describe("long compounds", () => {
     let looked = 0;
     let inFirstTurn = 0;
     fileSystem.root.lookup = () => {
-      if (looked++ === 0) setImmediate(() => (inFirstTurn = looked));
+      if (looked++ === 0) {
+        setImmediate(() => (inFirstTurn = looked));
+      }
       return fileSystem.root;
     };
     const steps: Step[] = Array.from({ length: 200 }, () => ["LOOKUP", name("root")]);

@@ -17,7 +17,9 @@ async function charsetCap(session: TestSession): Promise<number> {
   const asked: Step = [
     "GETATTR",
     (writer) => {
-      for (const word of [3, 0, 0, 1 << (Attribute.FS_CHARSET_CAP - 64)]) writer.uint32(word);
+      for (const word of [3, 0, 0, 1 << (Attribute.FS_CHARSET_CAP - 64)]) {
+        writer.uint32(word);
+      }
     },
   ];
   const { reader } = await session.call([["PUTROOTFH"], asked]);

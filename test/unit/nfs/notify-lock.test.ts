@@ -46,7 +46,9 @@ async function lockFile(
     ["PUTFH", handle(open.handle)],
     lock(session, open.stateid, owner, range),
   ]);
-  if (status !== Status.OK) return { status, stateid: Buffer.alloc(0) };
+  if (status !== Status.OK) {
+    return { status, stateid: Buffer.alloc(0) };
+  }
   expectResult(reader, "PUTFH");
   expectResult(reader, "LOCK");
   return { status, stateid: Buffer.from(reader.fixed(16)) };
@@ -150,7 +152,9 @@ describe("CB_NOTIFY_LOCK", () => {
       await lockFile(waiter, file, "holder", { type: 1, ...range });
     }
     waiter.connection.callbacks.off("call", collect).on("call", answer);
-    for (const message of unanswered) answer(message);
+    for (const message of unanswered) {
+      answer(message);
+    }
     for (let before = -1; before !== calls; ) {
       before = calls;
       await waiter.call([]);

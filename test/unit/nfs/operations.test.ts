@@ -37,7 +37,9 @@ const write = (stateid: Buffer, offset: number, data: Uint8Array): Step => [
 const words =
   (...values: number[]) =>
   (writer: XdrWriter) => {
-    for (const value of values) writer.uint32(value);
+    for (const value of values) {
+      writer.uint32(value);
+    }
   };
 const rename = (from: string, to: string): Step => [
   "RENAME",
@@ -67,7 +69,9 @@ const copy = (stateid: Buffer, from: number, to: number, count: number): Step =>
   (writer) => {
     writer.fixed(stateid);
     writer.fixed(stateid);
-    for (const value of [from, to, count]) writer.uint64(value);
+    for (const value of [from, to, count]) {
+      writer.uint64(value);
+    }
     words(1, 1, 0)(writer);
   },
 ];
@@ -328,7 +332,9 @@ describe("client records", () => {
     const state = new ServerState(10, DEFAULT_LIMITS);
     state.now = 0;
     const [idle, holder] = ["idle", "holder"].map((owner) => state.clients.add(1, owner, 0, 0, "sys:0")!);
-    for (const client of [idle!, holder!]) state.clients.confirm(client);
+    for (const client of [idle!, holder!]) {
+      state.clients.confirm(client);
+    }
     state.clients.add(1, "unconfirmed", 0, 0, "sys:0");
     const file = new MemoryFileSystem().root.createFile("file", ROOT, {});
     state.open(state.openOwner(holder!, "owner"), file, 1, 0);

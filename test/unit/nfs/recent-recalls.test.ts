@@ -18,7 +18,9 @@ describe("recent recalls", () => {
 
   it("take a bounded room, the last ones", () => {
     const recalls = new RecentRecalls();
-    for (let file = 0; file < 100_000; file++) recalls.add(`file ${file}`, 100_000 + file / 10);
+    for (let file = 0; file < 100_000; file++) {
+      recalls.add(`file ${file}`, 100_000 + file / 10);
+    }
     assert.ok(recalls.size <= 32_768, `${recalls.size} files`);
     for (let file = 100_000 - 16_384; file < 100_000; file++) {
       assert.ok(recalls.has(`file ${file}`, 110_000), `file ${file}`);

@@ -110,7 +110,9 @@ describe("sessions", () => {
     const connection = await (await serve(t)).connect();
     const call = async (...words: number[]) => {
       const message = Buffer.alloc(words.length * 4);
-      for (const [index, word] of words.entries()) message.writeUInt32BE(word, index * 4);
+      for (const [index, word] of words.entries()) {
+        message.writeUInt32BE(word, index * 4);
+      }
       const reply = await connection.exchange(message);
       return Array.from({ length: reply.length / 4 - 1 }, (_, index) => reply.readUInt32BE(4 + index * 4));
     };

@@ -152,8 +152,9 @@ describe("byte-range locks", () => {
 describe("READDIR", () => {
   it("lists every entry that stays exactly once while others come and go", async (t) => {
     const session = await (await serve(t)).session();
-    for (let index = 0; index < 60; index++)
+    for (let index = 0; index < 60; index++) {
       await openFile(session, `entry ${index}`, { create: "unchecked" });
+    }
     const seen: string[] = [];
     let cookie = 0;
     for (let page = 0; ; page++) {
@@ -180,7 +181,9 @@ describe("READDIR", () => {
         reader.length(0);
         reader.uint32();
       }
-      if (reader.bool()) break;
+      if (reader.bool()) {
+        break;
+      }
       await session.call([["PUTROOTFH"], ["REMOVE", (writer) => writer.latin1(`entry ${page}`)]]);
       await openFile(session, `new ${page}`, { create: "unchecked" });
     }

@@ -106,7 +106,9 @@ describe("WriteRequest", () => {
   it("throws an Error or decodes, whatever the bytes", () => {
     const valid = writeRequests.map((init) => toBinary(WriteRequestSchema, create(WriteRequestSchema, init)));
     const damaged = fc.tuple(valid, fc.nat(), fc.nat(255)).map(([bytes, at, value]) => {
-      if (bytes.length > 0) bytes[at % bytes.length] = value;
+      if (bytes.length > 0) {
+        bytes[at % bytes.length] = value;
+      }
       return bytes;
     });
     fc.assert(

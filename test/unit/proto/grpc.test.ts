@@ -30,19 +30,25 @@ function count(counts: Map<string, number>, name: string): number {
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 500 && !condition(); i++) await sleep(10);
+  for (let i = 0; i < 500 && !condition(); i++) {
+    await sleep(10);
+  }
   assert.ok(condition(), "The condition did not come true within 5 s");
 }
 
 const health: Handlers<typeof Health> = {
   check(call, callback) {
     const { service } = call.request;
-    if (service === "missing") return callback(new StatusError(missingBlobs("Gone", ["blobs/00/1"])));
+    if (service === "missing") {
+      return callback(new StatusError(missingBlobs("Gone", ["blobs/00/1"])));
+    }
     if (service === "echo") {
       call.sendMetadata(new Metadata());
       return callback(null, { status: Number(call.metadata.get("x-status")[0]) as 1 });
     }
-    if (service === "never") return call.on("cancelled", () => count(cancelled, service));
+    if (service === "never") {
+      return call.on("cancelled", () => count(cancelled, service));
+    }
     callback(null, { status: HealthCheckResponse_ServingStatus.SERVING });
   },
 };
@@ -58,8 +64,11 @@ const byteStream: Handlers<typeof ByteStream> = {
         await Promise.race([once(call, "drain"), once(call, "cancelled")]);
       }
     }
-    if (resourceName === "fails") call.emit("error", { code: Code.DATA_LOSS, details: "Damaged" });
-    else call.end();
+    if (resourceName === "fails") {
+      call.emit("error", { code: Code.DATA_LOSS, details: "Damaged" });
+    } else {
+      call.end();
+    }
   },
 
   async write(call, callback) {
@@ -70,9 +79,15 @@ const byteStream: Handlers<typeof ByteStream> = {
       name = request.resourceName;
       size += request.data.length;
       count(received, name);
-      if (name === "early") return callback(null, { committedSize: -1n });
-      if (name === "refused") return callback({ code: Code.RESOURCE_EXHAUSTED, details: "Full" });
-      if (name === "slow") await sleep(2);
+      if (name === "early") {
+        return callback(null, { committedSize: -1n });
+      }
+      if (name === "refused") {
+        return callback({ code: Code.RESOURCE_EXHAUSTED, details: "Full" });
+      }
+      if (name === "slow") {
+        await sleep(2);
+      }
     }
     callback(null, { committedSize: BigInt(size) });
   },
@@ -82,8 +97,11 @@ const logger: Handlers<typeof CompletedActionLogger> = {
   logCompletedActions(call) {
     call.on("cancelled", () => count(cancelled, "log"));
     call.on("data", ({ uuid }: CompletedAction) => {
-      if (uuid === "refused") call.emit("error", { code: Code.PERMISSION_DENIED, details: "No" });
-      else call.write({});
+      if (uuid === "refused") {
+        call.emit("error", { code: Code.PERMISSION_DENIED, details: "No" });
+      } else {
+        call.write({});
+      }
     });
     call.on("end", () => call.end());
   },
@@ -188,7 +206,9 @@ describe("a client and a server", () => {
 
     it("is cancelled when the loop is left", async () => {
       const { signal } = new AbortController();
-      for await (const _ of bytes.read({ resourceName: "left" }, { signal })) break;
+      for await (const _ of bytes.read({ resourceName: "left" }, { signal })) {
+        break;
+      }
       await until(() => cancelled.get("left") === 1);
       assert.equal(getEventListeners(signal, "abort").length, 0);
     });
@@ -221,7 +241,9 @@ describe("a client and a server", () => {
       let pieces = 0;
       const error = await rejection(
         (async () => {
-          for await (const _ of bytes.read({ resourceName: "fails", readLimit: 3n })) pieces++;
+          for await (const _ of bytes.read({ resourceName: "fails", readLimit: 3n })) {
+            pieces++;
+          }
         })(),
       );
       assert.equal(error.code, Code.DATA_LOSS);
@@ -332,13 +354,17 @@ describe("a client and a server", () => {
       let left = false;
       async function* actions() {
         try {
-          for (;;) yield { uuid: "a".repeat(10_000) };
+          for (;;) {
+            yield { uuid: "a".repeat(10_000) };
+          }
         } finally {
           left = true;
         }
       }
       const before = cancelled.get("log") ?? 0;
-      for await (const _ of log.logCompletedActions(actions())) break;
+      for await (const _ of log.logCompletedActions(actions())) {
+        break;
+      }
       await until(() => left && (cancelled.get("log") ?? 0) > before);
     });
   });
@@ -346,7 +372,9 @@ describe("a client and a server", () => {
 
 async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   const result: T[] = [];
-  for await (const item of items) result.push(item);
+  for await (const item of items) {
+    result.push(item);
+  }
   return result;
 }
 

@@ -57,8 +57,11 @@ function fails(stage: string, code: string, subject: string | RegExp) {
   return (error: unknown) => {
     assert.ok(error instanceof HelperError, String(error));
     assert.deepEqual({ stage: error.stage, code: error.code }, { stage, code });
-    if (typeof subject === "string") assert.equal(error.subject, subject);
-    else assert.match(error.subject, subject);
+    if (typeof subject === "string") {
+      assert.equal(error.subject, subject);
+    } else {
+      assert.match(error.subject, subject);
+    }
     return true;
   };
 }
@@ -323,10 +326,14 @@ for (const isolated of kinds) {
         });
         await untilFile(join(run.buildDirectory, "root/pids"), /(\d+\n){2}/);
         const helper = readFileSync(`/proc/${runner.pid}/task/${runner.pid}/children`, "latin1");
-        if (alsoHelper) process.kill(Number(helper.trim()), "SIGKILL");
+        if (alsoHelper) {
+          process.kill(Number(helper.trim()), "SIGKILL");
+        }
         runner.kill("SIGKILL");
         await once(runner, "exit");
-        while (left().length > 0) await new Promise(setImmediate);
+        while (left().length > 0) {
+          await new Promise(setImmediate);
+        }
       }
     });
   });
@@ -378,7 +385,9 @@ describe("an isolated command", { ...whenIsolated, timeout: 30_000 }, () => {
   });
 
   it("takes its shared memory and semaphores with it, and sees no others", async (test) => {
-    if (!existsSync("/usr/bin/ipcmk")) return test.skip("needs ipcmk");
+    if (!existsSync("/usr/bin/ipcmk")) {
+      return test.skip("needs ipcmk");
+    }
     const seen = "tail -qn +2 /proc/sysvipc/* | wc -l";
     const outside = () => ["shm", "sem"].map((kind) => readFileSync(`/proc/sysvipc/${kind}`, "latin1"));
     const before = outside();
@@ -393,7 +402,9 @@ describe("an isolated command", { ...whenIsolated, timeout: 30_000 }, () => {
 
   it("cannot leave the input root as root can leave a chroot", async (test) => {
     const perl = "/usr/bin/perl";
-    if (!existsSync(perl)) return test.skip("needs perl");
+    if (!existsSync(perl)) {
+      return test.skip("needs perl");
+    }
     const program =
       'mkdir "x"; opendir(my $outer, "."); chroot("x") or die $!; chdir($outer) or die $!; ' +
       'chdir("..") for 1..64; chroot("."); print -e "/proc/version" ? "outside\\n" : "inside\\n"';
@@ -412,7 +423,9 @@ describe("an isolated command", { ...whenIsolated, timeout: 30_000 }, () => {
 describe("a helper that cannot end", { ...asRoot, timeout: 30_000 }, () => {
   it("is left to itself when it was given time", async (test) => {
     const perl = "/usr/bin/perl";
-    if (!existsSync(perl)) return test.skip("needs perl");
+    if (!existsSync(perl)) {
+      return test.skip("needs perl");
+    }
     const run = shell(test, "echo >started; exec sleep 1000", { isolated: false });
     const controller = new AbortController();
     test.after(() => controller.abort());

@@ -72,8 +72,12 @@ describe("emptying a directory", { timeout: 120_000 }, () => {
 
   it("removes many entries", async (test) => {
     const path = makeBuildDirectory(test);
-    for (let n = 0; n < 1000; n++) writeFileSync(join(path, `${n}`), "");
-    for (let n = 0; n < 100; n++) mkdirSync(join(path, `d${n}/e/f`), { recursive: true });
+    for (let n = 0; n < 1000; n++) {
+      writeFileSync(join(path, `${n}`), "");
+    }
+    for (let n = 0; n < 100; n++) {
+      mkdirSync(join(path, `d${n}/e/f`), { recursive: true });
+    }
     await emptyDirectory(path, signal);
     assert.deepEqual(readdirSync(path), []);
   });
@@ -112,7 +116,9 @@ describe("emptying a directory", { timeout: 120_000 }, () => {
   it("names what it may not remove, and goes on beyond it", asRoot, async (test) => {
     const path = makeBuildDirectory(test);
     mkdirSync(join(path, "a/mine"), { recursive: true });
-    for (const name of ["1", "a/mine/2", "z"]) writeFileSync(join(path, name), "");
+    for (const name of ["1", "a/mine/2", "z"]) {
+      writeFileSync(join(path, name), "");
+    }
     execFileSync("chown", ["-R", "61234", path]);
     chownSync(join(path, "a/mine"), 0, 0);
     const reply = await askAs(61_234, [], "empty", path);
@@ -128,7 +134,9 @@ describe("emptying a directory", { timeout: 120_000 }, () => {
     writeFileSync(join(folder, "append-only"), "");
     const flag = (...words: string[]) => spawnSync("chattr", words, { stdio: "ignore" }).status === 0;
     try {
-      if (!flag("+i", join(folder, "immutable"))) return test.skip("no chattr here");
+      if (!flag("+i", join(folder, "immutable"))) {
+        return test.skip("no chattr here");
+      }
       assert.ok(flag("+a", join(folder, "append-only")) && flag("+i", folder) && flag("+a", path));
       await emptyDirectory(path, signal);
       assert.deepEqual(readdirSync(path), []);
@@ -138,7 +146,9 @@ describe("emptying a directory", { timeout: 120_000 }, () => {
   });
 
   it("unmounts, and leaves what was mounted as it is", asRoot, async (test) => {
-    if (spawnSync("unshare", ["-m", "true"]).status !== 0) return test.skip("may not mount");
+    if (spawnSync("unshare", ["-m", "true"]).status !== 0) {
+      return test.skip("may not mount");
+    }
     const path = makeBuildDirectory(test);
     const elsewhere = makeBuildDirectory(test);
     writeFileSync(join(elsewhere, "kept"), "");
@@ -146,7 +156,9 @@ describe("emptying a directory", { timeout: 120_000 }, () => {
     mkdirSync(folder, { recursive: true });
     mkdirSync(join(path, "bound"));
     writeFileSync(join(path, "file"), "");
-    for (const at of [folder, join(path, "bound")]) execFileSync("mount", ["--bind", elsewhere, at]);
+    for (const at of [folder, join(path, "bound")]) {
+      execFileSync("mount", ["--bind", elsewhere, at]);
+    }
     execFileSync("mount", ["-t", "tmpfs", "tmpfs", folder]);
     execFileSync("mount", ["--bind", join(elsewhere, "kept"), join(path, "file")]);
     await emptyDirectory(path, signal);
@@ -156,15 +168,21 @@ describe("emptying a directory", { timeout: 120_000 }, () => {
   });
 
   it("leaves the flags of what is mounted as they are", asRoot, async (test) => {
-    if (spawnSync("unshare", ["-m", "true"]).status !== 0) return test.skip("may not mount");
+    if (spawnSync("unshare", ["-m", "true"]).status !== 0) {
+      return test.skip("may not mount");
+    }
     const path = makeBuildDirectory(test);
     const elsewhere = makeBuildDirectory(test);
     const kept = join(elsewhere, "kept");
-    for (const file of [join(path, "file"), kept]) writeFileSync(file, "");
+    for (const file of [join(path, "file"), kept]) {
+      writeFileSync(file, "");
+    }
     const flag = (...words: string[]) => spawnSync("chattr", words, { stdio: "ignore" }).status === 0;
     execFileSync("mount", ["--bind", kept, join(path, "file")]);
     try {
-      if (!flag("+i", kept)) return test.skip("no chattr here");
+      if (!flag("+i", kept)) {
+        return test.skip("no chattr here");
+      }
       assert.ok(flag("+i", path));
       await emptyDirectory(path, signal);
       assert.deepEqual(readdirSync(path), []);
@@ -180,11 +198,12 @@ describe("emptying a directory", { timeout: 120_000 }, () => {
     const kept = makeBuildDirectory(test);
     mkdirSync(join(kept, "directory/file"), { recursive: true });
     symlinkSync(kept, join(path, "link"));
-    for (const name of ["link", "link/directory"])
+    for (const name of ["link", "link/directory"]) {
       await assert.rejects(
         emptyDirectory(join(path, name), signal),
         (error: unknown) => error instanceof HelperError && error.code === "ELOOP",
       );
+    }
     assert.deepEqual(readdirSync(join(kept, "directory")), ["file"]);
   });
 

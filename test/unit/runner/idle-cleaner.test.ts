@@ -30,7 +30,9 @@ describe("cleaning when idle", () => {
     const outcomes = [new Error("dirty"), undefined, undefined, undefined];
     const cleaner = new IdleCleaner(async () => {
       const error = outcomes.shift();
-      if (error) throw error;
+      if (error) {
+        throw error;
+      }
     });
     await assert.rejects(
       cleaner.use(() => assert.fail("worked on a dirty machine")),
@@ -43,7 +45,9 @@ describe("cleaning when idle", () => {
     const outcomes = [undefined, new Error("dirty"), new Error("still dirty")];
     const cleaner = new IdleCleaner(async () => {
       const error = outcomes.shift();
-      if (error) throw error;
+      if (error) {
+        throw error;
+      }
     });
     assert.equal(await cleaner.use(async () => "done"), "done");
     await assert.rejects(
@@ -57,10 +61,14 @@ describe("cleaning when idle", () => {
     let cleanings = 0;
     let release = () => {};
     const cleaner = new IdleCleaner(async () => {
-      if (++cleanings === 2) await new Promise<void>((resolve) => (release = resolve));
+      if (++cleanings === 2) {
+        await new Promise<void>((resolve) => (release = resolve));
+      }
     });
     const first = cleaner.use(async () => {});
-    while (cleanings < 2) await new Promise(setImmediate);
+    while (cleanings < 2) {
+      await new Promise(setImmediate);
+    }
     const second = cleaner.use(async () => assert.equal(cleanings, 3));
     release();
     await Promise.all([first, second]);

@@ -30,7 +30,9 @@ describe("the process table", { ...asRoot, timeout: 20_000 }, () => {
     const others = await startSleeper(test, userId + 1, userId + 1);
     await killLaterProcesses(userId);
     // They have ended already when it returns.
-    for (const { pid } of [mine, effective, real]) assert.ok(pid && processIsGone(pid));
+    for (const { pid } of [mine, effective, real]) {
+      assert.ok(pid && processIsGone(pid));
+    }
     assert.equal(others.exitCode ?? others.signalCode, null);
   });
 });

@@ -29,7 +29,9 @@ export async function untilFile(path: string, pattern: RegExp): Promise<string> 
   const { promise, resolve } = Promise.withResolvers<string>();
   const look = () => {
     const text = existsSync(path) ? readFileSync(path, "utf8") : "";
-    if (pattern.test(text)) resolve(text);
+    if (pattern.test(text)) {
+      resolve(text);
+    }
   };
   const watcher = watch(dirname(path), look);
   look();

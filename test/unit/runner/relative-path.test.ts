@@ -16,7 +16,9 @@ describe("a relative path", () => {
       "a/..": ".",
       "..a": "..a",
     };
-    for (const [path, form] of Object.entries(forms)) assert.equal(relativePath("path", path), form);
+    for (const [path, form] of Object.entries(forms)) {
+      assert.equal(relativePath("path", path), form);
+    }
   });
 
   it("stays below its directory, or is refused", () => {

@@ -20,7 +20,9 @@ export function copyPrograms(root: string, programs: readonly string[]): void {
     const libraries = [...listed.matchAll(/(\/\S+) \(0x/g)].map((match) => match[1] ?? "");
     for (const path of [program, ...libraries]) {
       const copy = join(root, path);
-      if (existsSync(copy)) continue;
+      if (existsSync(copy)) {
+        continue;
+      }
       mkdirSync(dirname(copy), { recursive: true });
       copyFileSync(path, copy);
     }

@@ -153,7 +153,9 @@ describe("Run", { timeout: 60_000 }, () => {
     await started(1);
     controller.abort();
     await assert.rejects(cancelled, failsWith(Code.CANCELLED, /./));
-    while (processesWith(seconds).length > 0) await new Promise(setImmediate);
+    while (processesWith(seconds).length > 0) {
+      await new Promise(setImmediate);
+    }
 
     const late = request(script, { stdoutPath: "1/o", stderrPath: "1/e" });
     await assert.rejects(
@@ -161,7 +163,9 @@ describe("Run", { timeout: 60_000 }, () => {
       failsWith(Code.DEADLINE_EXCEEDED, /./),
     );
     await started(2);
-    while (processesWith(seconds).length > 0) await new Promise(setImmediate);
+    while (processesWith(seconds).length > 0) {
+      await new Promise(setImmediate);
+    }
   });
 
   it("reports a failed command as none where a path the configuration names has disappeared", async (test) => {
@@ -273,7 +277,9 @@ describe("stopping", { timeout: 30_000 }, () => {
     await untilFile(join(folder, "started"), /\n/);
     await runner.close();
     // They have been killed, and nobody waits for all of them to be gone.
-    while (processesWith(seconds).length > 0) await new Promise(setImmediate);
+    while (processesWith(seconds).length > 0) {
+      await new Promise(setImmediate);
+    }
     await rejected;
   });
 });

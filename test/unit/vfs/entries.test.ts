@@ -17,7 +17,9 @@ function list(entries: Entries<string>): { name: string; cookie: number }[] {
   const found = [];
   for (let position = 0; position < entries.positionCount; position++) {
     const name = entries.nameAt(position);
-    if (name !== undefined) found.push({ name, cookie: entries.cookieAt(position) });
+    if (name !== undefined) {
+      found.push({ name, cookie: entries.cookieAt(position) });
+    }
   }
   return found;
 }
@@ -56,9 +58,13 @@ test("entries hold what a map holds, in order, with cookies that stay", () => {
       for (const [name, { cookie, child }] of model) {
         const position = entries.find(name);
         assert.equal(entries.childAt(position), child);
-        if (child === undefined) assert.equal(initial[entries.originPosition(position)], name);
+        if (child === undefined) {
+          assert.equal(initial[entries.originPosition(position)], name);
+        }
         let next = entries.positionAfter(cookie)!;
-        while (next < entries.positionCount && entries.nameAt(next) === undefined) next++;
+        while (next < entries.positionCount && entries.nameAt(next) === undefined) {
+          next++;
+        }
         const following = [...model.values()].find((entry) => entry.cookie > cookie);
         assert.equal(next < entries.positionCount ? entries.cookieAt(next) : undefined, following?.cookie);
       }
@@ -70,7 +76,9 @@ test("entries hold what a map holds, in order, with cookies that stay", () => {
 
 test("removing 100,000 entries one by one takes linear time in all", () => {
   const entries = new Entries<string>(undefined);
-  for (let i = 0; i < 100_000; i++) entries.add(`file${i}`, "x");
+  for (let i = 0; i < 100_000; i++) {
+    entries.add(`file${i}`, "x");
+  }
   let steps = 0;
   for (let i = 0; i < 100_000; i++) {
     entries.remove(entries.find(`file${i}`));

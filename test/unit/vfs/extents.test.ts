@@ -13,8 +13,11 @@ test("extents answer as a table of bytes does", () => {
       const extents = new Extents();
       const table = new Array<boolean>(SIZE).fill(false);
       for (const { add, range } of steps) {
-        if (add) extents.add(range[0], range[1]);
-        else extents.remove(range[0], range[1]);
+        if (add) {
+          extents.add(range[0], range[1]);
+        } else {
+          extents.remove(range[0], range[1]);
+        }
         table.fill(add, range[0], range[1]);
       }
       assert.equal(extents.total, table.filter(Boolean).length);

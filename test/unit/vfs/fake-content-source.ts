@@ -56,8 +56,11 @@ export class FakeContentSource implements ContentSource {
     const symlinks: InputSymlink[] = [];
     for (const [name, value] of Object.entries(tree)) {
       if (value instanceof Entry) {
-        if (value.kind === "symlink") symlinks.push({ name, target: value.content });
-        else files.push({ name, digest: this.addBlob(value.content), isExecutable: true });
+        if (value.kind === "symlink") {
+          symlinks.push({ name, target: value.content });
+        } else {
+          files.push({ name, digest: this.addBlob(value.content), isExecutable: true });
+        }
       } else if (typeof value === "string" || value instanceof Uint8Array) {
         files.push({ name, digest: this.addBlob(value), isExecutable: false });
       } else {

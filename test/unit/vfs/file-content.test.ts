@@ -117,9 +117,13 @@ function checkSeek(content: FileContent, model: Buffer): void {
     const data = content.seek(at, "data");
     const hole = content.seek(at, "hole")!;
     const firstNonZero = model.findIndex((byte, i) => i >= at && byte !== 0);
-    if (firstNonZero >= 0) assert.ok(data !== undefined && data <= firstNonZero);
+    if (firstNonZero >= 0) {
+      assert.ok(data !== undefined && data <= firstNonZero);
+    }
     assert.ok(hole >= at && hole <= model.length);
-    if (hole < model.length) assert.equal(model[hole], 0);
+    if (hole < model.length) {
+      assert.equal(model[hole], 0);
+    }
     assert.ok(data === at || hole === at);
   }
   assert.throws(() => content.seek(model.length, "data"), hasStatus(FileSystemStatus.NXIO));
@@ -250,7 +254,9 @@ test("a private copy has no more of the quota than what it can store", async () 
   holes.dispose();
 
   const sparse = new FileContent(storage, account, base);
-  for (let i = 0; i < 12; i++) await sparse.write(i * 8192, numbers(1, 5));
+  for (let i = 0; i < 12; i++) {
+    await sparse.write(i * 8192, numbers(1, 5));
+  }
   assert.equal(quota.sizeBytes, 12 * 4096, "each byte takes a block");
   assert.throws(() => sparse.write(12 * 8192, numbers(1, 6)), hasStatus(FileSystemStatus.DQUOT));
   sparse.dispose();
@@ -294,5 +300,7 @@ test("the pool leaves descriptors to the rest of the worker: ENOSPC, and no faul
   assert.deepEqual(faults, []);
   await first.resize(0);
   await third.write(0, numbers(400, 3));
-  for (const content of contents) content.dispose();
+  for (const content of contents) {
+    content.dispose();
+  }
 });

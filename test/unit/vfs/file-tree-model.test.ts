@@ -105,18 +105,24 @@ async function realFolder(root: Directory, path: readonly string[]): Promise<Dir
   let node: Directory = root;
   for (const name of path) {
     const child = await node.lookup(name);
-    if (!isDirectory(child)) return undefined;
+    if (!isDirectory(child)) {
+      return undefined;
+    }
     node = child;
   }
   return node;
 }
 
 function drop(node: ModelNode): void {
-  if (node.kind === "file" && !node.isInput) node.links--;
+  if (node.kind === "file" && !node.isInput) {
+    node.links--;
+  }
 }
 
 function makePrivate(folder: ModelDirectory, name: string, file: ModelFile): ModelFile {
-  if (!file.isInput) return file;
+  if (!file.isInput) {
+    return file;
+  }
   const copy: ModelFile = { kind: "file", content: file.content, links: 1, isInput: false };
   folder.entries.set(name, copy);
   return copy;
@@ -145,13 +151,17 @@ function resized(content: Buffer, size: number): Buffer {
 function applyToModel(root: ModelDirectory, operation: Operation): "ok" | FileSystemStatus {
   const { folder: path, name } = operation.place;
   const folder = modelFolder(root, path);
-  if (folder === undefined) return "ok";
+  if (folder === undefined) {
+    return "ok";
+  }
   const node = folder.entries.get(name);
   switch (operation.kind) {
     case "createFile":
     case "createDirectory":
     case "createSymlink": {
-      if (node !== undefined) return EXIST;
+      if (node !== undefined) {
+        return EXIST;
+      }
       folder.entries.set(
         name,
         operation.kind === "createFile"
@@ -165,21 +175,37 @@ function applyToModel(root: ModelDirectory, operation: Operation): "ok" | FileSy
     case "look":
       return "ok";
     case "remove":
-      if (node === undefined) return NOENT;
-      if (node.kind === "directory" && node.entries.size > 0) return NOTEMPTY;
+      if (node === undefined) {
+        return NOENT;
+      }
+      if (node.kind === "directory" && node.entries.size > 0) {
+        return NOTEMPTY;
+      }
       drop(node);
       folder.entries.delete(name);
       return "ok";
     case "rename": {
       const target = modelFolder(root, operation.target.folder);
-      if (target === undefined) return "ok";
-      if (node === undefined) return NOENT;
-      if (isWithin(node, target)) return INVAL;
+      if (target === undefined) {
+        return "ok";
+      }
+      if (node === undefined) {
+        return NOENT;
+      }
+      if (isWithin(node, target)) {
+        return INVAL;
+      }
       const replaced = target.entries.get(operation.target.name);
       if (replaced !== undefined) {
-        if (isSame(node, replaced)) return "ok";
-        if ((node.kind === "directory") !== (replaced.kind === "directory")) return EXIST;
-        if (replaced.kind === "directory" && replaced.entries.size > 0) return NOTEMPTY;
+        if (isSame(node, replaced)) {
+          return "ok";
+        }
+        if ((node.kind === "directory") !== (replaced.kind === "directory")) {
+          return EXIST;
+        }
+        if (replaced.kind === "directory" && replaced.entries.size > 0) {
+          return NOTEMPTY;
+        }
         drop(replaced);
         target.entries.delete(operation.target.name);
       }
@@ -189,9 +215,13 @@ function applyToModel(root: ModelDirectory, operation: Operation): "ok" | FileSy
     }
     case "link": {
       const target = modelFolder(root, operation.target.folder);
-      if (target === undefined || node?.kind !== "file") return "ok";
+      if (target === undefined || node?.kind !== "file") {
+        return "ok";
+      }
       const file = makePrivate(folder, name, node);
-      if (target.entries.has(operation.target.name)) return EXIST;
+      if (target.entries.has(operation.target.name)) {
+        return EXIST;
+      }
       file.links++;
       target.entries.set(operation.target.name, file);
       return "ok";
@@ -199,10 +229,18 @@ function applyToModel(root: ModelDirectory, operation: Operation): "ok" | FileSy
     case "write":
     case "overwrite":
     case "resize": {
-      if (node === undefined) return NOENT;
-      if (node.kind === "directory") return operation.kind === "resize" ? INVAL : ISDIR;
-      if (node.kind === "symlink") return operation.kind === "resize" ? INVAL : WRONG_TYPE;
-      if (operation.kind === "resize" && node.isInput && node.content.length === operation.size) return "ok";
+      if (node === undefined) {
+        return NOENT;
+      }
+      if (node.kind === "directory") {
+        return operation.kind === "resize" ? INVAL : ISDIR;
+      }
+      if (node.kind === "symlink") {
+        return operation.kind === "resize" ? INVAL : WRONG_TYPE;
+      }
+      if (operation.kind === "resize" && node.isInput && node.content.length === operation.size) {
+        return "ok";
+      }
       const file = makePrivate(folder, name, node);
       if (operation.kind === "write") {
         const data = Buffer.from(operation.data);
@@ -214,8 +252,12 @@ function applyToModel(root: ModelDirectory, operation: Operation): "ok" | FileSy
       return "ok";
     }
     case "chmod":
-      if (node === undefined) return NOENT;
-      if (node.kind === "file" && operation.mode !== 0o444) makePrivate(folder, name, node);
+      if (node === undefined) {
+        return NOENT;
+      }
+      if (node.kind === "file" && operation.mode !== 0o444) {
+        makePrivate(folder, name, node);
+      }
       return "ok";
   }
 }
@@ -223,7 +265,9 @@ function applyToModel(root: ModelDirectory, operation: Operation): "ok" | FileSy
 async function applyToTree({ root }: Fixture, operation: Operation): Promise<void> {
   const { folder: path, name } = operation.place;
   const folder = await realFolder(root, path);
-  if (folder === undefined) return;
+  if (folder === undefined) {
+    return;
+  }
   switch (operation.kind) {
     case "createFile":
       await folder.createFile(name, USER, { mode: 0o600 });
@@ -240,7 +284,9 @@ async function applyToTree({ root }: Fixture, operation: Operation): Promise<voi
     case "rename":
     case "link": {
       const target = await realFolder(root, operation.target.folder);
-      if (target === undefined) break;
+      if (target === undefined) {
+        break;
+      }
       if (operation.kind === "rename") {
         await folder.rename(name, target, operation.target.name);
       } else if ((await folder.lookup(name))?.type === FileType.REGULAR) {
@@ -264,7 +310,9 @@ async function applyToTree({ root }: Fixture, operation: Operation): Promise<voi
         await folder.remove(name);
       }
       const changes = operation.kind === "resize" ? { size: operation.size } : { mode: operation.mode };
-      if (isDirectory(await folder.lookup(name)) && operation.kind === "chmod") break;
+      if (isDirectory(await folder.lookup(name)) && operation.kind === "chmod") {
+        break;
+      }
       await setAttributesByPath(folder, name, changes);
       break;
     }
@@ -380,7 +428,9 @@ test("names that nobody removes are listed exactly once while the directory chan
       fc.integer({ min: 1, max: 7 }),
       async (removals, pageLength) => {
         const inputs: Record<string, string> = {};
-        for (let i = 0; i < 60; i++) inputs[`f${i}`] = "x";
+        for (let i = 0; i < 60; i++) {
+          inputs[`f${i}`] = "x";
+        }
         const { root } = await makeFixture(inputs);
         const pending = [...removals];
         const seen: string[] = [];
@@ -388,18 +438,26 @@ test("names that nobody removes are listed exactly once while the directory chan
         for (let cookie = 0, done = false; !done; ) {
           let count = 0;
           done = await root.readDirectory(cookie, (name, next) => {
-            if (count++ === pageLength) return false;
+            if (count++ === pageLength) {
+              return false;
+            }
             seen.push(name);
             cookie = next;
             return true;
           });
           const name = `f${pending.pop()}`;
-          if ((await root.lookup(name)) !== undefined) await root.remove(name);
-          if (made < 20) await root.createFile(`new${made++}`, USER, {});
+          if ((await root.lookup(name)) !== undefined) {
+            await root.remove(name);
+          }
+          if (made < 20) {
+            await root.createFile(`new${made++}`, USER, {});
+          }
         }
         const left = (await list(root)).map(({ name }) => name);
         assert.equal(new Set(seen).size, seen.length);
-        for (const name of left) assert.ok(seen.includes(name) || name.startsWith("new"), name);
+        for (const name of left) {
+          assert.ok(seen.includes(name) || name.startsWith("new"), name);
+        }
         assert.ok(await lookup(root, "new0"));
       },
     ),

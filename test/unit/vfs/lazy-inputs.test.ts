@@ -84,7 +84,9 @@ test("a failing read finds its action among many directories, and searches no mo
   const { tree, source, root, faults } = await makeFixture({ dir: { file: "content" } });
   const other = tree.createBuildDirectory("other");
   const otherRoot = await other.attachInputRoot(["root"], source.addTree({ sub: { unrelated: "x" } }));
-  for (let i = 0; i < 150_000; i++) await otherRoot.createDirectory(`${i}`, USER, {});
+  for (let i = 0; i < 150_000; i++) {
+    await otherRoot.createDirectory(`${i}`, USER, {});
+  }
   await otherRoot.lookup("sub");
   const file = await lookup<RegularFile>(await lookup<Directory>(root, "dir"), "file");
   source.lose(source.addBlob("content"));
@@ -215,14 +217,18 @@ test("removing a build directory while it is fetched makes those who wait see ST
 
 test("removing a large build directory lets others go on meanwhile", async () => {
   const { root, build, tree } = await makeFixture({});
-  for (let i = 0; i < 5000; i++) await root.createDirectory(`d${i}`, USER, {});
+  for (let i = 0; i < 5000; i++) {
+    await root.createDirectory(`d${i}`, USER, {});
+  }
   const kept = await lookup<TreeDirectory>(root, "d4999");
   const removal = build.remove();
   assert.equal(await outcome(() => root.remove("d4999")), STALE);
   let turns = 0;
   let ended = false;
   removal.then(() => (ended = true));
-  for (; !ended; turns++) await new Promise((resolve) => setImmediate(resolve));
+  for (; !ended; turns++) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
   assert.ok(turns > 1, `${turns} turns`);
   assert.equal(tree.counts().directories, 0);
   assert.equal(tree.resolve(kept.handle), undefined);
@@ -286,7 +292,9 @@ test("large directories are listed in one pass over all pages", async () => {
     let page = 0;
     done = (await root.readDirectory(cookie, (_, next) => {
       visits++;
-      if (page++ === 100) return false;
+      if (page++ === 100) {
+        return false;
+      }
       cookie = next;
       return true;
     })) as boolean;

@@ -69,7 +69,9 @@ export async function makeFixture(
 
 export async function lookup<T extends Node = Node>(directory: Directory, name: Name): Promise<T> {
   const node = await directory.lookup(name);
-  if (node === undefined) throw new FileSystemError(FileSystemStatus.NOENT, `no ${name}`);
+  if (node === undefined) {
+    throw new FileSystemError(FileSystemStatus.NOENT, `no ${name}`);
+  }
   return node as T;
 }
 
@@ -79,7 +81,9 @@ export async function attributesOf(node: Node): Promise<Attributes> {
 
 export async function contentOf(node: Node): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of contentChunks(node as RegularFile)) chunks.push(chunk);
+  for await (const chunk of contentChunks(node as RegularFile)) {
+    chunks.push(chunk);
+  }
   return Buffer.concat(chunks);
 }
 
@@ -101,7 +105,9 @@ export async function list(directory: Directory, pageLength = Number.POSITIVE_IN
   for (let done = false; !done; ) {
     const before = found.length;
     done = await directory.readDirectory(found.at(-1)?.cookie ?? 0, (name, cookie, node) => {
-      if (found.length - before === pageLength) return false;
+      if (found.length - before === pageLength) {
+        return false;
+      }
       found.push({ name, cookie, node });
       return true;
     });
@@ -119,7 +125,9 @@ export async function outcome(operation: () => unknown): Promise<"ok" | FileSyst
     await operation();
     return "ok";
   } catch (error) {
-    if (error instanceof FileSystemError) return error.status;
+    if (error instanceof FileSystemError) {
+      return error.status;
+    }
     throw error;
   }
 }

@@ -168,8 +168,11 @@ describe("BuildClient", () => {
     readiness = () =>
       new Promise((_resolve, reject) => {
         checks.push(() => reject(new Error("the mount is not there")));
-        if (checks.length === 2) checked.resolve();
-        else checks[0]!();
+        if (checks.length === 2) {
+          checked.resolve();
+        } else {
+          checks[0]!();
+        }
       });
     (await scheduler.next()).answer({});
     await checked.promise;

@@ -30,7 +30,9 @@ function configuration(folder: string, mountPath: string): string {
 async function untilChild(pid: number, name: string): Promise<void> {
   for (;;) {
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").split(" ").filter(Boolean);
-    if (children.some((child) => readFileSync(`/proc/${child}/comm`, "latin1") === `${name}\n`)) return;
+    if (children.some((child) => readFileSync(`/proc/${child}/comm`, "latin1") === `${name}\n`)) {
+      return;
+    }
     await setTimeout(1);
   }
 }

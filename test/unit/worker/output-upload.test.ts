@@ -36,7 +36,9 @@ test("of an action's many outputs only so many files are on their way at a time"
   const { root } = await makeFixture({});
   for (const directory of ["a", "b"]) {
     const made = await root.createDirectory(directory, USER, {});
-    for (let i = 0; i < 400; i++) await made.createFile(`${i}`, USER, {});
+    for (let i = 0; i < 400; i++) {
+      await made.createFile(`${i}`, USER, {});
+    }
   }
   for (const upload of [
     (store: OutputStore) => uploadOutputs(INPUT_ROOT_OUTPUT, root, store, false),
@@ -52,7 +54,9 @@ test("of an action's many outputs only so many files are on their way at a time"
 test("output directories can be nested deeply", async () => {
   const { root } = await makeFixture({});
   let directory = root;
-  for (let depth = 0; depth < 20_000; depth++) directory = await directory.createDirectory("d", USER, {});
+  for (let depth = 0; depth < 20_000; depth++) {
+    directory = await directory.createDirectory("d", USER, {});
+  }
   const store = new CountingStore();
   const { error, outputDirectories } = await uploadOutputs(INPUT_ROOT_OUTPUT, root, store, true);
   assert.equal(error, undefined);

@@ -59,13 +59,21 @@ describe("XDR", () => {
           const reader = read(Buffer.from(bytes));
           try {
             for (const verb of verbs) {
-              if (verb === 0) reader.uint32();
-              else if (verb === 1) reader.uint64();
-              else if (verb === 2) reader.opaque(0xffff_ffff);
-              else if (verb === 3) reader.latin1(16);
-              else if (verb === 4) reader.bool();
-              else if (verb === 5) reader.int64();
-              else reader.fixed(12);
+              if (verb === 0) {
+                reader.uint32();
+              } else if (verb === 1) {
+                reader.uint64();
+              } else if (verb === 2) {
+                reader.opaque(0xffff_ffff);
+              } else if (verb === 3) {
+                reader.latin1(16);
+              } else if (verb === 4) {
+                reader.bool();
+              } else if (verb === 5) {
+                reader.int64();
+              } else {
+                reader.fixed(12);
+              }
             }
           } catch (error) {
             assert.ok(error instanceof XdrError);
@@ -155,7 +163,9 @@ describe("record marking", () => {
     });
     const stream = fragments(Buffer.alloc(600_000), []);
     const push = () => {
-      for (let at = 0; at < stream.length; at += 65536) reader.push(stream.subarray(at, at + 65536));
+      for (let at = 0; at < stream.length; at += 65536) {
+        reader.push(stream.subarray(at, at + 65536));
+      }
     };
     push();
     done = true;
