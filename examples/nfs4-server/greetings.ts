@@ -10,45 +10,45 @@ import {
 
 class Greeting extends ReadOnlyFile {
   readonly handle: Uint8Array;
-  private readonly content: Uint8Array;
+  readonly #content: Uint8Array;
 
   constructor(id: number, text: string) {
     super();
     this.handle = Uint8Array.of(id);
-    this.content = Buffer.from(text);
+    this.#content = Buffer.from(text);
   }
 
   attributes(): Attributes {
-    return attributes(0o444, this.handle[0]!, this.content.length);
+    return attributes(0o444, this.handle[0]!, this.#content.length);
   }
 
   read(offset: number, count: number): Uint8Array {
-    return this.content.subarray(offset, offset + count);
+    return this.#content.subarray(offset, offset + count);
   }
 }
 
 class Root extends ReadOnlyDirectory {
   readonly handle = Uint8Array.of(0);
-  private readonly files: ReadonlyMap<string, Greeting>;
+  readonly #files: ReadonlyMap<string, Greeting>;
 
   constructor(files: ReadonlyMap<string, Greeting>) {
     super();
-    this.files = files;
+    this.#files = files;
   }
 
   attributes(): Attributes {
-    return attributes(0o555, 1, this.files.size);
+    return attributes(0o555, 1, this.#files.size);
   }
 
   parent(): undefined {}
 
   lookup(name: string): Greeting | undefined {
-    return this.files.get(name);
+    return this.#files.get(name);
   }
 
   /** Cookies are 3 for the first entry, 4 for the next. */
   readDirectory(cookie: number, visit: EntryVisitor): boolean {
-    return [...this.files].every(
+    return [...this.#files].every(
       ([name, file], index) => index + 3 <= cookie || visit(name, index + 3, file),
     );
   }

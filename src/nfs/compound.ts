@@ -116,21 +116,21 @@ export class Compound {
   requestLength = 0;
   requestStart = 0;
   /** Where the reply's record begins, and COMPOUND4res in it. */
-  private start = 0;
+  #start = 0;
   /** The writer's length at `start`: attachments of earlier replies in the batch count in it. */
-  private startLength = 0;
-  private resultsAt = 0;
-  private countAt = 0;
+  #startLength = 0;
+  #resultsAt = 0;
+  #countAt = 0;
   /** Where the result of the operation at hand begins. */
-  private operationAt = 0;
-  private readonly own = new XdrWriter(1024);
-  private readonly resolved = (status: Status) => this.resume(status);
-  private readonly goOn = () => this.execute();
-  private readonly rejected = (error: unknown) => this.resume(this.failure(error));
+  #operationAt = 0;
+  readonly #own = new XdrWriter(1024);
+  readonly #resolved = (status: Status) => this.#resume(status);
+  readonly #goOn = () => this.#execute();
+  readonly #rejected = (error: unknown) => this.#resume(this.#failure(error));
 
   constructor(context: ServerContext) {
     this.context = context;
-    this.writer = this.own;
+    this.writer = this.#own;
   }
 
   /**
@@ -139,9 +139,9 @@ export class Compound {
    */
   run(start: number): void {
     const { reader, writer } = this;
-    this.start = start;
-    this.startLength = writer.length - (writer.position - start);
-    this.resultsAt = writer.position;
+    this.#start = start;
+    this.#startLength = writer.length - (writer.position - start);
+    this.#resultsAt = writer.position;
     const tagAt = reader.position;
     const tagLength = reader.length(MAXIMUM_TAG);
     reader.skip(tagLength);
@@ -153,7 +153,7 @@ export class Compound {
     } else {
       writer.opaque(reader.buffer.subarray(tagAt + 4, tagAt + 4 + tagLength));
     }
-    this.countAt = writer.reserve(1);
+    this.#countAt = writer.reserve(1);
     this.index = 0;
     this.node = this.savedNode = undefined;
     this.currentState = this.savedState = undefined;
@@ -163,36 +163,36 @@ export class Compound {
     const maximumMinor = this.context.maximumMinorVersion;
     const minimumMinor = this.context.minimumMinorVersion;
     if (this.minorVersion > maximumMinor || this.minorVersion < minimumMinor) {
-      this.finish(Status.MINOR_VERS_MISMATCH);
+      this.#finish(Status.MINOR_VERS_MISMATCH);
       return;
     }
     if (this.count > MAXIMUM_OPERATIONS) {
-      this.finish(this.minorVersion === 0 ? Status.RESOURCE : Status.TOO_MANY_OPS);
+      this.#finish(this.minorVersion === 0 ? Status.RESOURCE : Status.TOO_MANY_OPS);
       return;
     }
     if (this.minorVersion === 0) {
-      this.beginUnsequenced();
+      this.#beginUnsequenced();
     } else {
-      this.execute();
+      this.#execute();
     }
   }
 
   /** NFSv4.0: a request that comes again gets the reply that was kept. */
-  private beginUnsequenced(): void {
+  #beginUnsequenced(): void {
     const { reader } = this;
     const request = reader.buffer.subarray(reader.position, reader.end);
     const slot = this.context.state.duplicates.find(this.xid, crc32(request));
     if (slot.busy) {
       slot.retryConnection = this.connection;
       slot.retryXid = this.xid;
-      this.finishReplay(NO_REPLY);
+      this.#finishReplay(NO_REPLY);
     } else if (slot.reply !== undefined) {
       this.replay = slot.reply;
-      this.finishReplay(REPLAYED_COMPOUND);
+      this.#finishReplay(REPLAYED_COMPOUND);
     } else {
       slot.busy = true;
       this.slot = slot;
-      this.execute();
+      this.#execute();
     }
   }
 
@@ -203,7 +203,7 @@ export class Compound {
 
   /** Bytes that the reply's COMPOUND4res has so far; stays comparable across waits. */
   get replyLength(): number {
-    return this.writer.position - this.start;
+    return this.writer.position - this.#start;
   }
 
   /** Bytes of reply the client takes for the whole RPC message, and for one READDIR or READ in it. */
@@ -211,41 +211,41 @@ export class Compound {
     return this.session?.fore.maxResponseSize ?? this.context.maximumRecord;
   }
 
-  private execute(): void {
+  #execute(): void {
     while (this.index < this.count) {
       let result: MaybePromise<Status>;
       try {
-        result = this.step();
+        result = this.#step();
       } catch (error) {
-        result = this.failure(error);
+        result = this.#failure(error);
       }
       if (typeof result !== "number") {
-        this.detach();
-        result.then(this.resolved, this.rejected);
+        this.#detach();
+        result.then(this.#resolved, this.#rejected);
         return;
       }
-      if (!this.complete(result)) {
+      if (!this.#complete(result)) {
         return;
       }
       if (this.index % OPERATIONS_PER_TURN === 0 && this.index < this.count) {
-        this.detach();
-        setImmediate(this.goOn);
+        this.#detach();
+        setImmediate(this.#goOn);
         return;
       }
     }
-    this.finish(Status.OK);
+    this.#finish(Status.OK);
   }
 
-  private resume(status: Status): void {
-    if (this.complete(status)) {
-      this.execute();
+  #resume(status: Status): void {
+    if (this.#complete(status)) {
+      this.#execute();
     }
   }
 
   /** Starts the next operation. */
-  private step(): MaybePromise<Status> {
+  #step(): MaybePromise<Status> {
     const { writer, context } = this;
-    this.operationAt = writer.position;
+    this.#operationAt = writer.position;
     let operation: number = Operation.ILLEGAL;
     writer.uint32(operation);
     writer.uint32(0);
@@ -255,10 +255,10 @@ export class Compound {
       return Status.OP_ILLEGAL;
     }
     this.operation = operation;
-    writer.patch(this.operationAt, operation);
+    writer.patch(this.#operationAt, operation);
     context.operationCounts[operation]!++;
     // A session says how long a reply may be; here one request could ask for hundreds of MiB.
-    if (this.minorVersion === 0 && writer.length - this.startLength > context.maximumRecord) {
+    if (this.minorVersion === 0 && writer.length - this.#startLength > context.maximumRecord) {
       return Status.RESOURCE;
     }
     if (this.minorVersion > 0 && this.session === undefined && operation !== Operation.SEQUENCE) {
@@ -277,51 +277,51 @@ export class Compound {
   }
 
   /** Puts the operation's status in its place. False when the compound is over; its reply is on its way. */
-  private complete(result: Status): boolean {
+  #complete(result: Status): boolean {
     const { writer } = this;
     let status = result;
     if (status < 0) {
       if (status !== REPLAYED_OPERATION) {
-        this.finishReplay(status);
+        this.#finishReplay(status);
         return false;
       }
-      writer.truncate(this.operationAt);
+      writer.truncate(this.#operationAt);
       writer.raw(this.replay!);
       status = this.replay!.readUInt32BE(4);
       this.replay = undefined;
     } else {
-      writer.patch(this.operationAt + 4, status);
+      writer.patch(this.#operationAt + 4, status);
     }
     const session = this.session;
     if (session !== undefined) {
-      const length = writer.length - this.startLength;
+      const length = writer.length - this.#startLength;
       if (length > session.fore.maxResponseSize) {
-        status = this.replaceResult(Status.REP_TOO_BIG);
+        status = this.#replaceResult(Status.REP_TOO_BIG);
       } else if (this.cacheReply && length > session.fore.maxResponseSizeCached) {
-        status = this.replaceResult(Status.REP_TOO_BIG_TO_CACHE);
+        status = this.#replaceResult(Status.REP_TOO_BIG_TO_CACHE);
       }
     } else if (NOT_IDEMPOTENT.has(this.operation)) {
       this.cacheReply = true;
     }
     if (this.ownerSequence !== undefined) {
-      this.completeOwner(status);
+      this.#completeOwner(status);
     }
     this.index++;
     if (status === Status.OK) {
       return true;
     }
-    this.finish(status);
+    this.#finish(status);
     return false;
   }
 
-  private replaceResult(status: Status): Status {
-    this.writer.truncate(this.operationAt);
+  #replaceResult(status: Status): Status {
+    this.writer.truncate(this.#operationAt);
     this.writer.uint32(this.operation);
     this.writer.uint32(status);
     return status;
   }
 
-  private completeOwner(status: Status): void {
+  #completeOwner(status: Status): void {
     const sequence = this.ownerSequence!;
     this.ownerSequence = undefined;
     sequence.busy = false;
@@ -330,13 +330,13 @@ export class Compound {
     }
     sequence.seqid = (sequence.seqid + 1) >>> 0;
     sequence.started = true;
-    sequence.reply = Buffer.from(this.writer.buffer.subarray(this.operationAt, this.writer.position));
+    sequence.reply = Buffer.from(this.writer.buffer.subarray(this.#operationAt, this.writer.position));
     sequence.replyNode = this.node;
   }
 
   /** The status for what an operation threw; its result is taken back. */
-  private failure(error: unknown): Status {
-    this.writer.truncate(this.operationAt + 8);
+  #failure(error: unknown): Status {
+    this.writer.truncate(this.#operationAt + 8);
     // SETATTR4res has the attributes that were set whatever the status is.
     if (this.operation === Operation.SETATTR) {
       this.writer.uint32(0);
@@ -351,10 +351,10 @@ export class Compound {
     return Status.SERVERFAULT;
   }
 
-  private finish(status: Status): void {
+  #finish(status: Status): void {
     const { writer, slot } = this;
-    writer.patch(this.resultsAt, status);
-    writer.patch(this.countAt, this.index);
+    writer.patch(this.#resultsAt, status);
+    writer.patch(this.#countAt, this.index);
     if (slot !== undefined) {
       slot.busy = false;
       const session = this.session;
@@ -363,18 +363,18 @@ export class Compound {
         session.client.renewedAt = this.context.state.now;
       }
       if (this.cacheReply || slot.retryConnection !== undefined) {
-        this.keepReply(slot);
+        this.#keepReply(slot);
       }
     }
-    this.end();
+    this.#end();
   }
 
-  private keepReply(slot: Slot): void {
+  #keepReply(slot: Slot): void {
     const { writer } = this;
-    const length = writer.length - this.startLength - (this.resultsAt - this.start);
+    const length = writer.length - this.#startLength - (this.#resultsAt - this.#start);
     const reply = Buffer.allocUnsafe(length);
     let at = 0;
-    for (const segment of writer.segments(this.resultsAt)) {
+    for (const segment of writer.segments(this.#resultsAt)) {
       reply.set(segment, at);
       at += segment.length;
     }
@@ -389,24 +389,24 @@ export class Compound {
   }
 
   /** The whole reply is one that was given before, or none is to be given now. */
-  private finishReplay(status: Status): void {
+  #finishReplay(status: Status): void {
     const { writer } = this;
     if (status === NO_REPLY) {
-      writer.truncate(this.start);
+      writer.truncate(this.#start);
     } else {
-      writer.truncate(this.resultsAt);
+      writer.truncate(this.#resultsAt);
       writer.raw(this.replay!);
     }
     this.replay = undefined;
-    this.end();
+    this.#end();
   }
 
-  private end(): void {
+  #end(): void {
     const { connection, writer } = this;
-    const detached = writer === this.own;
-    const length = writer.length - this.startLength;
+    const detached = writer === this.#own;
+    const length = writer.length - this.#startLength;
     if (length > 0) {
-      writer.patch(this.start, (0x8000_0000 | (length - 4)) >>> 0);
+      writer.patch(this.#start, (0x8000_0000 | (length - 4)) >>> 0);
     }
     this.reader.clear();
     this.node = this.savedNode = undefined;
@@ -416,17 +416,17 @@ export class Compound {
   }
 
   /** Leaves the connection's batch: replies that are ready go out before this one. */
-  private detach(): void {
-    if (this.writer === this.own) {
+  #detach(): void {
+    if (this.writer === this.#own) {
       return;
     }
-    const shift = this.start;
-    this.own.clear();
-    this.writer.moveTo(this.own, shift);
-    this.writer = this.own;
-    this.start = this.startLength = 0;
-    this.resultsAt -= shift;
-    this.countAt -= shift;
-    this.operationAt -= shift;
+    const shift = this.#start;
+    this.#own.clear();
+    this.writer.moveTo(this.#own, shift);
+    this.writer = this.#own;
+    this.#start = this.#startLength = 0;
+    this.#resultsAt -= shift;
+    this.#countAt -= shift;
+    this.#operationAt -= shift;
   }
 }

@@ -42,71 +42,71 @@ export class Connection {
   /** Has sent a request. */
   used = false;
   /** Milliseconds of the server's clock when bytes came last. */
-  private heardAt: number;
+  #heardAt: number;
   /** The session that the last SEQUENCE named. */
   session: Session | undefined;
 
-  private readonly socket: Socket;
-  private readonly pool: ConnectionPool;
-  private readonly records: RecordReader;
-  private readonly callers = new CallerCache();
-  private readonly header = new XdrReader();
+  readonly #socket: Socket;
+  readonly #pool: ConnectionPool;
+  readonly #records: RecordReader;
+  readonly #callers = new CallerCache();
+  readonly #header = new XdrReader();
   /** Sessions that have this connection in their set. */
-  private readonly sessions = new Set<Session>();
+  readonly #sessions = new Set<Session>();
   /** With a gate: client records that were made here. */
-  private readonly clients = new Set<Client>();
-  private serving = false;
-  private waiting = 0;
-  private paused = false;
-  private ready: Uint8Array[] = [];
-  private readyBytes = 0;
-  private flushScheduled = false;
-  private callbackXid = 0;
-  private namedClient: Client | undefined;
-  private severalClients = false;
-  private readonly onIdle: () => void;
-  private readonly flushLater = () => {
-    this.flush();
-    this.adjustFlow();
+  readonly #clients = new Set<Client>();
+  #serving = false;
+  #waiting = 0;
+  #paused = false;
+  #ready: Uint8Array[] = [];
+  #readyBytes = 0;
+  #flushScheduled = false;
+  #callbackXid = 0;
+  #namedClient: Client | undefined;
+  #severalClients = false;
+  readonly #onIdle: () => void;
+  readonly #flushLater = () => {
+    this.#flush();
+    this.#adjustFlow();
   };
 
   /** `onIdle` is called whenever the last request in progress has been answered. */
   constructor(context: ServerContext, pool: ConnectionPool, socket: Socket, onIdle: () => void) {
     this.context = context;
-    this.pool = pool;
-    this.socket = socket;
-    this.onIdle = onIdle;
-    this.heardAt = performance.now();
+    this.#pool = pool;
+    this.#socket = socket;
+    this.#onIdle = onIdle;
+    this.#heardAt = performance.now();
     this.remotePort = socket.remotePort ?? 0;
     this.remoteAddress = (socket.remoteAddress ?? "").replace(/^::ffff:(?=\d+\.)/, "");
-    this.records = new RecordReader(context.maximumRecord, (buffer, view, start, end) =>
-      this.message(buffer, view, start, end),
+    this.#records = new RecordReader(context.maximumRecord, (buffer, view, start, end) =>
+      this.#message(buffer, view, start, end),
     );
     socket.setNoDelay(true);
-    socket.on("data", (chunk: Buffer) => this.receive(chunk));
-    socket.on("drain", () => this.adjustFlow());
-    socket.on("close", () => this.onClose());
+    socket.on("data", (chunk: Buffer) => this.#receive(chunk));
+    socket.on("drain", () => this.#adjustFlow());
+    socket.on("close", () => this.#onClose());
     // "close" follows; a client may break its connection at any time.
     socket.on("error", () => {});
   }
 
   get busy(): boolean {
-    return this.waiting > 0 || this.socket.writableLength > 0;
+    return this.#waiting > 0 || this.#socket.writableLength > 0;
   }
 
   /** Nothing has come for a lease time: a client that is there would have renewed its lease. */
   get silent(): boolean {
-    return performance.now() - this.heardAt > this.context.state.leaseMilliseconds;
+    return performance.now() - this.#heardAt > this.context.state.leaseMilliseconds;
   }
 
   close(): void {
-    this.socket.destroy();
+    this.#socket.destroy();
   }
 
   /** Ends the connection once what has been written is on its way. */
   end(): void {
-    this.socket.end();
-    this.socket.destroySoon();
+    this.#socket.end();
+    this.#socket.destroySoon();
   }
 
   /** The session's replies and callbacks may use this connection. */
@@ -115,44 +115,44 @@ export class Connection {
       return;
     }
     session.connections.add(this);
-    this.sessions.add(session);
+    this.#sessions.add(session);
   }
 
   /** With a gate, records of clients that are never admitted must not pile up. */
   get mayMakeClient(): boolean {
-    return this.context.gate === undefined || this.clients.size < MAXIMUM_CLIENTS;
+    return this.context.gate === undefined || this.#clients.size < MAXIMUM_CLIENTS;
   }
 
   addClient(client: Client): void {
     if (this.context.gate !== undefined) {
-      this.clients.add(client);
+      this.#clients.add(client);
     }
   }
 
   /** NFSv4.0: a request of this connection is the client's. */
   nameClient(client: Client): void {
-    const named = this.namedClient;
+    const named = this.#namedClient;
     if (named === client) {
       return;
     }
     if (named !== undefined && this.context.state.clients.isCurrent(named)) {
-      this.severalClients = true;
+      this.#severalClients = true;
     }
-    this.namedClient = client;
+    this.#namedClient = client;
   }
 
   /** NFSv4.0: whose all requests of this connection are; undefined where that cannot be told. */
   get soleClient(): Client | undefined {
-    return this.severalClients ? undefined : this.namedClient;
+    return this.#severalClients ? undefined : this.#namedClient;
   }
 
   /** Whether the client record was made here, or a session of it is at home here. */
   speaksFor(client: Client): boolean {
-    if (this.clients.has(client)) {
+    if (this.#clients.has(client)) {
       return true;
     }
     for (const session of client.sessions) {
-      if (this.sessions.has(session)) {
+      if (this.#sessions.has(session)) {
         return true;
       }
     }
@@ -161,7 +161,7 @@ export class Connection {
 
   /** Whether it carries a session of a client that has passed the gate. */
   get admitted(): boolean {
-    for (const session of this.sessions) {
+    for (const session of this.#sessions) {
       if (session.client.admitted) {
         return true;
       }
@@ -170,7 +170,7 @@ export class Connection {
   }
 
   forgetSession(session: Session): void {
-    this.sessions.delete(session);
+    this.#sessions.delete(session);
     if (this.session === session) {
       this.session = undefined;
     }
@@ -178,8 +178,8 @@ export class Connection {
 
   /** The xid of the next call to the client: one count for all sessions that share the connection. */
   nextCallbackXid(): number {
-    this.callbackXid = (this.callbackXid + 1) >>> 0;
-    return this.callbackXid;
+    this.#callbackXid = (this.#callbackXid + 1) >>> 0;
+    return this.#callbackXid;
   }
 
   /** Sends COMPOUND4res bytes as the reply to `xid`. */
@@ -197,20 +197,20 @@ export class Connection {
       return;
     }
     for (const segment of segments) {
-      this.ready.push(segment);
-      this.readyBytes += segment.length;
+      this.#ready.push(segment);
+      this.#readyBytes += segment.length;
     }
-    if (this.flushScheduled || this.serving) {
+    if (this.#flushScheduled || this.#serving) {
       return;
     }
-    this.flushScheduled = true;
-    queueMicrotask(this.flushLater);
+    this.#flushScheduled = true;
+    queueMicrotask(this.#flushLater);
   }
 
   /** A compound has its whole reply: in the batch, or (`detached`) in a writer of its own. */
   finished(compound: Compound, detached: boolean): void {
     if (detached) {
-      this.waiting--;
+      this.#waiting--;
       const { writer } = compound;
       if (!this.closed && writer.length > 0) {
         this.enqueue(...writer.segments());
@@ -218,32 +218,32 @@ export class Connection {
       } else {
         writer.clear();
       }
-      this.adjustFlow();
+      this.#adjustFlow();
     }
-    if (this.pool.idle.length < MAXIMUM_IDLE_COMPOUNDS) {
-      this.pool.idle.push(compound);
+    if (this.#pool.idle.length < MAXIMUM_IDLE_COMPOUNDS) {
+      this.#pool.idle.push(compound);
     }
-    if (detached && this.waiting === 0) {
-      this.onIdle();
+    if (detached && this.#waiting === 0) {
+      this.#onIdle();
     }
   }
 
-  private receive(chunk: Buffer): void {
+  #receive(chunk: Buffer): void {
     if (this.closed) {
       return;
     }
-    this.context.state.now = this.heardAt = performance.now();
-    this.serve(chunk);
+    this.context.state.now = this.#heardAt = performance.now();
+    this.#serve(chunk);
   }
 
   /** Serves what the chunk has of requests, and what was left of earlier ones. */
-  private serve(chunk?: Buffer): void {
-    this.serving = true;
+  #serve(chunk?: Buffer): void {
+    this.#serving = true;
     try {
       if (chunk === undefined) {
-        this.records.resume();
+        this.#records.resume();
       } else {
-        this.records.push(chunk);
+        this.#records.push(chunk);
       }
     } catch (error) {
       if (!(error instanceof RecordTooLongError)) {
@@ -251,31 +251,31 @@ export class Connection {
       }
       this.close();
     } finally {
-      this.serving = false;
-      this.flush();
-      this.adjustFlow();
+      this.#serving = false;
+      this.#flush();
+      this.#adjustFlow();
     }
   }
 
   /** So many replies wait to be sent, or requests for the file system, that no more requests are served. */
-  private get isFull(): boolean {
-    const unsent = this.socket.writableLength + this.readyBytes + this.pool.batch.length;
-    return unsent > MAXIMUM_UNSENT || this.waiting >= MAXIMUM_WAITING;
+  get #isFull(): boolean {
+    const unsent = this.#socket.writableLength + this.#readyBytes + this.#pool.batch.length;
+    return unsent > MAXIMUM_UNSENT || this.#waiting >= MAXIMUM_WAITING;
   }
 
   /** True when nothing refers to the message's bytes any more. */
-  private message(buffer: Buffer, view: DataView, start: number, end: number): boolean {
-    const header = this.header;
+  #message(buffer: Buffer, view: DataView, start: number, end: number): boolean {
+    const header = this.#header;
     this.used = true;
     header.reset(buffer, view, start, end);
     try {
       const xid = header.uint32();
       const type = header.uint32();
       if (type === RpcMessageType.CALL) {
-        return this.call(xid, buffer, view, start, end);
+        return this.#call(xid, buffer, view, start, end);
       }
       if (type === RpcMessageType.REPLY) {
-        this.callbackReply(xid);
+        this.#callbackReply(xid);
       }
     } catch (error) {
       // Too short for an RPC header: there is no xid to answer to.
@@ -284,30 +284,30 @@ export class Connection {
       }
     } finally {
       header.clear();
-      if (this.isFull) {
-        this.records.pause();
+      if (this.#isFull) {
+        this.#records.pause();
       }
     }
     return true;
   }
 
-  private callbackReply(xid: number): void {
-    for (const session of this.sessions) {
-      if (session.backChannel.reply(this, xid, this.header)) {
+  #callbackReply(xid: number): void {
+    for (const session of this.#sessions) {
+      if (session.backChannel.reply(this, xid, this.#header)) {
         return;
       }
     }
   }
 
-  private call(xid: number, buffer: Buffer, view: DataView, start: number, end: number): boolean {
-    const { header } = this;
-    const { batch } = this.pool;
+  #call(xid: number, buffer: Buffer, view: DataView, start: number, end: number): boolean {
+    const header = this.#header;
+    const { batch } = this.#pool;
     const replyAt = batch.position;
     const version = header.uint32();
     const program = header.uint32();
     const programVersion = header.uint32();
     const procedure = header.uint32();
-    const caller = version === 2 ? this.callers.read(header) : undefined;
+    const caller = version === 2 ? this.#callers.read(header) : undefined;
     if (caller === undefined) {
       writeDeniedReply(batch, xid, version === 2 ? AuthStatus.BADCRED : undefined);
     } else if (program !== NFS_PROGRAM) {
@@ -319,7 +319,7 @@ export class Connection {
     } else if (procedure === PROCEDURE_NULL) {
       writeAcceptedReply(batch, xid, AcceptStatus.SUCCESS);
     } else if (procedure === PROCEDURE_COMPOUND) {
-      const compound = this.pool.idle.pop() ?? new Compound(this.context);
+      const compound = this.#pool.idle.pop() ?? new Compound(this.context);
       compound.connection = this;
       compound.xid = xid;
       compound.credentials = caller.credentials;
@@ -334,7 +334,7 @@ export class Connection {
         if (compound.writer === batch) {
           return true;
         }
-        this.waiting++;
+        this.#waiting++;
         return false;
       } catch (error) {
         if (!(error instanceof XdrError)) {
@@ -352,14 +352,15 @@ export class Connection {
   }
 
   /** Everything that is ready leaves in one write. */
-  private flush(): void {
-    this.flushScheduled = false;
-    this.readyBytes = 0;
-    const { socket, ready } = this;
-    const { batch } = this.pool;
-    const batched = this.serving ? 0 : batch.length;
+  #flush(): void {
+    this.#flushScheduled = false;
+    this.#readyBytes = 0;
+    const socket = this.#socket;
+    const ready = this.#ready;
+    const { batch } = this.#pool;
+    const batched = this.#serving ? 0 : batch.length;
     if (this.closed) {
-      this.ready = [];
+      this.#ready = [];
       batch.clear();
       return;
     }
@@ -377,7 +378,7 @@ export class Connection {
         socket.write(segment);
       }
       socket.uncork();
-      this.ready = [];
+      this.#ready = [];
     }
     // Node writes at once where the kernel has room; only what is left over still needs the buffer.
     if (batched > 0) {
@@ -389,40 +390,40 @@ export class Connection {
     }
   }
 
-  private adjustFlow(): void {
-    if (this.closed || this.serving) {
+  #adjustFlow(): void {
+    if (this.closed || this.#serving) {
       return;
     }
-    const full = this.isFull;
-    if (full !== this.paused) {
-      this.paused = full;
+    const full = this.#isFull;
+    if (full !== this.#paused) {
+      this.#paused = full;
       if (full) {
-        this.socket.pause();
+        this.#socket.pause();
       } else {
-        this.socket.resume();
+        this.#socket.resume();
       }
     }
-    if (!full && this.records.paused) {
-      this.serve();
+    if (!full && this.#records.paused) {
+      this.#serve();
     }
   }
 
-  private onClose(): void {
+  #onClose(): void {
     this.closed = true;
-    this.ready = [];
-    for (const session of this.sessions) {
+    this.#ready = [];
+    for (const session of this.#sessions) {
       session.connections.delete(this);
       session.backChannel.unbind(this);
     }
-    this.sessions.clear();
+    this.#sessions.clear();
     this.session = undefined;
     // Nobody can come back to these: the others are at home in a session.
-    for (const client of this.clients) {
+    for (const client of this.#clients) {
       if (!client.admitted) {
         this.context.state.clients.remove(client);
       }
     }
-    this.clients.clear();
-    this.namedClient = undefined;
+    this.#clients.clear();
+    this.#namedClient = undefined;
   }
 }

@@ -41,15 +41,15 @@ const MAXIMUM_PER_CLIENT = 16_384;
  * are recalled before the file loses a name; and all, also that of the client at hand, before a change is refused.
  */
 export class Delegations {
-  private readonly state: ServerState;
-  private readonly callbacks: Callbacks;
+  readonly #state: ServerState;
+  readonly #callbacks: Callbacks;
   /** Whether any are given. */
   readonly enabled: boolean;
-  private readonly recalled = new RecentRecalls();
+  readonly #recalled = new RecentRecalls();
 
   constructor(state: ServerState, callbacks: Callbacks, enabled: boolean) {
-    this.state = state;
-    this.callbacks = callbacks;
+    this.#state = state;
+    this.#callbacks = callbacks;
     this.enabled = enabled;
   }
 
@@ -58,7 +58,7 @@ export class Delegations {
    * immutable file, all.
    */
   recallForChange(compound: Compound, file: RegularFile): Status {
-    return this.recall(compound, file, isAny, file.immutable);
+    return this.#recall(compound, file, isAny, file.immutable);
   }
 
   /**
@@ -66,27 +66,27 @@ export class Delegations {
    * written may take its place there.
    */
   recallForRemoval(compound: Compound, file: RegularFile): Status {
-    return this.recall(compound, file, isAny);
+    return this.#recall(compound, file, isAny);
   }
 
   /** OK, or DELAY while the delegation of another client, which may have written data, is called back. */
   recallForRead(compound: Compound, file: RegularFile): Status {
-    return this.recall(compound, file, isForWriting);
+    return this.#recall(compound, file, isForWriting);
   }
 
   /** OK, or DELAY while delegations that an OPEN conflicts with are called back. */
   recallForOpen(compound: Compound, file: RegularFile, access: number, deny: number): Status {
     const writes = (access & Share.WRITE) !== 0 || (deny & Share.READ) !== 0;
-    return this.recall(compound, file, writes ? isAny : isForWriting);
+    return this.#recall(compound, file, writes ? isAny : isForWriting);
   }
 
-  private recall(
+  #recall(
     compound: Compound,
     file: RegularFile,
     conflicts: (delegation: Delegation) => boolean,
     ownToo = false,
   ): Status {
-    const { state } = this;
+    const state = this.#state;
     if ((file.immutable ? state.delegations : state.mutableDelegations) === 0) {
       return Status.OK;
     }
@@ -102,12 +102,12 @@ export class Delegations {
       }
       if (delegation.recalledAt === undefined) {
         delegation.recalledAt = state.now;
-        this.recalled.add(delegation.file.key, state.now);
+        this.#recalled.add(delegation.file.key, state.now);
       } else if (state.now - delegation.recalledAt > state.leaseMilliseconds) {
         state.revokeDelegation(delegation);
         continue;
       }
-      this.callbacks.recall(delegation);
+      this.#callbacks.recall(delegation);
       status = Status.DELAY;
     }
     return status;
@@ -119,24 +119,24 @@ export class Delegations {
    * the client does not say.
    */
   attributesOf(compound: Compound, node: Node): MaybePromise<Attributes> {
-    if (this.state.mutableDelegations === 0 || node.type !== FileType.REGULAR) {
+    if (this.#state.mutableDelegations === 0 || node.type !== FileType.REGULAR) {
       return node.attributes();
     }
-    const holder = this.state
+    const holder = this.#state
       .findFile(node)
       ?.delegations?.find(({ type, client }) => type === Share.WRITE && client !== compound.caller);
     if (holder === undefined || !asksHolder(compound.attributeRequest, holder)) {
       return node.attributes();
     }
     if (holder.recalledAt !== undefined) {
-      return this.attributesAfterRecall(compound, node);
+      return this.#attributesAfterRecall(compound, node);
     }
-    return askHolder(this.callbacks, holder).then(
-      (attributes) => attributes ?? this.attributesAfterRecall(compound, node),
+    return askHolder(this.#callbacks, holder).then(
+      (attributes) => attributes ?? this.#attributesAfterRecall(compound, node),
     );
   }
 
-  private async attributesAfterRecall(compound: Compound, file: RegularFile): Promise<Attributes> {
+  async #attributesAfterRecall(compound: Compound, file: RegularFile): Promise<Attributes> {
     ensure(this.recallForRead(compound, file));
     return file.attributes();
   }
@@ -165,18 +165,18 @@ export class Delegations {
     if (type === Share.NONE) {
       return undefined;
     }
-    if (this.obstacle(client, node, file, type, want) !== undefined) {
+    if (this.#obstacle(client, node, file, type, want) !== undefined) {
       if (type === Share.READ || (want & Want.MASK) !== Want.ANY_DELEGATION) {
         return undefined;
       }
       type = Share.READ;
-      if (this.obstacle(client, node, file, type, want) !== undefined) {
+      if (this.#obstacle(client, node, file, type, want) !== undefined) {
         return undefined;
       }
     }
     const timestamps = (want & Want.DELEGATED_TIMESTAMPS) !== 0 && !node.immutable;
     if (type === Share.READ && !timestamps) {
-      return this.state.delegate(client, node, type, false, NOTHING);
+      return this.#state.delegate(client, node, type, false, NOTHING);
     }
     const attributes = node.attributes();
     if (attributes instanceof Promise) {
@@ -186,11 +186,11 @@ export class Delegations {
     }
     const { change, accessTime, modifyTime } = attributes;
     const given = { change, accessTime: { ...accessTime }, modifyTime: { ...modifyTime } };
-    return this.state.delegate(client, node, type, timestamps, given);
+    return this.#state.delegate(client, node, type, timestamps, given);
   }
 
   /** Why the client cannot have a delegation of `type` (why_no_delegation4); undefined where it can. */
-  private obstacle(
+  #obstacle(
     client: Client,
     node: RegularFile,
     file: FileState | undefined,
@@ -207,7 +207,7 @@ export class Delegations {
     if (!this.enabled || client.delegations.size + client.revoked.size >= MAXIMUM_PER_CLIENT) {
       return WhyNoDelegation.RESOURCE;
     }
-    if (!this.callbacks.canReach(client)) {
+    if (!this.#callbacks.canReach(client)) {
       return WhyNoDelegation.RESOURCE;
     }
     if (!isDelegable(node)) {
@@ -234,7 +234,9 @@ export class Delegations {
         ? file.delegations !== undefined || file.opens.some((open) => open.client !== client)
         : file.delegations?.some(isForWriting) === true ||
           file.opens.some((open) => open.client !== client && excludesReaders(open));
-    return contended || this.recalled.has(file.key, this.state.now) ? WhyNoDelegation.CONTENTION : undefined;
+    return contended || this.#recalled.has(file.key, this.#state.now)
+      ? WhyNoDelegation.CONTENTION
+      : undefined;
   }
 
   /** Appends open_delegation4: the delegation, or why there is none. The rest is as in {@link give}. */
@@ -256,8 +258,8 @@ export class Delegations {
       return;
     }
     const type = typeFor(client, access, want);
-    const file = this.state.findFile(node);
-    const why = this.obstacle(client, node, file, type, want) ?? WhyNoDelegation.RESOURCE;
+    const file = this.#state.findFile(node);
+    const why = this.#obstacle(client, node, file, type, want) ?? WhyNoDelegation.RESOURCE;
     writer.uint32(DelegationType.NONE_EXT);
     writer.uint32(why);
     // The server will not call when the delegation can be had.
@@ -269,11 +271,11 @@ export class Delegations {
   /** FREE_STATEID of a delegation that was revoked. */
   free(compound: Compound): Status {
     const { word1, word2 } = compound.stateid;
-    const state = this.state.states.get(word1, word2);
+    const state = this.#state.states.get(word1, word2);
     if (!(state instanceof Delegation) || !state.revoked) {
       return Status.BAD_STATEID;
     }
-    this.state.freeRevoked(state);
+    this.#state.freeRevoked(state);
     return Status.OK;
   }
 }

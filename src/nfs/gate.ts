@@ -35,7 +35,7 @@ export class Gate {
   /** See {@link GateOptions.onLost}. */
   readonly onLost: () => void;
   /** Armed names, each with the client that has used it. */
-  private readonly names = new Map<Buffer, object | undefined>();
+  readonly #names = new Map<Buffer, object | undefined>();
 
   constructor(options: GateOptions = {}) {
     this.reservedPortsOnly = options.reservedPortsOnly ?? true;
@@ -62,8 +62,8 @@ export class Gate {
     disarm: () => void;
   } {
     const name = Buffer.from(randomBytes(NAME_BYTES).toString("base64url"), "latin1");
-    this.names.set(name, undefined);
-    return { name: name.toString("latin1"), disarm: () => this.names.delete(name) };
+    this.#names.set(name, undefined);
+    return { name: name.toString("latin1"), disarm: () => this.#names.delete(name) };
   }
 
   /**
@@ -73,7 +73,7 @@ export class Gate {
   admits(name: Name, client: object): boolean {
     const given = Buffer.from(name, "latin1");
     let armed: Buffer | undefined;
-    for (const known of this.names.keys()) {
+    for (const known of this.#names.keys()) {
       if (known.length === given.length && timingSafeEqual(known, given)) {
         armed = known;
       }
@@ -81,9 +81,9 @@ export class Gate {
     if (armed === undefined) {
       return false;
     }
-    const user = this.names.get(armed);
+    const user = this.#names.get(armed);
     if (user === undefined) {
-      this.names.set(armed, client);
+      this.#names.set(armed, client);
     }
     return user === undefined || user === client;
   }
@@ -97,7 +97,7 @@ export class Gate {
 /** The pseudo-root: nothing in it, and nothing can be made. */
 class EmptyDirectory extends ReadOnlyDirectory {
   readonly handle: Uint8Array = randomBytes(16);
-  private readonly fixed: Attributes = {
+  readonly #fixed: Attributes = {
     mode: 0o555,
     linkCount: 2,
     userId: 0,
@@ -112,7 +112,7 @@ class EmptyDirectory extends ReadOnlyDirectory {
   };
 
   attributes(): Attributes {
-    return this.fixed;
+    return this.#fixed;
   }
 
   parent(): undefined {

@@ -59,7 +59,7 @@ export class OpenArguments {
         status = changeRequest.read(reader, minorVersion);
       }
     }
-    const claimStatus = this.readClaim(compound);
+    const claimStatus = this.#readClaim(compound);
     this.access = access & Share.BOTH;
     this.want = access & ~Share.BOTH;
     if (this.access === 0 || this.deny > Share.BOTH) {
@@ -74,7 +74,7 @@ export class OpenArguments {
     return status === Status.OK ? claimStatus : status;
   }
 
-  private readClaim(compound: Compound): Status {
+  #readClaim(compound: Compound): Status {
     const { reader, minorVersion } = compound;
     this.claim = reader.uint32();
     switch (this.claim) {

@@ -8,43 +8,43 @@ const MAXIMUM_FILES = 16_384;
  * waits for a recall must not find that others have got delegations again.
  */
 export class RecentRecalls {
-  private recent = new Set<string>();
-  private older = new Set<string>();
-  private since = 0;
+  #recent = new Set<string>();
+  #older = new Set<string>();
+  #since = 0;
 
   /** At most twice as many as are remembered for certain. */
   get size(): number {
-    return this.recent.size + this.older.size;
+    return this.#recent.size + this.#older.size;
   }
 
   /** `now` in milliseconds of a monotonic clock. */
   add(file: string, now: number): void {
-    if (this.recent.size >= MAXIMUM_FILES) {
-      this.turn(this.recent, now);
+    if (this.#recent.size >= MAXIMUM_FILES) {
+      this.#turn(this.#recent, now);
     } else {
-      this.forget(now);
+      this.#forget(now);
     }
-    this.recent.add(file);
+    this.#recent.add(file);
   }
 
   has(file: string, now: number): boolean {
     if (this.size === 0) {
       return false;
     }
-    this.forget(now);
-    return this.recent.has(file) || this.older.has(file);
+    this.#forget(now);
+    return this.#recent.has(file) || this.#older.has(file);
   }
 
-  private forget(now: number): void {
-    const passed = now - this.since;
+  #forget(now: number): void {
+    const passed = now - this.#since;
     if (passed >= QUIET_MILLISECONDS) {
-      this.turn(passed < 2 * QUIET_MILLISECONDS ? this.recent : new Set(), now);
+      this.#turn(passed < 2 * QUIET_MILLISECONDS ? this.#recent : new Set(), now);
     }
   }
 
-  private turn(older: Set<string>, now: number): void {
-    this.older = older;
-    this.recent = new Set();
-    this.since = now;
+  #turn(older: Set<string>, now: number): void {
+    this.#older = older;
+    this.#recent = new Set();
+    this.#since = now;
   }
 }

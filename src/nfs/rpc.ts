@@ -36,9 +36,9 @@ const NOBODY: Caller = {
  * found again by their bytes.
  */
 export class CallerCache {
-  private readonly bytes: Buffer[] = [];
-  private readonly callers: Caller[] = [];
-  private next = 0;
+  readonly #bytes: Buffer[] = [];
+  readonly #callers: Caller[] = [];
+  #next = 0;
 
   /**
    * Reads cred and verf of a call. undefined where the flavor is not known or the body is wrong (the reply is
@@ -51,16 +51,16 @@ export class CallerCache {
     reader.uint32();
     reader.skip(reader.length(MAXIMUM_AUTH));
     if (flavor === AuthFlavor.SYS) {
-      return this.system(reader.buffer, at, length);
+      return this.#system(reader.buffer, at, length);
     }
     return flavor === AuthFlavor.NONE && length === 0 ? NOBODY : undefined;
   }
 
-  private system(buffer: Buffer, at: number, length: number): Caller | undefined {
-    for (let index = 0; index < this.bytes.length; index++) {
-      const known = this.bytes[index]!;
+  #system(buffer: Buffer, at: number, length: number): Caller | undefined {
+    for (let index = 0; index < this.#bytes.length; index++) {
+      const known = this.#bytes[index]!;
       if (known.length === length && sameBytes(known, buffer, at)) {
-        return this.callers[index];
+        return this.#callers[index];
       }
     }
     const body = Buffer.from(buffer.subarray(at, at + length));
@@ -68,9 +68,9 @@ export class CallerCache {
     if (caller === undefined) {
       return undefined;
     }
-    this.bytes[this.next] = body;
-    this.callers[this.next] = caller;
-    this.next = (this.next + 1) % REMEMBERED;
+    this.#bytes[this.#next] = body;
+    this.#callers[this.#next] = caller;
+    this.#next = (this.#next + 1) % REMEMBERED;
     return caller;
   }
 }

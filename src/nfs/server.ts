@@ -58,12 +58,12 @@ export interface NfsServerStatistics {
 
 /** An NFSv4.0, 4.1 and 4.2 server (RFC 7530, 8881, 7862) over TCP for one {@link FileSystem}. */
 export class NfsServer {
-  private readonly context: ServerContext;
-  private readonly listener: Server;
-  private readonly connections = new Set<Connection>();
-  private readonly pool: ConnectionPool = { batch: new XdrWriter(), idle: [] };
-  private sweeper: NodeJS.Timeout | undefined;
-  private drained: (() => void) | undefined;
+  readonly #context: ServerContext;
+  readonly #listener: Server;
+  readonly #connections = new Set<Connection>();
+  readonly #pool: ConnectionPool = { batch: new XdrWriter(), idle: [] };
+  #sweeper: NodeJS.Timeout | undefined;
+  #drained: (() => void) | undefined;
 
   /** Throws RangeError for an option that makes no sense. */
   constructor(options: NfsServerOptions) {
@@ -79,7 +79,7 @@ export class NfsServer {
     const callbacks = new Callbacks(state.instance);
     state.onLocksGone = (file) => callbacks.notifyLocks(file);
     const { minimum, maximum } = minorVersionsOf(options);
-    this.context = {
+    this.#context = {
       fileSystem: options.fileSystem,
       gate,
       state,
@@ -96,13 +96,13 @@ export class NfsServer {
       reportFault: (error, operation) => onFault(error, operationName(operation)),
     };
     // A peer that has gone without a word is noticed.
-    this.listener = createServer(
+    this.#listener = createServer(
       { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 },
-      (socket) => this.accept(socket),
+      (socket) => this.#accept(socket),
     );
     // A connection that the system cannot take must not end the process; listen() tells of its own errors.
-    this.listener.on("error", (error) => {
-      if (this.listener.listening) {
+    this.#listener.on("error", (error) => {
+      if (this.#listener.listening) {
         onFault(error, undefined);
       }
     });
@@ -111,19 +111,19 @@ export class NfsServer {
   /** Resolves to the port once connections are taken. `port` 0 (the default) takes any that is free. */
   async listen(options: { host?: string; port?: number } = {}): Promise<number> {
     await new Promise<void>((resolve, reject) => {
-      this.listener.once("error", reject);
-      this.listener.listen({ host: options.host ?? "127.0.0.1", port: options.port ?? 0 }, () => {
-        this.listener.off("error", reject);
+      this.#listener.once("error", reject);
+      this.#listener.listen({ host: options.host ?? "127.0.0.1", port: options.port ?? 0 }, () => {
+        this.#listener.off("error", reject);
         resolve();
       });
     });
-    const { state } = this.context;
-    this.sweeper = setInterval(() => {
+    const { state } = this.#context;
+    this.#sweeper = setInterval(() => {
       state.now = performance.now();
       state.clients.sweep();
     }, state.leaseMilliseconds / 2);
-    this.sweeper.unref();
-    return (this.listener.address() as AddressInfo).port;
+    this.#sweeper.unref();
+    return (this.#listener.address() as AddressInfo).port;
   }
 
   /**
@@ -131,27 +131,27 @@ export class NfsServer {
    * 2000) and closes. Unmount before: a client that still has the mount waits for the server to come back.
    */
   async close(options: { graceMilliseconds?: number } = {}): Promise<void> {
-    clearInterval(this.sweeper);
-    const closed = new Promise<void>((resolve) => this.listener.close(() => resolve()));
-    if (this.isBusy) {
+    clearInterval(this.#sweeper);
+    const closed = new Promise<void>((resolve) => this.#listener.close(() => resolve()));
+    if (this.#isBusy) {
       const timeout = Promise.withResolvers<void>();
       const timer = setTimeout(timeout.resolve, options.graceMilliseconds ?? 2000);
       const drained = new Promise<void>((resolve) => {
-        this.drained = resolve;
+        this.#drained = resolve;
       });
       await Promise.race([drained, timeout.promise]);
       clearTimeout(timer);
     }
-    for (const connection of this.connections) {
+    for (const connection of this.#connections) {
       connection.close();
     }
     await closed;
-    this.context.state.clear();
+    this.#context.state.clear();
   }
 
   /** Counts since the server was made. */
   statistics(): NfsServerStatistics {
-    const { operationCounts, state } = this.context;
+    const { operationCounts, state } = this.#context;
     const operations: Partial<Record<OperationName, number>> = {};
     for (const name of Object.keys(Operation) as OperationName[]) {
       const count = operationCounts[Operation[name]] ?? 0;
@@ -160,15 +160,20 @@ export class NfsServer {
       }
     }
     return {
-      connections: this.connections.size,
+      connections: this.#connections.size,
       clients: state.clients.count,
       states: state.states.size,
       operations,
     };
   }
 
-  private get isBusy(): boolean {
-    for (const connection of this.connections) {
+  /** @internal What the server's parts share, for tests that look inside. */
+  static contextOf(server: NfsServer): ServerContext {
+    return server.#context;
+  }
+
+  get #isBusy(): boolean {
+    for (const connection of this.#connections) {
       if (connection.busy) {
         return true;
       }
@@ -176,31 +181,31 @@ export class NfsServer {
     return false;
   }
 
-  private accept(socket: Socket): void {
-    const { gate } = this.context;
+  #accept(socket: Socket): void {
+    const { gate } = this.#context;
     const taken = gate === undefined || gate.takesPort(socket.remotePort ?? 0);
     if (gate !== undefined && taken) {
-      this.closeSurplusStrangers();
+      this.#closeSurplusStrangers();
     }
-    if (!taken || !this.hasRoom()) {
+    if (!taken || !this.#hasRoom()) {
       socket.destroy();
       return;
     }
-    const connection = new Connection(this.context, this.pool, socket, () => {
-      if (this.drained !== undefined && !this.isBusy) {
-        this.drained();
+    const connection = new Connection(this.#context, this.#pool, socket, () => {
+      if (this.#drained !== undefined && !this.#isBusy) {
+        this.#drained();
       }
     });
-    this.connections.add(connection);
-    socket.on("close", () => this.connections.delete(connection));
+    this.#connections.add(connection);
+    socket.on("close", () => this.#connections.delete(connection));
   }
 
   /** Whether there is room for a connection, after one that nobody uses has gone where need be. */
-  private hasRoom(): boolean {
-    if (this.connections.size < this.context.limits.maximumConnections) {
+  #hasRoom(): boolean {
+    if (this.#connections.size < this.#context.limits.maximumConnections) {
       return true;
     }
-    const connections = [...this.connections];
+    const connections = [...this.#connections];
     const unused =
       connections.find((connection) => !connection.used) ??
       connections.find((connection) => connection.silent);
@@ -208,16 +213,16 @@ export class NfsServer {
       return false;
     }
     unused.close();
-    this.connections.delete(unused);
+    this.#connections.delete(unused);
     return true;
   }
 
   /** So that our own mount can always connect again. */
-  private closeSurplusStrangers(): void {
-    const strangers = [...this.connections].filter((connection) => !connection.admitted);
+  #closeSurplusStrangers(): void {
+    const strangers = [...this.#connections].filter((connection) => !connection.admitted);
     for (const stranger of strangers.slice(0, Math.max(0, strangers.length - MAXIMUM_STRANGERS + 1))) {
       stranger.close();
-      this.connections.delete(stranger);
+      this.#connections.delete(stranger);
     }
   }
 }

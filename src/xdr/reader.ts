@@ -16,12 +16,12 @@ export class XdrReader {
   position = 0;
   /** Index in {@link buffer} behind the last byte. */
   end = 0;
-  private view: DataView = EMPTY_VIEW;
+  #view: DataView = EMPTY_VIEW;
 
   /** `view` covers the same bytes as `buffer`; a caller with several messages in one buffer makes it once. */
   reset(buffer: Buffer, view: DataView, start: number, end: number): void {
     this.buffer = buffer;
-    this.view = view;
+    this.#view = view;
     this.position = start;
     this.end = end;
   }
@@ -36,13 +36,13 @@ export class XdrReader {
   }
 
   uint32(): number {
-    const at = this.advance(4);
-    return this.view.getUint32(at);
+    const at = this.#advance(4);
+    return this.#view.getUint32(at);
   }
 
   int32(): number {
-    const at = this.advance(4);
-    return this.view.getInt32(at);
+    const at = this.#advance(4);
+    return this.#view.getInt32(at);
   }
 
   bool(): boolean {
@@ -55,24 +55,24 @@ export class XdrReader {
 
   /** Exact up to 2^53-1. A larger number comes out rounded and is never below 2^53. */
   uint64(): number {
-    const at = this.advance(8);
-    return this.view.getUint32(at) * 0x1_0000_0000 + this.view.getUint32(at + 4);
+    const at = this.#advance(8);
+    return this.#view.getUint32(at) * 0x1_0000_0000 + this.#view.getUint32(at + 4);
   }
 
   /** Exact: a number up to 2^53-1, a bigint from there on. */
   exactUint64(): number | bigint {
-    const at = this.advance(8);
-    const high = this.view.getUint32(at);
+    const at = this.#advance(8);
+    const high = this.#view.getUint32(at);
     if (high < 0x20_0000) {
-      return high * 0x1_0000_0000 + this.view.getUint32(at + 4);
+      return high * 0x1_0000_0000 + this.#view.getUint32(at + 4);
     }
-    return this.view.getBigUint64(at);
+    return this.#view.getBigUint64(at);
   }
 
   /** Exact from -(2^53-1) to 2^53-1. */
   int64(): number {
-    const at = this.advance(8);
-    return this.view.getInt32(at) * 0x1_0000_0000 + this.view.getUint32(at + 4);
+    const at = this.#advance(8);
+    return this.#view.getInt32(at) * 0x1_0000_0000 + this.#view.getUint32(at + 4);
   }
 
   /** Fixed-length opaque: a view of the buffer. */
@@ -106,10 +106,10 @@ export class XdrReader {
 
   /** Passes over `length` bytes and their padding; returns the index of the first. */
   skip(length: number): number {
-    return this.advance((length + 3) & ~3);
+    return this.#advance((length + 3) & ~3);
   }
 
-  private advance(count: number): number {
+  #advance(count: number): number {
     const at = this.position;
     // The second test catches lengths near 2^32, which become negative when they are rounded up.
     if (count > this.end - at || count < 0) {

@@ -21,44 +21,44 @@ const KEEP_FROM = 256 * 1024;
  * as a view of that chunk; others are put together in a buffer of their own.
  */
 export class RecordReader {
-  private readonly maximum: number;
-  private readonly consume: RecordConsumer;
+  readonly #maximum: number;
+  readonly #consume: RecordConsumer;
   /** The four bytes of a fragment header, as far as they have arrived. */
-  private header = 0;
-  private headerBytes = 0;
+  #header = 0;
+  #headerBytes = 0;
   /** Bytes that the current fragment still lacks. */
-  private fragmentLeft = 0;
-  private last = false;
-  private fragments = 0;
-  private assembly: Buffer | undefined;
-  private assembled = 0;
+  #fragmentLeft = 0;
+  #last = false;
+  #fragments = 0;
+  #assembly: Buffer | undefined;
+  #assembled = 0;
   /** An assembly buffer that nobody needs any more. */
-  private spare: Buffer | undefined;
+  #spare: Buffer | undefined;
 
   /** What came behind the record at which the consumer paused. */
-  private held: Buffer | undefined;
-  private stopped = false;
+  #held: Buffer | undefined;
+  #stopped = false;
 
   /** `maximum`: the longest record in bytes. */
   constructor(maximum: number, consume: RecordConsumer) {
-    this.maximum = maximum;
-    this.consume = consume;
+    this.#maximum = maximum;
+    this.#consume = consume;
   }
 
   get paused(): boolean {
-    return this.stopped;
+    return this.#stopped;
   }
 
   /** For the consumer: no more records after this one, until {@link resume}. */
   pause(): void {
-    this.stopped = true;
+    this.#stopped = true;
   }
 
   /** Goes on with what was held back. Throws {@link RecordTooLongError}. */
   resume(): void {
-    this.stopped = false;
-    const { held } = this;
-    this.held = undefined;
+    this.#stopped = false;
+    const held = this.#held;
+    this.#held = undefined;
     if (held !== undefined) {
       this.push(held);
     }
@@ -66,91 +66,91 @@ export class RecordReader {
 
   /** Throws {@link RecordTooLongError}; the reader is of no use then. */
   push(chunk: Buffer): void {
-    if (this.stopped) {
-      this.held = this.held === undefined ? chunk : Buffer.concat([this.held, chunk]);
+    if (this.#stopped) {
+      this.#held = this.#held === undefined ? chunk : Buffer.concat([this.#held, chunk]);
       return;
     }
     const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.length);
     const end = chunk.length;
     let at = 0;
     while (at < end) {
-      if (this.stopped) {
-        this.held = chunk.subarray(at);
+      if (this.#stopped) {
+        this.#held = chunk.subarray(at);
         return;
       }
-      if (this.fragmentLeft === 0 && this.headerBytes === 0 && end - at >= 4) {
+      if (this.#fragmentLeft === 0 && this.#headerBytes === 0 && end - at >= 4) {
         const header = view.getUint32(at);
         const length = header & ~LAST_FRAGMENT;
-        if (header >= LAST_FRAGMENT && this.assembly === undefined && length <= end - at - 4) {
-          this.check(length);
-          this.fragments = 0;
+        if (header >= LAST_FRAGMENT && this.#assembly === undefined && length <= end - at - 4) {
+          this.#check(length);
+          this.#fragments = 0;
           at += 4;
-          this.consume(chunk, view, at, at + length);
+          this.#consume(chunk, view, at, at + length);
           at += length;
           continue;
         }
       }
-      if (this.fragmentLeft === 0) {
-        at = this.readHeader(chunk, at);
-        if (this.headerBytes > 0) {
+      if (this.#fragmentLeft === 0) {
+        at = this.#readHeader(chunk, at);
+        if (this.#headerBytes > 0) {
           return;
         }
-        if (this.fragmentLeft === 0) {
-          this.endFragment();
+        if (this.#fragmentLeft === 0) {
+          this.#endFragment();
         }
         continue;
       }
-      const take = Math.min(this.fragmentLeft, end - at);
-      const assembly = this.room(take);
-      chunk.copy(assembly, this.assembled, at, at + take);
-      this.assembled += take;
-      this.fragmentLeft -= take;
+      const take = Math.min(this.#fragmentLeft, end - at);
+      const assembly = this.#room(take);
+      chunk.copy(assembly, this.#assembled, at, at + take);
+      this.#assembled += take;
+      this.#fragmentLeft -= take;
       at += take;
-      if (this.fragmentLeft === 0) {
-        this.endFragment();
+      if (this.#fragmentLeft === 0) {
+        this.#endFragment();
       }
     }
   }
 
-  private readHeader(chunk: Buffer, from: number): number {
+  #readHeader(chunk: Buffer, from: number): number {
     let at = from;
-    while (this.headerBytes < 4 && at < chunk.length) {
-      this.header = ((this.header << 8) | chunk[at++]!) >>> 0;
-      this.headerBytes++;
+    while (this.#headerBytes < 4 && at < chunk.length) {
+      this.#header = ((this.#header << 8) | chunk[at++]!) >>> 0;
+      this.#headerBytes++;
     }
-    if (this.headerBytes < 4) {
+    if (this.#headerBytes < 4) {
       return at;
     }
-    this.headerBytes = 0;
-    this.last = this.header >= LAST_FRAGMENT;
-    this.fragmentLeft = this.header & ~LAST_FRAGMENT;
-    if (++this.fragments > MAXIMUM_FRAGMENTS) {
+    this.#headerBytes = 0;
+    this.#last = this.#header >= LAST_FRAGMENT;
+    this.#fragmentLeft = this.#header & ~LAST_FRAGMENT;
+    if (++this.#fragments > MAXIMUM_FRAGMENTS) {
       throw new RecordTooLongError(`a record has more than ${MAXIMUM_FRAGMENTS} fragments`);
     }
-    this.check(this.assembled + this.fragmentLeft);
+    this.#check(this.#assembled + this.#fragmentLeft);
     return at;
   }
 
-  private endFragment(): void {
-    if (!this.last) {
+  #endFragment(): void {
+    if (!this.#last) {
       return;
     }
-    const record = this.assembly ?? Buffer.alloc(0);
-    const length = this.assembled;
-    this.assembly = undefined;
-    this.assembled = 0;
-    this.fragments = 0;
-    this.last = false;
+    const record = this.#assembly ?? Buffer.alloc(0);
+    const length = this.#assembled;
+    this.#assembly = undefined;
+    this.#assembled = 0;
+    this.#fragments = 0;
+    this.#last = false;
     const view = new DataView(record.buffer, record.byteOffset, record.length);
     // The pages of a fresh buffer of 1 MiB cost more to touch than the copy into it.
-    if (this.consume(record, view, 0, length) && record.length >= KEEP_FROM) {
-      this.spare = record;
+    if (this.#consume(record, view, 0, length) && record.length >= KEEP_FROM) {
+      this.#spare = record;
     }
   }
 
-  private check(length: number): void {
-    if (length > this.maximum) {
-      throw new RecordTooLongError(`a record of ${length} bytes is longer than the ${this.maximum} allowed`);
+  #check(length: number): void {
+    if (length > this.#maximum) {
+      throw new RecordTooLongError(`a record of ${length} bytes is longer than the ${this.#maximum} allowed`);
     }
   }
 
@@ -158,24 +158,24 @@ export class RecordReader {
    * The assembly buffer with room for `count` more bytes. It grows with what has arrived, not with what a
    * header promises.
    */
-  private room(count: number): Buffer {
-    const needed = this.assembled + count;
-    const current = this.assembly;
+  #room(count: number): Buffer {
+    const needed = this.#assembled + count;
+    const current = this.#assembly;
     if (current !== undefined && current.length >= needed) {
       return current;
     }
-    if (current === undefined && this.spare !== undefined && this.spare.length >= needed) {
-      this.assembly = this.spare;
-      this.spare = undefined;
-      return this.assembly;
+    if (current === undefined && this.#spare !== undefined && this.#spare.length >= needed) {
+      this.#assembly = this.#spare;
+      this.#spare = undefined;
+      return this.#assembly;
     }
-    const whole = this.last ? this.assembled + this.fragmentLeft : 0;
+    const whole = this.#last ? this.#assembled + this.#fragmentLeft : 0;
     const doubled = Math.max(INITIAL_ASSEMBLY, needed * 2);
     // The first chunk of an honest large WRITE is followed by the rest at once: one allocation is enough.
     const capacity = whole > 0 && needed * 32 >= whole ? whole : doubled;
-    const larger = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(capacity, this.maximum)));
-    current?.copy(larger, 0, 0, this.assembled);
-    this.assembly = larger;
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(capacity, this.#maximum)));
+    current?.copy(larger, 0, 0, this.#assembled);
+    this.#assembly = larger;
     return larger;
   }
 }

@@ -8,53 +8,53 @@ export class XdrWriter {
   buffer: Buffer;
   /** Bytes in {@link buffer}. Attachments do not count. */
   position = 0;
-  private view: DataView;
-  private readonly attachments: Uint8Array[] = [];
-  private readonly attachedAt: number[] = [];
-  private attachedBytes = 0;
+  #view: DataView;
+  readonly #attachments: Uint8Array[] = [];
+  readonly #attachedAt: number[] = [];
+  #attachedBytes = 0;
 
   constructor(capacity: number = INITIAL_CAPACITY) {
     this.buffer = Buffer.allocUnsafeSlow(capacity);
-    this.view = new DataView(this.buffer.buffer);
+    this.#view = new DataView(this.buffer.buffer);
   }
 
   /** Bytes written, attachments included. */
   get length(): number {
-    return this.position + this.attachedBytes;
+    return this.position + this.#attachedBytes;
   }
 
   get hasAttachments(): boolean {
-    return this.attachments.length > 0;
+    return this.#attachments.length > 0;
   }
 
   /** Starts over in the same buffer. */
   clear(): void {
     this.position = 0;
-    if (this.attachments.length > 0) {
-      this.attachments.length = this.attachedAt.length = 0;
+    if (this.#attachments.length > 0) {
+      this.#attachments.length = this.#attachedAt.length = 0;
     }
-    this.attachedBytes = 0;
+    this.#attachedBytes = 0;
   }
 
   /** Starts over in a new buffer; what was written stays with whoever has it. */
   renew(): void {
     this.clear();
     this.buffer = Buffer.allocUnsafeSlow(INITIAL_CAPACITY);
-    this.view = new DataView(this.buffer.buffer);
+    this.#view = new DataView(this.buffer.buffer);
   }
 
   /** Forgets what was written from `position` on. */
   truncate(position: number): void {
     this.position = position;
-    while (this.attachedAt.length > 0 && this.attachedAt.at(-1)! > position) {
-      this.attachedAt.pop();
-      this.attachedBytes -= this.attachments.pop()!.length;
+    while (this.#attachedAt.length > 0 && this.#attachedAt.at(-1)! > position) {
+      this.#attachedAt.pop();
+      this.#attachedBytes -= this.#attachments.pop()!.length;
     }
   }
 
   uint32(value: number): void {
-    const at = this.advance(4);
-    this.view.setUint32(at, value);
+    const at = this.#advance(4);
+    this.#view.setUint32(at, value);
   }
 
   bool(value: boolean): void {
@@ -63,10 +63,10 @@ export class XdrWriter {
 
   /** An integer from 0 to 2^53-1. */
   uint64(value: number): void {
-    const at = this.advance(8);
+    const at = this.#advance(8);
     // Most are small, and the division is not.
-    this.view.setUint32(at, value <= 0xffff_ffff ? 0 : value / 0x1_0000_0000);
-    this.view.setUint32(at + 4, value);
+    this.#view.setUint32(at, value <= 0xffff_ffff ? 0 : value / 0x1_0000_0000);
+    this.#view.setUint32(at + 4, value);
   }
 
   /** A number up to 2^53-1, or a bigint up to 2^64-1. */
@@ -75,8 +75,8 @@ export class XdrWriter {
       this.uint64(value);
       return;
     }
-    const at = this.advance(8);
-    this.view.setBigUint64(at, value);
+    const at = this.#advance(8);
+    this.#view.setBigUint64(at, value);
   }
 
   /** An integer from -(2^53-1) to 2^53-1. */
@@ -85,15 +85,15 @@ export class XdrWriter {
       this.uint64(value);
       return;
     }
-    const at = this.advance(8);
-    this.view.setInt32(at, Math.floor(value / 0x1_0000_0000));
-    this.view.setUint32(at + 4, value);
+    const at = this.#advance(8);
+    this.#view.setInt32(at, Math.floor(value / 0x1_0000_0000));
+    this.#view.setUint32(at + 4, value);
   }
 
   /** Fixed-length opaque, padded. */
   fixed(data: Uint8Array): void {
     const length = data.length;
-    const at = this.advance((length + 3) & ~3);
+    const at = this.#advance((length + 3) & ~3);
     const buffer = this.buffer;
     // A call into TypedArray.prototype.set costs more than a loop over a file handle's worth of bytes.
     if (length <= 48) {
@@ -103,7 +103,7 @@ export class XdrWriter {
     } else {
       buffer.set(data, at);
     }
-    this.pad(at + length);
+    this.#pad(at + length);
   }
 
   /** Variable-length opaque. */
@@ -115,11 +115,11 @@ export class XdrWriter {
   /** Variable-length opaque by reference: `data` must not change until the message has been sent. */
   attach(data: Uint8Array): void {
     this.uint32(data.length);
-    this.attachments.push(data);
-    this.attachedAt.push(this.position);
-    this.attachedBytes += data.length;
+    this.#attachments.push(data);
+    this.#attachedAt.push(this.position);
+    this.#attachedBytes += data.length;
     const padding = -data.length & 3;
-    const at = this.advance(padding);
+    const at = this.#advance(padding);
     this.buffer.fill(0, at, at + padding);
   }
 
@@ -127,7 +127,7 @@ export class XdrWriter {
   latin1(value: string): void {
     const length = value.length;
     this.uint32(length);
-    const at = this.advance((length + 3) & ~3);
+    const at = this.#advance((length + 3) & ~3);
     const buffer = this.buffer;
     if (length <= 24) {
       for (let index = 0; index < length; index++) {
@@ -136,15 +136,15 @@ export class XdrWriter {
     } else {
       buffer.write(value, at, length, "latin1");
     }
-    this.pad(at + length);
+    this.#pad(at + length);
   }
 
   /** A non-negative integer as a decimal string. */
   decimal(value: number): void {
     if (value < 10) {
-      const at = this.advance(8);
-      this.view.setUint32(at, 1);
-      this.view.setUint32(at + 4, (0x30 + value) << 24);
+      const at = this.#advance(8);
+      this.#view.setUint32(at, 1);
+      this.#view.setUint32(at + 4, (0x30 + value) << 24);
       return;
     }
     let digits = 1;
@@ -152,13 +152,13 @@ export class XdrWriter {
       digits++;
     }
     this.uint32(digits);
-    const at = this.advance((digits + 3) & ~3);
+    const at = this.#advance((digits + 3) & ~3);
     let rest = value;
     for (let index = at + digits - 1; index >= at; index--) {
       this.buffer[index] = 0x30 + (rest % 10);
       rest = Math.floor(rest / 10);
     }
-    this.pad(at + digits);
+    this.#pad(at + digits);
   }
 
   /**
@@ -168,40 +168,40 @@ export class XdrWriter {
    */
   room(count: number): DataView {
     if (this.position + count > this.buffer.length) {
-      this.grow(this.position + count);
+      this.#grow(this.position + count);
     }
-    return this.view;
+    return this.#view;
   }
 
   /** Leaves room for `count` uint32s; returns the position for {@link patch}. */
   reserve(count: number): number {
-    return this.advance(4 * count);
+    return this.#advance(4 * count);
   }
 
   /** Overwrites the uint32 at `position`. */
   patch(position: number, value: number): void {
-    this.view.setUint32(position, value);
+    this.#view.setUint32(position, value);
   }
 
   /** Moves everything from `position` on to the end of `target`. */
   moveTo(target: XdrWriter, position: number): void {
     const shift = target.position - position;
-    const at = target.advance(this.position - position);
+    const at = target.#advance(this.position - position);
     this.buffer.copy(target.buffer, at, position, this.position);
-    for (let index = 0; index < this.attachments.length; index++) {
-      if (this.attachedAt[index]! <= position) {
+    for (let index = 0; index < this.#attachments.length; index++) {
+      if (this.#attachedAt[index]! <= position) {
         continue;
       }
-      target.attachments.push(this.attachments[index]!);
-      target.attachedBytes += this.attachments[index]!.length;
-      target.attachedAt.push(this.attachedAt[index]! + shift);
+      target.#attachments.push(this.#attachments[index]!);
+      target.#attachedBytes += this.#attachments[index]!.length;
+      target.#attachedAt.push(this.#attachedAt[index]! + shift);
     }
     this.truncate(position);
   }
 
   /** Copies bytes as they are, without length or padding. */
   raw(data: Uint8Array): void {
-    const at = this.advance(data.length);
+    const at = this.#advance(data.length);
     this.buffer.set(data, at);
   }
 
@@ -209,12 +209,12 @@ export class XdrWriter {
   segments(start = 0): Uint8Array[] {
     const segments: Uint8Array[] = [];
     let from = start;
-    for (let index = 0; index < this.attachments.length; index++) {
-      const at = this.attachedAt[index]!;
+    for (let index = 0; index < this.#attachments.length; index++) {
+      const at = this.#attachedAt[index]!;
       if (at <= start) {
         continue;
       }
-      segments.push(this.buffer.subarray(from, at), this.attachments[index]!);
+      segments.push(this.buffer.subarray(from, at), this.#attachments[index]!);
       from = at;
     }
     if (from < this.position) {
@@ -223,25 +223,25 @@ export class XdrWriter {
     return segments;
   }
 
-  private pad(from: number): void {
+  #pad(from: number): void {
     for (let index = from; index < this.position; index++) {
       this.buffer[index] = 0;
     }
   }
 
-  private advance(count: number): number {
+  #advance(count: number): number {
     const at = this.position;
     if (at + count > this.buffer.length) {
-      this.grow(at + count);
+      this.#grow(at + count);
     }
     this.position = at + count;
     return at;
   }
 
-  private grow(needed: number): void {
+  #grow(needed: number): void {
     const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.buffer.length * 2));
     this.buffer.copy(larger, 0, 0, this.position);
     this.buffer = larger;
-    this.view = new DataView(larger.buffer);
+    this.#view = new DataView(larger.buffer);
   }
 }

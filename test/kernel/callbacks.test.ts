@@ -21,20 +21,20 @@ const NO_DELEGATION_WANTED = 0x400;
 
 /** A shell in the folder that is told one line after the other. This process serves the folder: it must not wait. */
 class Shell implements AsyncDisposable {
-  private readonly child;
-  private readonly lines;
+  readonly #child;
+  readonly #lines;
 
   constructor(folder: string) {
-    this.child = spawn("bash", ["-c", 'cd "$0" && exec bash -s', folder], {
+    this.#child = spawn("bash", ["-c", 'cd "$0" && exec bash -s', folder], {
       stdio: ["pipe", "pipe", "inherit"],
     });
-    this.lines = createInterface(this.child.stdout)[Symbol.asyncIterator]();
+    this.#lines = createInterface(this.#child.stdout)[Symbol.asyncIterator]();
   }
 
   /** The first line that the command prints. */
   async run(command: string): Promise<string> {
-    this.child.stdin.write(`${command}\n`);
-    const { value, done } = await this.lines.next();
+    this.#child.stdin.write(`${command}\n`);
+    const { value, done } = await this.#lines.next();
     if (done === true) {
       throw new Error(`the shell ended at: ${command}`);
     }
@@ -42,8 +42,8 @@ class Shell implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const closed = once(this.child, "close");
-    this.child.stdin.end();
+    const closed = once(this.#child, "close");
+    this.#child.stdin.end();
     await closed;
   }
 }

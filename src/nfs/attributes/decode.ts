@@ -59,14 +59,14 @@ export class ChangeRequest {
       reader.skip(length);
       return status;
     }
-    status = this.readValues(reader);
+    status = this.#readValues(reader);
     if (reader.position !== end) {
       throw new XdrError("the attribute values do not fill the length given");
     }
     return status;
   }
 
-  private readValues(reader: XdrReader): Status {
+  #readValues(reader: XdrReader): Status {
     const { changes, word0, word1 } = this;
     let status: Status = Status.OK;
     if (word0 & (1 << Attribute.SIZE)) {
@@ -111,14 +111,14 @@ export class ChangeRequest {
         status = Status.INVAL;
       }
     }
-    if (this.word2 !== 0 && !this.readHeldTimes(reader)) {
+    if (this.word2 !== 0 && !this.#readHeldTimes(reader)) {
       status = Status.INVAL;
     }
     return status;
   }
 
   /** False where one is no time, or is also to be set to something else. */
-  private readHeldTimes(reader: XdrReader): boolean {
+  #readHeldTimes(reader: XdrReader): boolean {
     const { changes, word2 } = this;
     if (word2 & (1 << (Attribute.TIME_DELEG_ACCESS - 64))) {
       this.heldAccessTime = { seconds: reader.int64(), nanoseconds: reader.uint32() };

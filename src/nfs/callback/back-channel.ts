@@ -36,15 +36,15 @@ export class BackChannel implements CallbackPath {
   readonly attributes: ChannelAttributes;
   /** The session lost count of a slot: only a new session helps. SEQUENCE says so to the client. */
   fault = false;
-  private readonly sessionId: Buffer;
-  private readonly minorVersion: number;
-  private readonly connections = new Set<Connection>();
-  private readonly slots: Slot[] = [];
+  readonly #sessionId: Buffer;
+  readonly #minorVersion: number;
+  readonly #connections = new Set<Connection>();
+  readonly #slots: Slot[] = [];
   /** Slots that the client lets us use just now. */
-  private usable: number;
-  private queue: CallbackCall[] = [];
-  private offered = false;
-  private closed = false;
+  #usable: number;
+  #queue: CallbackCall[] = [];
+  #offered = false;
+  #closed = false;
 
   constructor(
     sessionId: Buffer,
@@ -53,85 +53,85 @@ export class BackChannel implements CallbackPath {
     program: number,
     credential: Buffer,
   ) {
-    this.sessionId = sessionId;
-    this.minorVersion = minorVersion;
+    this.#sessionId = sessionId;
+    this.#minorVersion = minorVersion;
     this.attributes = attributes;
-    this.usable = attributes.maxRequests;
+    this.#usable = attributes.maxRequests;
     this.program = program;
     this.credential = credential;
   }
 
   get isUp(): boolean {
-    return this.connections.size > 0 && !this.fault && this.attributes.maxOperations >= 2;
+    return this.#connections.size > 0 && !this.fault && this.attributes.maxOperations >= 2;
   }
 
   /** The client offered connections, and all of them have ended: it has to offer another one. */
   get isLost(): boolean {
-    return this.offered && this.connections.size === 0;
+    return this.#offered && this.#connections.size === 0;
   }
 
   /** The client offers the connection for calls. */
   bind(connection: Connection): void {
-    this.offered = true;
-    this.connections.add(connection);
-    this.sendNext();
+    this.#offered = true;
+    this.#connections.add(connection);
+    this.#sendNext();
   }
 
   /** The connection has ended: calls that went out on it go out again on another, as soon as there is one. */
   unbind(connection: Connection): void {
-    if (!this.connections.delete(connection)) {
+    if (!this.#connections.delete(connection)) {
       return;
     }
-    for (const slot of this.slots) {
+    for (const slot of this.#slots) {
       if (slot.connection === connection) {
         slot.connection = undefined;
       }
     }
-    this.sendNext();
+    this.#sendNext();
   }
 
   send(call: CallbackCall): void {
-    if (this.queue.length >= MAXIMUM_QUEUED) {
-      this.queue = this.queue.filter(({ wanted }) => wanted);
+    if (this.#queue.length >= MAXIMUM_QUEUED) {
+      this.#queue = this.#queue.filter(({ wanted }) => wanted);
     }
-    if (this.closed || this.fault || this.queue.length >= MAXIMUM_QUEUED) {
+    if (this.#closed || this.fault || this.#queue.length >= MAXIMUM_QUEUED) {
       call.failed();
       return;
     }
-    this.queue.push(call);
-    this.sendNext();
+    this.#queue.push(call);
+    this.#sendNext();
   }
 
   /** Ends with the session: what has not been answered fails. */
   close(): void {
-    if (this.closed) {
+    if (this.#closed) {
       return;
     }
-    this.closed = true;
-    this.connections.clear();
-    this.giveUp();
+    this.#closed = true;
+    this.#connections.clear();
+    this.#giveUp();
   }
 
   /** The reply to a call; false when it is none of this channel's. */
   reply(connection: Connection, xid: number, reader: XdrReader): boolean {
-    const slot = this.slots.find((used) => used.connection === connection && used.xid === xid);
+    const slot = this.#slots.find((used) => used.connection === connection && used.xid === xid);
     if (slot?.call === undefined) {
       return false;
     }
     slot.connection = undefined;
     try {
-      this.readReply(slot, slot.call, reader);
+      this.#readReply(slot, slot.call, reader);
     } catch (error) {
       if (!(error instanceof XdrError)) {
         throw error;
       }
-      this.break();
+      this.#break();
     }
-    this.sendNext();
+    this.#sendNext();
     return true;
   }
 
-  private readReply(slot: Slot, call: CallbackCall, reader: XdrReader): void {
+  #readReply(slot: Slot, call: CallbackCall, reader: XdrReader): void {
     const accepted = readAccepted(reader);
     const count = accepted ? readCompound(reader) : 0;
     if (accepted && (count < 1 || reader.uint32() !== CallbackOperation.SEQUENCE)) {
@@ -146,34 +146,34 @@ export class BackChannel implements CallbackPath {
     }
     if (status === Status.RETRY_UNCACHED_REP || status === Status.SEQ_FALSE_RETRY) {
       // It has come through before it was repeated. What the client made of it nobody knows any more.
-      this.release(slot);
+      this.#release(slot);
       call.failed();
       return;
     }
     if (status !== Status.OK) {
       throw new XdrError(`CB_SEQUENCE failed with status ${status}`);
     }
-    const ours = reader.fixed(16).equals(this.sessionId);
+    const ours = reader.fixed(16).equals(this.#sessionId);
     const sequenceid = reader.uint32();
     const slotid = reader.uint32();
     reader.uint32();
     const target = reader.uint32();
-    if (!ours || sequenceid !== slot.sequenceid || this.slots[slotid] !== slot) {
+    if (!ours || sequenceid !== slot.sequenceid || this.#slots[slotid] !== slot) {
       throw new XdrError("CB_SEQUENCE's result is that of another call");
     }
-    this.usable = Math.min(target + 1, this.attributes.maxRequests);
-    this.release(slot);
-    this.readResult(call, count, reader);
+    this.#usable = Math.min(target + 1, this.attributes.maxRequests);
+    this.#release(slot);
+    this.#readResult(call, count, reader);
   }
 
   /** The slot's call has been answered: the next one has the next sequenceid. */
-  private release(slot: Slot): void {
+  #release(slot: Slot): void {
     slot.sequenceid = (slot.sequenceid + 1) >>> 0;
     slot.call = undefined;
   }
 
   /** What is wrong in here harms this one call only: the slots are in order. */
-  private readResult(call: CallbackCall, count: number, reader: XdrReader): void {
+  #readResult(call: CallbackCall, count: number, reader: XdrReader): void {
     try {
       if (count < 2 || reader.uint32() !== call.operation) {
         call.failed();
@@ -188,14 +188,14 @@ export class BackChannel implements CallbackPath {
     }
   }
 
-  private break(): void {
+  #break(): void {
     this.fault = true;
-    this.giveUp();
+    this.#giveUp();
   }
 
-  private giveUp(): void {
-    const calls = this.queue.splice(0);
-    for (const slot of this.slots) {
+  #giveUp(): void {
+    const calls = this.#queue.splice(0);
+    for (const slot of this.#slots) {
       if (slot.call !== undefined) {
         calls.push(slot.call);
       }
@@ -207,47 +207,47 @@ export class BackChannel implements CallbackPath {
   }
 
   /** Sends what has lost its connection, and of what waits as much as there are free slots. */
-  private sendNext(): void {
-    const connection = this.connections.values().next().value;
+  #sendNext(): void {
+    const connection = this.#connections.values().next().value;
     if (connection === undefined || this.fault) {
       return;
     }
-    for (const slot of this.slots) {
+    for (const slot of this.#slots) {
       if (slot.call !== undefined && slot.connection === undefined) {
-        this.transmit(slot, slot.call, connection);
+        this.#transmit(slot, slot.call, connection);
       }
     }
-    while (this.queue.length > 0) {
-      const slot = this.freeSlot();
+    while (this.#queue.length > 0) {
+      const slot = this.#freeSlot();
       if (slot === undefined) {
         return;
       }
-      const call = this.queue.shift()!;
+      const call = this.#queue.shift()!;
       if (!call.wanted) {
         call.failed();
       } else {
-        this.transmit(slot, call, connection);
+        this.#transmit(slot, call, connection);
       }
     }
   }
 
-  private freeSlot(): Slot | undefined {
-    const index = this.slots.findIndex((slot) => slot.call === undefined);
+  #freeSlot(): Slot | undefined {
+    const index = this.#slots.findIndex((slot) => slot.call === undefined);
     if (index >= 0) {
-      return index < this.usable ? this.slots[index] : undefined;
+      return index < this.#usable ? this.#slots[index] : undefined;
     }
-    if (this.slots.length >= this.usable) {
+    if (this.#slots.length >= this.#usable) {
       return undefined;
     }
     const slot: Slot = { sequenceid: 1, call: undefined, connection: undefined, xid: 0 };
-    this.slots.push(slot);
+    this.#slots.push(slot);
     return slot;
   }
 
-  private transmit(slot: Slot, call: CallbackCall, connection: Connection): void {
+  #transmit(slot: Slot, call: CallbackCall, connection: Connection): void {
     slot.call = call;
     slot.xid = connection.nextCallbackXid();
-    const record = this.encode(slot, call);
+    const record = this.#encode(slot, call);
     if (record.length - 4 > this.attributes.maxRequestSize) {
       slot.call = undefined;
       call.failed();
@@ -257,15 +257,15 @@ export class BackChannel implements CallbackPath {
     connection.enqueue(record);
   }
 
-  private encode(slot: Slot, call: CallbackCall): Uint8Array {
+  #encode(slot: Slot, call: CallbackCall): Uint8Array {
     const writer = new XdrWriter(512);
     beginCall(writer, slot.xid, this.program, CB_COMPOUND, this.credential);
-    beginCompound(writer, this.minorVersion, 0, 2);
+    beginCompound(writer, this.#minorVersion, 0, 2);
     writer.uint32(CallbackOperation.SEQUENCE);
-    writer.fixed(this.sessionId);
+    writer.fixed(this.#sessionId);
     writer.uint32(slot.sequenceid);
-    writer.uint32(this.slots.indexOf(slot));
-    writer.uint32(this.slots.findLastIndex((used) => used.call !== undefined));
+    writer.uint32(this.#slots.indexOf(slot));
+    writer.uint32(this.#slots.findLastIndex((used) => used.call !== undefined));
     writer.bool(false);
     writer.uint32(0);
     writer.uint32(call.operation);

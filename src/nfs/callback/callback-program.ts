@@ -37,75 +37,75 @@ type Pending = CallbackCall | "probe";
  */
 export class CallbackProgram implements CallbackPath {
   isUp = false;
-  private readonly host: string;
-  private readonly port: number;
-  private readonly program: number;
-  private readonly ident: number;
-  private readonly onClose: () => void;
-  private readonly pending = new Map<number, Pending>();
-  private readonly header = new XdrReader();
-  private socket: Socket | undefined;
-  private silence: NodeJS.Timeout | undefined;
-  private nextXid = 1;
+  readonly #host: string;
+  readonly #port: number;
+  readonly #program: number;
+  readonly #ident: number;
+  readonly #onClose: () => void;
+  readonly #pending = new Map<number, Pending>();
+  readonly #header = new XdrReader();
+  #socket: Socket | undefined;
+  #silence: NodeJS.Timeout | undefined;
+  #nextXid = 1;
   /** Since the last answer a connection has been lost. */
-  private lost = false;
-  private closed = false;
+  #lost = false;
+  #closed = false;
 
   /** `program` and `ident` are those of SETCLIENTID. `onClose` is called when it has been closed for good. */
   constructor(host: string, port: number, program: number, ident: number, onClose: () => void) {
-    this.host = host;
-    this.port = port;
-    this.program = program;
-    this.ident = ident;
-    this.onClose = onClose;
+    this.#host = host;
+    this.#port = port;
+    this.#program = program;
+    this.#ident = ident;
+    this.#onClose = onClose;
   }
 
   /** Finds out whether the client answers, unless it is being found out. */
   probe(): void {
-    if (this.closed) {
+    if (this.#closed) {
       return;
     }
-    for (const call of this.pending.values()) {
+    for (const call of this.#pending.values()) {
       if (call === "probe") {
         return;
       }
     }
-    this.start("probe");
+    this.#start("probe");
   }
 
   send(call: CallbackCall): void {
-    if (this.closed || this.pending.size >= MAXIMUM_PENDING) {
+    if (this.#closed || this.#pending.size >= MAXIMUM_PENDING) {
       call.failed();
     } else {
-      this.start(call);
+      this.#start(call);
     }
   }
 
   close(): void {
-    if (this.closed) {
+    if (this.#closed) {
       return;
     }
-    this.closed = true;
-    this.socket?.destroy();
-    this.fail();
-    this.onClose();
+    this.#closed = true;
+    this.#socket?.destroy();
+    this.#fail();
+    this.#onClose();
   }
 
-  private start(call: Pending): void {
-    const xid = this.nextXid;
-    this.nextXid = (xid + 1) >>> 0;
-    this.pending.set(xid, call);
-    this.socket ??= this.connect();
-    this.socket.write(this.encode(xid, call));
-    this.watch();
+  #start(call: Pending): void {
+    const xid = this.#nextXid;
+    this.#nextXid = (xid + 1) >>> 0;
+    this.#pending.set(xid, call);
+    this.#socket ??= this.#connect();
+    this.#socket.write(this.#encode(xid, call));
+    this.#watch();
   }
 
-  private connect(): Socket {
-    const socket = connect({ host: this.host, port: this.port, noDelay: true });
+  #connect(): Socket {
+    const socket = connect({ host: this.#host, port: this.#port, noDelay: true });
     const records = new RecordReader(MAXIMUM_RECORD, (buffer, view, start, end) => {
-      this.header.reset(buffer, view, start, end);
-      this.message(socket);
-      this.header.clear();
+      this.#header.reset(buffer, view, start, end);
+      this.#message(socket);
+      this.#header.clear();
       return true;
     });
     socket.on("data", (chunk: Buffer) => {
@@ -118,24 +118,24 @@ export class CallbackProgram implements CallbackPath {
     });
     // "close" follows.
     socket.on("error", () => {});
-    socket.on("close", () => this.onSocketClose(socket));
+    socket.on("close", () => this.#onSocketClose(socket));
     // A callback is no reason for the process to go on.
     socket.unref();
     return socket;
   }
 
-  private message(socket: Socket): void {
-    const { header } = this;
+  #message(socket: Socket): void {
+    const header = this.#header;
     try {
       const xid = header.uint32();
-      const call = this.pending.get(xid);
+      const call = this.#pending.get(xid);
       if (header.uint32() !== RpcMessageType.REPLY || call === undefined) {
         return;
       }
-      this.pending.delete(xid);
-      this.lost = false;
-      this.watch();
-      this.answer(call, header);
+      this.#pending.delete(xid);
+      this.#lost = false;
+      this.#watch();
+      this.#answer(call, header);
     } catch (error) {
       if (!(error instanceof XdrError)) {
         throw error;
@@ -144,7 +144,7 @@ export class CallbackProgram implements CallbackPath {
     }
   }
 
-  private answer(call: Pending, reader: XdrReader): void {
+  #answer(call: Pending, reader: XdrReader): void {
     if (call === "probe") {
       this.isUp = readAccepted(reader);
       return;
@@ -162,33 +162,33 @@ export class CallbackProgram implements CallbackPath {
   }
 
   /** What has not been answered goes out once more, on a new connection. */
-  private onSocketClose(socket: Socket): void {
-    if (this.socket !== socket) {
+  #onSocketClose(socket: Socket): void {
+    if (this.#socket !== socket) {
       return;
     }
-    this.socket = undefined;
-    if (this.closed || this.pending.size === 0) {
+    this.#socket = undefined;
+    if (this.#closed || this.#pending.size === 0) {
       return;
     }
-    if (this.lost) {
-      this.fail();
+    if (this.#lost) {
+      this.#fail();
       return;
     }
-    this.lost = true;
-    const again = this.connect();
-    this.socket = again;
-    for (const [xid, call] of this.pending) {
-      again.write(this.encode(xid, call));
+    this.#lost = true;
+    const again = this.#connect();
+    this.#socket = again;
+    for (const [xid, call] of this.#pending) {
+      again.write(this.#encode(xid, call));
     }
-    this.watch();
+    this.#watch();
   }
 
-  private fail(): void {
+  #fail(): void {
     this.isUp = false;
-    this.lost = false;
-    const calls = [...this.pending.values()];
-    this.pending.clear();
-    this.watch();
+    this.#lost = false;
+    const calls = [...this.#pending.values()];
+    this.#pending.clear();
+    this.#watch();
     for (const call of calls) {
       if (call !== "probe") {
         call.failed();
@@ -197,20 +197,20 @@ export class CallbackProgram implements CallbackPath {
   }
 
   /** Runs as long as the client owes an answer, anew with each that comes. */
-  private watch(): void {
-    clearTimeout(this.silence);
-    if (this.pending.size === 0) {
+  #watch(): void {
+    clearTimeout(this.#silence);
+    if (this.#pending.size === 0) {
       return;
     }
-    this.silence = setTimeout(() => this.socket?.destroy(), SILENCE_MILLISECONDS);
-    this.silence.unref();
+    this.#silence = setTimeout(() => this.#socket?.destroy(), SILENCE_MILLISECONDS);
+    this.#silence.unref();
   }
 
-  private encode(xid: number, call: Pending): Uint8Array {
+  #encode(xid: number, call: Pending): Uint8Array {
     const writer = new XdrWriter(512);
-    beginCall(writer, xid, this.program, call === "probe" ? CB_NULL : CB_COMPOUND, CREDENTIAL);
+    beginCall(writer, xid, this.#program, call === "probe" ? CB_NULL : CB_COMPOUND, CREDENTIAL);
     if (call !== "probe") {
-      beginCompound(writer, 0, this.ident, 1);
+      beginCompound(writer, 0, this.#ident, 1);
       writer.uint32(call.operation);
       call.encode(writer);
     }

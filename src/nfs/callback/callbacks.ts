@@ -22,11 +22,11 @@ const MAXIMUM_PROGRAMS = 256;
 /** The server's calls to its clients (RFC 8881 §20), each by whichever path to the client is up. */
 export class Callbacks {
   /** First word of the server's stateids. */
-  private readonly instance: number;
-  private readonly programs = new Set<CallbackProgram>();
+  readonly #instance: number;
+  readonly #programs = new Set<CallbackProgram>();
 
   constructor(instance: number) {
-    this.instance = instance;
+    this.#instance = instance;
   }
 
   /**
@@ -35,13 +35,13 @@ export class Callbacks {
    */
   programOf(client: Client, host: string): CallbackProgram | undefined {
     const port = portAt(host, client.callbackNetid, client.callbackAddress);
-    if (port === undefined || this.programs.size >= MAXIMUM_PROGRAMS) {
+    if (port === undefined || this.#programs.size >= MAXIMUM_PROGRAMS) {
       return undefined;
     }
     const program = new CallbackProgram(host, port, client.callbackProgram, client.callbackIdent, () =>
-      this.programs.delete(program),
+      this.#programs.delete(program),
     );
-    this.programs.add(program);
+    this.#programs.add(program);
     return program;
   }
 
@@ -55,7 +55,7 @@ export class Callbacks {
    * to the client the time to return it still runs.
    */
   recall(delegation: Delegation): void {
-    const recall = delegation.recall ?? new Recall(delegation, this.instance);
+    const recall = delegation.recall ?? new Recall(delegation, this.#instance);
     delegation.recall = recall;
     if (recall.underWay || recall.answeredForGood) {
       return;
@@ -71,7 +71,7 @@ export class Callbacks {
   /** Tells the clients that wait for a lock of the file which of them may have it now. */
   notifyLocks(file: FileState): void {
     for (const waiter of takeReady(file)) {
-      pathTo(waiter.client)?.send(new NotifyLock(file.node.handle, waiter, this.instance));
+      pathTo(waiter.client)?.send(new NotifyLock(file.node.handle, waiter, this.#instance));
     }
   }
 

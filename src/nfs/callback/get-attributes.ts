@@ -27,54 +27,54 @@ const MODIFY = 1 << (Attribute.TIME_DELEG_MODIFY - 64);
 export class GetAttributes implements CallbackCall {
   readonly operation = CallbackOperation.GETATTR;
   wanted = true;
-  private readonly delegation: Delegation;
-  private readonly done: (attributes: HeldAttributes | undefined) => void;
+  readonly #delegation: Delegation;
+  readonly #done: (attributes: HeldAttributes | undefined) => void;
 
   /** `done` is called once, with undefined where no answer came that makes sense. */
   constructor(delegation: Delegation, done: (attributes: HeldAttributes | undefined) => void) {
-    this.delegation = delegation;
-    this.done = done;
+    this.#delegation = delegation;
+    this.#done = done;
   }
 
-  private get word2(): number {
-    return this.delegation.timestamps ? ACCESS | MODIFY : 0;
+  get #word2(): number {
+    return this.#delegation.timestamps ? ACCESS | MODIFY : 0;
   }
 
   encode(writer: XdrWriter): void {
-    writer.opaque(this.delegation.file.node.handle);
-    writeBitmap(writer, WORD_0, 0, this.word2);
+    writer.opaque(this.#delegation.file.node.handle);
+    writeBitmap(writer, WORD_0, 0, this.#word2);
   }
 
   answered(status: Status, reader: XdrReader): void {
-    this.settle(status === Status.OK ? this.read(reader) : undefined);
+    this.#settle(status === Status.OK ? this.#read(reader) : undefined);
   }
 
   failed(): void {
-    this.settle(undefined);
+    this.#settle(undefined);
   }
 
   /** The answer that may come yet is of no more use. */
   giveUp(): void {
-    this.settle(undefined);
+    this.#settle(undefined);
   }
 
-  private settle(attributes: HeldAttributes | undefined): void {
+  #settle(attributes: HeldAttributes | undefined): void {
     if (!this.wanted) {
       return;
     }
     this.wanted = false;
-    this.done(attributes);
+    this.#done(attributes);
   }
 
   /** An fattr4 with change, size and, of the times, those that the holder gave. */
-  private read(reader: XdrReader): HeldAttributes {
+  #read(reader: XdrReader): HeldAttributes {
     const words = [0, 0, 0];
     const count = reader.length(MAXIMUM_BITMAP_WORDS);
     for (let index = 0; index < count; index++) {
       words[index] = reader.uint32();
     }
     const word2 = words[2]!;
-    if (words[0] !== WORD_0 || words[1] !== 0 || (word2 & ~this.word2) !== 0 || words.length > 3) {
+    if (words[0] !== WORD_0 || words[1] !== 0 || (word2 & ~this.#word2) !== 0 || words.length > 3) {
       throw new XdrError("CB_GETATTR was answered with other attributes than it asked for");
     }
     const end = reader.length(MAXIMUM_ATTRIBUTES) + reader.position;

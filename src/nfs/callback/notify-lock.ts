@@ -6,22 +6,22 @@ import { type CallbackCall, CallbackOperation } from "./call.ts";
 export class NotifyLock implements CallbackCall {
   readonly operation = CallbackOperation.NOTIFY_LOCK;
   readonly wanted = true;
-  private readonly handle: Uint8Array;
-  private readonly waiter: LockWaiter;
+  readonly #handle: Uint8Array;
+  readonly #waiter: LockWaiter;
   /** High half of the server's clientids. */
-  private readonly instance: number;
+  readonly #instance: number;
 
   constructor(handle: Uint8Array, waiter: LockWaiter, instance: number) {
-    this.handle = handle;
-    this.waiter = waiter;
-    this.instance = instance;
+    this.#handle = handle;
+    this.#waiter = waiter;
+    this.#instance = instance;
   }
 
   encode(writer: XdrWriter): void {
-    writer.opaque(this.handle);
-    writer.uint32(this.instance);
-    writer.uint32(this.waiter.client.id);
-    writer.latin1(this.waiter.ownerKey);
+    writer.opaque(this.#handle);
+    writer.uint32(this.#instance);
+    writer.uint32(this.#waiter.client.id);
+    writer.latin1(this.#waiter.ownerKey);
   }
 
   answered(): void {}

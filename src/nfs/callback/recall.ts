@@ -12,27 +12,27 @@ const AGAIN: ReadonlySet<Status> = new Set([Status.DELAY, Status.BAD_STATEID, St
 /** CB_RECALL (RFC 8881 §20.2): the client is to return the delegation. */
 export class Recall implements CallbackCall {
   readonly operation = CallbackOperation.RECALL;
-  private readonly delegation: Delegation;
+  readonly #delegation: Delegation;
   /** First word of the server's stateids. */
-  private readonly instance: number;
+  readonly #instance: number;
   /** Sent, and neither answered nor failed. */
   underWay = false;
   /** The client has agreed, or will not do it whatever we say. */
   answeredForGood = false;
 
   constructor(delegation: Delegation, instance: number) {
-    this.delegation = delegation;
-    this.instance = instance;
+    this.#delegation = delegation;
+    this.#instance = instance;
   }
 
   get wanted(): boolean {
-    return this.delegation.held;
+    return this.#delegation.held;
   }
 
   encode(writer: XdrWriter): void {
-    const { delegation } = this;
+    const delegation = this.#delegation;
     writer.uint32(delegation.seqid);
-    writer.uint32(this.instance);
+    writer.uint32(this.#instance);
     writer.uint32(delegation.index);
     writer.uint32(delegation.generation);
     writer.bool(false);

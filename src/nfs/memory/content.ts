@@ -27,14 +27,14 @@ export class Content {
   size: Offset = 0;
   /** Bytes of memory in use. */
   spaceUsed = 0;
-  private readonly chunks = new Map<number, Chunk>();
+  readonly #chunks = new Map<number, Chunk>();
   /** The chunks' numbers in order; undefined after a change. */
-  private ordered: number[] | undefined;
-  private readonly account: (bytes: number) => void;
+  #ordered: number[] | undefined;
+  readonly #account: (bytes: number) => void;
 
   /** `account` is told of memory before it is taken, and may throw; and (with less than 0) when it is free. */
   constructor(account: (bytes: number) => void) {
-    this.account = account;
+    this.#account = account;
   }
 
   /** A view that nobody changes any more, or a copy. */
@@ -45,7 +45,7 @@ export class Content {
     const length = Number(smaller(minus(this.size, offset), count));
     const index = chunkOf(offset);
     const start = withinChunk(offset);
-    const chunk = this.chunks.get(index);
+    const chunk = this.#chunks.get(index);
     if (chunk !== undefined && start + length <= chunk.bytes.length) {
       const view = chunk.bytes.subarray(start, start + length);
       if (length < VIEW_FROM) {
@@ -55,7 +55,7 @@ export class Content {
       return view;
     }
     const data = Buffer.alloc(length);
-    this.copyTo(data, index, start);
+    this.#copyTo(data, index, start);
     return data;
   }
 
@@ -67,7 +67,7 @@ export class Content {
     try {
       while (done < data.length) {
         const length = Math.min(data.length - done, CHUNK - start);
-        const chunk = this.writable(index, start + length);
+        const chunk = this.#writable(index, start + length);
         chunk.bytes.set(data.subarray(done, done + length), start);
         chunk.pages.fill(1, Math.floor(start / PAGE), Math.ceil((start + length) / PAGE));
         done += length;
@@ -95,18 +95,18 @@ export class Content {
     }
     const first = chunkOf(from);
     const last = chunkOf(to);
-    for (const index of this.numbers(first, last)) {
-      const { bytes } = this.chunks.get(index)!;
+    for (const index of this.#numbers(first, last)) {
+      const { bytes } = this.#chunks.get(index)!;
       const start = index === first ? withinChunk(from) : 0;
       const end = Math.min(index === last ? withinChunk(to) : CHUNK, bytes.length);
       if (start >= end) {
         continue;
       }
       if (start === 0 && end === bytes.length) {
-        this.remove(index);
+        this.#remove(index);
         continue;
       }
-      const own = this.writable(index, end);
+      const own = this.#writable(index, end);
       own.bytes.fill(0, start, end);
       const whole = end === bytes.length ? Math.ceil(end / PAGE) : Math.floor(end / PAGE);
       own.pages.fill(0, Math.ceil(start / PAGE), whole);
@@ -118,7 +118,7 @@ export class Content {
     let index = chunkOf(offset);
     let page = Math.floor(withinChunk(offset) / PAGE);
     while (offsetAt(index, page * PAGE) < this.size) {
-      const chunk = this.chunks.get(index);
+      const chunk = this.#chunks.get(index);
       if (chunk !== undefined) {
         const found = chunk.pages.indexOf(data ? 1 : 0, page);
         if (found >= 0) {
@@ -129,7 +129,7 @@ export class Content {
         if (!data) {
           return larger(offset, offsetAt(index, page * PAGE));
         }
-        const ordered = this.inOrder();
+        const ordered = this.#inOrder();
         const next = ordered[lowerBound(ordered, index)];
         if (next === undefined) {
           return this.size;
@@ -148,30 +148,30 @@ export class Content {
     this.clear(offset, end);
     const first = chunkOf(sourceOffset);
     const last = chunkOf(sourceEnd);
-    for (const index of source.numbers(first, last)) {
+    for (const index of source.#numbers(first, last)) {
       const from = index === first ? withinChunk(sourceOffset) : 0;
       const to = index === last ? withinChunk(sourceEnd) : CHUNK;
-      const chunk = source.chunks.get(index)!;
+      const chunk = source.#chunks.get(index)!;
       const at = plus(offset, minus(offsetAt(index, from), sourceOffset));
       // Behind the end of the file a chunk has nothing that could show.
       const whole = from === 0 && (to >= chunk.bytes.length || sourceEnd >= source.size);
-      if (whole && withinChunk(at) === 0 && !this.chunks.has(chunkOf(at))) {
-        this.share(chunk, chunkOf(at));
+      if (whole && withinChunk(at) === 0 && !this.#chunks.has(chunkOf(at))) {
+        this.#share(chunk, chunkOf(at));
       } else {
-        this.copyPages(chunk, from, Math.min(to, chunk.bytes.length), at);
+        this.#copyPages(chunk, from, Math.min(to, chunk.bytes.length), at);
       }
     }
     this.size = larger(this.size, end);
   }
 
-  private share(chunk: Chunk, index: number): void {
-    this.take(chunk.bytes.length);
+  #share(chunk: Chunk, index: number): void {
+    this.#take(chunk.bytes.length);
     chunk.shared = true;
-    this.add(index, { bytes: chunk.bytes, shared: true, pages: chunk.pages.slice() });
+    this.#add(index, { bytes: chunk.bytes, shared: true, pages: chunk.pages.slice() });
   }
 
   /** Writes what the chunk has of data from `from` to `to`; its holes stay holes. */
-  private copyPages(chunk: Chunk, from: number, to: number, offset: Offset): void {
+  #copyPages(chunk: Chunk, from: number, to: number, offset: Offset): void {
     let start = from;
     while (start < to) {
       const data = chunk.pages.indexOf(1, Math.floor(start / PAGE));
@@ -188,12 +188,12 @@ export class Content {
     }
   }
 
-  private copyTo(target: Buffer, firstIndex: number, firstStart: number): void {
+  #copyTo(target: Buffer, firstIndex: number, firstStart: number): void {
     let index = firstIndex;
     let start = firstStart;
     for (let done = 0; done < target.length; index++, start = 0) {
       const length = Math.min(target.length - done, CHUNK - start);
-      const bytes = this.chunks.get(index)?.bytes;
+      const bytes = this.#chunks.get(index)?.bytes;
       if (bytes !== undefined && start < bytes.length) {
         bytes.copy(target, done, start, start + length);
       }
@@ -202,19 +202,19 @@ export class Content {
   }
 
   /** The numbers of the chunks from `first` to `last`, in order. */
-  private numbers(first: number, last: number): number[] {
-    const ordered = this.inOrder();
+  #numbers(first: number, last: number): number[] {
+    const ordered = this.#inOrder();
     return ordered.slice(lowerBound(ordered, first), lowerBound(ordered, last + 1));
   }
 
-  private inOrder(): number[] {
-    this.ordered ??= [...this.chunks.keys()].sort((one, other) => one - other);
-    return this.ordered;
+  #inOrder(): number[] {
+    this.#ordered ??= [...this.#chunks.keys()].sort((one, other) => one - other);
+    return this.#ordered;
   }
 
   /** The chunk, at least `length` bytes long and ours alone. */
-  private writable(index: number, length: number): Chunk {
-    const chunk = this.chunks.get(index);
+  #writable(index: number, length: number): Chunk {
+    const chunk = this.#chunks.get(index);
     if (chunk !== undefined && !chunk.shared && chunk.bytes.length >= length) {
       return chunk;
     }
@@ -223,40 +223,40 @@ export class Content {
     while (capacity < length) {
       capacity *= 2;
     }
-    this.take(capacity - before);
+    this.#take(capacity - before);
     const bytes = Buffer.alloc(capacity);
     chunk?.bytes.copy(bytes);
     const own = { bytes, shared: false, pages: chunk?.pages ?? new Uint8Array(PAGES) };
     if (chunk === undefined) {
-      this.add(index, own);
+      this.#add(index, own);
     } else {
-      this.chunks.set(index, own);
+      this.#chunks.set(index, own);
     }
     return own;
   }
 
-  private add(index: number, chunk: Chunk): void {
-    this.chunks.set(index, chunk);
-    const { ordered } = this;
+  #add(index: number, chunk: Chunk): void {
+    this.#chunks.set(index, chunk);
+    const ordered = this.#ordered;
     if (ordered === undefined || index > (ordered.at(-1) ?? -1)) {
       ordered?.push(index);
     } else {
-      this.ordered = undefined;
+      this.#ordered = undefined;
     }
   }
 
-  private remove(index: number): void {
-    const chunk = this.chunks.get(index)!;
-    this.chunks.delete(index);
-    this.ordered = undefined;
-    this.take(-chunk.bytes.length);
+  #remove(index: number): void {
+    const chunk = this.#chunks.get(index)!;
+    this.#chunks.delete(index);
+    this.#ordered = undefined;
+    this.#take(-chunk.bytes.length);
   }
 
-  private take(bytes: number): void {
+  #take(bytes: number): void {
     if (bytes === 0) {
       return;
     }
-    this.account(bytes);
+    this.#account(bytes);
     this.spaceUsed += bytes;
   }
 }

@@ -11,45 +11,45 @@ const FIRST_COOKIE = 3;
 
 /** A directory's entries, in the order in which they were made; cookies rise with it. */
 export class Entries<T> {
-  private readonly byName = new Map<Name, Entry<T>>();
+  readonly #byName = new Map<Name, Entry<T>>();
   /** Removed entries leave a gap until there are more gaps than entries. */
-  private ordered: Entry<T>[] = [];
-  private nextCookie: Cookie = FIRST_COOKIE;
+  #ordered: Entry<T>[] = [];
+  #nextCookie: Cookie = FIRST_COOKIE;
 
   get size(): number {
-    return this.byName.size;
+    return this.#byName.size;
   }
 
   get(name: Name): T | undefined {
-    return this.byName.get(name)?.node;
+    return this.#byName.get(name)?.node;
   }
 
   /** Adds the entry, or puts it in the place of one that has the name. */
   set(name: Name, node: T): void {
-    const entry = { name, cookie: this.nextCookie++, node, removed: false };
-    const replaced = this.byName.get(name);
+    const entry = { name, cookie: this.#nextCookie++, node, removed: false };
+    const replaced = this.#byName.get(name);
     if (replaced !== undefined) {
       replaced.removed = true;
     }
-    this.byName.set(name, entry);
-    this.ordered.push(entry);
-    this.compact();
+    this.#byName.set(name, entry);
+    this.#ordered.push(entry);
+    this.#compact();
   }
 
   delete(name: Name): void {
-    const entry = this.byName.get(name);
+    const entry = this.#byName.get(name);
     if (entry === undefined) {
       return;
     }
     entry.removed = true;
-    this.byName.delete(name);
-    this.compact();
+    this.#byName.delete(name);
+    this.#compact();
   }
 
   /** Visits the entries after `cookie` until `visit` returns false; true when all have been visited. */
   visit(cookie: Cookie, visit: (name: Name, cookie: Cookie, node: T) => boolean): boolean {
-    const { ordered } = this;
-    for (let index = this.after(cookie); index < ordered.length; index++) {
+    const ordered = this.#ordered;
+    for (let index = this.#after(cookie); index < ordered.length; index++) {
       const entry = ordered[index]!;
       if (entry.removed) {
         continue;
@@ -63,15 +63,15 @@ export class Entries<T> {
 
   /** Whether the cookie may have been given out. */
   isCookie(cookie: Cookie): boolean {
-    return cookie === 0 || (cookie >= FIRST_COOKIE && cookie < this.nextCookie);
+    return cookie === 0 || (cookie >= FIRST_COOKIE && cookie < this.#nextCookie);
   }
 
-  private after(cookie: Cookie): number {
+  #after(cookie: Cookie): number {
     let low = 0;
-    let high = this.ordered.length;
+    let high = this.#ordered.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.ordered[middle]!.cookie <= cookie) {
+      if (this.#ordered[middle]!.cookie <= cookie) {
         low = middle + 1;
       } else {
         high = middle;
@@ -80,10 +80,10 @@ export class Entries<T> {
     return low;
   }
 
-  private compact(): void {
-    if (this.ordered.length < 2 * this.byName.size + 16) {
+  #compact(): void {
+    if (this.#ordered.length < 2 * this.#byName.size + 16) {
       return;
     }
-    this.ordered = this.ordered.filter((entry) => !entry.removed);
+    this.#ordered = this.#ordered.filter((entry) => !entry.removed);
   }
 }

@@ -23,8 +23,8 @@ export class MemoryFile
   readonly immutable = false;
   readonly huge = true;
   readonly delegable = true;
-  private readonly content = new Content((bytes) => this.fileSystem.account(bytes));
-  private users = 0;
+  readonly #content = new Content((bytes) => this.fileSystem.account(bytes));
+  #users = 0;
 
   constructor(fileSystem: Owner, owner: Credentials, changes: AttributeChanges) {
     super(fileSystem, owner, changes, 0o644);
@@ -35,23 +35,23 @@ export class MemoryFile
   }
 
   read(offset: Offset, count: number): Uint8Array {
-    return this.content.read(offset, count);
+    return this.#content.read(offset, count);
   }
 
   write(offset: Offset, data: Uint8Array): void {
     checkEnd(plus(offset, data.length));
     try {
-      this.content.write(offset, data);
+      this.#content.write(offset, data);
     } finally {
-      this.written();
+      this.#written();
     }
   }
 
   commit(): void {}
 
   seek(offset: Offset, what: "data" | "hole"): Offset | undefined {
-    const found = this.content.seek(offset, what === "data");
-    return what === "data" && found >= this.content.size ? undefined : found;
+    const found = this.#content.seek(offset, what === "data");
+    return what === "data" && found >= this.#content.size ? undefined : found;
   }
 
   allocate(offset: Offset, length: Offset): void {
@@ -59,16 +59,16 @@ export class MemoryFile
     checkEnd(end);
     this.fileSystem.account(Number(length));
     this.fileSystem.account(-Number(length));
-    if (end <= this.content.size) {
+    if (end <= this.#content.size) {
       return;
     }
     this.resize(end);
-    this.written();
+    this.#written();
   }
 
   deallocate(offset: Offset, length: Offset): void {
-    this.content.clear(offset, smaller(plus(offset, length), this.content.size));
-    this.written();
+    this.#content.clear(offset, smaller(plus(offset, length), this.#content.size));
+    this.#written();
   }
 
   cloneRange(source: RegularFile, sourceOffset: Offset, offset: Offset, length: Offset): Offset {
@@ -77,43 +77,43 @@ export class MemoryFile
     }
     checkEnd(plus(offset, length));
     try {
-      this.content.cloneRange(source.content, sourceOffset, offset, length);
+      this.#content.cloneRange(source.#content, sourceOffset, offset, length);
     } finally {
-      this.written();
+      this.#written();
     }
     return length;
   }
 
   retain(): void {
-    this.users++;
+    this.#users++;
   }
 
   release(): void {
-    this.users--;
-    if (this.users === 0 && this.values.linkCount <= 0) {
+    this.#users--;
+    if (this.#users === 0 && this.values.linkCount <= 0) {
       this.fileSystem.forget(this);
     }
   }
 
   protected override get inUse(): boolean {
-    return this.users > 0;
+    return this.#users > 0;
   }
 
   protected override resize(size: Offset): void {
     checkEnd(size);
-    this.content.truncate(size);
-    this.measure();
+    this.#content.truncate(size);
+    this.#measure();
   }
 
-  private written(): void {
+  #written(): void {
     const now = timeNow();
     this.values.modifyTime = now;
     this.touch(now);
-    this.measure();
+    this.#measure();
   }
 
-  private measure(): void {
-    const { size, spaceUsed } = this.content;
+  #measure(): void {
+    const { size, spaceUsed } = this.#content;
     this.values.spaceUsed = spaceUsed;
     this.values.size = Number(size);
     this.values.hugeSize = typeof size === "bigint" ? size : undefined;

@@ -26,29 +26,29 @@ export interface MemoryFileSystemOptions {
 /** A file system in memory: the example of a {@link FileSystem} and the test bed of the server. */
 export class MemoryFileSystem implements FileSystem {
   readonly root: MemoryDirectory;
-  private readonly capacity: number;
-  private used = 0;
-  private readonly nodes = new Map<number, MemoryNode>();
-  private nextId = 2;
+  readonly #capacity: number;
+  #used = 0;
+  readonly #nodes = new Map<number, MemoryNode>();
+  #nextId = 2;
   /** Begins every handle: handles of another file system do not pass for ours. */
-  private readonly mark = randomBytes(8);
+  readonly #mark = randomBytes(8);
 
   constructor(options: MemoryFileSystemOptions = {}) {
     const { capacity = 4 * 1024 ** 3 } = options;
     if (!(capacity >= 0)) {
       throw new RangeError(`capacity is ${capacity}; expected bytes, 0 or more`);
     }
-    this.capacity = Number.POSITIVE_INFINITY;
+    this.#capacity = Number.POSITIVE_INFINITY;
     const owner: Owner = {
-      register: (node, overhead) => this.register(node, overhead),
-      forget: (node) => this.forget(node),
-      account: (bytes) => this.account(bytes),
+      register: (node, overhead) => this.#register(node, overhead),
+      forget: (node) => this.#forget(node),
+      account: (bytes) => this.#account(bytes),
     };
     const credentials = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
     this.root = new MemoryDirectory(owner, undefined, credentials, { mode: options.rootMode ?? 0o755 });
     // The root itself costs nothing: it is there also where nothing else can be.
-    this.used = 0;
-    this.capacity = capacity;
+    this.#used = 0;
+    this.#capacity = capacity;
   }
 
   resolve(handle: Uint8Array): MemoryNode | undefined {
@@ -56,7 +56,7 @@ export class MemoryFileSystem implements FileSystem {
       throw new FileSystemError(FileSystemStatus.BADHANDLE);
     }
     for (let index = 0; index < 8; index++) {
-      if (handle[index] !== this.mark[index]) {
+      if (handle[index] !== this.#mark[index]) {
         return undefined;
       }
     }
@@ -64,42 +64,42 @@ export class MemoryFileSystem implements FileSystem {
     for (let index = 8; index < HANDLE_BYTES; index++) {
       id = id * 256 + handle[index]!;
     }
-    return this.nodes.get(id);
+    return this.#nodes.get(id);
   }
 
   statistics(): FileSystemStatistics {
     return {
-      totalSpace: this.capacity,
-      freeSpace: this.capacity - this.used,
-      availableSpace: this.capacity - this.used,
+      totalSpace: this.#capacity,
+      freeSpace: this.#capacity - this.#used,
+      availableSpace: this.#capacity - this.#used,
       totalFiles: UNLIMITED_FILES,
-      freeFiles: UNLIMITED_FILES - this.nodes.size,
-      availableFiles: UNLIMITED_FILES - this.nodes.size,
+      freeFiles: UNLIMITED_FILES - this.#nodes.size,
+      availableFiles: UNLIMITED_FILES - this.#nodes.size,
       maximumFileSize: MAXIMUM_OFFSET,
     };
   }
 
-  private register(node: MemoryNode, overhead: number): { handle: Uint8Array; fileId: number } {
-    this.account(overhead);
-    const fileId = this.nextId++;
+  #register(node: MemoryNode, overhead: number): { handle: Uint8Array; fileId: number } {
+    this.#account(overhead);
+    const fileId = this.#nextId++;
     const handle = Buffer.alloc(HANDLE_BYTES);
-    this.mark.copy(handle);
+    this.#mark.copy(handle);
     handle.writeBigUInt64BE(BigInt(fileId), 8);
-    this.nodes.set(fileId, node);
+    this.#nodes.set(fileId, node);
     return { handle, fileId };
   }
 
-  private forget(node: MemoryNode): void {
+  #forget(node: MemoryNode): void {
     const { fileId, spaceUsed } = node.attributes();
-    if (this.nodes.delete(fileId)) {
-      this.account(-spaceUsed - node.overhead);
+    if (this.#nodes.delete(fileId)) {
+      this.#account(-spaceUsed - node.overhead);
     }
   }
 
-  private account(bytes: number): void {
-    if (bytes > 0 && this.used + bytes > this.capacity) {
+  #account(bytes: number): void {
+    if (bytes > 0 && this.#used + bytes > this.#capacity) {
       throw new FileSystemError(FileSystemStatus.NOSPC);
     }
-    this.used += bytes;
+    this.#used += bytes;
   }
 }

@@ -47,8 +47,8 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
   protected readonly values: Attributes;
   /** Bytes that are accounted for the node besides its content. */
   overhead: number;
-  private extended: Map<Name, Uint8Array> | undefined;
-  private listLength = 0;
+  #extended: Map<Name, Uint8Array> | undefined;
+  #listLength = 0;
 
   /** `bytes` more than other nodes are accounted for it. Throws NOSPC. */
   constructor(fileSystem: Owner, owner: Credentials, changes: AttributeChanges, mode: number, bytes = 0) {
@@ -107,12 +107,12 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
   }
 
   getExtendedAttribute(name: Name): Uint8Array | undefined {
-    return this.extended?.get(name);
+    return this.#extended?.get(name);
   }
 
   setExtendedAttribute(name: Name, value: Uint8Array, how: "create" | "replace" | "either"): void {
-    this.extended ??= new Map();
-    const before = this.extended.get(name);
+    this.#extended ??= new Map();
+    const before = this.#extended.get(name);
     if (how === "create" && before !== undefined) {
       throw new FileSystemError(FileSystemStatus.EXIST);
     }
@@ -120,28 +120,28 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
       throw new FileSystemError(FileSystemStatus.NOXATTR);
     }
     const listed = before === undefined ? name.length + LISTED_BYTES : 0;
-    if (this.listLength + listed > MAXIMUM_LIST) {
+    if (this.#listLength + listed > MAXIMUM_LIST) {
       throw new FileSystemError(FileSystemStatus.NOSPC);
     }
-    this.take(extendedBytes(name, value) - extendedBytes(name, before));
-    this.listLength += listed;
-    this.extended.set(name, value);
+    this.#take(extendedBytes(name, value) - extendedBytes(name, before));
+    this.#listLength += listed;
+    this.#extended.set(name, value);
     this.touch(timeNow());
   }
 
   removeExtendedAttribute(name: Name): void {
-    const value = this.extended?.get(name);
+    const value = this.#extended?.get(name);
     if (value === undefined) {
       throw new FileSystemError(FileSystemStatus.NOXATTR);
     }
-    this.extended!.delete(name);
-    this.listLength -= name.length + LISTED_BYTES;
-    this.take(-extendedBytes(name, value));
+    this.#extended!.delete(name);
+    this.#listLength -= name.length + LISTED_BYTES;
+    this.#take(-extendedBytes(name, value));
     this.touch(timeNow());
   }
 
   listExtendedAttributes(): readonly Name[] {
-    return this.extended === undefined ? [] : [...this.extended.keys()];
+    return this.#extended === undefined ? [] : [...this.#extended.keys()];
   }
 
   /** A name more, or one less. Throws NOSPC. */
@@ -149,7 +149,7 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
     const left = this.values.linkCount + count;
     // The first name is the node's own.
     if (left > 0 && count !== 0) {
-      this.take(count * NAME_BYTES);
+      this.#take(count * NAME_BYTES);
     }
     this.values.linkCount = left;
     this.touch(timeNow());
@@ -158,7 +158,7 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
     }
   }
 
-  private take(bytes: number): void {
+  #take(bytes: number): void {
     this.fileSystem.account(bytes);
     this.overhead += bytes;
   }

@@ -54,69 +54,69 @@ export function readdir(compound: Compound): MaybePromise<Status> {
 
 /** One READDIR on its way: it may have to wait for the attributes of an entry, and goes on behind it. */
 class Listing {
-  private readonly compound: Compound;
-  private readonly directory: Directory;
-  private readonly maximum: number;
-  private entries = 0;
+  readonly #compound: Compound;
+  readonly #directory: Directory;
+  readonly #maximum: number;
+  #entries = 0;
   /** Bytes of READDIR4resok so far. */
-  private length = 8;
-  private full = false;
-  private started = false;
+  #length = 8;
+  #full = false;
+  #started = false;
   /** There may be attributes that only a client knows. */
-  private delegated = false;
+  #delegated = false;
   /** When it had to wait first; 0 before. */
-  private waitingSince = 0;
+  #waitingSince = 0;
   /** The entry whose attributes are waited for. */
-  private waitingFor: Promise<Attributes> | undefined;
-  private waitingName = "";
-  private waitingCookie = 0;
-  private waitingNode: Node | undefined;
+  #waitingFor: Promise<Attributes> | undefined;
+  #waitingName = "";
+  #waitingCookie = 0;
+  #waitingNode: Node | undefined;
 
   constructor(compound: Compound, directory: Directory, maximum: number) {
-    this.compound = compound;
-    this.directory = directory;
-    this.maximum = maximum;
+    this.#compound = compound;
+    this.#directory = directory;
+    this.#maximum = maximum;
   }
 
   run(cookie: number): MaybePromise<Status> {
-    if (this.length + TRAILER > this.maximum) {
+    if (this.#length + TRAILER > this.#maximum) {
       return Status.TOOSMALL;
     }
-    this.delegated = this.compound.context.state.mutableDelegations > 0;
-    const done = this.directory.readDirectory(cookie, (name, entryCookie, node) =>
-      this.visit(name, entryCookie, node),
+    this.#delegated = this.#compound.context.state.mutableDelegations > 0;
+    const done = this.#directory.readDirectory(cookie, (name, entryCookie, node) =>
+      this.#visit(name, entryCookie, node),
     );
-    return andThen(done, (complete) => this.afterVisits(complete));
+    return andThen(done, (complete) => this.#afterVisits(complete));
   }
 
-  private visit(name: string, cookie: number, node: Node): boolean {
-    const attributes = this.delegated
-      ? this.compound.context.delegations.attributesOf(this.compound, node)
+  #visit(name: string, cookie: number, node: Node): boolean {
+    const attributes = this.#delegated
+      ? this.#compound.context.delegations.attributesOf(this.#compound, node)
       : node.attributes();
     if (attributes instanceof Promise) {
-      this.waitingFor = attributes;
-      this.waitingName = name;
-      this.waitingCookie = cookie;
-      this.waitingNode = node;
+      this.#waitingFor = attributes;
+      this.#waitingName = name;
+      this.#waitingCookie = cookie;
+      this.#waitingNode = node;
       return false;
     }
-    return this.add(name, cookie, node, attributes);
+    return this.#add(name, cookie, node, attributes);
   }
 
   /** False when the entry does not fit. Without attributes it gets the error instead. */
-  private add(
+  #add(
     name: string,
     cookie: number,
     node: Node,
     attributes: Attributes | undefined,
     error: Status = Status.OK,
   ): boolean {
-    const { compound } = this;
+    const compound = this.#compound;
     const { writer } = compound;
     const start = writer.position;
-    if (!this.started) {
+    if (!this.#started) {
       writer.uint64(0);
-      this.started = true;
+      this.#started = true;
     }
     const entryAt = writer.position;
     writer.uint32(1);
@@ -135,57 +135,57 @@ class Listing {
       );
     }
     const length = writer.position - entryAt;
-    if (this.length + length + TRAILER > this.maximum) {
-      if (this.entries === 0) {
-        this.started = false;
+    if (this.#length + length + TRAILER > this.#maximum) {
+      if (this.#entries === 0) {
+        this.#started = false;
       }
-      writer.truncate(this.entries === 0 ? start : entryAt);
-      this.full = true;
+      writer.truncate(this.#entries === 0 ? start : entryAt);
+      this.#full = true;
       return false;
     }
-    this.length += length;
-    this.entries++;
+    this.#length += length;
+    this.#entries++;
     return true;
   }
 
-  private afterVisits(complete: boolean): MaybePromise<Status> {
-    const { waitingFor } = this;
+  #afterVisits(complete: boolean): MaybePromise<Status> {
+    const waitingFor = this.#waitingFor;
     if (waitingFor !== undefined) {
-      this.waitingFor = undefined;
-      if (this.waitingSince === 0) {
-        this.waitingSince = performance.now();
+      this.#waitingFor = undefined;
+      if (this.#waitingSince === 0) {
+        this.#waitingSince = performance.now();
       }
       return waitingFor.then(
-        (attributes) => this.goOn(attributes, Status.OK),
+        (attributes) => this.#goOn(attributes, Status.OK),
         (error: unknown) => {
           // RFC 8881 §18.23.3: one entry's error need not fail them all.
-          const asked = this.compound.attributeRequest.has(Attribute.RDATTR_ERROR);
+          const asked = this.#compound.attributeRequest.has(Attribute.RDATTR_ERROR);
           if (!asked || !(error instanceof FileSystemError)) {
             throw error;
           }
-          return this.goOn(undefined, error.status);
+          return this.#goOn(undefined, error.status);
         },
       );
     }
-    return this.end(complete);
+    return this.#end(complete);
   }
 
-  private goOn(attributes: Attributes | undefined, error: Status): MaybePromise<Status> {
-    const added = this.add(this.waitingName, this.waitingCookie, this.waitingNode!, attributes, error);
-    const late = performance.now() - this.waitingSince > PATIENCE_MILLISECONDS;
-    return added && !late ? this.run(this.waitingCookie) : this.end(false);
+  #goOn(attributes: Attributes | undefined, error: Status): MaybePromise<Status> {
+    const added = this.#add(this.#waitingName, this.#waitingCookie, this.#waitingNode!, attributes, error);
+    const late = performance.now() - this.#waitingSince > PATIENCE_MILLISECONDS;
+    return added && !late ? this.run(this.#waitingCookie) : this.#end(false);
   }
 
-  private end(complete: boolean): Status {
-    const { writer } = this.compound;
-    if (this.full && this.entries === 0) {
+  #end(complete: boolean): Status {
+    const { writer } = this.#compound;
+    if (this.#full && this.#entries === 0) {
       return Status.TOOSMALL;
     }
-    if (!this.started) {
+    if (!this.#started) {
       writer.uint64(0);
     }
     writer.uint32(0);
-    writer.bool(complete && !this.full);
+    writer.bool(complete && !this.#full);
     return Status.OK;
   }
 }

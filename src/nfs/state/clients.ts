@@ -20,53 +20,53 @@ export interface ClientStates {
 
 /** Client records and sessions of one server: how they come, and when they end. */
 export class Clients {
-  private readonly states: ClientStates;
-  private readonly limits: Limits;
-  private readonly onRemoved: (client: Client) => void;
-  private readonly records = new Map<number, Client>();
+  readonly #states: ClientStates;
+  readonly #limits: Limits;
+  readonly #onRemoved: (client: Client) => void;
+  readonly #records = new Map<number, Client>();
   /** By owner, NFSv4.0 and later apart. */
-  private readonly confirmed = new Map<string, Client>();
-  private readonly unconfirmed = new Map<string, Client>();
-  private readonly sessions = new Map<string, Session>();
-  private nextClientId = 1;
-  private nextConfirm = 1;
+  readonly #confirmed = new Map<string, Client>();
+  readonly #unconfirmed = new Map<string, Client>();
+  readonly #sessions = new Map<string, Session>();
+  #nextClientId = 1;
+  #nextConfirm = 1;
   /** Records that ended with their lease, the last {@link MAXIMUM_REMEMBERED}. */
-  private readonly expired = new Set<number>();
+  readonly #expired = new Set<number>();
 
   /** `onRemoved` is told of each client whose record has ended. */
   constructor(states: ClientStates, limits: Limits, onRemoved: (client: Client) => void) {
-    this.states = states;
-    this.limits = limits;
-    this.onRemoved = onRemoved;
+    this.#states = states;
+    this.#limits = limits;
+    this.#onRemoved = onRemoved;
   }
 
   get count(): number {
-    return this.records.size;
+    return this.#records.size;
   }
 
   clear(): void {
-    for (const client of [...this.records.values()]) {
+    for (const client of [...this.#records.values()]) {
       this.remove(client);
     }
   }
 
   /** The record that has been confirmed, or the one that waits for it. */
   findByOwner(minorVersion: number, owner: string, confirmed: boolean): Client | undefined {
-    return (confirmed ? this.confirmed : this.unconfirmed).get(ownerKey(minorVersion, owner));
+    return (confirmed ? this.#confirmed : this.#unconfirmed).get(ownerKey(minorVersion, owner));
   }
 
   find(high: number, low: number): Client | undefined {
-    return high === this.states.instance ? this.records.get(low) : undefined;
+    return high === this.#states.instance ? this.#records.get(low) : undefined;
   }
 
   /** Whether the record has not ended. */
   isCurrent(client: Client): boolean {
-    return this.records.get(client.id) === client;
+    return this.#records.get(client.id) === client;
   }
 
   /** NFSv4.0: why there is no such client: EXPIRED where its lease ran out, else STALE_CLIENTID. */
   whyNone(high: number, low: number): Status {
-    return high === this.states.instance && this.expired.has(low) ? Status.EXPIRED : Status.STALE_CLIENTID;
+    return high === this.#states.instance && this.#expired.has(low) ? Status.EXPIRED : Status.STALE_CLIENTID;
   }
 
   /**
@@ -81,29 +81,37 @@ export class Clients {
     principal: string,
   ): Client | undefined {
     const key = ownerKey(minorVersion, owner);
-    const replaced = this.unconfirmed.get(key);
+    const replaced = this.#unconfirmed.get(key);
     if (replaced !== undefined) {
       this.remove(replaced);
     }
-    if (this.records.size >= this.limits.maximumClients && !this.makeRoom()) {
+    if (this.#records.size >= this.#limits.maximumClients && !this.#makeRoom()) {
       return undefined;
     }
-    const id = this.nextClientId++;
-    const client = new Client(id, owner, verifierHigh, verifierLow, principal, minorVersion, this.states.now);
-    this.records.set(id, client);
-    this.unconfirmed.set(key, client);
+    const id = this.#nextClientId++;
+    const client = new Client(
+      id,
+      owner,
+      verifierHigh,
+      verifierLow,
+      principal,
+      minorVersion,
+      this.#states.now,
+    );
+    this.#records.set(id, client);
+    this.#unconfirmed.set(key, client);
     return client;
   }
 
   /** Ends the oldest client record that was never confirmed, or else the one longest silent beyond its lease. */
-  private makeRoom(): boolean {
-    const unconfirmed = this.unconfirmed.values().next().value;
+  #makeRoom(): boolean {
+    const unconfirmed = this.#unconfirmed.values().next().value;
     if (unconfirmed !== undefined) {
       this.remove(unconfirmed);
       return true;
     }
     let oldest: Client | undefined;
-    for (const client of this.records.values()) {
+    for (const client of this.#records.values()) {
       if (!this.isExpired(client) || isBusy(client)) {
         continue;
       }
@@ -114,13 +122,13 @@ export class Clients {
     if (oldest === undefined) {
       return false;
     }
-    this.expire(oldest);
+    this.#expire(oldest);
     return true;
   }
 
   /** Whether the client may have more than it has. */
   mayAddSession(client: Client): boolean {
-    return client.sessions.size < this.limits.maximumSessionsPerClient;
+    return client.sessions.size < this.#limits.maximumSessionsPerClient;
   }
 
   /** Makes the record its owner's only one: a confirmed one before it ends with all its state. */
@@ -129,21 +137,21 @@ export class Clients {
       return;
     }
     const key = ownerKey(client.minorVersion, client.owner);
-    const previous = this.confirmed.get(key);
+    const previous = this.#confirmed.get(key);
     if (previous !== undefined && previous !== client) {
-      this.expire(previous);
+      this.#expire(previous);
     }
-    if (this.unconfirmed.get(key) === client) {
-      this.unconfirmed.delete(key);
+    if (this.#unconfirmed.get(key) === client) {
+      this.#unconfirmed.delete(key);
     }
     client.confirmed = true;
-    this.confirmed.set(key, client);
+    this.#confirmed.set(key, client);
   }
 
   /** NFSv4.0: what SETCLIENTID_CONFIRM must give back. */
   chooseConfirm(client: Client): void {
-    client.confirmHigh = this.states.instance;
-    client.confirmLow = this.nextConfirm++;
+    client.confirmHigh = this.#states.instance;
+    client.confirmLow = this.#nextConfirm++;
   }
 
   /** NFSv4.0: `update` has been confirmed and gives `client` its callback. */
@@ -159,37 +167,37 @@ export class Clients {
 
   /** Ends the record with its sessions and all its state. */
   remove(client: Client): void {
-    this.end(client, false);
+    this.#end(client, false);
   }
 
   /** Ends the client, but remembers that what it had was lost by its silence or its restart. */
-  private expire(client: Client): void {
-    this.expired.add(client.id);
-    if (this.expired.size > MAXIMUM_REMEMBERED) {
-      this.expired.delete(this.expired.values().next().value!);
+  #expire(client: Client): void {
+    this.#expired.add(client.id);
+    if (this.#expired.size > MAXIMUM_REMEMBERED) {
+      this.#expired.delete(this.#expired.values().next().value!);
     }
-    this.end(client, true);
+    this.#end(client, true);
   }
 
-  private end(client: Client, expired: boolean): void {
-    this.states.release(client, expired);
+  #end(client: Client, expired: boolean): void {
+    this.#states.release(client, expired);
     client.callback?.close();
     for (const session of client.sessions) {
       this.removeSession(session);
     }
     const key = ownerKey(client.minorVersion, client.owner);
-    if (this.confirmed.get(key) === client) {
-      this.confirmed.delete(key);
+    if (this.#confirmed.get(key) === client) {
+      this.#confirmed.delete(key);
     }
-    if (this.unconfirmed.get(key) === client) {
-      this.unconfirmed.delete(key);
+    if (this.#unconfirmed.get(key) === client) {
+      this.#unconfirmed.delete(key);
     }
-    this.records.delete(client.id);
-    this.onRemoved(client);
+    this.#records.delete(client.id);
+    this.#onRemoved(client);
   }
 
   isExpired(client: Client): boolean {
-    return this.states.now - client.renewedAt > this.states.leaseMilliseconds;
+    return this.#states.now - client.renewedAt > this.#states.leaseMilliseconds;
   }
 
   /**
@@ -197,12 +205,12 @@ export class Clients {
    * courtesy until somebody else wants what it holds; see {@link resolveConflict}.
    */
   sweep(): void {
-    for (const client of this.records.values()) {
-      const silent = this.states.now - client.renewedAt;
+    for (const client of this.#records.values()) {
+      const silent = this.#states.now - client.renewedAt;
       const idle = client.sessions.size === 0 && !client.hasState;
       const allowance = !client.confirmed || idle ? 1 : COURTESY_LEASES;
-      if (silent > allowance * this.states.leaseMilliseconds && !isBusy(client)) {
-        this.expire(client);
+      if (silent > allowance * this.#states.leaseMilliseconds && !isBusy(client)) {
+        this.#expire(client);
       }
     }
   }
@@ -212,7 +220,7 @@ export class Clients {
     if (!this.isExpired(holder) || isBusy(holder)) {
       return false;
     }
-    this.expire(holder);
+    this.#expire(holder);
     return true;
   }
 
@@ -228,18 +236,18 @@ export class Clients {
   ): Session {
     const id = randomBytes(16);
     const session = new Session(client, id, minorVersion, fore, back, callbackProgram, callbackCredential);
-    this.sessions.set(session.key, session);
+    this.#sessions.set(session.key, session);
     client.sessions.add(session);
     return session;
   }
 
   findSession(key: string): Session | undefined {
-    return this.sessions.get(key);
+    return this.#sessions.get(key);
   }
 
   removeSession(session: Session): void {
     session.destroyed = true;
-    this.sessions.delete(session.key);
+    this.#sessions.delete(session.key);
     session.client.sessions.delete(session);
     for (const connection of session.connections) {
       connection.forgetSession(session);

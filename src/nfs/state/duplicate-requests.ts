@@ -8,20 +8,20 @@ const MAXIMUM_KEPT = 1024;
  * and its bytes alone.
  */
 export class DuplicateRequests {
-  private readonly slots = new Map<number, Slot>();
+  readonly #slots = new Map<number, Slot>();
 
   /** The place of the request: with a reply where it has been answered, busy while it is served. */
   find(xid: number, checksum: number): Slot {
-    let slot = this.slots.get(xid);
+    let slot = this.#slots.get(xid);
     if (slot !== undefined && slot.requestChecksum === checksum) {
       return slot;
     }
     slot = new Slot();
     slot.requestChecksum = checksum;
-    this.slots.delete(xid);
-    this.slots.set(xid, slot);
-    if (this.slots.size > MAXIMUM_KEPT) {
-      this.slots.delete(this.slots.keys().next().value!);
+    this.#slots.delete(xid);
+    this.#slots.set(xid, slot);
+    if (this.#slots.size > MAXIMUM_KEPT) {
+      this.#slots.delete(this.#slots.keys().next().value!);
     }
     return slot;
   }

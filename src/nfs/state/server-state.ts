@@ -27,7 +27,7 @@ export class ServerState implements ClientStates {
   /** Write verifier; also the server's owner and scope, so that no client takes two servers for one. */
   readonly verifier: Buffer = randomBytes(8);
   readonly leaseMilliseconds: number;
-  private readonly limits: Limits;
+  readonly #limits: Limits;
   /** Milliseconds of a monotonic clock, as of the arrival of the bytes that are being served. */
   now = performance.now();
 
@@ -42,21 +42,21 @@ export class ServerState implements ClientStates {
   /** Is told of locks that have gone while others wait. */
   onLocksGone: ((file: FileState) => void) | undefined;
 
-  private readonly files = new Map<string, FileState>();
+  readonly #files = new Map<string, FileState>();
   /** States that ended with a lease, the last {@link MAXIMUM_REMEMBERED}. */
-  private readonly expired = new Set<number>();
-  private readonly closed = new Map<number, OpenOwner>();
+  readonly #expired = new Set<number>();
+  readonly #closed = new Map<number, OpenOwner>();
 
   /** `onRemoved` is told of each client whose record has ended. */
   constructor(leaseSeconds: number, limits: Limits, onRemoved: (client: Client) => void = () => {}) {
-    this.limits = limits;
+    this.#limits = limits;
     this.leaseMilliseconds = leaseSeconds * 1000;
     this.clients = new Clients(this, limits, onRemoved);
   }
 
   /** Whether a state ended with its client's lease and not by the client's own doing. */
   wasExpired(index: number, generation: number): boolean {
-    return this.expired.has(closedKey(index, generation));
+    return this.#expired.has(closedKey(index, generation));
   }
 
   /** Ends everything, so that the file system may let go of files without names. */
@@ -66,39 +66,39 @@ export class ServerState implements ClientStates {
 
   /** Whether the client may have more than it has. */
   mayAddState(client: Client): boolean {
-    return client.stateCount < this.limits.maximumStatesPerClient;
+    return client.stateCount < this.#limits.maximumStatesPerClient;
   }
 
   mayAddLock(client: Client): boolean {
-    return client.lockCount < this.limits.maximumLocksPerClient && this.mayAddState(client);
+    return client.lockCount < this.#limits.maximumLocksPerClient && this.mayAddState(client);
   }
 
   // Files
 
   /** undefined where nothing of the file is open, locked or delegated. */
   findFile(node: RegularFile): FileState | undefined {
-    return this.files.size === 0 ? undefined : this.files.get(handleKey(node.handle));
+    return this.#files.size === 0 ? undefined : this.#files.get(handleKey(node.handle));
   }
 
-  private file(node: RegularFile): FileState {
+  #file(node: RegularFile): FileState {
     const key = handleKey(node.handle);
-    let file = this.files.get(key);
+    let file = this.#files.get(key);
     if (file === undefined) {
       file = new FileState(key, node);
-      this.files.set(key, file);
+      this.#files.set(key, file);
       node.retain();
     }
     return file;
   }
 
-  private releaseFile(file: FileState): void {
+  #releaseFile(file: FileState): void {
     if (file.opens.length > 0 || (file.delegations !== undefined && file.delegations.length > 0)) {
       return;
     }
-    if (this.files.get(file.key) !== file) {
+    if (this.#files.get(file.key) !== file) {
       return;
     }
-    this.files.delete(file.key);
+    this.#files.delete(file.key);
     file.node.release();
   }
 
@@ -142,7 +142,7 @@ export class ServerState implements ClientStates {
 
   /** The owner's open of the file with `access` and `deny` added: a new state, or the next seqid of one. */
   open(owner: OpenOwner, node: RegularFile, access: number, deny: number): OpenState {
-    const file = this.file(node);
+    const file = this.#file(node);
     let open = owner.opens.get(file);
     if (open === undefined) {
       open = new OpenState(owner.client, file, owner);
@@ -190,7 +190,7 @@ export class ServerState implements ClientStates {
       owner.client.openOwners.delete(owner.key);
     }
     this.states.remove(open);
-    this.releaseFile(file);
+    this.#releaseFile(file);
   }
 
   // Locks
@@ -242,9 +242,9 @@ export class ServerState implements ClientStates {
     this.states.remove(state);
   }
 
-  private rememberExpired(state: State): void {
-    this.expired.add(closedKey(state.index, state.generation));
-    trim(this.expired);
+  #rememberExpired(state: State): void {
+    this.#expired.add(closedKey(state.index, state.generation));
+    trim(this.#expired);
   }
 
   // Owners of NFSv4.0, by a stateid that may be older than its state, or outlive it
@@ -257,7 +257,7 @@ export class ServerState implements ClientStates {
     if (state instanceof OpenState) {
       return state.owner;
     }
-    return state === undefined ? this.closed.get(closedKey(stateid.word1, stateid.word2)) : undefined;
+    return state === undefined ? this.#closed.get(closedKey(stateid.word1, stateid.word2)) : undefined;
   }
 
   findLockOwner(stateid: StateidArgument): LockOwner | undefined {
@@ -270,8 +270,8 @@ export class ServerState implements ClientStates {
 
   /** For the retry of a CLOSE. */
   rememberClosed(open: OpenState, owner: OpenOwner): void {
-    this.closed.set(closedKey(open.index, open.generation), owner);
-    trim(this.closed);
+    this.#closed.set(closedKey(open.index, open.generation), owner);
+    trim(this.#closed);
   }
 
   /** NFSv4.0: the first lock of a lock owner sets its seqid; the result stays with the open owner's. */
@@ -293,7 +293,7 @@ export class ServerState implements ClientStates {
     timestamps: boolean,
     given: GivenAttributes,
   ): Delegation {
-    const file = this.file(node);
+    const file = this.#file(node);
     const delegation = new Delegation(client, file, type, timestamps, given);
     file.delegations ??= [];
     file.delegations.push(delegation);
@@ -326,13 +326,13 @@ export class ServerState implements ClientStates {
     if (!file.node.immutable) {
       this.mutableDelegations--;
     }
-    this.releaseFile(file);
+    this.#releaseFile(file);
   }
 
   /** Takes the delegation away. Its stateid stays known as revoked until the client frees it; NFSv4.0 cannot. */
   revokeDelegation(delegation: Delegation): void {
     if (delegation.client.minorVersion === 0) {
-      this.rememberExpired(delegation);
+      this.#rememberExpired(delegation);
       this.removeDelegation(delegation);
       return;
     }
@@ -351,7 +351,7 @@ export class ServerState implements ClientStates {
       for (const open of [...owner.opens.values()]) {
         if (expired) {
           for (const state of [open, ...(open.lockStates ?? [])]) {
-            this.rememberExpired(state);
+            this.#rememberExpired(state);
           }
         }
         this.close(open);
@@ -359,7 +359,7 @@ export class ServerState implements ClientStates {
     }
     for (const delegation of [...client.delegations]) {
       if (expired) {
-        this.rememberExpired(delegation);
+        this.#rememberExpired(delegation);
       }
       this.removeDelegation(delegation);
     }

@@ -34,35 +34,35 @@ function words(...values: number[]): Buffer {
 class TestProgram extends EventEmitter<{ call: [CallbackRequest]; probe: []; disconnected: [] }> {
   connections = 0;
   answersProbes = true;
-  private readonly server: Server;
-  private readonly sockets = new Set<Socket>();
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
 
   private constructor() {
     super();
-    this.server = createServer((socket) => this.accept(socket));
+    this.#server = createServer((socket) => this.#accept(socket));
   }
 
   static async listen(t: TestContext): Promise<TestProgram> {
     const program = new TestProgram();
-    program.server.listen(0, "127.0.0.1");
-    await once(program.server, "listening");
+    program.#server.listen(0, "127.0.0.1");
+    await once(program.#server, "listening");
     t.after(() => program.close());
     return program;
   }
 
   get port(): number {
-    return (this.server.address() as AddressInfo).port;
+    return (this.#server.address() as AddressInfo).port;
   }
 
   drop(): void {
-    for (const socket of this.sockets) {
+    for (const socket of this.#sockets) {
       socket.destroy();
     }
   }
 
   close(): void {
     this.drop();
-    this.server.close();
+    this.#server.close();
   }
 
   async nextCall(): Promise<CallbackRequest> {
@@ -70,11 +70,11 @@ class TestProgram extends EventEmitter<{ call: [CallbackRequest]; probe: []; dis
     return call;
   }
 
-  private accept(socket: Socket): void {
+  #accept(socket: Socket): void {
     this.connections++;
-    this.sockets.add(socket);
+    this.#sockets.add(socket);
     socket.on("close", () => {
-      this.sockets.delete(socket);
+      this.#sockets.delete(socket);
       this.emit("disconnected");
     });
     socket.on("error", () => {});
@@ -104,7 +104,7 @@ class TestProgram extends EventEmitter<{ call: [CallbackRequest]; probe: []; dis
 class Client {
   readonly connection: TestConnection;
   readonly clientid: Buffer;
-  private seqid = 0;
+  #seqid = 0;
 
   private constructor(connection: TestConnection, clientid: Buffer) {
     this.connection = connection;
@@ -162,7 +162,7 @@ class Client {
         [
           "OPEN",
           (writer) => {
-            writer.uint32(this.seqid++);
+            writer.uint32(this.#seqid++);
             writer.uint32(access);
             writer.uint32(0);
             writer.fixed(this.clientid);
@@ -200,7 +200,7 @@ class Client {
           "OPEN_CONFIRM",
           (writer) => {
             writer.fixed(stateid);
-            writer.uint32(this.seqid++);
+            writer.uint32(this.#seqid++);
           },
         ],
       );

@@ -21,8 +21,8 @@ export class TestConnection {
   readonly socket: Socket;
   /** Emits "call" with each call of the server's, from the xid on. */
   readonly callbacks = new EventEmitter<{ call: [Buffer] }>();
-  private readonly waiting = new Map<number, PromiseWithResolvers<Buffer>>();
-  private nextXid = 1;
+  readonly #waiting = new Map<number, PromiseWithResolvers<Buffer>>();
+  #nextXid = 1;
 
   private constructor(socket: Socket) {
     this.socket = socket;
@@ -33,17 +33,17 @@ export class TestConnection {
         this.callbacks.emit("call", record);
         return true;
       }
-      this.waiting.get(xid)?.resolve(record);
-      this.waiting.delete(xid);
+      this.#waiting.get(xid)?.resolve(record);
+      this.#waiting.delete(xid);
       return true;
     });
     socket.on("data", (chunk: Buffer) => records.push(chunk));
     socket.on("error", () => {});
     socket.on("close", () => {
-      for (const { reject } of this.waiting.values()) {
+      for (const { reject } of this.#waiting.values()) {
         reject(new Error("the connection was closed"));
       }
-      this.waiting.clear();
+      this.#waiting.clear();
     });
   }
 
@@ -65,15 +65,15 @@ export class TestConnection {
   }
 
   /** The whole reply message to an RPC message without its xid. Rejects when the connection ends first. */
-  async exchange(message: Buffer, xid: number = this.nextXid++): Promise<Buffer> {
+  async exchange(message: Buffer, xid: number = this.#nextXid++): Promise<Buffer> {
     const waiting = Promise.withResolvers<Buffer>();
-    this.waiting.set(xid, waiting);
+    this.#waiting.set(xid, waiting);
     this.send(xid, message);
     return waiting.promise;
   }
 
   async compound(steps: readonly Step[], options: CompoundOptions = {}): Promise<Reply> {
-    const message = await this.exchange(encodeCompound(steps, options), options.xid ?? this.nextXid++);
+    const message = await this.exchange(encodeCompound(steps, options), options.xid ?? this.#nextXid++);
     return parseReply(message);
   }
 }
@@ -138,7 +138,7 @@ export class TestSession {
   readonly connection: TestConnection;
   readonly id: Buffer;
   readonly clientid: Buffer;
-  private readonly sequenceids: number[] = [];
+  readonly #sequenceids: number[] = [];
 
   private constructor(connection: TestConnection, clientid: Buffer, id: Buffer) {
     this.connection = connection;
@@ -167,8 +167,8 @@ export class TestSession {
 
   /** The SEQUENCE step with the next sequenceid of the slot. */
   sequence(slot = 0, cache = false): Step {
-    const sequenceid = (this.sequenceids[slot] ?? 0) + 1;
-    this.sequenceids[slot] = sequenceid;
+    const sequenceid = (this.#sequenceids[slot] ?? 0) + 1;
+    this.#sequenceids[slot] = sequenceid;
     return this.sequenceOf(sequenceid, slot, cache);
   }
 

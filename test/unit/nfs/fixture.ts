@@ -54,8 +54,7 @@ export async function serve(
 
 /** The server's record of the session's client. */
 export function recordOf(server: NfsServer, { clientid }: TestSession): Client {
-  // biome-ignore lint/complexity/useLiteralKeys: this is how TypeScript shows a test what is private.
-  const { state } = server["context"];
+  const { state } = NfsServer.contextOf(server);
   const client = state.clients.find(clientid.readUInt32BE(0), clientid.readUInt32BE(4));
   if (client === undefined) {
     throw new Error("the server has no record of the client");

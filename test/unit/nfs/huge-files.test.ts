@@ -26,7 +26,7 @@ class RemoteFile {
   }
 
   /** The operation on the file; the reader stands behind its status. */
-  private async call(step: Step, saved?: RemoteFile) {
+  async #call(step: Step, saved?: RemoteFile) {
     const before: Step[] =
       saved === undefined
         ? [["PUTFH", handle(this.handle)]]
@@ -41,7 +41,7 @@ class RemoteFile {
   }
 
   async write(offset: bigint, data: Uint8Array): Promise<number> {
-    const { status } = await this.call([
+    const { status } = await this.#call([
       "WRITE",
       (writer) => {
         writer.fixed(this.stateid);
@@ -54,7 +54,7 @@ class RemoteFile {
   }
 
   async read(offset: bigint, count: number): Promise<{ eof: boolean; data: Buffer }> {
-    const { status, reader } = await this.call([
+    const { status, reader } = await this.#call([
       "READ",
       (writer) => {
         writer.fixed(this.stateid);
@@ -68,7 +68,7 @@ class RemoteFile {
 
   /** The one segment of READ_PLUS: a hole's length, data, or nothing at the end of the file. */
   async readPlus(offset: bigint, count: number) {
-    const { status, reader } = await this.call([
+    const { status, reader } = await this.#call([
       "READ_PLUS",
       (writer) => {
         writer.fixed(this.stateid);
@@ -87,7 +87,7 @@ class RemoteFile {
   }
 
   async setSize(size: bigint): Promise<number> {
-    const { status } = await this.call([
+    const { status } = await this.#call([
       "SETATTR",
       (writer) => {
         writer.fixed(this.stateid);
@@ -101,7 +101,7 @@ class RemoteFile {
   }
 
   async attribute(number: number): Promise<bigint> {
-    const { status, reader } = await this.call([
+    const { status, reader } = await this.#call([
       "GETATTR",
       (writer) => {
         writer.uint32(1);
@@ -114,7 +114,7 @@ class RemoteFile {
   }
 
   async seek(offset: bigint, what: "data" | "hole"): Promise<bigint | number> {
-    const { status, reader } = await this.call([
+    const { status, reader } = await this.#call([
       "SEEK",
       (writer) => {
         writer.fixed(this.stateid);
@@ -130,7 +130,7 @@ class RemoteFile {
   }
 
   async reserve(name: "ALLOCATE" | "DEALLOCATE", offset: bigint, length: bigint): Promise<number> {
-    const { status } = await this.call([
+    const { status } = await this.#call([
       name,
       (writer) => {
         writer.fixed(this.stateid);
@@ -142,7 +142,7 @@ class RemoteFile {
   }
 
   async cloneFrom(source: RemoteFile, from: bigint, to: bigint, length: bigint, name: "CLONE" | "COPY") {
-    const { status } = await this.call(
+    const { status } = await this.#call(
       [
         name,
         (writer) => {
@@ -164,7 +164,7 @@ class RemoteFile {
   }
 
   async commit(offset: bigint, count: number): Promise<number> {
-    const { status } = await this.call([
+    const { status } = await this.#call([
       "COMMIT",
       (writer) => {
         writer.exactUint64(offset);
@@ -176,7 +176,7 @@ class RemoteFile {
 
   /** OK, or the range that stands in the way. */
   async lock(owner: string, offset: bigint, length: bigint): Promise<number | [bigint, bigint]> {
-    const { status, reader } = await this.call([
+    const { status, reader } = await this.#call([
       "LOCK",
       (writer) => {
         writer.uint32(2);

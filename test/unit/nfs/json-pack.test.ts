@@ -55,13 +55,13 @@ async function result<T>(client: Nfsv4TcpClient, ...operations: Request[]): Prom
 class Opener {
   readonly client: Nfsv4TcpClient;
   readonly clientid: bigint;
-  private readonly name: string;
-  private seqid = 0;
+  readonly #name: string;
+  #seqid = 0;
 
   private constructor(client: Nfsv4TcpClient, clientid: bigint, name: string) {
     this.client = client;
     this.clientid = clientid;
-    this.name = name;
+    this.#name = name;
   }
 
   static async create(client: Nfsv4TcpClient, name: string): Promise<Opener> {
@@ -73,11 +73,11 @@ class Opener {
   }
 
   get owner() {
-    return nfs.OpenOwner(this.clientid, Buffer.from(this.name));
+    return nfs.OpenOwner(this.clientid, Buffer.from(this.#name));
   }
 
   get nextSeqid(): number {
-    return this.seqid++;
+    return this.#seqid++;
   }
 
   /** Opens a file of the root, confirms the owner where the server asks for it. */
