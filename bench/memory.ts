@@ -6,7 +6,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { makeDigest, SHA256 } from "../src/cas/digest.ts";
-import { chrootProperty, startCluster } from "../src/cluster/cluster.ts";
+import { CHROOT_PROPERTY, startCluster } from "../src/cluster/cluster.ts";
 import { Storage } from "../src/cluster/storage/storage.ts";
 import { openChannel } from "../src/proto/endpoint.ts";
 import { collectDebianRoot } from "./demo/debian-root.ts";
@@ -50,13 +50,13 @@ async function measure(data: string): Promise<number> {
       {
         name: "chroot",
         concurrency: 1,
-        platform: { properties: [chrootProperty] },
+        platform: { properties: [CHROOT_PROPERTY] },
         chrootIntoInputRoot: true,
       },
     ],
   });
   const channel = openChannel({ address: cluster.address });
-  const client = new ExecutionClient(cluster.storage, channel, [chrootProperty]);
+  const client = new ExecutionClient(cluster.storage, channel, [CHROOT_PROPERTY]);
   const rows: (string | number)[][] = [["worker started", ...workerMemory()]];
   const script = `find / -xdev | wc -l; find /tree -name '*.txt' | head -n ${filesToRead} | xargs cat | wc -c`;
   const outcome = await client.run(

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type Digest, makeDigest, SHA256 } from "../src/cas/digest.ts";
-import { chrootProperty, startCluster } from "../src/cluster/cluster.ts";
+import { CHROOT_PROPERTY, startCluster } from "../src/cluster/cluster.ts";
 import { Storage } from "../src/cluster/storage/storage.ts";
 import { openChannel } from "../src/proto/endpoint.ts";
 import {
@@ -73,13 +73,13 @@ async function measure(data: string): Promise<number> {
       {
         name: "chroot",
         concurrency: 1,
-        platform: { properties: [chrootProperty] },
+        platform: { properties: [CHROOT_PROPERTY] },
         chrootIntoInputRoot: true,
       },
     ],
   });
   const channel = openChannel({ address: cluster.address });
-  const client = new ExecutionClient(cluster.storage, channel, [chrootProperty]);
+  const client = new ExecutionClient(cluster.storage, channel, [CHROOT_PROPERTY]);
   const rows = [];
   for (const root of roots) {
     const base = makeDigest("", SHA256, root.hash, root.sizeBytes);

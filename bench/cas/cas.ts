@@ -12,7 +12,7 @@ import { grpcBackend } from "../../src/cas/backend.ts";
 import { type ContentStoreOptions, createContentStore } from "../../src/cas/content-store.ts";
 import { type Digest, SHA256 } from "../../src/cas/digest.ts";
 import { readResourceName } from "../../src/cas/resource-name.ts";
-import { defaultRetryPolicy, systemClock } from "../../src/cas/retry.ts";
+import { DEFAULT_RETRY_POLICY, SYSTEM_CLOCK } from "../../src/cas/retry.ts";
 import { StorageConnection } from "../../src/cas/storage-connection.ts";
 import type { StorageContents } from "./storage-process.ts";
 
@@ -66,7 +66,7 @@ async function perSecond(count: number, work: () => Promise<unknown>): Promise<s
 async function bareGrpc(): Promise<void> {
   const how = "bare gRPC";
   const server = { endpoint: { address }, compression: false };
-  const connection = new StorageConnection(server, defaultRetryPolicy, systemClock);
+  const connection = new StorageConnection(server, DEFAULT_RETRY_POLICY, SYSTEM_CLOCK);
   const readOne = ({ hash, sizeBytes }: Digest) =>
     connection.storage.batchReadBlobs({ digests: [{ hash, sizeBytes: BigInt(sizeBytes) }] });
   await latency(smallDigests.slice(0, 500), readOne);

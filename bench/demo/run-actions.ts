@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type Digest, makeDigest, SHA256 } from "../../src/cas/digest.ts";
-import { chrootProperty, startCluster } from "../../src/cluster/cluster.ts";
+import { CHROOT_PROPERTY, startCluster } from "../../src/cluster/cluster.ts";
 import type { Storage } from "../../src/cluster/storage/storage.ts";
 import { openChannel } from "../../src/proto/endpoint.ts";
 import {
@@ -63,7 +63,7 @@ async function main(): Promise<number> {
       {
         name: "chroot",
         concurrency: 1,
-        platform: { properties: [chrootProperty] },
+        platform: { properties: [CHROOT_PROPERTY] },
         chrootIntoInputRoot: true,
       },
     ],
@@ -71,7 +71,7 @@ async function main(): Promise<number> {
   console.log("   The cluster runs, the worker has its NFS mount.");
   const channel = openChannel({ address: cluster.address });
   try {
-    const client = new ExecutionClient(cluster.storage, channel, [chrootProperty]);
+    const client = new ExecutionClient(cluster.storage, channel, [CHROOT_PROPERTY]);
     const outcomes = await runActions(cluster.storage, client);
     const placed = await runHardLinked(cluster.storage);
     printTables(outcomes, placed);

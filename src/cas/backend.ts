@@ -180,16 +180,16 @@ export function blobBackend(
         return labelled;
       }
       case undefined:
-        throw new BackendConfigurationError(`${field} names no backend; ${supported}`);
+        throw new BackendConfigurationError(`${field} names no backend; ${SUPPORTED}`);
       default:
         throw new BackendConfigurationError(
-          `${field}.${backend?.case} is not supported in a worker; ${supported}`,
+          `${field}.${backend?.case} is not supported in a worker; ${SUPPORTED}`,
         );
     }
   }
 }
 
-const supported =
+const SUPPORTED =
   "supported are grpc, error, sharding, demultiplexing, existenceCaching, completenessChecking, " +
   "deadlineEnforcing, withLabels and label";
 

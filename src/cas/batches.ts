@@ -8,11 +8,11 @@ import { blobName, decompress, verifyContent } from "./verify.ts";
 import { digestMessage, functionValue } from "./wire-digest.ts";
 
 /** What a digest takes in a request or response, beside its blob. */
-const digestOverhead = 96;
+const DIGEST_OVERHEAD = 96;
 /** Buildbarn's own clients ask for no more at a time. */
-const maximumFindMissing = 10_000;
+const MAXIMUM_FIND_MISSING = 10_000;
 /** Below this a blob and its digest are mostly digest. */
-const smallestCompressed = 512;
+const SMALLEST_COMPRESSED = 512;
 
 /**
  * The blobs' contents, verified, or why one could not be had, in the digests' order. All digests have the same
@@ -114,7 +114,7 @@ export async function batchUpdate(
   for (const batch of split(blobs, maximumBatchBytes, ({ content }) => content.length)) {
     const requests = batch.map(({ digest, content }) => ({
       digest: digestMessage(digest),
-      ...(batchUpdateZstd && content.length >= smallestCompressed
+      ...(batchUpdateZstd && content.length >= SMALLEST_COMPRESSED
         ? { data: zstdCompressSync(content), compressor: Compressor_Value.ZSTD }
         : { data: content, compressor: Compressor_Value.IDENTITY }),
     }));
@@ -144,8 +144,8 @@ export async function findMissing(
 ): Promise<Digest[]> {
   const [{ instanceName, function: digestFunction }] = digests as [Digest];
   const missing = new Set<string>();
-  for (let start = 0; start < digests.length; start += maximumFindMissing) {
-    const blobDigests = digests.slice(start, start + maximumFindMissing).map(digestMessage);
+  for (let start = 0; start < digests.length; start += MAXIMUM_FIND_MISSING) {
+    const blobDigests = digests.slice(start, start + MAXIMUM_FIND_MISSING).map(digestMessage);
     const { missingBlobDigests } = await connection.call("FindMissingBlobs", signal, (attempt) =>
       connection.storage.findMissingBlobs(
         { instanceName, blobDigests, digestFunction: functionValue(digestFunction) },
@@ -164,7 +164,7 @@ function split<T>(items: readonly T[], maximumBytes: number, bytes: (item: T) =>
   const batches: T[][] = [];
   let room = 0;
   for (const item of items) {
-    const size = bytes(item) + digestOverhead;
+    const size = bytes(item) + DIGEST_OVERHEAD;
     if (size > room || batches.length === 0) {
       batches.push([]);
       room = maximumBytes;

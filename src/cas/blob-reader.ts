@@ -29,18 +29,18 @@ export interface BlobReaderOptions {
 }
 
 /** A cached file up to this size is read whole, into memory; of larger ones only what is asked for. */
-const smallFileBytes = 128 * 1024;
+const SMALL_FILE_BYTES = 128 * 1024;
 /** Blobs up to this size share a message. */
-const batchedBlobBytes = 64 * 1024;
+const BATCHED_BLOB_BYTES = 64 * 1024;
 /** Per batch, so that the first blob does not wait long for the last. */
-const batchBytes = 512 * 1024;
-const batchCount = 64;
-const batchesInProgress = 4;
+const BATCH_BYTES = 512 * 1024;
+const BATCH_COUNT = 64;
+const BATCHES_IN_PROGRESS = 4;
 
 /** What a blob is wanted for: only content is kept in memory; who decodes a message keeps the result. */
 type Use = "content" | "message" | "directory";
 
-const nothing = new Uint8Array(0);
+const NOTHING = new Uint8Array(0);
 
 /**
  * Blobs by digest, from memory, from the local disk or from storage, verified. Whatever several readers want at
@@ -71,11 +71,11 @@ export class BlobReader {
     this.#statistics = statistics;
     this.#chunkSizeBytes = chunkSizeBytes;
     this.#batcher = new Batcher<Wanted, Uint8Array>({
-      maximumCount: batchCount,
-      maximumBytes: batchBytes,
+      maximumCount: BATCH_COUNT,
+      maximumBytes: BATCH_BYTES,
       bytes: ({ digest }) => digest.sizeBytes,
       group: ({ digest, route }) => `${route.server} ${digest.function.name} ${route.instanceName}`,
-      maximumConcurrency: batchesInProgress,
+      maximumConcurrency: BATCHES_IN_PROGRESS,
       run: (wanted) => this.#fetchBlobs(wanted, true),
     });
     this.#largeContext = {
@@ -94,7 +94,7 @@ export class BlobReader {
   read(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array> {
     const end = Math.min(offset + count, digest.sizeBytes);
     if (offset >= end) {
-      return nothing;
+      return NOTHING;
     }
     const cached = this.#memory.blob(digest);
     if (cached !== undefined) {
@@ -116,7 +116,7 @@ export class BlobReader {
       );
     }
     if (digest.sizeBytes === 0) {
-      return nothing;
+      return NOTHING;
     }
     const cached = this.#memory.blob(digest);
     if (cached !== undefined) {
@@ -193,7 +193,7 @@ export class BlobReader {
     offset: number,
     count: number,
   ): Uint8Array | Promise<Uint8Array> | undefined {
-    if (digest.sizeBytes <= smallFileBytes) {
+    if (digest.sizeBytes <= SMALL_FILE_BYTES) {
       const content = this.#smallFromDisk(digest, entry, "content");
       if (content !== undefined) {
         this.#statistics.diskHits++;
@@ -274,7 +274,7 @@ export class BlobReader {
   async #fetchNow(digest: Digest, use: Use): Promise<Uint8Array> {
     const wanted = { digest, route: this.#route(digest) };
     const fetching =
-      digest.sizeBytes <= batchedBlobBytes
+      digest.sizeBytes <= BATCHED_BLOB_BYTES
         ? this.#batcher.add(wanted)
         : this.#fetchBlobs([wanted], false).then(([blob]) => {
             if (blob instanceof BlobError) {

@@ -10,11 +10,11 @@ import type { StorageConnection } from "./storage-connection.ts";
 import { decompress, wrongSize } from "./verify.ts";
 
 /** In one WriteRequest. */
-const writePieceBytes = 256 * 1024;
+const WRITE_PIECE_BYTES = 256 * 1024;
 /** A blob is worth compressing if its beginning is. */
-const sampleBytes = 64 * 1024;
-const worthwhileRatio = 0.9;
-const smallestCompressed = 1024;
+const SAMPLE_BYTES = 64 * 1024;
+const WORTHWHILE_RATIO = 0.9;
+const SMALLEST_COMPRESSED = 1024;
 
 /**
  * Reads `length` bytes from `offset` on and hands them to `take` as they come, in order; nothing is verified. A
@@ -79,7 +79,7 @@ export async function readWhole(
   signal?: AbortSignal,
 ): Promise<Uint8Array> {
   const { zstd } = await connection.capabilities(digest.instanceName);
-  if (zstd && digest.sizeBytes >= smallestCompressed) {
+  if (zstd && digest.sizeBytes >= SMALLEST_COMPRESSED) {
     return readCompressed(connection, digest, signal);
   }
   const content = Buffer.allocUnsafeSlow(digest.sizeBytes);
@@ -214,7 +214,7 @@ async function* requests(
 
 async function* pieces(digest: Digest, content: RandomAccess, offset: number): AsyncGenerator<Uint8Array> {
   while (offset < digest.sizeBytes) {
-    const data = await content.read(offset, Math.min(writePieceBytes, digest.sizeBytes - offset));
+    const data = await content.read(offset, Math.min(WRITE_PIECE_BYTES, digest.sizeBytes - offset));
     if (data.length === 0) {
       throw new BlobError(
         Status.INTERNAL,
@@ -233,9 +233,9 @@ function compressed(plain: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array>
 }
 
 async function isWorthCompressing(digest: Digest, content: RandomAccess): Promise<boolean> {
-  if (digest.sizeBytes < smallestCompressed) {
+  if (digest.sizeBytes < SMALLEST_COMPRESSED) {
     return false;
   }
-  const sample = await content.read(0, Math.min(sampleBytes, digest.sizeBytes));
-  return zstdCompressSync(sample).length < sample.length * worthwhileRatio;
+  const sample = await content.read(0, Math.min(SAMPLE_BYTES, digest.sizeBytes));
+  return zstdCompressSync(sample).length < sample.length * WORTHWHILE_RATIO;
 }

@@ -9,7 +9,7 @@ import { DirectoryCache } from "./directory-cache.ts";
 import { DiskCache, type DiskCacheOptions } from "./disk-cache.ts";
 import { createFetchPool } from "./fetch-pool.ts";
 import { MemoryCache } from "./memory-cache.ts";
-import { defaultRetryPolicy, type RetryPolicy, systemClock } from "./retry.ts";
+import { DEFAULT_RETRY_POLICY, type RetryPolicy, SYSTEM_CLOCK } from "./retry.ts";
 import { type ContentStatistics, newStatistics } from "./statistics.ts";
 import { Uploader, type UploadSource } from "./uploader.ts";
 
@@ -82,7 +82,7 @@ const MiB = 1024 * 1024;
 /** Rejects with an Error where the cache directory is unusable or in use. No server is contacted yet. */
 export async function createContentStore(options: ContentStoreOptions): Promise<ContentStore> {
   const { contentAddressableStorage: storage } = options;
-  const retryPolicy = { ...defaultRetryPolicy, ...options.retryPolicy };
+  const retryPolicy = { ...DEFAULT_RETRY_POLICY, ...options.retryPolicy };
   const statistics = newStatistics();
 
   const disk = await DiskCache.open(options.diskCache);
@@ -115,11 +115,11 @@ export async function createContentStore(options: ContentStoreOptions): Promise<
     pool,
     statistics,
     concurrency: options.uploadConcurrency ?? 16,
-    now: systemClock.now,
+    now: SYSTEM_CLOCK.now,
   });
   const message = (digest: Digest) => reader.whole(digest, maximumMessageSizeBytes, "message");
   const findMissing = (digests: readonly Digest[]) => uploader.findMissing(digests);
-  const actionCache = new ActionCacheClient(options.actionCache, retryPolicy, systemClock, {
+  const actionCache = new ActionCacheClient(options.actionCache, retryPolicy, SYSTEM_CLOCK, {
     message,
     findMissing,
   });

@@ -18,7 +18,7 @@ export const SHA256: DigestFunction = {
   createHash: () => createHash("sha256"),
 };
 
-const supportedFunctions: readonly DigestFunction[] = [SHA256];
+const SUPPORTED_FUNCTIONS: readonly DigestFunction[] = [SHA256];
 
 /**
  * Names a blob: REAPI's Digest together with what it needs to be looked up anywhere, the instance name
@@ -42,14 +42,14 @@ export class InvalidDigestError extends Error {
  * as older clients do.
  */
 export function digestFunctionFor(value: number, hash: string): DigestFunction {
-  const found = supportedFunctions.find((candidate) =>
+  const found = SUPPORTED_FUNCTIONS.find((candidate) =>
     value === 0 ? candidate.hashBytes * 2 === hash.length : candidate.value === value,
   );
   if (found === undefined) {
     throw new InvalidDigestError(
       value === 0
         ? `no supported digest function makes hashes of ${hash.length} characters`
-        : `digest function ${value} is not supported; supported are ${supportedFunctions.map((f) => f.name).join(", ")}`,
+        : `digest function ${value} is not supported; supported are ${SUPPORTED_FUNCTIONS.map((f) => f.name).join(", ")}`,
     );
   }
   return found;

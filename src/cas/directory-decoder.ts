@@ -9,9 +9,9 @@ import {
 import { type Digest, makeDigest } from "./digest.ts";
 import { blobName } from "./verify.ts";
 
-const maximumNameBytes = 255;
+const MAXIMUM_NAME_BYTES = 255;
 /** PATH_MAX without its NUL. */
-const maximumTargetBytes = 4095;
+const MAXIMUM_TARGET_BYTES = 4095;
 
 /** Wire types of the protobuf encoding. */
 const VARINT = 0;
@@ -124,7 +124,7 @@ class DirectoryDecoder {
         this.#skip(tag, end);
       }
     }
-    if (target === "" || target.length > maximumTargetBytes || target.includes("\0")) {
+    if (target === "" || target.length > MAXIMUM_TARGET_BYTES || target.includes("\0")) {
       throw new Error(`symlink ${JSON.stringify(name)} has a target that no symlink can have`);
     }
     return { name: checkName(name), target };
@@ -237,7 +237,7 @@ function checkName(name: string): string {
     name === "" ||
     name === "." ||
     name === ".." ||
-    name.length > maximumNameBytes ||
+    name.length > MAXIMUM_NAME_BYTES ||
     name.includes("/") ||
     name.includes("\0")
   ) {

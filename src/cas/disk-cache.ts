@@ -23,8 +23,8 @@ export interface DiskEntry {
   readonly evicted?: () => void;
 }
 
-const maximumOpenFiles = 256;
-const keyPattern = /^[a-z0-9]+-[0-9a-f]+-\d+$/;
+const MAXIMUM_OPEN_FILES = 256;
+const KEY_PATTERN = /^[a-z0-9]+-[0-9a-f]+-\d+$/;
 
 /**
  * Blobs in files of a local directory, the least recently used removed when there are too many of them.
@@ -63,7 +63,7 @@ export class DiskCache {
         entry.evicted?.();
       },
     });
-    this.#openFiles = new LRUCache({ max: maximumOpenFiles, dispose: (file) => file.close() });
+    this.#openFiles = new LRUCache({ max: MAXIMUM_OPEN_FILES, dispose: (file) => file.close() });
   }
 
   /**
@@ -183,7 +183,7 @@ export class DiskCache {
       const directory = join(this.#directory, "blobs", start);
       await mkdir(directory, { recursive: true, mode: 0o700 });
       for (const name of await readdir(directory)) {
-        if (keyPattern.test(name) && name.startsWith(start, name.indexOf("-") + 1)) {
+        if (KEY_PATTERN.test(name) && name.startsWith(start, name.indexOf("-") + 1)) {
           found.add(name);
         }
       }

@@ -31,9 +31,9 @@ export interface FetchPoolOptions extends FetchSettings {
 }
 
 /** A transfer mostly waits: one thread serves many at a time. */
-const tasksPerThread = 64;
+const TASKS_PER_THREAD = 64;
 /** A task is given to another thread when its thread dies, but not if it may be the one that kills them. */
-const maximumThreadDeaths = 2;
+const MAXIMUM_THREAD_DEATHS = 2;
 
 export function createFetchPool({ threads, thread, ...settings }: FetchPoolOptions): FetchPool {
   return threads === 0 ? inlinePool(settings) : threadPool(threads, thread ?? ownThread(), settings);
@@ -56,7 +56,7 @@ function threadPool(threads: number, thread: URL, settings: FetchSettings): Fetc
     workerData: settings,
     minThreads: threads,
     maxThreads: threads,
-    concurrentTasksPerWorker: tasksPerThread,
+    concurrentTasksPerWorker: TASKS_PER_THREAD,
     // A thread that waits for tasks in Atomics.wait() would not answer its connections' pings.
     atomics: "disabled",
     // Messages are short-lived: more room for them only makes the process larger.
@@ -90,7 +90,7 @@ function threadPool(threads: number, thread: URL, settings: FetchSettings): Fetc
       if (closing.signal.aborted) {
         throw closed();
       }
-      if (++deaths >= maximumThreadDeaths) {
+      if (++deaths >= MAXIMUM_THREAD_DEATHS) {
         throw new BlobError(Status.INTERNAL, `${task.kind}: the thread died: ${outcome.message}`, undefined, {
           cause: outcome,
         });

@@ -7,7 +7,7 @@ import { type RandomAccess, readRange, readWhole, write } from "./byte-stream.ts
 import { BlobError } from "./content-source.ts";
 import type { Digest } from "./digest.ts";
 import { digestFunctionFor } from "./digest.ts";
-import { asBlobError, type RetryPolicy, systemClock } from "./retry.ts";
+import { asBlobError, type RetryPolicy, SYSTEM_CLOCK } from "./retry.ts";
 import { StorageConnection } from "./storage-connection.ts";
 import { blobFailure, verifyContent, verifyHash } from "./verify.ts";
 import { fromPortable, type PortableDigest, toPortable } from "./wire-digest.ts";
@@ -119,7 +119,7 @@ export function createFetchRunner(settings: FetchSettings): FetchRunner {
     (connections[server] ??= new StorageConnection(
       settings.servers[server]!,
       settings.retryPolicy,
-      systemClock,
+      SYSTEM_CLOCK,
     ));
 
   const handlers: {
@@ -223,7 +223,7 @@ export function createFetchRunner(settings: FetchSettings): FetchRunner {
       const hash = digestFunctionFor(value, "0".repeat(hashLength)).createHash();
       for (let offset = 0; offset < sizeBytes; ) {
         signal?.throwIfAborted();
-        const data = await content!.read(offset, Math.min(hashPieceBytes, sizeBytes - offset));
+        const data = await content!.read(offset, Math.min(HASH_PIECE_BYTES, sizeBytes - offset));
         if (data.length === 0) {
           throw new Error(`the content ends at ${offset} of ${sizeBytes} bytes`);
         }
@@ -263,7 +263,7 @@ export function closed(): BlobError {
   return new BlobError(Status.UNAVAILABLE, "the storage client is closed");
 }
 
-const hashPieceBytes = 1024 * 1024;
+const HASH_PIECE_BYTES = 1024 * 1024;
 
 /** Completes an error with the blob it is about. */
 function named(digest: Digest): (error: unknown) => never {

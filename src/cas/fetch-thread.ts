@@ -46,7 +46,7 @@ export type PoolMessage =
   | { readonly kind: "content"; readonly id: number; readonly content: Uint8Array }
   | { readonly kind: "contentError"; readonly id: number; readonly message: string };
 
-const runner = createFetchRunner(workerData as FetchSettings);
+const RUNNER = createFetchRunner(workerData as FetchSettings);
 
 /** What piscina calls in its threads. */
 export default async function runInThread({ call, task, port }: ThreadTask): Promise<ThreadResult> {
@@ -56,7 +56,7 @@ export default async function runInThread({ call, task, port }: ThreadTask): Pro
     parentPort!.postMessage(message, transfer);
   };
   try {
-    const result = await runner.run(task, {
+    const result = await RUNNER.run(task, {
       ...(port && callerContext(call, port, send)),
       blobs(blobs) {
         const buffers = blobs.flatMap((blob) => (blob instanceof Uint8Array ? [blob.buffer] : []));

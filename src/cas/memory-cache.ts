@@ -10,7 +10,7 @@ interface Piece {
 }
 
 /** What an entry takes beside its content: the cache's slots and three objects. */
-const overheadBytes = 400;
+const OVERHEAD_BYTES = 400;
 
 /** Small blobs and chunks of large ones in memory, the least recently used dropped first. */
 export class MemoryCache {
@@ -58,7 +58,7 @@ export class MemoryCache {
   }
 
   #set(key: string | ChunkKey, digestFunction: DigestFunction | undefined, content: Uint8Array): void {
-    this.#pieces.set(key, { function: digestFunction, content }, { size: content.length + overheadBytes });
+    this.#pieces.set(key, { function: digestFunction, content }, { size: content.length + OVERHEAD_BYTES });
   }
 }
 

@@ -1,5 +1,5 @@
 /** Reads this close to where a sequential reader is belong to it: kernels send several at a time, in any order. */
-const toleranceBytes = 1024 * 1024;
+const TOLERANCE_BYTES = 1024 * 1024;
 
 /**
  * Decides how far ahead of a reader to fetch. Nothing until about half a chunk has been read in sequence, so that a
@@ -25,7 +25,7 @@ export class ReadAhead {
    */
   note(offset: number, count: number): number {
     const end = offset + count;
-    if (offset <= this.#frontier + toleranceBytes && end >= this.#frontier - toleranceBytes) {
+    if (offset <= this.#frontier + TOLERANCE_BYTES && end >= this.#frontier - TOLERANCE_BYTES) {
       if (end > this.#frontier) {
         this.#run += end - this.#frontier;
         this.#frontier = end;

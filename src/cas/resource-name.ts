@@ -3,7 +3,7 @@ import { type Digest, InvalidDigestError } from "./digest.ts";
 export type Compressor = "identity" | "zstd";
 
 /** Functions whose hash length tells them apart, which resource names therefore leave out. */
-const unnamedFunctions = new Set(["md5", "murmur3", "sha1", "sha256", "sha384", "sha512", "vso"]);
+const UNNAMED_FUNCTIONS = new Set(["md5", "murmur3", "sha1", "sha256", "sha384", "sha512", "vso"]);
 
 /** ByteStream resource to read: `[INSTANCE/]blobs/[FUNCTION/]HASH/SIZE`, or `compressed-blobs/zstd` for `blobs`. */
 export function readResourceName(digest: Digest, compressor: Compressor): string {
@@ -20,7 +20,7 @@ export function missingBlobSubject(digest: Digest): string {
   return blobPath(digest, "identity");
 }
 
-const reservedSegments = new Set([
+const RESERVED_SEGMENTS = new Set([
   "blobs",
   "uploads",
   "actions",
@@ -39,7 +39,7 @@ export function checkInstanceName(instanceName: string): void {
     return;
   }
   for (const segment of instanceName.split("/")) {
-    if (segment === "" || reservedSegments.has(segment)) {
+    if (segment === "" || RESERVED_SEGMENTS.has(segment)) {
       throw new InvalidDigestError(
         `instance name ${JSON.stringify(instanceName)} has the path segment ${JSON.stringify(segment)}, ` +
           "which REAPI does not allow",
@@ -54,5 +54,7 @@ function instancePrefix(instanceName: string): string {
 
 function blobPath({ function: { name }, hash, sizeBytes }: Digest, compressor: Compressor): string {
   const root = compressor === "identity" ? "blobs" : `compressed-blobs/${compressor}`;
-  return unnamedFunctions.has(name) ? `${root}/${hash}/${sizeBytes}` : `${root}/${name}/${hash}/${sizeBytes}`;
+  return UNNAMED_FUNCTIONS.has(name)
+    ? `${root}/${hash}/${sizeBytes}`
+    : `${root}/${name}/${hash}/${sizeBytes}`;
 }

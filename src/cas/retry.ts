@@ -12,7 +12,7 @@ export interface Clock {
   now(): number;
 }
 
-export const systemClock: Clock = {
+export const SYSTEM_CLOCK: Clock = {
   sleep: (milliseconds, signal) => delay(milliseconds, undefined, signal && { signal }),
   timer(milliseconds, callback) {
     const timeout = setTimeout(callback, milliseconds);
@@ -35,7 +35,7 @@ export interface RetryPolicy {
   readonly idleTimeoutMilliseconds: number;
 }
 
-export const defaultRetryPolicy: RetryPolicy = {
+export const DEFAULT_RETRY_POLICY: RetryPolicy = {
   maximumAttempts: 5,
   initialDelayMilliseconds: 100,
   maximumDelayMilliseconds: 5_000,

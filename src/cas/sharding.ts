@@ -7,15 +7,15 @@ export interface Shard {
   readonly weight: number;
 }
 
-const mask64 = (1n << 64n) - 1n;
-const tableBits = 6;
+const MASK64 = (1n << 64n) - 1n;
+const TABLE_BITS = 6;
 
 /**
  * The fraction of log2(x) for x in [1, 2), at steps of 1/64, with 16 fractional bits; one more entry, where the
  * fraction overflows to 0, for the interpolation.
  */
-const log2Table = Array.from({ length: (1 << tableBits) + 1 }, (_, index) =>
-  BigInt(Math.round(Math.log2(1 + index / (1 << tableBits)) * 65536) & 0xffff),
+const LOG2_TABLE = Array.from({ length: (1 << TABLE_BITS) + 1 }, (_, index) =>
+  BigInt(Math.round(Math.log2(1 + index / (1 << TABLE_BITS)) * 65536) & 0xffff),
 );
 
 /**
@@ -47,18 +47,18 @@ export function shardSelector(shards: readonly Shard[]): (hash: string) => numbe
 
 /** The mixing steps of splitmix64. */
 function mix(x: bigint): bigint {
-  x = ((x ^ (x >> 30n)) * 0xbf58476d1ce4e5b9n) & mask64;
-  x = ((x ^ (x >> 27n)) * 0x94d049bb133111ebn) & mask64;
+  x = ((x ^ (x >> 30n)) * 0xbf58476d1ce4e5b9n) & MASK64;
+  x = ((x ^ (x >> 27n)) * 0x94d049bb133111ebn) & MASK64;
   return x ^ (x >> 31n);
 }
 
 /** log2 of an unsigned 64-bit number, with 16 fractional bits, interpolated from the table. */
 function log2(x: bigint): bigint {
   const exponent = BigInt(Math.max(0, x.toString(2).length - 1));
-  const fraction = (x << (64n - exponent)) & mask64;
-  const index = Number(fraction >> BigInt(64 - tableBits));
-  const rest = ((fraction << BigInt(tableBits)) & mask64) >> 16n;
-  const base = log2Table[index]!;
-  const step = (log2Table[index + 1]! - base) & 0xffffn;
-  return (exponent << 16n) | ((((base << 48n) + step * rest) & mask64) >> 48n);
+  const fraction = (x << (64n - exponent)) & MASK64;
+  const index = Number(fraction >> BigInt(64 - TABLE_BITS));
+  const rest = ((fraction << BigInt(TABLE_BITS)) & MASK64) >> 16n;
+  const base = LOG2_TABLE[index]!;
+  const step = (LOG2_TABLE[index + 1]! - base) & 0xffffn;
+  return (exponent << 16n) | ((((base << 48n) + step * rest) & MASK64) >> 48n);
 }

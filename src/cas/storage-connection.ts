@@ -1,5 +1,5 @@
 import { type Channel, type Metadata, status as Status } from "@grpc/grpc-js";
-import { byteStreamCodecs } from "../proto/bytestream.ts";
+import { BYTE_STREAM_CODECS } from "../proto/bytestream.ts";
 import { endpointMetadata, openChannel } from "../proto/endpoint.ts";
 import {
   Capabilities,
@@ -23,13 +23,13 @@ export interface StorageCapabilities {
 }
 
 /** gRPC's usual limit of 4 MiB for a message, less what digests and framing take. */
-const messageBudget = 4 * 1024 * 1024 - 256 * 1024;
+const MESSAGE_BUDGET = 4 * 1024 * 1024 - 256 * 1024;
 
 /**
  * HTTP/2's default of 64 KiB halves the throughput even on loopback. More than this gains little, and is what may be
  * sent in vain by a server that knows no limit to a read.
  */
-const windowBytes = 1024 * 1024;
+const WINDOW_BYTES = 1024 * 1024;
 
 /** One channel to a storage server with the clients on it, and how calls on it are repeated. */
 export class StorageConnection {
@@ -48,9 +48,9 @@ export class StorageConnection {
     this.#server = server;
     this.#policy = policy;
     this.#clock = clock;
-    this.#channel = openChannel({ initialWindowSizeBytes: windowBytes, ...server.endpoint });
+    this.#channel = openChannel({ initialWindowSizeBytes: WINDOW_BYTES, ...server.endpoint });
     this.storage = createClient(ContentAddressableStorage, this.#channel);
-    this.byteStream = createClient(ByteStream, this.#channel, byteStreamCodecs);
+    this.byteStream = createClient(ByteStream, this.#channel, BYTE_STREAM_CODECS);
     this.#capabilitiesClient = createClient(Capabilities, this.#channel);
   }
 
@@ -108,13 +108,13 @@ export class StorageConnection {
       const zstd = (compressors: readonly Compressor_Value[] = []) =>
         this.#server.compression && compressors.includes(Compressor_Value.ZSTD);
       return {
-        maximumBatchBytes: announced > 0 ? Math.min(announced, messageBudget) : messageBudget,
+        maximumBatchBytes: announced > 0 ? Math.min(announced, MESSAGE_BUDGET) : MESSAGE_BUDGET,
         zstd: zstd(cacheCapabilities?.supportedCompressors),
         batchUpdateZstd: zstd(cacheCapabilities?.supportedBatchUpdateCompressors),
       };
     } catch (error) {
       if (error instanceof BlobError && error.code === Status.UNIMPLEMENTED) {
-        return { maximumBatchBytes: messageBudget, zstd: false, batchUpdateZstd: false };
+        return { maximumBatchBytes: MESSAGE_BUDGET, zstd: false, batchUpdateZstd: false };
       }
       throw error;
     }

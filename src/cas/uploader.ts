@@ -30,13 +30,13 @@ export interface UploaderOptions {
 }
 
 /** Up to here, content is hashed at once: that takes less time than a detour over a thread (40 µs). */
-const inlineHashBytes = 64 * 1024;
+const INLINE_HASH_BYTES = 64 * 1024;
 /** Up to here, blobs share a message. */
-const batchedBlobBytes = 64 * 1024;
-const batchBytes = 2 * 1024 * 1024;
-const batchCount = 500;
-const findMissingCount = 5_000;
-const batchesInProgress = 4;
+const BATCHED_BLOB_BYTES = 64 * 1024;
+const BATCH_BYTES = 2 * 1024 * 1024;
+const BATCH_COUNT = 500;
+const FIND_MISSING_COUNT = 5_000;
+const BATCHES_IN_PROGRESS = 4;
 
 /** Brings blobs to storage, if they are not there. */
 export class Uploader {
@@ -66,19 +66,19 @@ export class Uploader {
     const group = ({ digest, route }: Routed) =>
       `${route.server} ${digest.function.name} ${route.instanceName}`;
     this.#missing = new Batcher<Routed, boolean>({
-      maximumCount: findMissingCount,
+      maximumCount: FIND_MISSING_COUNT,
       maximumBytes: Number.POSITIVE_INFINITY,
       bytes: () => 0,
       group,
-      maximumConcurrency: batchesInProgress,
+      maximumConcurrency: BATCHES_IN_PROGRESS,
       run: (items) => this.#findMissing(items),
     });
     this.#small = new Batcher<Small, undefined>({
-      maximumCount: batchCount,
-      maximumBytes: batchBytes,
+      maximumCount: BATCH_COUNT,
+      maximumBytes: BATCH_BYTES,
       bytes: ({ content }) => content.length,
       group,
-      maximumConcurrency: batchesInProgress,
+      maximumConcurrency: BATCHES_IN_PROGRESS,
       run: (items) => this.#semaphore.run(undefined, () => this.#uploadBatch(items)),
     });
   }
@@ -109,11 +109,11 @@ export class Uploader {
     source: UploadSource,
     signal?: AbortSignal,
   ): Promise<Digest> {
-    if (source instanceof Uint8Array && source.length <= inlineHashBytes) {
+    if (source instanceof Uint8Array && source.length <= INLINE_HASH_BYTES) {
       return computeDigest(instanceName, digestFunction, source);
     }
     const content = randomAccess(source);
-    if (content.sizeBytes <= inlineHashBytes) {
+    if (content.sizeBytes <= INLINE_HASH_BYTES) {
       return computeDigest(instanceName, digestFunction, await readAll(content));
     }
     const hash = await this.#pool.run(
@@ -143,7 +143,7 @@ export class Uploader {
     }
     signal.throwIfAborted();
     const content = randomAccess(source);
-    if (digest.sizeBytes <= batchedBlobBytes) {
+    if (digest.sizeBytes <= BATCHED_BLOB_BYTES) {
       await this.#small.add({ ...routed, content: await readAll(content) });
     } else {
       await this.#semaphore.run(signal, () =>

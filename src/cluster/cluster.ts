@@ -15,8 +15,8 @@ import type { BuildQueue, BuildQueueOptions } from "./scheduler/build-queue.ts";
 import { ClusterServer } from "./server.ts";
 import type { ReadInterceptor } from "./storage/served-blobs.ts";
 import type { Storage } from "./storage/storage.ts";
-import { guestNetwork, hostAddress } from "./user-mode-linux.ts";
-import { ready, stop, type WorkerHostSettings } from "./worker-host.ts";
+import { GUEST_NETWORK, HOST_ADDRESS } from "./user-mode-linux.ts";
+import { READY, STOP, type WorkerHostSettings } from "./worker-host.ts";
 
 export interface ClusterOptions {
   /** Where everything that stays lives: blobs, action results, the worker's log. One cluster at a time uses it. */
@@ -33,16 +33,16 @@ export interface ClusterOptions {
 }
 
 /** How long worker and runner may take until the scheduler has heard of every worker thread. */
-const startMilliseconds = 120_000;
+const START_MILLISECONDS = 120_000;
 /** Longer than the worker host gives worker and runners. */
-const stopMilliseconds = 60_000;
+const STOP_MILLISECONDS = 60_000;
 
 /** The platform property by which an action asks to be run in its input root as its whole file system. */
-export const chrootProperty = { name: "chroot-into-input-root", value: "true" };
+export const CHROOT_PROPERTY = { name: "chroot-into-input-root", value: "true" };
 
 /**
  * Two pools, each for so many actions at the same time: one for actions without platform properties, which see this
- * machine's file system beside their inputs, as Bazel's do; and one for those with {@link chrootProperty}.
+ * machine's file system beside their inputs, as Bazel's do; and one for those with {@link CHROOT_PROPERTY}.
  */
 export function defaultPools(concurrency: number): RunnerPool[] {
   return [
@@ -50,7 +50,7 @@ export function defaultPools(concurrency: number): RunnerPool[] {
     {
       name: "chroot",
       concurrency,
-      platform: { properties: [chrootProperty] },
+      platform: { properties: [CHROOT_PROPERTY] },
       chrootIntoInputRoot: true,
     },
   ];
@@ -87,7 +87,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const lifeline = await Lifeline.listen(join(runFolder, "lifeline"));
 
   const places: WorkerPlaces = {
-    serverAddress: kernel === "this" ? `unix:${serverSocket}` : `${hostAddress}:1`,
+    serverAddress: kernel === "this" ? `unix:${serverSocket}` : `${HOST_ADDRESS}:1`,
     mountPath: join(runFolder, "build"),
     filePoolPath: join(workFolder, "file-pool"),
     runnerSocket: (pool) => join(runFolder, `runner-${pool.name}`),
@@ -98,10 +98,10 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   const workerHost = new WorkerHost(kernel, settings, workFolder, [serverSocket, lifeline.path], logPath);
   started.defer(async () => {
     lifeline.cut();
-    await workerHost.end(stopMilliseconds);
+    await workerHost.end(STOP_MILLISECONDS);
   });
   const threads = pools.reduce((sum, pool) => sum + pool.concurrency, 0);
-  const timeout = AbortSignal.timeout(startMilliseconds);
+  const timeout = AbortSignal.timeout(START_MILLISECONDS);
   const gone = new AbortController();
   workerHost.ended.then((how) =>
     gone.abort(
@@ -116,7 +116,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     }
     const { workers } = server.queue.statistics();
     throw new Error(
-      `${workers} of ${threads} worker threads are ready after ${startMilliseconds / 1000} s. ` +
+      `${workers} of ${threads} worker threads are ready after ${START_MILLISECONDS / 1000} s. ` +
         `${logPath} ends:\n${workerHost.lastLines()}`,
       { cause: error },
     );
@@ -181,7 +181,7 @@ async function writeConfigurations(
     ),
     ...(kernel === "this"
       ? { lifeline: { path: lifelinePath } }
-      : { lifeline: { host: hostAddress, port: 2 }, network: guestNetwork }),
+      : { lifeline: { host: HOST_ADDRESS, port: 2 }, network: GUEST_NETWORK }),
   };
   return write("worker-host.json", JSON.stringify(settings));
 }
@@ -211,7 +211,7 @@ class Lifeline {
   /** Worker and runners are to be kept running. */
   sayReady(): void {
     for (const socket of this.#sockets) {
-      socket.write(ready);
+      socket.write(READY);
     }
   }
 
@@ -219,7 +219,7 @@ class Lifeline {
   cut(): void {
     this.#server.close();
     for (const socket of this.#sockets) {
-      socket.end(stop);
+      socket.end(STOP);
     }
   }
 }

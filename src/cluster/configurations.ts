@@ -26,8 +26,8 @@ export interface WorkerPlaces {
   readonly runnerSocket: (pool: RunnerPool) => string;
 }
 
-const characterDevices = ["full", "null", "random", "tty", "urandom", "zero"];
-const filePoolBytes = 64n * 1024n ** 3n;
+const CHARACTER_DEVICES = ["full", "null", "random", "tty", "urandom", "zero"];
+const FILE_POOL_BYTES = 64n * 1024n ** 3n;
 
 /** The JSON text of a configuration for bb_worker. */
 export function workerConfiguration(pools: readonly RunnerPool[], places: WorkerPlaces): string {
@@ -42,7 +42,7 @@ export function workerConfiguration(pools: readonly RunnerPool[], places: Worker
         backend: {
           case: "blockDevice",
           value: {
-            source: { case: "file", value: { path: places.filePoolPath, sizeBytes: filePoolBytes } },
+            source: { case: "file", value: { path: places.filePoolPath, sizeBytes: FILE_POOL_BYTES } },
           },
         },
       },
@@ -65,7 +65,7 @@ export function workerConfiguration(pools: readonly RunnerPool[], places: Worker
             concurrency: BigInt(pool.concurrency),
             platform: pool.platform,
             workerId: { pool: pool.name },
-            inputRootCharacterDeviceNodes: pool.chrootIntoInputRoot ? characterDevices : [],
+            inputRootCharacterDeviceNodes: pool.chrootIntoInputRoot ? CHARACTER_DEVICES : [],
           })),
         },
       ],

@@ -4,9 +4,9 @@ import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { logVerbosity, setLogVerbosity } from "@grpc/grpc-js";
-import { chrootProperty, defaultPools, startCluster } from "./cluster.ts";
+import { CHROOT_PROPERTY, defaultPools, startCluster } from "./cluster.ts";
 
-const help = `Usage: npm start [-- OPTION…]
+const HELP = `Usage: npm start [-- OPTION…]
 
 Runs a remote-execution cluster on this machine until Ctrl-C: scheduler, storage, a worker whose build directories
 are loaded lazily over NFSv4, and runners. Where this machine's kernel has no NFS client, worker and runners run in
@@ -18,9 +18,9 @@ user-mode Linux. Actions run as root.
   --help             this text
 
 Actions see this machine's files beside their inputs. Those with the platform property
-${chrootProperty.name}=${chrootProperty.value} see nothing but their input root.`;
+${CHROOT_PROPERTY.name}=${CHROOT_PROPERTY.value} see nothing but their input root.`;
 
-const options = {
+const OPTIONS = {
   data: { type: "string", default: "data" },
   listen: { type: "string", default: "localhost:8980" },
   concurrency: { type: "string", default: String(defaultConcurrency()) },
@@ -32,7 +32,7 @@ class UsageError extends Error {}
 async function main(): Promise<number> {
   const { values } = readArguments();
   if (values.help) {
-    console.log(help);
+    console.log(HELP);
     return 0;
   }
   const concurrency = Number(values.concurrency);
@@ -62,7 +62,7 @@ Ready. To build with Bazel:
 
 For actions whose input root is a whole root file system, which is to be all that they see, add
 
-  --remote_default_exec_properties=${chrootProperty.name}=${chrootProperty.value}
+  --remote_default_exec_properties=${CHROOT_PROPERTY.name}=${CHROOT_PROPERTY.value}
 
 Blobs and results:   ${resolve(values.data)}
 Worker and runners:  ${cluster.logPath}
@@ -80,7 +80,7 @@ Ctrl-C stops.`);
 
 function readArguments() {
   try {
-    return parseArgs({ options });
+    return parseArgs({ options: OPTIONS });
   } catch (error) {
     throw new UsageError((error as Error).message, { cause: error });
   }

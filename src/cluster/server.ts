@@ -18,7 +18,7 @@ export interface ClusterServerOptions extends StorageOptions {
   readonly scheduler?: BuildQueueOptions;
 }
 
-const serverOptions = {
+const SERVER_OPTIONS = {
   "grpc.max_receive_message_length": 64 * 1024 * 1024,
   "grpc.max_send_message_length": -1,
 };
@@ -53,8 +53,8 @@ export class ClusterServer {
   static async start(options: ClusterServerOptions): Promise<ClusterServer> {
     const storage = await Storage.open(options);
     const queue = new BuildQueue(options.scheduler);
-    const forClients = new Server(serverOptions);
-    const forWorkers = new Server(serverOptions);
+    const forClients = new Server(SERVER_OPTIONS);
+    const forWorkers = new Server(SERVER_OPTIONS);
     for (const server of [forClients, forWorkers]) {
       storage.addServices(server);
       addService(server, Execution, executionService(queue, storage));

@@ -10,20 +10,20 @@ import { connect, createServer } from "node:net";
 import { join } from "node:path";
 import { pipeline } from "node:stream";
 
-export const hostAddress = "10.0.2.1";
-export const guestNetwork = { device: "vec0", address: "10.0.2.2/30" };
+export const HOST_ADDRESS = "10.0.2.1";
+export const GUEST_NETWORK = { device: "vec0", address: "10.0.2.2/30" };
 
-const device = "tap0";
-const inKernel = join(import.meta.dirname, "../../test/kernel/in-kernel.ts");
+const DEVICE = "tap0";
+const IN_KERNEL = join(import.meta.dirname, "../../test/kernel/in-kernel.ts");
 /** As long as setTimeout can wait: the cluster decides when to stop. */
-const secondsUntilTimeout = 2_000_000;
+const SECONDS_UNTIL_TIMEOUT = 2_000_000;
 
 async function main([out, sockets, ...command]: string[]): Promise<number> {
   for (const ip of [
     ["link", "set", "lo", "up"],
-    ["tuntap", "add", "dev", device, "mode", "tap"],
-    ["address", "add", `${hostAddress}/30`, "dev", device],
-    ["link", "set", device, "up"],
+    ["tuntap", "add", "dev", DEVICE, "mode", "tap"],
+    ["address", "add", `${HOST_ADDRESS}/30`, "dev", DEVICE],
+    ["link", "set", DEVICE, "up"],
   ]) {
     const { status, stderr, error } = spawnSync("ip", ip, { encoding: "utf8" });
     if (status !== 0) {
@@ -38,13 +38,13 @@ async function main([out, sockets, ...command]: string[]): Promise<number> {
     "--uml",
     "--quiet",
     "--tap",
-    device,
+    DEVICE,
     "--out",
     out!,
     "--timeout",
-    String(secondsUntilTimeout),
+    String(SECONDS_UNTIL_TIMEOUT),
   ];
-  const child = spawn(process.execPath, [inKernel, ...options, "--", ...command], { stdio: "inherit" });
+  const child = spawn(process.execPath, [IN_KERNEL, ...options, "--", ...command], { stdio: "inherit" });
   process.once("SIGTERM", () => child.kill("SIGTERM"));
   const [code] = await once(child, "exit");
   return code ?? 1;
@@ -57,7 +57,7 @@ async function relay(port: number, path: string): Promise<void> {
     pipeline(incoming, outgoing, () => {});
     pipeline(outgoing, incoming, () => {});
   });
-  server.listen(port, hostAddress);
+  server.listen(port, HOST_ADDRESS);
   await once(server, "listening");
 }
 

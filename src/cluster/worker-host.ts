@@ -22,18 +22,18 @@ export interface WorkerHostSettings {
 }
 
 /** Said over the lifeline when worker and runners have been seen to work: from now on they are kept running. */
-export const ready = "ready.";
+export const READY = "ready.";
 /** Said over the lifeline before it is cut in order. */
-export const stop = "stop.";
+export const STOP = "stop.";
 
 /** How long the worker may take to finish or hand back its actions and to unmount. */
-const workerStopMilliseconds = 45_000;
+const WORKER_STOP_MILLISECONDS = 45_000;
 /** The runners have nothing to finish when the worker is gone. */
-const runnerStopMilliseconds = 10_000;
+const RUNNER_STOP_MILLISECONDS = 10_000;
 /** A program that ends by itself sooner than this after its start is not started again. */
-const crashMilliseconds = 2000;
+const CRASH_MILLISECONDS = 2000;
 
-const log = createLog();
+const LOG = createLog();
 
 async function main(): Promise<number> {
   const settings = JSON.parse(readFileSync(process.argv[2]!, "utf8")) as WorkerHostSettings;
@@ -47,8 +47,8 @@ async function main(): Promise<number> {
   lifeline
     .setEncoding("utf8")
     .on("data", (words: string) => {
-      isReady ||= words.includes(ready);
-      isOrderly ||= words.includes(stop);
+      isReady ||= words.includes(READY);
+      isOrderly ||= words.includes(STOP);
     })
     .on("error", () => {});
 
@@ -65,8 +65,8 @@ async function main(): Promise<number> {
   const crash = Promise.race([worker, ...runners].map((program) => program.crashed));
   const crashed = await Promise.race([stopped.then(() => false), crash.then(() => true)]);
 
-  await worker.stop(workerStopMilliseconds, isOrderly ? 1 : 2);
-  await Promise.all(runners.map((runner) => runner.stop(runnerStopMilliseconds)));
+  await worker.stop(WORKER_STOP_MILLISECONDS, isOrderly ? 1 : 2);
+  await Promise.all(runners.map((runner) => runner.stop(RUNNER_STOP_MILLISECONDS)));
   lifeline.destroy();
   return crashed ? 1 : 0;
 }
@@ -111,7 +111,7 @@ class Program {
       return;
     }
     const timer = globalThis.setTimeout(() => {
-      log.warn(`the ${this.#name} did not stop in time and is killed`, { milliseconds });
+      LOG.warn(`the ${this.#name} did not stop in time and is killed`, { milliseconds });
       this.#child.kill("SIGKILL");
     }, milliseconds);
     for (let sent = 0; sent < times; sent++) {
@@ -142,8 +142,8 @@ class Program {
       if (this.#stopping) {
         return;
       }
-      log.error(`the ${this.#name} ended by itself`, { code, signal, configuration: this.#configuration });
-      if (this.#mayRestart() && performance.now() - started > crashMilliseconds) {
+      LOG.error(`the ${this.#name} ended by itself`, { code, signal, configuration: this.#configuration });
+      if (this.#mayRestart() && performance.now() - started > CRASH_MILLISECONDS) {
         this.#child = this.#start();
       } else {
         this.#crashed.resolve();

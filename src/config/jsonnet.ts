@@ -1,7 +1,7 @@
 import { close, DataType, type JsExternal, load, open, restorePointer, wrapPointer } from "ffi-rs";
 import { ConfigurationError } from "./error.ts";
 
-const library = "jsonnet";
+const LIBRARY = "jsonnet";
 
 /**
  * Evaluates a Jsonnet file to JSON text with Debian's libjsonnet. Imports are relative to the file that has
@@ -12,7 +12,7 @@ const library = "jsonnet";
  */
 export function evaluateJsonnetFile(path: string, variables: Readonly<Record<string, string>>): string {
   try {
-    open({ library, path: "libjsonnet.so.0" });
+    open({ library: LIBRARY, path: "libjsonnet.so.0" });
   } catch (error) {
     throw new ConfigurationError(
       "libjsonnet.so.0, which evaluates Jsonnet, cannot be loaded. Install it (apt-get install libjsonnet0), " +
@@ -23,13 +23,13 @@ export function evaluateJsonnetFile(path: string, variables: Readonly<Record<str
   try {
     return evaluate(path, variables);
   } finally {
-    close(library);
+    close(LIBRARY);
   }
 }
 
 function evaluate(path: string, variables: Readonly<Record<string, string>>): string {
   const machine = load({
-    library,
+    library: LIBRARY,
     funcName: "jsonnet_make",
     retType: DataType.External,
     paramsType: [],
@@ -38,7 +38,7 @@ function evaluate(path: string, variables: Readonly<Record<string, string>>): st
   try {
     for (const [name, value] of Object.entries(variables)) {
       load({
-        library,
+        library: LIBRARY,
         funcName: "jsonnet_ext_var",
         retType: DataType.Void,
         paramsType: [DataType.External, DataType.String, DataType.String],
@@ -47,7 +47,7 @@ function evaluate(path: string, variables: Readonly<Record<string, string>>): st
     }
     const failed = Buffer.alloc(4);
     const output = load({
-      library,
+      library: LIBRARY,
       funcName: "jsonnet_evaluate_file",
       retType: DataType.External,
       paramsType: [DataType.External, DataType.String, DataType.U8Array],
@@ -60,7 +60,7 @@ function evaluate(path: string, variables: Readonly<Record<string, string>>): st
     return text;
   } finally {
     load({
-      library,
+      library: LIBRARY,
       funcName: "jsonnet_destroy",
       retType: DataType.Void,
       paramsType: [DataType.External],
@@ -76,7 +76,7 @@ function takeString(machine: JsExternal, string: JsExternal): string {
     paramsValue: wrapPointer([string]),
   });
   load({
-    library,
+    library: LIBRARY,
     funcName: "jsonnet_realloc",
     retType: DataType.Void,
     paramsType: [DataType.External, DataType.External, DataType.U64],

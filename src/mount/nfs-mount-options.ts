@@ -11,7 +11,7 @@ export interface KernelMountOptions {
 }
 
 /** Options that mount(8) turns into flags: the ones of <sys/mount.h> to set and to clear. */
-const flagOptions: Readonly<Record<string, readonly [set: number, clear: number]>> = {
+const FLAG_OPTIONS: Readonly<Record<string, readonly [set: number, clear: number]>> = {
   ro: [1, 0],
   rw: [0, 1],
   nosuid: [2, 0],
@@ -32,7 +32,7 @@ const MS_NOSUID = 2;
 const MS_NOATIME = 1024;
 
 /** What only whoever has the server can know, or what would make the mount unusable. */
-const reservedOptions = [
+const RESERVED_OPTIONS = [
   "addr",
   "clientaddr",
   "port",
@@ -79,11 +79,11 @@ export function nfsMountOptions(
   let flags = MS_NOSUID | MS_NOATIME;
   for (const option of mountOptions.flatMap((given) => given.split(","))) {
     const name = option.split("=", 1)[0] ?? "";
-    const flag = flagOptions[option];
+    const flag = FLAG_OPTIONS[option];
     if (name === "") {
       continue;
     }
-    if (reservedOptions.includes(name)) {
+    if (RESERVED_OPTIONS.includes(name)) {
       throw new MountError(`mountOptions: "${option}" is not for the operator to set: remove it`, "EINVAL");
     }
     if (flag) {
@@ -97,11 +97,11 @@ export function nfsMountOptions(
 
 /** What a failed mount(2) of an NFS server means, and what to do about it. */
 export function describeMountFailure(code: string, mountPath: string, data: string): string {
-  const meaning = meanings[code] ?? "see the kernel's log (dmesg)";
+  const meaning = MEANINGS[code] ?? "see the kernel's log (dmesg)";
   return `cannot mount ${mountPath}: ${code}: ${meaning} (options: ${data})`;
 }
 
-const meanings: Readonly<Record<string, string>> = {
+const MEANINGS: Readonly<Record<string, string>> = {
   EPERM: "mounting needs root with CAP_SYS_ADMIN (in a container: privileged)",
   ENODEV:
     "the kernel has no NFS client; on the host, `modprobe nfsv4` loads it (package linux-modules-extra on some clouds)",

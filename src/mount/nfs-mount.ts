@@ -14,13 +14,13 @@ const MS_REC = 0x4000;
 const MS_SHARED = 1 << 20;
 
 /** Between two attempts to unmount what is in use. */
-const retryMilliseconds = 50;
+const RETRY_MILLISECONDS = 50;
 
 /** How long a port of this machine may take to say whether anything listens at it. */
-const connectMilliseconds = 2000;
+const CONNECT_MILLISECONDS = 2000;
 
 /** How long a worker that has died may still be unmounting (native/bb_mount.c). */
-const predecessorMilliseconds = 6000;
+const PREDECESSOR_MILLISECONDS = 6000;
 
 export interface NfsMountSettings {
   /** The server's TCP port on 127.0.0.1. */
@@ -248,10 +248,10 @@ async function clearStaleMountsWith(helper: MountHelper, path: string, ownPort?:
  */
 async function lockPath(helper: MountHelper, path: string): Promise<void> {
   const file = `${path}.lock`;
-  const deadline = performance.now() + predecessorMilliseconds;
+  const deadline = performance.now() + PREDECESSOR_MILLISECONDS;
   let error = await helper.lock(file, `process ${process.pid} on ${hostname()}`);
   while (error === "EAGAIN" && performance.now() < deadline) {
-    await setTimeout(retryMilliseconds);
+    await setTimeout(RETRY_MILLISECONDS);
     error = await helper.lock(file, `process ${process.pid} on ${hostname()}`);
   }
   if (error === "") {
@@ -269,7 +269,7 @@ async function lockPath(helper: MountHelper, path: string): Promise<void> {
 async function isListenedOn(port: number): Promise<boolean> {
   const socket = connect({ host: "127.0.0.1", port });
   try {
-    await once(socket, "connect", { signal: AbortSignal.timeout(connectMilliseconds) });
+    await once(socket, "connect", { signal: AbortSignal.timeout(CONNECT_MILLISECONDS) });
     return true;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code !== "ECONNREFUSED";
@@ -288,7 +288,7 @@ async function unmountWith(helper: MountHelper, mount: MountedAt, graceMilliseco
     error = await Promise.race([helper.unmount(mount), remaining]);
     answered.abort();
     if (error === "EBUSY") {
-      await setTimeout(retryMilliseconds);
+      await setTimeout(RETRY_MILLISECONDS);
     }
   }
   if (error === "" || error === "ENOENT") {

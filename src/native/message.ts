@@ -1,5 +1,5 @@
 /** As large as native/message.h accepts; more than any kernel passes to a program. */
-const maximumMessageBytes = 64 * 2 ** 20;
+const MAXIMUM_MESSAGE_BYTES = 64 * 2 ** 20;
 
 /**
  * A message as native/message.h describes it: a 32-bit little-endian length, then NUL-ended strings.
@@ -11,9 +11,9 @@ export function encodeMessage(strings: readonly (string | number)[]): Buffer {
     throw new RangeError("a string for a helper contains a NUL byte");
   }
   const size = Buffer.byteLength(body);
-  if (size > maximumMessageBytes) {
+  if (size > MAXIMUM_MESSAGE_BYTES) {
     throw new RangeError(
-      `${size} bytes are too long for a helper's message (at most ${maximumMessageBytes})`,
+      `${size} bytes are too long for a helper's message (at most ${MAXIMUM_MESSAGE_BYTES})`,
     );
   }
   const message = Buffer.allocUnsafe(4 + size);
@@ -37,7 +37,7 @@ export class MessageDecoder {
     const messages: string[][] = [];
     while (this.#rest.length >= 4) {
       const end = 4 + this.#rest.readUInt32LE(0);
-      if (end < 5 || end > 4 + maximumMessageBytes) {
+      if (end < 5 || end > 4 + MAXIMUM_MESSAGE_BYTES) {
         throw new Error(`a helper's message has ${end - 4} bytes`);
       }
       if (this.#rest.length < end) {

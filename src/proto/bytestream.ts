@@ -4,15 +4,15 @@ import type { ByteStream } from "./gen/google/bytestream/bytestream_pb.ts";
 import { ReadResponseSchema, WriteRequestSchema } from "./gen/google/bytestream/bytestream_pb.ts";
 import type { Codec, Codecs } from "./grpc.ts";
 
-const dataField = 10;
-const noData = new Uint8Array(0);
+const DATA_FIELD = 10;
+const NO_DATA = new Uint8Array(0);
 
 /**
  * Codecs for the messages that carry blobs. Encoding copies the data once, into the message; decoding does not
  * copy it: `data` is a view of the received message and keeps that in memory as long as it lives.
  * Malformed bytes throw, and with that fail the call.
  */
-export const byteStreamCodecs = {
+export const BYTE_STREAM_CODECS = {
   read: { response: readResponseCodec() },
   write: { request: writeRequestCodec() },
 } satisfies Codecs<typeof ByteStream>;
@@ -25,7 +25,7 @@ function readResponseCodec(): Codec<typeof ReadResponseSchema> {
       const reader = new BinaryReader(bytes);
       while (reader.pos < reader.len) {
         const [field, wireType] = reader.tag();
-        if (field === dataField && wireType === WireType.LengthDelimited) {
+        if (field === DATA_FIELD && wireType === WireType.LengthDelimited) {
           message.data = reader.bytes();
         } else {
           reader.skip(wireType, field);
@@ -62,7 +62,7 @@ function writeRequestCodec(): Codec<typeof WriteRequestSchema> {
           message.writeOffset = BigInt(reader.int64());
         } else if (field === 3 && wireType === WireType.Varint) {
           message.finishWrite = reader.bool();
-        } else if (field === dataField && wireType === WireType.LengthDelimited) {
+        } else if (field === DATA_FIELD && wireType === WireType.LengthDelimited) {
           message.data = reader.bytes();
         } else {
           reader.skip(wireType, field);
@@ -74,9 +74,9 @@ function writeRequestCodec(): Codec<typeof WriteRequestSchema> {
 }
 
 /** Ends a message with its data. */
-function withData(head: BinaryWriter, data: Uint8Array = noData): Buffer {
+function withData(head: BinaryWriter, data: Uint8Array = NO_DATA): Buffer {
   if (data.length > 0) {
-    head.tag(dataField, WireType.LengthDelimited).uint32(data.length);
+    head.tag(DATA_FIELD, WireType.LengthDelimited).uint32(data.length);
   }
   return Buffer.concat([head.finish(), data]);
 }

@@ -121,7 +121,7 @@ export function createClient<S extends Service>(
   return Object.fromEntries(
     entries.map(([name, method]) => [
       name,
-      clientMethods[method.methodKind](client, methodDefinition(service, name, method, codecs)),
+      CLIENT_METHODS[method.methodKind](client, methodDefinition(service, name, method, codecs)),
     ]),
   ) as Client<S>;
 }
@@ -156,7 +156,7 @@ function codec<D extends DescMessage>(desc: D): Codec<D> {
   };
 }
 
-const clientMethods = {
+const CLIENT_METHODS = {
   unary:
     (client: GrpcClient, { path, requestSerialize, responseDeserialize }: Definition) =>
     (request: unknown, options: CallOptions = {}) => {

@@ -9,7 +9,7 @@ import type { Status } from "./gen/google/rpc/status_pb.ts";
 import { StatusSchema } from "./gen/google/rpc/status_pb.ts";
 
 /** The trailer in which gRPC carries a google.rpc.Status. */
-const detailsTrailer = "grpc-status-details-bin";
+const DETAILS_TRAILER = "grpc-status-details-bin";
 
 /**
  * An error with a gRPC status. Thrown by our own code, and what a grpc-js handler passes to its callback or emits
@@ -37,7 +37,7 @@ export class StatusError extends Error {
   get metadata(): Metadata {
     const metadata = new Metadata();
     if (this.status.details.length > 0) {
-      metadata.set(detailsTrailer, Buffer.from(toBinary(StatusSchema, this.status)));
+      metadata.set(DETAILS_TRAILER, Buffer.from(toBinary(StatusSchema, this.status)));
     }
     return metadata;
   }
@@ -93,7 +93,7 @@ function isServiceError(error: Error): error is Error & { code: Code; details: s
 
 /** The status in the trailer; undefined if there is none or it cannot be decoded. */
 function sentStatus(metadata: Metadata): Status | undefined {
-  const [bytes] = metadata.get(detailsTrailer);
+  const [bytes] = metadata.get(DETAILS_TRAILER);
   if (!(bytes instanceof Uint8Array)) {
     return undefined;
   }

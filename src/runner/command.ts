@@ -121,7 +121,7 @@ export class HelperError extends Error {
 export async function runCommand(
   command: Command,
   signal?: AbortSignal,
-  killMilliseconds = defaultKillMilliseconds,
+  killMilliseconds = DEFAULT_KILL_MILLISECONDS,
 ): Promise<CommandResult> {
   const { credentials } = command;
   const request = encodeMessage([
@@ -187,13 +187,13 @@ export async function emptyDirectory(path: string, signal: AbortSignal): Promise
   signal.throwIfAborted();
 }
 
-const defaultKillMilliseconds = 20_000;
+const DEFAULT_KILL_MILLISECONDS = 20_000;
 
 /** Starts the helper with a request and returns its reply. Its input ends when the signal aborts. */
 async function askHelper(
   request: Buffer,
   signal: AbortSignal | undefined,
-  killMilliseconds = defaultKillMilliseconds,
+  killMilliseconds = DEFAULT_KILL_MILLISECONDS,
 ): Promise<string[]> {
   signal?.throwIfAborted();
   const { promise, resolve, reject } = Promise.withResolvers<string[]>();

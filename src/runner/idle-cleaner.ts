@@ -11,7 +11,7 @@ import type { RunnerSettings } from "./settings.ts";
 export type Cleaner = () => Promise<void>;
 
 /** Enough for some millions of files; a file system that does not answer is given up then. */
-const cleaningMilliseconds = 300_000;
+const CLEANING_MILLISECONDS = 300_000;
 
 /** Cleans whenever the runner becomes busy or idle: not while commands run, since it would disturb them. */
 export class IdleCleaner {
@@ -88,7 +88,7 @@ export function cleanerOf(settings: RunnerSettings, signal: AbortSignal): Cleane
 function temporaryDirectoryCleaner(path: string, signal: AbortSignal): Cleaner {
   let directory: string | undefined;
   return async () => {
-    const patience = AbortSignal.timeout(cleaningMilliseconds);
+    const patience = AbortSignal.timeout(CLEANING_MILLISECONDS);
     try {
       directory ??= await realpath(path);
       await emptyDirectory(directory, AbortSignal.any([signal, patience]));
@@ -97,7 +97,7 @@ function temporaryDirectoryCleaner(path: string, signal: AbortSignal): Cleaner {
         error instanceof HelperError
           ? `${error.subject}: ${error.reason}; remove it by hand`
           : patience.aborted
-            ? `not done within ${cleaningMilliseconds / 1000} s`
+            ? `not done within ${CLEANING_MILLISECONDS / 1000} s`
             : (error as Error).message;
       throw new Error(`cannot clean the temporary directory ${path}: ${reason}`, { cause: error });
     }

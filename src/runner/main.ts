@@ -5,7 +5,7 @@ import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configura
 import { createLog } from "../telemetry/log.ts";
 import { startRunner } from "./server.ts";
 
-const usage = `Usage: bb_runner CONFIG.jsonnet
+const USAGE = `Usage: bb_runner CONFIG.jsonnet
 
 Runs the commands of actions for bb_worker: serves buildbarn.runner.Runner, as Buildbarn's bb_runner does.
 CONFIG.jsonnet is a buildbarn.configuration.bb_runner.ApplicationConfiguration; see configs/bb_runner.jsonnet.
@@ -13,16 +13,16 @@ SIGTERM stops it: running commands are ended (with stopGracefully: may end withi
 `;
 
 /** Less than Kubernetes' default time between SIGTERM and SIGKILL. */
-const graceMilliseconds = 25_000;
+const GRACE_MILLISECONDS = 25_000;
 
 async function main(): Promise<void> {
   const [path, ...more] = process.argv.slice(2);
   if (path === "--help" || path === "-h") {
-    process.stdout.write(usage);
+    process.stdout.write(USAGE);
     return;
   }
   if (path === undefined || path.startsWith("-") || more.length > 0) {
-    process.stderr.write(usage);
+    process.stderr.write(USAGE);
     process.exitCode = 2;
     return;
   }
@@ -33,7 +33,7 @@ async function main(): Promise<void> {
   process.once("SIGINT", resolve);
   const runner = await startRunner(loadConfiguration(path, ApplicationConfigurationSchema), log);
   log.info("stopping", { signal: await stop });
-  await runner.close(graceMilliseconds);
+  await runner.close(GRACE_MILLISECONDS);
   // Everything has been waited for.
   process.exit(0);
 }

@@ -2,8 +2,8 @@ import { readdir, readFile } from "node:fs/promises";
 import { setTimeout } from "node:timers/promises";
 
 /** More is needed only where processes are started faster than they are killed. */
-const patienceMilliseconds = 10_000;
-const retryMilliseconds = 5;
+const PATIENCE_MILLISECONDS = 10_000;
+const RETRY_MILLISECONDS = 5;
 
 interface ProcessEntry {
   readonly pid: number;
@@ -26,7 +26,7 @@ export async function killLaterProcesses(userId: number): Promise<void> {
     throw new Error("cannot clean the process table: /proc is not mounted");
   }
   const killed = new Set<string>();
-  const deadline = performance.now() + patienceMilliseconds;
+  const deadline = performance.now() + PATIENCE_MILLISECONDS;
   let found = 0;
   while (performance.now() < deadline) {
     const left = await laterProcesses(userId, self);
@@ -46,7 +46,7 @@ export async function killLaterProcesses(userId: number): Promise<void> {
       return;
     }
     if (found === 0) {
-      await setTimeout(retryMilliseconds);
+      await setTimeout(RETRY_MILLISECONDS);
     }
   }
   if (found > 0) {

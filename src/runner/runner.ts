@@ -161,12 +161,12 @@ export class Runner {
         );
       case "exec":
         return status(
-          unexecutable.includes(code) ? Code.INVALID_ARGUMENT : Code.INTERNAL,
+          UNEXECUTABLE.includes(code) ? Code.INVALID_ARGUMENT : Code.INTERNAL,
           `command ${name} cannot be executed: ${reason}`,
         );
       case "working_directory":
         return status(
-          unexecutable.includes(code) ? Code.INVALID_ARGUMENT : Code.INTERNAL,
+          UNEXECUTABLE.includes(code) ? Code.INVALID_ARGUMENT : Code.INTERNAL,
           `working directory ${name} cannot be entered: ${reason}`,
         );
       case "build_directory":
@@ -193,7 +193,7 @@ export class Runner {
 }
 
 /** What of execve(2) and chdir(2) is the fault of the action, not of this machine. */
-const unexecutable = [
+const UNEXECUTABLE = [
   "ENOENT",
   "EACCES",
   "EPERM",

@@ -11,15 +11,15 @@ import { isolationFailure } from "./command.ts";
 import { Runner } from "./runner.ts";
 import { runnerSettings } from "./settings.ts";
 
-const isolationAdvice =
+const ISOLATION_ADVICE =
   "commands get no PID and mount namespaces: one that runs as this process's user can outlive its action, and as root " +
   "leave chrootIntoInputRoot; run the runner as root with CAP_SYS_ADMIN (in a container: privileged)";
 
 /** How long clients may take to receive the last responses when the runner stops. */
-const flushMilliseconds = 1000;
+const FLUSH_MILLISECONDS = 1000;
 
 /** How long cleaning after the last command may take when the runner stops; the next one cleans before its first. */
-const lastCleaningMilliseconds = 3000;
+const LAST_CLEANING_MILLISECONDS = 3000;
 
 /** A runner that serves, until it is closed. */
 export interface RunningRunner {
@@ -40,7 +40,7 @@ export async function startRunner(configuration: ApplicationConfiguration, log: 
   helperPath("bb_spawn");
   const notIsolated = await isolationFailure();
   if (notIsolated) {
-    log.warn(isolationAdvice, { error: notIsolated.message });
+    log.warn(ISOLATION_ADVICE, { error: notIsolated.message });
   }
   if (settings.umask !== undefined) {
     process.umask(settings.umask);
@@ -62,7 +62,7 @@ export async function startRunner(configuration: ApplicationConfiguration, log: 
       for (const server of servers) {
         server.forceShutdown();
       }
-    }, flushMilliseconds);
+    }, FLUSH_MILLISECONDS);
     await Promise.all(stopped);
     clearTimeout(timer);
   };
@@ -114,7 +114,7 @@ class Calls {
     const timer = setTimeout(() => this.#ending.abort(), graceMilliseconds);
     const overdue = setTimeout(
       () => this.#overdue.abort(shuttingDown()),
-      graceMilliseconds + lastCleaningMilliseconds,
+      graceMilliseconds + LAST_CLEANING_MILLISECONDS,
     );
     if (graceMilliseconds <= 0) {
       this.#ending.abort();

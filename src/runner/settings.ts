@@ -106,7 +106,7 @@ function absolutePath(field: string, path: string): string {
 }
 
 /** Linux's numbers, which are the same on all architectures Node runs on. */
-const resources: Readonly<Record<string, number>> = {
+const RESOURCES: Readonly<Record<string, number>> = {
   CPU: 0,
   FSIZE: 1,
   DATA: 2,
@@ -128,10 +128,10 @@ const resources: Readonly<Record<string, number>> = {
 const RLIM_INFINITY = 2n ** 64n - 1n;
 
 function resourceLimit(name: string, limit: SetResourceLimitConfiguration): ResourceLimit {
-  const resource = resources[name];
+  const resource = RESOURCES[name];
   if (resource === undefined) {
     throw new ConfigurationError(
-      `global.setResourceLimits: there is no limit ${JSON.stringify(name)}; expected one of ${Object.keys(resources).join(", ")}`,
+      `global.setResourceLimits: there is no limit ${JSON.stringify(name)}; expected one of ${Object.keys(RESOURCES).join(", ")}`,
     );
   }
   return { resource, soft: limit.softLimit ?? RLIM_INFINITY, hard: limit.hardLimit ?? RLIM_INFINITY };

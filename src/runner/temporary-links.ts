@@ -3,7 +3,7 @@ import { realpath, rename, rmdir, symlink, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { emptyDirectory } from "./command.ts";
 
-const emptyingMilliseconds = 60_000;
+const EMPTYING_MILLISECONDS = 60_000;
 
 /** Symlinks, such as at /tmp, that lead to the temporary directory of the action that was begun last. */
 export class TemporaryLinks {
@@ -53,7 +53,7 @@ export class TemporaryLinks {
         }
         if (this.#linked.has(path)) {
           const directory = join(await realpath(dirname(path)), basename(path));
-          await emptyDirectory(directory, AbortSignal.timeout(emptyingMilliseconds));
+          await emptyDirectory(directory, AbortSignal.timeout(EMPTYING_MILLISECONDS));
         }
         await rmdir(path);
         await rename(fresh, path);

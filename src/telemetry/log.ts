@@ -13,7 +13,7 @@ export interface Log {
   with(fields: LogFields): Log;
 }
 
-const severities: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
+const SEVERITIES: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
 
 /** A log of lines of at least the given level; by default on standard error. */
 export function createLog(
@@ -24,7 +24,7 @@ export function createLog(
   const at =
     (lineLevel: LogLevel) =>
     (message: string, fields: LogFields = {}) => {
-      if (severities[lineLevel] < severities[level]) {
+      if (SEVERITIES[lineLevel] < SEVERITIES[level]) {
         return;
       }
       let line = `${new Date().toISOString()} ${lineLevel} ${text(message, /\p{C}/u)}`;

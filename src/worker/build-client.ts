@@ -51,10 +51,10 @@ export interface BuildClientOptions {
 }
 
 /** After its next synchronisation is this late, a worker counts as lost. Milliseconds. */
-const schedulerForgetsAfter = 60_000;
+const SCHEDULER_FORGETS_AFTER = 60_000;
 
 /** How long the last synchronisation of a worker that must go may take. Milliseconds. */
-const farewellTimeout = 5_000;
+const FAREWELL_TIMEOUT = 5_000;
 
 /**
  * One worker thread as the scheduler sees it: tells its state by OperationQueue.Synchronize, and runs the
@@ -150,12 +150,12 @@ export class BuildClient {
         },
         // A call that asks for work may block for long: it is given up when the worker shall stop.
         handBack.aborted
-          ? { deadline: Date.now() + farewellTimeout }
+          ? { deadline: Date.now() + FAREWELL_TIMEOUT }
           : { signal: drain.aborted ? handBack : drain },
       );
     } finally {
       // The answer to a call that failed may have been an order.
-      this.#mayBeThoughtExecutingUntil ??= this.#nextSynchronizationAt + schedulerForgetsAfter;
+      this.#mayBeThoughtExecutingUntil ??= this.#nextSynchronizationAt + SCHEDULER_FORGETS_AFTER;
     }
   }
 
@@ -174,7 +174,7 @@ export class BuildClient {
       case "executing":
         await this.#stopExecution();
         this.#startExecution(desired.value, orderedAt);
-        this.#mayBeThoughtExecutingUntil = this.#nextSynchronizationAt + schedulerForgetsAfter;
+        this.#mayBeThoughtExecutingUntil = this.#nextSynchronizationAt + SCHEDULER_FORGETS_AFTER;
         return;
       case "idle":
         await this.#stopExecution();
@@ -182,7 +182,7 @@ export class BuildClient {
         return;
       default:
         this.#mayBeThoughtExecutingUntil = executing
-          ? this.#nextSynchronizationAt + schedulerForgetsAfter
+          ? this.#nextSynchronizationAt + SCHEDULER_FORGETS_AFTER
           : undefined;
     }
   }

@@ -5,12 +5,12 @@ import { applyGlobalConfiguration } from "../config/global.ts";
 import { loadConfiguration } from "../config/load-configuration.ts";
 import { MountError } from "../mount/index.ts";
 import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
-import { createLog } from "../telemetry/log.ts";
+import { createLog, type Log } from "../telemetry/log.ts";
 import { mountByNfs } from "./nfs-mounted-tree.ts";
 import { Worker } from "./worker.ts";
 import { checkWorkerConfiguration } from "./worker-configuration.ts";
 
-const usage = `Usage: bb_worker CONFIG.jsonnet
+const USAGE = `Usage: bb_worker CONFIG.jsonnet
 
 Takes actions from a Buildbarn scheduler, serves their input roots by NFSv4 to this machine's kernel, and has them run
 by bb_runner. CONFIG.jsonnet is a buildbarn.configuration.bb_worker.ApplicationConfiguration; see
@@ -18,20 +18,18 @@ configs/bb_worker.jsonnet.
 SIGTERM and SIGINT stop it: running actions may end within 25 s (or BB_WORKER_GRACE_SECONDS) and are handed back then,
 or upon a second signal; it unmounts, and ends with 0.`;
 
-const log = createLog();
-
-async function main(): Promise<number> {
+async function main(log: Log): Promise<number> {
   const [path, ...others] = process.argv.slice(2);
   if (path === "--help") {
-    console.log(usage);
+    console.log(USAGE);
     return 0;
   }
   if (path === undefined || path.startsWith("-") || others.length > 0) {
-    console.error(usage);
+    console.error(USAGE);
     return 2;
   }
   let worker: Worker;
-  const stopping = stopSignals();
+  const stopping = stopSignals(log);
   try {
     const configuration = loadConfiguration(path, ApplicationConfigurationSchema);
     applyGlobalConfiguration(configuration.global);
@@ -55,7 +53,7 @@ async function main(): Promise<number> {
   const reason = await Promise.race([stopping.first, lost]);
   log.info("stopping", { reason });
   stopping.second.then(() => worker.handBack());
-  await worker.stop(graceMilliseconds());
+  await worker.stop(graceMilliseconds(log));
   log.info("stopped");
   return reason === "failure" ? 1 : 0;
 }
@@ -70,7 +68,7 @@ interface StopSignals {
   readonly second: Promise<StopReason>;
 }
 
-function stopSignals(): StopSignals {
+function stopSignals(log: Log): StopSignals {
   const controller = new AbortController();
   const first = Promise.withResolvers<StopReason>();
   const second = Promise.withResolvers<StopReason>();
@@ -87,7 +85,7 @@ function stopSignals(): StopSignals {
   return { signal: controller.signal, first: first.promise, second: second.promise };
 }
 
-function graceMilliseconds(): number {
+function graceMilliseconds(log: Log): number {
   const seconds = Number(process.env.BB_WORKER_GRACE_SECONDS ?? "25");
   if (Number.isFinite(seconds) && seconds >= 0) {
     return seconds * 1000;
@@ -96,4 +94,4 @@ function graceMilliseconds(): number {
   return 0;
 }
 
-process.exitCode = await main();
+process.exitCode = await main(createLog());

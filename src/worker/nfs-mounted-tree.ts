@@ -1,12 +1,20 @@
 import { NfsMount } from "../mount/index.ts";
 import { Gate, NfsServer } from "../nfs/index.ts";
-import type { MountTree } from "./build-directory-server.ts";
+import type { Log } from "../telemetry/log.ts";
+import type { FileTree } from "../vfs/index.ts";
+import type { MountedTree } from "./build-directory-server.ts";
+import type { BuildDirectorySettings } from "./worker-configuration.ts";
 
 /**
  * Serves a tree by NFSv4 on loopback, at a port that is free, to nobody but the mount that is made here. The
  * process that dies without closing it is unmounted by a supervisor.
  */
-export const mountByNfs: MountTree = async (tree, settings, log, signal) => {
+export async function mountByNfs(
+  tree: FileTree,
+  settings: BuildDirectorySettings,
+  log: Log,
+  signal?: AbortSignal,
+): Promise<MountedTree> {
   const disconnected = Promise.withResolvers<Error>();
   const { mountPath, mountOptions, nfsVersion: version } = settings;
   let closing = false;
@@ -50,4 +58,4 @@ export const mountByNfs: MountTree = async (tree, settings, log, signal) => {
     await server.close();
     throw error;
   }
-};
+}

@@ -325,11 +325,11 @@ async function entriesOf(directory: Directory): Promise<[Name, Node][]> {
   return entries;
 }
 
-const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function utf8(bytes: Uint8Array, what: () => string): string {
   try {
-    return decoder.decode(bytes);
+    return DECODER.decode(bytes);
   } catch {
     throw new StatusError(status(Code.INVALID_ARGUMENT, `${what()} is not UTF-8, which REAPI requires`));
   }

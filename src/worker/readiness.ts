@@ -3,8 +3,8 @@ import type { Client } from "../proto/grpc.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { CreateActionDirectory } from "./action-directory.ts";
 
-const timeoutMilliseconds = 30_000;
-const probeName = "check_readiness";
+const TIMEOUT_MILLISECONDS = 30_000;
+const PROBE_NAME = "check_readiness";
 
 /**
  * Asks the runner whether it can run actions and sees what the worker makes in its mount. Rejects with the
@@ -16,10 +16,10 @@ export async function checkReadiness(
   signal: AbortSignal,
 ): Promise<void> {
   await using directory = createDirectory();
-  await directory.build.makeDirectories([probeName]);
+  await directory.build.makeDirectories([PROBE_NAME]);
   await runner.checkReadiness(
-    { path: `${directory.path}/${probeName}` },
-    { signal, deadline: Date.now() + timeoutMilliseconds },
+    { path: `${directory.path}/${PROBE_NAME}` },
+    { signal, deadline: Date.now() + TIMEOUT_MILLISECONDS },
   );
 }
 
@@ -39,7 +39,7 @@ export class ProblemLog {
     // The text of a gRPC error may name what was different each time, such as the directory that was asked for.
     const problem = `${message}: ${(error as { code?: number } | undefined)?.code ?? text}`;
     const now = this.#now();
-    if (this.#reported?.problem !== problem || now - this.#reported.at > repeatMilliseconds) {
+    if (this.#reported?.problem !== problem || now - this.#reported.at > REPEAT_MILLISECONDS) {
       this.#reported = { problem, at: now };
       this.#log.warn(`${message}: ${text}`);
     }
@@ -53,4 +53,4 @@ export class ProblemLog {
   }
 }
 
-const repeatMilliseconds = 60_000;
+const REPEAT_MILLISECONDS = 60_000;

@@ -8,7 +8,7 @@ type TimestampField = {
     : never;
 }[keyof ExecutedActionMetadata];
 
-const timestampFields = {
+const TIMESTAMP_FIELDS = {
   fetchingInputs: ["inputFetchStartTimestamp", "inputFetchCompletedTimestamp"],
   running: ["executionStartTimestamp", "executionCompletedTimestamp"],
   uploadingOutputs: ["outputUploadStartTimestamp", "outputUploadCompletedTimestamp"],
@@ -29,7 +29,7 @@ export class Stages {
   /** Ends the stage before. */
   enter(stage: ExecutionStage): void {
     const now = this.#complete();
-    const [started, completed] = timestampFields[stage];
+    const [started, completed] = TIMESTAMP_FIELDS[stage];
     this.#metadata[started] = now;
     this.#completed = completed;
     this.#onStage(stage);

@@ -102,11 +102,11 @@ export interface RunnerSettings {
   readonly owner: Credentials;
 }
 
-const defaultLeaseSeconds = 60;
-const defaultUploadDelay = 60_000;
-const defaultMaximumMessageSizeBytes = 16 * 1024 * 1024;
-const defaultConcurrency = 10;
-const defaultBlobCacheCount = 1_000_000;
+const DEFAULT_LEASE_SECONDS = 60;
+const DEFAULT_UPLOAD_DELAY = 60_000;
+const DEFAULT_MAXIMUM_MESSAGE_SIZE_BYTES = 16 * 1024 * 1024;
+const DEFAULT_CONCURRENCY = 10;
+const DEFAULT_BLOB_CACHE_COUNT = 1_000_000;
 
 /** Throws {@link ConfigurationError} naming the field that is missing, wrong or not supported. */
 export function checkWorkerConfiguration(configuration: ApplicationConfiguration): WorkerConfiguration {
@@ -135,17 +135,17 @@ export function checkWorkerConfiguration(configuration: ApplicationConfiguration
     maximumMessageSizeBytes: positive(
       configuration.maximumMessageSizeBytes,
       "maximumMessageSizeBytes",
-      defaultMaximumMessageSizeBytes,
+      DEFAULT_MAXIMUM_MESSAGE_SIZE_BYTES,
     ),
     inputDownloadConcurrency: positive(
       configuration.inputDownloadConcurrency,
       "inputDownloadConcurrency",
-      defaultConcurrency,
+      DEFAULT_CONCURRENCY,
     ),
     outputUploadConcurrency: positive(
       configuration.outputUploadConcurrency,
       "outputUploadConcurrency",
-      defaultConcurrency,
+      DEFAULT_CONCURRENCY,
     ),
     directoryCache: directoryCache(configuration.directoryCache),
     filePool: pool,
@@ -171,7 +171,7 @@ function contentAddressableStorage(
       blobCache: {
         directory: join(pool.path, "blobs"),
         maximumSizeBytes: pool.maximumSizeBytes,
-        maximumCount: defaultBlobCacheCount,
+        maximumCount: DEFAULT_BLOB_CACHE_COUNT,
       },
     };
   }
@@ -213,7 +213,7 @@ function blobCache(configuration: BlobAccessConfiguration | undefined, path: str
     maximumCount:
       local.keyLocationMapBackend.case === "keyLocationMapInMemory"
         ? positive(local.keyLocationMapBackend.value.entries, `${path}.local.keyLocationMapInMemory.entries`)
-        : defaultBlobCacheCount,
+        : DEFAULT_BLOB_CACHE_COUNT,
   };
 }
 
@@ -295,7 +295,7 @@ function timing(
     maximumWritableFileUploadDelay: durationMilliseconds(
       configuration.maximumWritableFileUploadDelay,
       `${path}.maximumWritableFileUploadDelay`,
-      defaultUploadDelay,
+      DEFAULT_UPLOAD_DELAY,
     ),
   };
 }
@@ -326,7 +326,7 @@ function mount(
   const announced = durationMilliseconds(
     announcedLeaseTime,
     `${path}.nfsv4.announcedLeaseTime`,
-    defaultLeaseSeconds * 1000,
+    DEFAULT_LEASE_SECONDS * 1000,
   );
   const enforced = durationMilliseconds(enforcedLeaseTime, `${path}.nfsv4.enforcedLeaseTime`, announced);
   if (enforced < announced) {

@@ -23,7 +23,7 @@ import type {
 } from "./worker-configuration.ts";
 
 /** How long an action waits for a runner that has ended since the thread asked for work. */
-const runnerReconnectMilliseconds = 10_000;
+const RUNNER_RECONNECT_MILLISECONDS = 10_000;
 
 /** A worker process: storage, build directories and the threads that take work. */
 export class Worker {
@@ -149,7 +149,7 @@ function runnerThreads(
         createDirectory,
         runner: {
           run: async (request, options) => {
-            await untilConnected(channel, runnerReconnectMilliseconds);
+            await untilConnected(channel, RUNNER_RECONNECT_MILLISECONDS);
             return runner.run(request, options);
           },
         },

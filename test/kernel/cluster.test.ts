@@ -11,7 +11,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { type Digest, makeDigest, SHA256 } from "../../src/cas/digest.ts";
 import { digestMessage } from "../../src/cas/wire-digest.ts";
-import { type Cluster, chrootProperty, defaultPools, startCluster } from "../../src/cluster/cluster.ts";
+import { CHROOT_PROPERTY, type Cluster, defaultPools, startCluster } from "../../src/cluster/cluster.ts";
 import type { Storage } from "../../src/cluster/storage/storage.ts";
 import { openChannel } from "../../src/proto/endpoint.ts";
 import {
@@ -109,7 +109,7 @@ async function execute(
       create(ActionSchema, {
         commandDigest: digestMessage(commandDigest),
         inputRootDigest: digestMessage(inputRoot),
-        platform: { properties: chroot ? [chrootProperty] : [] },
+        platform: { properties: chroot ? [CHROOT_PROPERTY] : [] },
         doNotCache: true,
       }),
     ),

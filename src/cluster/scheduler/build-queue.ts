@@ -52,7 +52,7 @@ export interface BuildQueueOptions {
   readonly maximumExecutionTimeout?: number;
 }
 
-const defaults: Required<BuildQueueOptions> = {
+const DEFAULTS: Required<BuildQueueOptions> = {
   abandonedOperationTimeout: 10_000,
   executionUpdateInterval: 60_000,
   busyWorkerSynchronizationInterval: 1000,
@@ -66,7 +66,7 @@ const defaults: Required<BuildQueueOptions> = {
 };
 
 /** How long a worker's call waits for another one of the same worker to end, before it is refused. */
-const cancellationMilliseconds = 200;
+const CANCELLATION_MILLISECONDS = 200;
 
 export interface BuildQueueStatistics {
   /** Worker threads that synchronize. */
@@ -133,7 +133,7 @@ export class BuildQueue {
   #closed = false;
 
   constructor(options: BuildQueueOptions = {}) {
-    this.options = { ...defaults, ...options };
+    this.options = { ...DEFAULTS, ...options };
   }
 
   statistics(): BuildQueueStatistics {
@@ -374,7 +374,7 @@ export class BuildQueue {
   /** Only one call of a worker is answered at a time. The returned function ends it. */
   async #beginCall(worker: Worker, signal: AbortSignal): Promise<() => void> {
     // A call that the worker has given up for this one may be a moment from being seen as cancelled.
-    await waitAtMost(worker.call ?? Promise.resolve(), cancellationMilliseconds, signal);
+    await waitAtMost(worker.call ?? Promise.resolve(), CANCELLATION_MILLISECONDS, signal);
     if (worker.call) {
       throw failure(
         Code.RESOURCE_EXHAUSTED,

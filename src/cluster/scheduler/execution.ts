@@ -28,8 +28,8 @@ import type { BuildQueue } from "./build-queue.ts";
 import { operationMessage } from "./operation.ts";
 import { platformKey } from "./platform.ts";
 
-const requestMetadataHeader = "build.bazel.remote.execution.v2.requestmetadata-bin";
-const traceContextHeaders = ["traceparent", "tracestate"];
+const REQUEST_METADATA_HEADER = "build.bazel.remote.execution.v2.requestmetadata-bin";
+const TRACE_CONTEXT_HEADERS = ["traceparent", "tracestate"];
 
 /** The REAPI service Execution. */
 export function executionService(queue: BuildQueue, storage: Storage): Handlers<typeof Execution> {
@@ -107,7 +107,7 @@ async function readNeeded(storage: Storage, digest: Digest, what: string): Promi
 }
 
 function auxiliaryMetadata(metadata: Metadata): Any[] {
-  return metadata.get(requestMetadataHeader).flatMap((value) => {
+  return metadata.get(REQUEST_METADATA_HEADER).flatMap((value) => {
     try {
       return [packAny(RequestMetadataSchema, fromBinary(RequestMetadataSchema, value as Buffer))];
     } catch {
@@ -119,7 +119,7 @@ function auxiliaryMetadata(metadata: Metadata): Any[] {
 
 function traceContext(metadata: Metadata): { [header: string]: string } {
   const headers: { [header: string]: string } = {};
-  for (const header of traceContextHeaders) {
+  for (const header of TRACE_CONTEXT_HEADERS) {
     const [value] = metadata.get(header);
     if (value !== undefined) {
       headers[header] = String(value);

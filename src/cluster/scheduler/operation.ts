@@ -101,7 +101,7 @@ export class Operation {
   /** The operation as it is now. */
   message(): OperationMessage {
     const { stage, actionDigest, response } = this.task;
-    return operationMessage(this.name, stage, actionDigest, this.#isCancelled ? cancelled : response);
+    return operationMessage(this.name, stage, actionDigest, this.#isCancelled ? CANCELLED : response);
   }
 
   /**
@@ -147,14 +147,14 @@ export class Operation {
   }
 }
 
-const cancelled = status(Code.CANCELLED, "The operation was cancelled");
+const CANCELLED = status(Code.CANCELLED, "The operation was cancelled");
 
 /** An operation's message; it is done where there is a result. */
 export function operationMessage(
   name: string,
   stage: ExecutionStage_Value,
   actionDigest: Digest,
-  result: Any | typeof cancelled | undefined,
+  result: Any | typeof CANCELLED | undefined,
 ): OperationMessage {
   return create(OperationSchema, {
     name,

@@ -17,7 +17,7 @@ import type { BlobStore } from "./blob-store.ts";
 import { isComplete } from "./completeness.ts";
 import { digestFromWire } from "./wire-digest.ts";
 
-const checksumBytes = 32;
+const CHECKSUM_BYTES = 32;
 
 /**
  * Results of actions, one file each, by instance name and action digest. A result is given out only while all
@@ -50,9 +50,9 @@ export class ActionCache {
     if (!content) {
       return undefined;
     }
-    const result = content.subarray(checksumBytes);
+    const result = content.subarray(CHECKSUM_BYTES);
     // A file cut short by a power failure would otherwise be a success without outputs.
-    if (!checksum(result).equals(content.subarray(0, checksumBytes))) {
+    if (!checksum(result).equals(content.subarray(0, CHECKSUM_BYTES))) {
       return undefined;
     }
     const actionResult = fromBinary(ActionResultSchema, result);

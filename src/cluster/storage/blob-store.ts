@@ -15,10 +15,10 @@ export interface BlobStoreOptions {
 }
 
 /** Blobs up to this size are worth keeping in memory. */
-const smallBlobBytes = 64 * 1024;
-const readChunkBytes = 256 * 1024;
+const SMALL_BLOB_BYTES = 64 * 1024;
+const READ_CHUNK_BYTES = 256 * 1024;
 /** Every store has the empty blob (REAPI, Digest). */
-const nothing = new Uint8Array(0);
+const NOTHING = new Uint8Array(0);
 
 /**
  * Blobs in a folder, one file each, named by digest: `FUNCTION/HH/HASH-SIZE` with HH the hash's first two
@@ -43,7 +43,7 @@ export class BlobStore {
     const store = new BlobStore(folder, memoryBytes);
     await rm(join(folder, "tmp"), { recursive: true, force: true });
     await mkdir(join(folder, "tmp"), { recursive: true });
-    store.#known.add(digestKey(computeDigest("", SHA256, nothing)));
+    store.#known.add(digestKey(computeDigest("", SHA256, NOTHING)));
     await Promise.all(
       Array.from({ length: 256 }, async (_, shard) => {
         const path = join(folder, "sha256", shard.toString(16).padStart(2, "0"));
@@ -78,13 +78,13 @@ export class BlobStore {
     }
     this.#mustHave(digest);
     if (digest.sizeBytes === 0) {
-      return nothing;
+      return NOTHING;
     }
     const content = await readFile(this.path(digest)).catch((error) => this.#lost(digest, error));
     if (content.length !== digest.sizeBytes) {
       this.#lost(digest);
     }
-    if (content.length <= smallBlobBytes) {
+    if (content.length <= SMALL_BLOB_BYTES) {
       this.#small.set(key, content);
     }
     return content;
@@ -105,13 +105,13 @@ export class BlobStore {
       );
     }
     const end = Math.min(digest.sizeBytes, offset + limit);
-    if (digest.sizeBytes <= smallBlobBytes) {
+    if (digest.sizeBytes <= SMALL_BLOB_BYTES) {
       yield (await this.read(digest)).subarray(offset, end);
       return;
     }
     await using file = await open(this.path(digest)).catch((error) => this.#lost(digest, error));
     for (let position = offset; position < end; ) {
-      const chunk = Buffer.allocUnsafeSlow(Math.min(readChunkBytes, end - position));
+      const chunk = Buffer.allocUnsafeSlow(Math.min(READ_CHUNK_BYTES, end - position));
       const { bytesRead } = await file.read(chunk, 0, chunk.length, position);
       if (bytesRead === 0) {
         this.#lost(digest);
@@ -134,7 +134,7 @@ export class BlobStore {
     const temporary = this.temporaryPath();
     await writeFile(temporary, content);
     await this.#adopt(digest, temporary);
-    if (content.length <= smallBlobBytes) {
+    if (content.length <= SMALL_BLOB_BYTES) {
       this.#small.set(digestKey(digest), Buffer.from(content));
     }
   }

@@ -18,7 +18,7 @@ import { parseReadResourceName, parseWriteResourceName, type ResourceName } from
 import type { ServedBlobs } from "./served-blobs.ts";
 
 /** A whole compressed blob's committed size where it was there already (REAPI, ContentAddressableStorage). */
-const alreadyThere = -1n;
+const ALREADY_THERE = -1n;
 
 /** The service google.bytestream.ByteStream for CAS blobs, plain and compressed with zstd. */
 export class ByteStreamService {
@@ -77,7 +77,7 @@ export class ByteStreamService {
     const { resourceName } = first.value;
     const { digest, compressor } = parseWriteResourceName(resourceName);
     if (this.#store.has(digest)) {
-      return { committedSize: compressor === "zstd" ? alreadyThere : BigInt(digest.sizeBytes) };
+      return { committedSize: compressor === "zstd" ? ALREADY_THERE : BigInt(digest.sizeBytes) };
     }
     const pieces = piecesOf(first.value, iterator);
     if (compressor === "zstd") {
@@ -160,7 +160,7 @@ export class ByteStreamService {
     const { digest, compressor } = parseWriteResourceName(resourceName);
     if (this.#store.has(digest)) {
       return {
-        committedSize: compressor === "zstd" ? alreadyThere : BigInt(digest.sizeBytes),
+        committedSize: compressor === "zstd" ? ALREADY_THERE : BigInt(digest.sizeBytes),
         complete: true,
       };
     }

@@ -8,13 +8,13 @@ import {
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { Handlers } from "../../proto/grpc.ts";
 import { unary } from "../handlers.ts";
-import { maximumBatchBytes } from "./content-addressable-storage.ts";
+import { MAXIMUM_BATCH_BYTES } from "./content-addressable-storage.ts";
 
-const capabilities: MessageInitShape<typeof ServerCapabilitiesSchema> = {
+const CAPABILITIES: MessageInitShape<typeof ServerCapabilitiesSchema> = {
   cacheCapabilities: {
     digestFunctions: [DigestFunction_Value.SHA256],
     actionCacheUpdateCapabilities: { updateEnabled: true },
-    maxBatchTotalSizeBytes: BigInt(maximumBatchBytes),
+    maxBatchTotalSizeBytes: BigInt(MAXIMUM_BATCH_BYTES),
     symlinkAbsolutePathStrategy: SymlinkAbsolutePathStrategy_Value.ALLOWED,
     supportedCompressors: [Compressor_Value.ZSTD],
     supportedBatchUpdateCompressors: [Compressor_Value.ZSTD],
@@ -32,5 +32,5 @@ const capabilities: MessageInitShape<typeof ServerCapabilitiesSchema> = {
 
 /** The REAPI service Capabilities: what storage and scheduler can do. */
 export function capabilitiesService(): Handlers<typeof Capabilities> {
-  return { getCapabilities: unary(() => capabilities) };
+  return { getCapabilities: unary(() => CAPABILITIES) };
 }

@@ -1,5 +1,5 @@
 import { promisify } from "node:util";
-import { zstdCompress, zstdDecompress } from "node:zlib";
+import { type ZstdOptions, zstdCompress, zstdDecompress } from "node:zlib";
 import { fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { BlobError } from "../../cas/content-source.ts";
 import { type Digest, digestKey } from "../../cas/digest.ts";
@@ -26,14 +26,11 @@ import type { ServedBlobs } from "./served-blobs.ts";
 import { digestFromWire, relatedDigest } from "./wire-digest.ts";
 
 /** What one batch may hold, so that its message stays below gRPC's usual limit of 4 MiB. */
-export const maximumBatchBytes = 4 * 1024 * 1024 - 256 * 1024;
+export const MAXIMUM_BATCH_BYTES = 4 * 1024 * 1024 - 256 * 1024;
 
 /** Less than this is not worth compressing. */
-const compressFromBytes = 1024;
-const defaultPageSize = 1000;
-
-const compress = promisify(zstdCompress);
-const decompress = promisify(zstdDecompress);
+const COMPRESS_FROM_BYTES = 1024;
+const DEFAULT_PAGE_SIZE = 1000;
 
 /** The REAPI service ContentAddressableStorage, without the splitting of blobs. */
 export function contentAddressableStorage(
@@ -57,10 +54,10 @@ export function contentAddressableStorage(
         digestFromWire(request.instanceName, request.digestFunction, digest, "digest"),
       );
       const bytes = digests.reduce((sum, digest) => sum + digest.sizeBytes, 0);
-      if (bytes > maximumBatchBytes) {
+      if (bytes > MAXIMUM_BATCH_BYTES) {
         throw failure(
           Code.INVALID_ARGUMENT,
-          `a batch of ${bytes} bytes was asked for; at most ${maximumBatchBytes} are possible. Use ByteStream`,
+          `a batch of ${bytes} bytes was asked for; at most ${MAXIMUM_BATCH_BYTES} are possible. Use ByteStream`,
         );
       }
       const zstd = request.acceptableCompressors.includes(Compressor_Value.ZSTD);
@@ -117,7 +114,7 @@ async function read(
   const wireDigest = digestMessage(digest);
   try {
     const content = await served.read(digest, signal);
-    if (!zstd || content.length < compressFromBytes) {
+    if (!zstd || content.length < COMPRESS_FROM_BYTES) {
       return { digest: wireDigest, data: content };
     }
     return { digest: wireDigest, data: await compress(content), compressor: Compressor_Value.ZSTD };
@@ -137,7 +134,7 @@ async function* getTree(
     request.rootDigest,
     "root_digest",
   );
-  const pageSize = request.pageSize > 0 ? request.pageSize : defaultPageSize;
+  const pageSize = request.pageSize > 0 ? request.pageSize : DEFAULT_PAGE_SIZE;
   const queued = new Map([[digestKey(root), root]]);
   let page: Directory[] = [];
   let pageBytes = 0;
@@ -149,7 +146,7 @@ async function* getTree(
       const childDigest = relatedDigest(root, child.digest, `digest of directory ${child.name}`);
       queued.set(digestKey(childDigest), childDigest);
     }
-    if (page.length === pageSize || (page.length > 0 && pageBytes + content.length > maximumBatchBytes)) {
+    if (page.length === pageSize || (page.length > 0 && pageBytes + content.length > MAXIMUM_BATCH_BYTES)) {
       yield { directories: page };
       page = [];
       pageBytes = 0;
@@ -158,4 +155,12 @@ async function* getTree(
     pageBytes += content.length;
   }
   yield { directories: page };
+}
+
+function compress(content: Uint8Array): Promise<Buffer> {
+  return promisify(zstdCompress)(content);
+}
+
+function decompress(data: Uint8Array, options: ZstdOptions): Promise<Buffer> {
+  return promisify(zstdDecompress)(data, options);
 }

@@ -44,7 +44,7 @@ interface Folder {
   readonly symlinks: Map<string, string>;
 }
 
-const filesPerTask = 64;
+const FILES_PER_TASK = 64;
 
 /**
  * Puts files of this machine into the store and makes the Directory messages for them. Files are read and hashed
@@ -140,15 +140,15 @@ async function importFiles(
   }
   const pool = new Piscina<ImportTask, ImportedFile[]>({
     filename: new URL(`./import-worker${extname(import.meta.filename)}`, import.meta.url).href,
-    maxThreads: Math.min(availableParallelism(), Math.ceil(hostPaths.length / filesPerTask)),
+    maxThreads: Math.min(availableParallelism(), Math.ceil(hostPaths.length / FILES_PER_TASK)),
   });
   try {
     const tasks = [];
-    for (let start = 0; start < hostPaths.length; start += filesPerTask) {
+    for (let start = 0; start < hostPaths.length; start += FILES_PER_TASK) {
       const task = {
         folder: store.folder,
         temporaryPath: store.temporaryPath(),
-        hostPaths: hostPaths.slice(start, start + filesPerTask),
+        hostPaths: hostPaths.slice(start, start + FILES_PER_TASK),
       };
       tasks.push(
         pool.run(task).then((files) => {

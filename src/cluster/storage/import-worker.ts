@@ -16,7 +16,8 @@ export interface ImportedFile {
   readonly sizeBytes: number;
 }
 
-const buffer = Buffer.allocUnsafeSlow(1024 * 1024);
+/** Each thread has this module, and so its own. */
+const BUFFER = Buffer.allocUnsafeSlow(1024 * 1024);
 
 /** Copies files into the store, each hashed on its way, and gives their digests in the same order. */
 export default function importFiles({ folder, temporaryPath, hostPaths }: ImportTask): ImportedFile[] {
@@ -31,11 +32,11 @@ function importFile(folder: string, temporaryPath: string, hostPath: string): Im
     const copy = openSync(temporaryPath, "w");
     try {
       for (;;) {
-        const count = readSync(source, buffer);
+        const count = readSync(source, BUFFER);
         if (count === 0) {
           break;
         }
-        const chunk = buffer.subarray(0, count);
+        const chunk = BUFFER.subarray(0, count);
         hash.update(chunk);
         for (let done = 0; done < count; ) {
           done += writeSync(copy, chunk, done);

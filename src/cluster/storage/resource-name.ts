@@ -13,7 +13,7 @@ export interface ResourceName {
   readonly compressor: "identity" | "zstd";
 }
 
-const namedFunctions: readonly DigestFunction[] = [SHA256];
+const NAMED_FUNCTIONS: readonly DigestFunction[] = [SHA256];
 
 /**
  * `[INSTANCE/]blobs/[FUNCTION/]HASH/SIZE` or `[INSTANCE/]compressed-blobs/zstd/[FUNCTION/]HASH/SIZE`.
@@ -65,7 +65,7 @@ function parse(segments: string[], instanceEnd: number, keyword: number): Resour
   } else if (segments[keyword] !== "blobs") {
     return undefined;
   }
-  const named = namedFunctions.find((candidate) => candidate.name === segments[next]);
+  const named = NAMED_FUNCTIONS.find((candidate) => candidate.name === segments[next]);
   if (named) {
     next++;
   }

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Server } from "@grpc/grpc-js";
 import { computeDigest, type Digest, SHA256 } from "../../cas/digest.ts";
-import { byteStreamCodecs } from "../../proto/bytestream.ts";
+import { BYTE_STREAM_CODECS } from "../../proto/bytestream.ts";
 import {
   ActionCache as ActionCacheProto,
   Capabilities,
@@ -51,7 +51,7 @@ export class Storage {
   /** Adds ContentAddressableStorage, ByteStream, ActionCache and Capabilities. */
   addServices(server: Server): void {
     addService(server, ContentAddressableStorage, contentAddressableStorage(this.blobs, this.#served));
-    addService(server, ByteStream, this.#byteStream.handlers, byteStreamCodecs);
+    addService(server, ByteStream, this.#byteStream.handlers, BYTE_STREAM_CODECS);
     addService(server, ActionCacheProto, actionCacheService(this.actionCache));
     addService(server, Capabilities, capabilitiesService());
   }

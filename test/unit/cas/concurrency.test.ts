@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { Batcher } from "../../../src/cas/batcher.ts";
 import { BlobError } from "../../../src/cas/content-source.ts";
 import { ReadAhead } from "../../../src/cas/read-ahead.ts";
-import { type Clock, defaultRetryPolicy, retry } from "../../../src/cas/retry.ts";
+import { type Clock, DEFAULT_RETRY_POLICY, retry } from "../../../src/cas/retry.ts";
 import { Semaphore } from "../../../src/cas/semaphore.ts";
 import { SingleFlight } from "../../../src/cas/single-flight.ts";
 
@@ -145,7 +145,7 @@ test("retry: backs off, gives up after the last attempt, begins to count anew on
   let attempts = 0;
   const fails = retry(
     "it",
-    { ...defaultRetryPolicy, maximumAttempts: 5 },
+    { ...DEFAULT_RETRY_POLICY, maximumAttempts: 5 },
     1000,
     clock,
     undefined,
@@ -160,7 +160,7 @@ test("retry: backs off, gives up after the last attempt, begins to count anew on
     assert.ok(clock.slept[index]! >= ceiling / 2 && clock.slept[index]! <= ceiling);
   }
   let steps = 0;
-  const succeeds = retry("it", defaultRetryPolicy, 1000, clock, undefined, async ({ progress }) => {
+  const succeeds = retry("it", DEFAULT_RETRY_POLICY, 1000, clock, undefined, async ({ progress }) => {
     progress();
     if (++steps < 20) {
       throw new BlobError(14, "down");
@@ -173,7 +173,7 @@ test("retry: backs off, gives up after the last attempt, begins to count anew on
 test("retry: what cannot get better is not repeated", async () => {
   for (const code of [3, 5, 7, 9, 15, 16]) {
     let attempts = 0;
-    const call = retry("it", defaultRetryPolicy, 1000, fakeClock(), undefined, async () => {
+    const call = retry("it", DEFAULT_RETRY_POLICY, 1000, fakeClock(), undefined, async () => {
       attempts++;
       throw new BlobError(code, "no");
     });
@@ -189,7 +189,7 @@ test("retry: an aborted signal ends it with its reason, also while it sleeps", a
     sleep: (_, signal) =>
       new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason))),
   };
-  const call = retry("it", defaultRetryPolicy, 1000, clock, cancel.signal, async () => {
+  const call = retry("it", DEFAULT_RETRY_POLICY, 1000, clock, cancel.signal, async () => {
     queueMicrotask(() => setImmediate(() => cancel.abort(new Error("enough"))));
     throw new BlobError(14, "down");
   });

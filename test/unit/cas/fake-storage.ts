@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { Server, ServerCredentials, status as Status } from "@grpc/grpc-js";
 import { type Digest, SHA256 } from "../../../src/cas/digest.ts";
-import { byteStreamCodecs } from "../../../src/proto/bytestream.ts";
+import { BYTE_STREAM_CODECS } from "../../../src/proto/bytestream.ts";
 import {
   ActionCache,
   type ActionResult,
@@ -268,7 +268,7 @@ export class FakeStorage {
           }
         },
       },
-      byteStreamCodecs,
+      BYTE_STREAM_CODECS,
     );
     addService(this.#server, ActionCache, {
       getActionResult: async ({ request }, callback) => {

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { status as Status } from "@grpc/grpc-js";
 import { createFetchPool } from "../../../src/cas/fetch-pool.ts";
 import type { FetchTask } from "../../../src/cas/fetch-tasks.ts";
-import { defaultRetryPolicy } from "../../../src/cas/retry.ts";
+import { DEFAULT_RETRY_POLICY } from "../../../src/cas/retry.ts";
 import { digestOf } from "./fake-storage.ts";
 import { blobError, chunk, type Fixture, fixture, readAll } from "./fixture.ts";
 
@@ -49,7 +49,7 @@ function pool(f: Fixture, thread?: URL) {
     threads: 1,
     ...(thread && { thread }),
     servers: [{ endpoint: { address: f.storage.address }, compression: false }],
-    retryPolicy: defaultRetryPolicy,
+    retryPolicy: DEFAULT_RETRY_POLICY,
   });
 }
 

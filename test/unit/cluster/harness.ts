@@ -6,7 +6,7 @@ import { Channel, ChannelCredentials } from "@grpc/grpc-js";
 import type { Digest } from "../../../src/cas/digest.ts";
 import { digestMessage } from "../../../src/cas/wire-digest.ts";
 import { ClusterServer, type ClusterServerOptions } from "../../../src/cluster/server.ts";
-import { byteStreamCodecs } from "../../../src/proto/bytestream.ts";
+import { BYTE_STREAM_CODECS } from "../../../src/proto/bytestream.ts";
 import {
   ActionCache,
   ActionSchema,
@@ -56,7 +56,7 @@ export async function startTestCluster(options: Partial<ClusterServerOptions> = 
     folder,
     server,
     cas: createClient(ContentAddressableStorage, forClients),
-    byteStream: createClient(ByteStream, forClients, byteStreamCodecs),
+    byteStream: createClient(ByteStream, forClients, BYTE_STREAM_CODECS),
     actionCache: createClient(ActionCache, forClients),
     capabilities: createClient(Capabilities, forClients),
     execution: createClient(Execution, forClients),

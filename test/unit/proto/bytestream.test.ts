@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
-import { byteStreamCodecs } from "../../../src/proto/bytestream.ts";
+import { BYTE_STREAM_CODECS } from "../../../src/proto/bytestream.ts";
 import {
   ReadResponseSchema,
   WriteRequestSchema,
 } from "../../../src/proto/gen/google/bytestream/bytestream_pb.ts";
 
-const readResponse = byteStreamCodecs.read.response;
-const writeRequest = byteStreamCodecs.write.request;
+const readResponse = BYTE_STREAM_CODECS.read.response;
+const writeRequest = BYTE_STREAM_CODECS.write.request;
 
 const writeRequests = fc.record({
   resourceName: fc.string({ unit: "binary" }),

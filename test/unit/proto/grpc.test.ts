@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { equals } from "@bufbuild/protobuf";
 import type { ServiceError } from "@grpc/grpc-js";
 import { Channel, credentials, Metadata, Server, ServerCredentials } from "@grpc/grpc-js";
-import { byteStreamCodecs } from "../../../src/proto/bytestream.ts";
+import { BYTE_STREAM_CODECS } from "../../../src/proto/bytestream.ts";
 import type { CompletedAction } from "../../../src/proto/gen/buildbarn/completedactionlogger/completed_action_logger_pb.ts";
 import { CompletedActionLogger } from "../../../src/proto/gen/buildbarn/completedactionlogger/completed_action_logger_pb.ts";
 import { ByteStream } from "../../../src/proto/gen/google/bytestream/bytestream_pb.ts";
@@ -116,7 +116,7 @@ describe("a client and a server", () => {
 
   before(async () => {
     addService(server, Health, health);
-    addService(server, ByteStream, byteStream, byteStreamCodecs);
+    addService(server, ByteStream, byteStream, BYTE_STREAM_CODECS);
     addService(server, CompletedActionLogger, logger);
     const port = await new Promise<number>((resolve, reject) =>
       server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, port) =>
@@ -125,7 +125,7 @@ describe("a client and a server", () => {
     );
     channel = new Channel(`127.0.0.1:${port}`, credentials.createInsecure(), {});
     healthClient = createClient(Health, channel);
-    bytes = createClient(ByteStream, channel, byteStreamCodecs);
+    bytes = createClient(ByteStream, channel, BYTE_STREAM_CODECS);
     log = createClient(CompletedActionLogger, channel);
   });
 
