@@ -8,13 +8,16 @@ const mayImport = {
   mount: ["native"],
   telemetry: [],
   native: [],
+  "user-mode-linux": [],
   nfs: ["xdr"],
-  cas: ["proto", "telemetry"],
-  vfs: ["nfs", "cas"],
-  config: ["proto"],
-  runner: ["proto", "config", "telemetry", "native"],
-  worker: ["proto", "config", "telemetry", "cas", "vfs", "nfs", "mount"],
-  cluster: ["proto", "config", "telemetry", "cas", "vfs", "nfs", "mount", "worker", "runner"],
+  grpc: ["proto"],
+  reapi: ["proto"],
+  cas: ["proto", "grpc", "reapi", "telemetry"],
+  vfs: ["nfs", "cas", "reapi"],
+  config: ["proto", "grpc"],
+  runner: ["proto", "grpc", "config", "telemetry", "native"],
+  worker: ["proto", "grpc", "reapi", "config", "telemetry", "cas", "vfs", "nfs", "mount"],
+  cluster: ["proto", "grpc", "reapi", "config", "telemetry", "cas", "user-mode-linux"],
 };
 
 const folderRules = Object.entries(mayImport).map(([folder, others]) => ({

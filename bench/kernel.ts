@@ -9,11 +9,11 @@ export function insideKernel(): boolean {
 }
 
 /**
- * Runs a script of ours where the kernel has an NFS client (test/kernel/in-kernel.ts), with output to the terminal.
+ * Runs a script of ours where the kernel has an NFS client (src/user-mode-linux/main.ts), with output to the terminal.
  * Only changes in the folder `data` stay. Resolves to the exit code.
  */
 export function runInKernel(script: string, args: readonly string[], data: string): Promise<number> {
-  const harness = path.join(repository, "test/kernel/in-kernel.ts");
+  const harness = path.join(repository, "src/user-mode-linux/main.ts");
   return new Promise((resolve, reject) => {
     const child = spawn(
       process.execPath,

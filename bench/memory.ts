@@ -5,10 +5,10 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { makeDigest, SHA256 } from "../src/cas/digest.ts";
 import { CHROOT_PROPERTY, startCluster } from "../src/cluster/cluster.ts";
 import { Storage } from "../src/cluster/storage/storage.ts";
-import { openChannel } from "../src/proto/endpoint.ts";
+import { openChannel } from "../src/grpc/endpoint.ts";
+import { makeDigest, SHA256 } from "../src/reapi/digest.ts";
 import { collectDebianRoot } from "./demo/debian-root.ts";
 import { ExecutionClient } from "./demo/execution-client.ts";
 import { rootEntries } from "./demo/root-entries.ts";

@@ -8,14 +8,14 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type Digest, makeDigest, SHA256 } from "../src/cas/digest.ts";
 import { CHROOT_PROPERTY, startCluster } from "../src/cluster/cluster.ts";
 import { Storage } from "../src/cluster/storage/storage.ts";
-import { openChannel } from "../src/proto/endpoint.ts";
+import { openChannel } from "../src/grpc/endpoint.ts";
 import {
   DirectorySchema,
   SymlinkNodeSchema,
 } from "../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { type Digest, makeDigest, SHA256 } from "../src/reapi/digest.ts";
 import { ExecutionClient, type Outcome } from "./demo/execution-client.ts";
 import { insideKernel, runInKernel } from "./kernel.ts";
 import { syntheticRoot } from "./synthetic-root.ts";

@@ -9,7 +9,7 @@ debian_packages=(
   # For the tests.
   "rsync rsync"
 )
-# Needed only where the kernel has no NFS client: test/kernel/in-kernel.ts then boots one that has.
+# Needed only where the kernel has no NFS client: src/user-mode-linux/main.ts then boots one that has.
 user_mode_linux_packages=(
   "linux.uml user-mode-linux"
   "modprobe kmod"

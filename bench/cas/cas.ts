@@ -10,10 +10,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { grpcBackend } from "../../src/cas/backend.ts";
 import { type ContentStoreOptions, createContentStore } from "../../src/cas/content-store.ts";
-import { type Digest, SHA256 } from "../../src/cas/digest.ts";
-import { readResourceName } from "../../src/cas/resource-name.ts";
-import { DEFAULT_RETRY_POLICY, SYSTEM_CLOCK } from "../../src/cas/retry.ts";
-import { StorageConnection } from "../../src/cas/storage-connection.ts";
+import { DEFAULT_RETRY_POLICY, SYSTEM_CLOCK } from "../../src/cas/transfer/retry.ts";
+import { StorageConnection } from "../../src/cas/transfer/storage-connection.ts";
+import { type Digest, SHA256 } from "../../src/reapi/digest.ts";
+import { readResourceName } from "../../src/reapi/resource-name.ts";
 import type { StorageContents } from "./storage-process.ts";
 
 const MiB = 1024 * 1024;

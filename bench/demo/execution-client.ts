@@ -1,9 +1,9 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Channel } from "@grpc/grpc-js";
-import { computeDigest, type Digest, digestFunctionFor, makeDigest } from "../../src/cas/digest.ts";
 import type { ReadStatistics } from "../../src/cluster/storage/served-blobs.ts";
 import type { Storage } from "../../src/cluster/storage/storage.ts";
+import { type Client, createClient } from "../../src/grpc/grpc.ts";
 import {
   type ActionResult,
   ActionSchema,
@@ -13,7 +13,7 @@ import {
   ExecuteResponseSchema,
   Execution,
 } from "../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { type Client, createClient } from "../../src/proto/grpc.ts";
+import { computeDigest, type Digest, digestFunctionFor, makeDigest } from "../../src/reapi/digest.ts";
 
 export interface CommandLine {
   readonly arguments: readonly string[];

@@ -1,9 +1,9 @@
 import { link, mkdir, open, symlink } from "node:fs/promises";
 import path from "node:path";
 import { fromBinary } from "@bufbuild/protobuf";
-import { type Digest, digestFunctionFor, makeDigest } from "../../src/cas/digest.ts";
 import type { Storage } from "../../src/cluster/storage/storage.ts";
 import { DirectorySchema } from "../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { type Digest, digestFunctionFor, makeDigest } from "../../src/reapi/digest.ts";
 
 export interface Placement {
   files: number;

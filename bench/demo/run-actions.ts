@@ -9,15 +9,15 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type Digest, makeDigest, SHA256 } from "../../src/cas/digest.ts";
 import { CHROOT_PROPERTY, startCluster } from "../../src/cluster/cluster.ts";
 import type { Storage } from "../../src/cluster/storage/storage.ts";
-import { openChannel } from "../../src/proto/endpoint.ts";
+import { openChannel } from "../../src/grpc/endpoint.ts";
 import {
   DirectoryNodeSchema,
   DirectorySchema,
   FileNodeSchema,
 } from "../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { type Digest, makeDigest, SHA256 } from "../../src/reapi/digest.ts";
 import { formatTable } from "../table.ts";
 import { type CommandLine, ExecutionClient, type Outcome } from "./execution-client.ts";
 import { type Placement, placeByHardLinks } from "./hardlinked-root.ts";

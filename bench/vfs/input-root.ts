@@ -1,5 +1,5 @@
 import type { ContentSource, InputDirectory } from "../../src/cas/content-source.ts";
-import { computeDigest, type Digest, digestKey, SHA256 } from "../../src/cas/digest.ts";
+import { computeDigest, type Digest, digestKey, SHA256 } from "../../src/reapi/digest.ts";
 
 const FILES_PER_DIRECTORY = 40;
 const DIRECTORIES_PER_DIRECTORY = 8;

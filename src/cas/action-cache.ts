@@ -1,16 +1,16 @@
 import { type Channel, status as Status } from "@grpc/grpc-js";
-import { endpointMetadata, openChannel } from "../proto/endpoint.ts";
+import { endpointMetadata, openChannel } from "../grpc/endpoint.ts";
+import { type Client, createClient } from "../grpc/grpc.ts";
 import {
   ActionCache,
   type ActionResult,
 } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { type Client, createClient } from "../proto/grpc.ts";
+import { BlobError } from "../reapi/blob-error.ts";
+import { isComplete, type ResultStorage } from "../reapi/completeness.ts";
+import type { Digest } from "../reapi/digest.ts";
+import { digestMessage, functionValue } from "../reapi/wire-digest.ts";
 import type { BlobBackend, BlobServer } from "./backend.ts";
-import { isComplete, type ResultStorage } from "./completeness.ts";
-import { BlobError } from "./content-source.ts";
-import type { Digest } from "./digest.ts";
-import { type Attempt, type Clock, type RetryPolicy, retry } from "./retry.ts";
-import { digestMessage, functionValue } from "./wire-digest.ts";
+import { type Attempt, type Clock, type RetryPolicy, retry } from "./transfer/retry.ts";
 
 /** Action results by action digest. */
 export class ActionCacheClient {

@@ -1,12 +1,12 @@
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import { status as Status } from "@grpc/grpc-js";
-import type { GrpcEndpoint } from "../proto/endpoint.ts";
+import type { GrpcEndpoint } from "../grpc/endpoint.ts";
 import type { BlobAccessConfiguration } from "../proto/gen/buildbarn/configuration/blobstore/blobstore_pb.ts";
 import type { ExistenceCacheConfiguration } from "../proto/gen/buildbarn/configuration/digest/digest_pb.ts";
 import type { ClientConfiguration } from "../proto/gen/buildbarn/configuration/grpc/grpc_pb.ts";
-import { BlobError } from "./content-source.ts";
-import type { Digest } from "./digest.ts";
-import { checkInstanceName } from "./resource-name.ts";
+import { BlobError } from "../reapi/blob-error.ts";
+import type { Digest } from "../reapi/digest.ts";
+import { checkInstanceName } from "../reapi/resource-name.ts";
 import { shardSelector } from "./sharding.ts";
 
 /** A storage server, and what the configuration says of its use. Plain data. */

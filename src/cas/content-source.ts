@@ -1,4 +1,4 @@
-import type { Digest } from "./digest.ts";
+import type { Digest } from "../reapi/digest.ts";
 
 /**
  * What the file tree needs of the CAS: directories and ranges of files, by digest. Answers from memory are
@@ -43,18 +43,4 @@ export interface InputSymlink {
   readonly name: string;
   /** One byte per char. */
   readonly target: string;
-}
-
-/** Why a blob could not be had. `code` is a google.rpc.Code / gRPC status code. */
-export class BlobError extends Error {
-  override readonly name = "BlobError";
-  readonly code: number;
-  /** The blob it is about, where it is about one. */
-  readonly digest: Digest | undefined;
-
-  constructor(code: number, message: string, digest?: Digest, options?: ErrorOptions) {
-    super(message, options);
-    this.code = code;
-    this.digest = digest;
-  }
 }

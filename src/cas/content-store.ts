@@ -1,16 +1,16 @@
 import { availableParallelism } from "node:os";
 import type { ActionResult } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import type { Digest, DigestFunction } from "../reapi/digest.ts";
 import { ActionCacheClient } from "./action-cache.ts";
 import type { BlobBackend } from "./backend.ts";
-import { BlobReader } from "./blob-reader.ts";
+import { DirectoryCache } from "./cache/directory-cache.ts";
+import { DiskCache, type DiskCacheOptions } from "./cache/disk-cache.ts";
+import { MemoryCache } from "./cache/memory-cache.ts";
 import type { ContentSource, InputDirectory } from "./content-source.ts";
-import type { Digest, DigestFunction } from "./digest.ts";
-import { DirectoryCache } from "./directory-cache.ts";
-import { DiskCache, type DiskCacheOptions } from "./disk-cache.ts";
-import { createFetchPool } from "./fetch-pool.ts";
-import { MemoryCache } from "./memory-cache.ts";
-import { DEFAULT_RETRY_POLICY, type RetryPolicy, SYSTEM_CLOCK } from "./retry.ts";
+import { BlobReader } from "./read/blob-reader.ts";
 import { type ContentStatistics, newStatistics } from "./statistics.ts";
+import { createFetchPool } from "./transfer/fetch-pool.ts";
+import { DEFAULT_RETRY_POLICY, type RetryPolicy, SYSTEM_CLOCK } from "./transfer/retry.ts";
 import { Uploader, type UploadSource } from "./uploader.ts";
 
 export interface ContentStoreOptions {

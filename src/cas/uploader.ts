@@ -1,17 +1,17 @@
 import { LRUCache } from "lru-cache";
+import { BlobError } from "../reapi/blob-error.ts";
+import { computeDigest, type Digest, type DigestFunction, digestKey, makeDigest } from "../reapi/digest.ts";
+import { toPortable } from "../reapi/wire-digest.ts";
 import type { BlobBackend, BlobRoute } from "./backend.ts";
-import { Batcher } from "./batcher.ts";
-import type { RandomAccess } from "./byte-stream.ts";
-import { BlobError } from "./content-source.ts";
-import { computeDigest, type Digest, type DigestFunction, digestKey, makeDigest } from "./digest.ts";
-import type { FetchPool } from "./fetch-pool.ts";
-import type { PortableError } from "./fetch-tasks.ts";
-import { asBlobError } from "./retry.ts";
-import { Semaphore } from "./semaphore.ts";
-import { SingleFlight } from "./single-flight.ts";
 import type { ContentStatistics } from "./statistics.ts";
-import { blobFailure } from "./verify.ts";
-import { toPortable } from "./wire-digest.ts";
+import { Batcher } from "./transfer/batcher.ts";
+import type { RandomAccess } from "./transfer/byte-stream.ts";
+import type { FetchPool } from "./transfer/fetch-pool.ts";
+import type { PortableError } from "./transfer/fetch-tasks.ts";
+import { asBlobError } from "./transfer/retry.ts";
+import { Semaphore } from "./transfer/semaphore.ts";
+import { SingleFlight } from "./transfer/single-flight.ts";
+import { blobFailure } from "./transfer/verify.ts";
 
 /**
  * Content to upload: bytes, or what can be read at any offset, and more than once. It must not change until the

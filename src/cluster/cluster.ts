@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { extname, join, resolve } from "node:path";
+import { GUEST_NETWORK, HOST_ADDRESS } from "../user-mode-linux/isolated.ts";
 import {
   type RunnerPool,
   runnerConfiguration,
@@ -15,7 +16,6 @@ import type { BuildQueue, BuildQueueOptions } from "./scheduler/build-queue.ts";
 import { ClusterServer } from "./server.ts";
 import type { ReadInterceptor } from "./storage/served-blobs.ts";
 import type { Storage } from "./storage/storage.ts";
-import { GUEST_NETWORK, HOST_ADDRESS } from "./user-mode-linux.ts";
 import { READY, STOP, type WorkerHostSettings } from "./worker-host.ts";
 
 export interface ClusterOptions {
@@ -248,7 +248,7 @@ class WorkerHost {
             "unshare",
             "--net",
             process.execPath,
-            program("user-mode-linux"),
+            join(import.meta.dirname, "../user-mode-linux", `isolated${extname(import.meta.filename)}`),
             workFolder,
             sockets.join(":"),
             ...workerHost,

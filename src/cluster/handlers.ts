@@ -6,10 +6,10 @@ import type {
   ServerReadableStream,
   ServerWritableStream,
 } from "@grpc/grpc-js";
-import { BlobError } from "../cas/content-source.ts";
-import { InvalidDigestError } from "../cas/digest.ts";
+import { StatusError, status, statusFromError } from "../grpc/status.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
-import { StatusError, status, statusFromError } from "../proto/status.ts";
+import { BlobError } from "../reapi/blob-error.ts";
+import { InvalidDigestError } from "../reapi/digest.ts";
 
 /** A call as a handler sees it: who asks, and whether they still wait. */
 export interface CallContext {

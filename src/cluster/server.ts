@@ -1,9 +1,9 @@
 import { rm } from "node:fs/promises";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { addService } from "../grpc/grpc.ts";
 import { Execution } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import { Operations } from "../proto/gen/google/longrunning/operations_pb.ts";
-import { addService } from "../proto/grpc.ts";
 import { BuildQueue, type BuildQueueOptions } from "./scheduler/build-queue.ts";
 import { executionService } from "./scheduler/execution.ts";
 import { operationQueueService } from "./scheduler/operation-queue.ts";

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { GrpcEndpoint, GrpcKeepalive, GrpcTls } from "../proto/endpoint.ts";
+import type { GrpcEndpoint, GrpcKeepalive, GrpcTls } from "../grpc/endpoint.ts";
 import {
   type ClientConfiguration,
   ClientConfigurationSchema,

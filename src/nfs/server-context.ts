@@ -1,6 +1,6 @@
 import type { Callbacks } from "./callback/callbacks.ts";
-import type { OperationHandler } from "./compound.ts";
-import type { Delegations } from "./delegations.ts";
+import type { OperationHandler } from "./compound/compound.ts";
+import type { Delegations } from "./delegations/delegations.ts";
 import type { FileSystem } from "./file-system.ts";
 import type { Gate } from "./gate.ts";
 import type { Limits } from "./limits.ts";

@@ -1,8 +1,7 @@
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { XdrWriter } from "../xdr/index.ts";
 import { Callbacks } from "./callback/callbacks.ts";
-import { Connection, type ConnectionPool } from "./connection.ts";
-import { Delegations } from "./delegations.ts";
+import { Delegations } from "./delegations/delegations.ts";
 import type { FileSystem } from "./file-system.ts";
 import type { Gate } from "./gate.ts";
 import { DEFAULT_LIMITS, type Limits } from "./limits.ts";
@@ -11,6 +10,7 @@ import { MAXIMUM_IO } from "./protocol/constants.ts";
 import { OPERATION_COUNT, Operation, type OperationName } from "./protocol/operation.ts";
 import type { ServerContext } from "./server-context.ts";
 import { ServerState } from "./state/server-state.ts";
+import { Connection, type ConnectionPool } from "./transport/connection.ts";
 
 /** Room in the longest message for what surrounds the data of one READ or WRITE. */
 const OVERHEAD = 16 * 1024;

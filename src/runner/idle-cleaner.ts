@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { realpath } from "node:fs/promises";
+import { StatusError, status } from "../grpc/status.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
-import { StatusError, status } from "../proto/status.ts";
 import { emptyDirectory, HelperError } from "./command.ts";
 import { killLaterProcesses } from "./process-table.ts";
 import type { RunnerSettings } from "./settings.ts";

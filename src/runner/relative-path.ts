@@ -1,6 +1,6 @@
 import { posix } from "node:path";
+import { StatusError, status } from "../grpc/status.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
-import { StatusError, status } from "../proto/status.ts";
 
 /**
  * A path of a request in its shortest form: relative and, as far as its text says, not leaving the directory it is

@@ -1,10 +1,10 @@
 import { constants } from "node:os";
 import { join } from "node:path";
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { packAny, StatusError, status } from "../grpc/status.ts";
 import { POSIXResourceUsageSchema } from "../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import type { RunRequest, RunResponseSchema } from "../proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
-import { packAny, StatusError, status } from "../proto/status.ts";
 import { type CommandResult, checkPaths, HelperError, runCommand } from "./command.ts";
 import { cleanerOf, IdleCleaner } from "./idle-cleaner.ts";
 import { relativePath } from "./relative-path.ts";

@@ -1,11 +1,11 @@
 import type { Server, ServerUnaryCall } from "@grpc/grpc-js";
 import { createServer, listen } from "../config/grpc-server.ts";
+import { addService } from "../grpc/grpc.ts";
+import { StatusError, status, statusFromError } from "../grpc/status.ts";
 import { helperPath } from "../native/helper.ts";
 import type { ApplicationConfiguration } from "../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
 import { Runner as RunnerService } from "../proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
-import { addService } from "../proto/grpc.ts";
-import { StatusError, status, statusFromError } from "../proto/status.ts";
 import type { Log } from "../telemetry/log.ts";
 import { isolationFailure } from "./command.ts";
 import { Runner } from "./runner.ts";

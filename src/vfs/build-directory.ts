@@ -1,11 +1,11 @@
-import type { Digest } from "../cas/digest.ts";
 import { FileSystemError, FileSystemStatus, FileType, type Name } from "../nfs/file-system.ts";
-import type { CasDirectory } from "./cas-directory.ts";
-import { type DirectoryAccount, TreeDirectory, type TreeNode } from "./directory.ts";
+import type { Digest } from "../reapi/digest.ts";
+import type { CasDirectory } from "./directories/cas-directory.ts";
+import { type DirectoryAccount, TreeDirectory, type TreeNode } from "./directories/directory.ts";
+import type { RootDirectory } from "./directories/root-directory.ts";
 import { type Fault, faultKey } from "./faults.ts";
 import type { Owner, TreeContext } from "./node.ts";
 import { Quota, type QuotaLimits } from "./quota.ts";
-import type { RootDirectory } from "./root-directory.ts";
 import type { WritableFile } from "./writable-file.ts";
 
 export interface BuildDirectoryOptions {

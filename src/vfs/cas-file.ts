@@ -1,4 +1,3 @@
-import type { Digest } from "../cas/digest.ts";
 import {
   type AttributeChanges,
   type Attributes,
@@ -11,6 +10,7 @@ import {
   type RegularFile,
   type SparseFile,
 } from "../nfs/file-system.ts";
+import type { Digest } from "../reapi/digest.ts";
 import { casFileId, casFileIsExecutable, casFileSize } from "./handles.ts";
 import { INPUT_TIME, type Owner } from "./node.ts";
 

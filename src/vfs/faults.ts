@@ -1,6 +1,6 @@
-import { BlobError } from "../cas/content-source.ts";
-import type { Digest } from "../cas/digest.ts";
 import { FileSystemError, FileSystemStatus } from "../nfs/file-system.ts";
+import { BlobError } from "../reapi/blob-error.ts";
+import type { Digest } from "../reapi/digest.ts";
 import type { QuotaExceededError } from "./quota.ts";
 
 /** The file pool could not take or give back what was written. The action sees EIO, or ENOSPC. */

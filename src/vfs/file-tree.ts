@@ -1,5 +1,4 @@
 import type { ContentSource, InputDirectory } from "../cas/content-source.ts";
-import type { Digest } from "../cas/digest.ts";
 import {
   type FileSystem,
   FileSystemError,
@@ -9,18 +8,19 @@ import {
   type Name,
   type Node,
 } from "../nfs/file-system.ts";
+import type { Digest } from "../reapi/digest.ts";
 import { BuildDirectory, type BuildDirectoryOptions } from "./build-directory.ts";
-import { CasDirectory } from "./cas-directory.ts";
 import { CasFile, type CasFileContext } from "./cas-file.ts";
 import { type Clock, SystemClock } from "./clock.ts";
-import { TreeDirectory, type TreeLeaf } from "./directory.ts";
+import type { ContentStorage } from "./content/file-content.ts";
+import type { FilePool } from "./content/file-pool.ts";
+import { MemoryBudget } from "./content/own-bytes.ts";
+import { CasDirectory } from "./directories/cas-directory.ts";
+import { TreeDirectory, type TreeLeaf } from "./directories/directory.ts";
+import { RootDirectory } from "./directories/root-directory.ts";
 import { toBlobError } from "./faults.ts";
-import type { ContentStorage } from "./file-content.ts";
-import type { FilePool } from "./file-pool.ts";
 import { HandleCodec } from "./handles.ts";
 import type { NumberedNode, Owner, TreeContext } from "./node.ts";
-import { MemoryBudget } from "./own-bytes.ts";
-import { RootDirectory } from "./root-directory.ts";
 import { WritableFile } from "./writable-file.ts";
 
 /** How long lookups answer with a private copy after a change was refused. Linux looks up at once. */

@@ -1,5 +1,5 @@
 import { hash, randomBytes, randomFillSync, timingSafeEqual } from "node:crypto";
-import type { Digest, DigestFunction } from "../cas/digest.ts";
+import type { Digest, DigestFunction } from "../reapi/digest.ts";
 
 /**
  * File handles. Nobody can guess one: who has a handle was given it by this tree. There are two kinds, told apart by

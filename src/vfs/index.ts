@@ -1,10 +1,10 @@
 export { BuildDirectory, type BuildDirectoryOptions, type Path } from "./build-directory.ts";
 export { CasFile } from "./cas-file.ts";
 export type { Clock } from "./clock.ts";
-export { contentChunks } from "./content-chunks.ts";
-export { TreeDirectory, type TreeNode } from "./directory.ts";
+export { contentChunks } from "./content/content-chunks.ts";
+export { DirectoryFilePool, type FilePool, MemoryFilePool, type PoolFile } from "./content/file-pool.ts";
+export { TreeDirectory, type TreeNode } from "./directories/directory.ts";
 export { type Fault, FilePoolError } from "./faults.ts";
-export { DirectoryFilePool, type FilePool, MemoryFilePool, type PoolFile } from "./file-pool.ts";
 export { FileTree, type FileTreeCounts, type FileTreeOptions } from "./file-tree.ts";
 export { TreeDevice, TreePipe, TreeSymlink } from "./leaves.ts";
 export { toName, toText } from "./names.ts";

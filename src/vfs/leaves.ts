@@ -1,5 +1,5 @@
 import { type AttributeChanges, FileType, type Symlink, type Timestamp } from "../nfs/file-system.ts";
-import type { ContentAccount } from "./file-content.ts";
+import type { ContentAccount } from "./content/file-content.ts";
 import { Leaf, type Owner, refuseSize, type TreeContext } from "./node.ts";
 
 export class TreeSymlink extends Leaf implements Symlink {

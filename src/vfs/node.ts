@@ -8,10 +8,10 @@ import {
   type Name,
   type Timestamp,
 } from "../nfs/file-system.ts";
-import type { CasDirectory } from "./cas-directory.ts";
 import type { CasFile } from "./cas-file.ts";
 import type { Clock } from "./clock.ts";
-import type { ContentAccount, ContentStorage } from "./file-content.ts";
+import type { ContentAccount, ContentStorage } from "./content/file-content.ts";
+import type { CasDirectory } from "./directories/cas-directory.ts";
 import type { Quota } from "./quota.ts";
 
 /** The time of all inputs, 2000-01-01T00:00:00Z as in Buildbarn: the same in each action, and older than outputs. */

@@ -1,4 +1,3 @@
-import type { Digest } from "../cas/digest.ts";
 import {
   type AttributeChanges,
   type CloneableFile,
@@ -10,8 +9,9 @@ import {
   type SparseFile,
   type Timestamp,
 } from "../nfs/file-system.ts";
+import type { Digest } from "../reapi/digest.ts";
 import { CasFile } from "./cas-file.ts";
-import { type ContentAccount, FileContent } from "./file-content.ts";
+import { type ContentAccount, FileContent } from "./content/file-content.ts";
 import { Leaf, type Owner, type TreeContext } from "./node.ts";
 
 const COPY_BYTES = 1024 * 1024;

@@ -1,15 +1,15 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import type { ContentStore } from "../cas/content-store.ts";
-import type { Digest } from "../cas/digest.ts";
+import { StatusError, status } from "../grpc/status.ts";
 import type { RegularFile } from "../nfs/file-system.ts";
 import {
   type Command,
   CommandSchema,
 } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
-import { StatusError, status } from "../proto/status.ts";
+import type { Digest } from "../reapi/digest.ts";
 import { CasFile, WritableFile } from "../vfs/index.ts";
-import type { ActionStorage } from "./action-storage.ts";
+import type { ActionStorage } from "./action/action-storage.ts";
 
 /**
  * Actions' storage in a content store.

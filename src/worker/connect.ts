@@ -1,7 +1,7 @@
 import type { GenService, GenServiceMethods } from "@bufbuild/protobuf/codegenv2";
 import { type Channel, connectivityState } from "@grpc/grpc-js";
-import { endpointMetadata, type GrpcEndpoint, openChannel } from "../proto/endpoint.ts";
-import { type CallOptions, type Client, createClient } from "../proto/grpc.ts";
+import { endpointMetadata, type GrpcEndpoint, openChannel } from "../grpc/endpoint.ts";
+import { type CallOptions, type Client, createClient } from "../grpc/grpc.ts";
 
 export interface Connection<S extends GenService<GenServiceMethods>> {
   readonly client: Client<S>;

@@ -6,7 +6,7 @@ import { loadConfiguration } from "../config/load-configuration.ts";
 import { MountError } from "../mount/index.ts";
 import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
-import { mountByNfs } from "./nfs-mounted-tree.ts";
+import { mountByNfs } from "./build-directory/nfs-mounted-tree.ts";
 import { Worker } from "./worker.ts";
 import { checkWorkerConfiguration } from "./worker-configuration.ts";
 

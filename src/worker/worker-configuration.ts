@@ -3,9 +3,9 @@ import { durationMilliseconds } from "../config/duration.ts";
 import { ConfigurationError } from "../config/error.ts";
 import { grpcEndpoint } from "../config/grpc-client.ts";
 import { requireSupportedFields } from "../config/supported-fields.ts";
+import type { GrpcEndpoint } from "../grpc/endpoint.ts";
 import type { NfsVersion } from "../mount/index.ts";
 import type { Credentials } from "../nfs/file-system.ts";
-import type { GrpcEndpoint } from "../proto/endpoint.ts";
 import type { Platform } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import {
   type ApplicationConfiguration,
@@ -31,7 +31,7 @@ import {
   NFSv4MountConfigurationSchema,
 } from "../proto/gen/buildbarn/configuration/filesystem/virtual/virtual_pb.ts";
 import type { MonetaryResourceUsage_Expense } from "../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
-import { type CharacterDevice, characterDevices } from "./device-nodes.ts";
+import { type CharacterDevice, characterDevices } from "./action/device-nodes.ts";
 
 /** What a worker's configuration file says, checked, in the units that the program uses. */
 export interface WorkerConfiguration {

@@ -2,19 +2,19 @@ import { BackendConfigurationError, type BlobBackend, blobBackend } from "../cas
 import { type ContentStore, createContentStore } from "../cas/content-store.ts";
 import { ConfigurationError } from "../config/error.ts";
 import { grpcEndpoint } from "../config/grpc-client.ts";
+import type { Client } from "../grpc/grpc.ts";
 import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import { Runner } from "../proto/gen/buildbarn/runner/runner_pb.ts";
-import type { Client } from "../proto/grpc.ts";
 import type { Log } from "../telemetry/log.ts";
 import { DirectoryFilePool } from "../vfs/index.ts";
-import { actionDirectories, type CreateActionDirectory } from "./action-directory.ts";
-import { BoundedFilePool } from "./bounded-file-pool.ts";
-import { BuildClient } from "./build-client.ts";
-import { BuildDirectoryServer, type MountTree } from "./build-directory-server.ts";
+import { actionDirectories, type CreateActionDirectory } from "./action/action-directory.ts";
+import { createExecutor } from "./action/executor.ts";
+import { BoundedFilePool } from "./build-directory/bounded-file-pool.ts";
+import { BuildDirectoryServer, type MountTree } from "./build-directory/build-directory-server.ts";
 import { casStorage } from "./cas-storage.ts";
 import { type Connection, connect, untilConnected } from "./connect.ts";
-import { createExecutor } from "./executor.ts";
-import { checkReadiness, ProblemLog } from "./readiness.ts";
+import { BuildClient } from "./scheduler/build-client.ts";
+import { checkReadiness, ProblemLog } from "./scheduler/readiness.ts";
 import type {
   BuildDirectorySettings,
   ConfiguredBackend,

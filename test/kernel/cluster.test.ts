@@ -9,11 +9,10 @@ import { after, suite, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
-import { type Digest, makeDigest, SHA256 } from "../../src/cas/digest.ts";
-import { digestMessage } from "../../src/cas/wire-digest.ts";
 import { CHROOT_PROPERTY, type Cluster, defaultPools, startCluster } from "../../src/cluster/cluster.ts";
 import type { Storage } from "../../src/cluster/storage/storage.ts";
-import { openChannel } from "../../src/proto/endpoint.ts";
+import { openChannel } from "../../src/grpc/endpoint.ts";
+import { createClient } from "../../src/grpc/grpc.ts";
 import {
   ActionSchema,
   CommandSchema,
@@ -21,7 +20,8 @@ import {
   ExecuteResponseSchema,
   Execution,
 } from "../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { createClient } from "../../src/proto/grpc.ts";
+import { type Digest, makeDigest, SHA256 } from "../../src/reapi/digest.ts";
+import { digestMessage } from "../../src/reapi/wire-digest.ts";
 import { copyPrograms } from "../unit/runner/root-file-system.ts";
 
 suite("The whole cluster on this kernel", { skip: process.env.IN_KERNEL === undefined }, () => {

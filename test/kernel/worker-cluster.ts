@@ -8,12 +8,11 @@ import { createInterface } from "node:readline";
 import type { TestContext } from "node:test";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
-import type { Digest } from "../../src/cas/digest.ts";
-import { digestMessage } from "../../src/cas/wire-digest.ts";
 import { ClusterServer, type ClusterServerOptions } from "../../src/cluster/server.ts";
 import { entriesBelow } from "../../src/cluster/storage/import-input-root.ts";
+import { openChannel } from "../../src/grpc/endpoint.ts";
+import { createClient } from "../../src/grpc/grpc.ts";
 import { shareMounts } from "../../src/mount/index.ts";
-import { openChannel } from "../../src/proto/endpoint.ts";
 import {
   ActionSchema as ActionMessage,
   type ActionSchema,
@@ -22,7 +21,8 @@ import {
   ExecuteResponseSchema,
   Execution,
 } from "../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { createClient } from "../../src/proto/grpc.ts";
+import type { Digest } from "../../src/reapi/digest.ts";
+import { digestMessage } from "../../src/reapi/wire-digest.ts";
 import { copyPrograms } from "../unit/runner/root-file-system.ts";
 import { unmountVolume } from "./volume.ts";
 

@@ -7,8 +7,7 @@ import {
   timestampFromMs,
   timestampNow,
 } from "@bufbuild/protobuf/wkt";
-import { type Digest, digestKey } from "../../cas/digest.ts";
-import { digestMessage } from "../../cas/wire-digest.ts";
+import { status } from "../../grpc/status.ts";
 import {
   type Action,
   type DigestFunction_Value,
@@ -22,7 +21,8 @@ import {
   SynchronizeResponseSchema,
 } from "../../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
-import { status } from "../../proto/status.ts";
+import { type Digest, digestKey } from "../../reapi/digest.ts";
+import { digestMessage } from "../../reapi/wire-digest.ts";
 import { failure } from "../handlers.ts";
 import { Operation, Task } from "./operation.ts";
 import { instanceNameSuffix, type PlatformKey, platformKey } from "./platform.ts";

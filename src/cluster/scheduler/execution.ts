@@ -2,9 +2,8 @@ import { randomUUID } from "node:crypto";
 import { fromBinary } from "@bufbuild/protobuf";
 import type { Any } from "@bufbuild/protobuf/wkt";
 import type { Metadata } from "@grpc/grpc-js";
-import { BlobError } from "../../cas/content-source.ts";
-import { type Digest, digestKey } from "../../cas/digest.ts";
-import { missingBlobSubject } from "../../cas/resource-name.ts";
+import type { Handlers } from "../../grpc/grpc.ts";
+import { missingBlobs, packAny, StatusError } from "../../grpc/status.ts";
 import {
   type Action,
   ActionSchema,
@@ -19,8 +18,9 @@ import {
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { Operation as OperationMessage } from "../../proto/gen/google/longrunning/operations_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
-import type { Handlers } from "../../proto/grpc.ts";
-import { missingBlobs, packAny, StatusError } from "../../proto/status.ts";
+import { BlobError } from "../../reapi/blob-error.ts";
+import { type Digest, digestKey } from "../../reapi/digest.ts";
+import { missingBlobSubject } from "../../reapi/resource-name.ts";
 import { type CallContext, failure, serverStreaming } from "../handlers.ts";
 import type { Storage } from "../storage/storage.ts";
 import { digestFromWire, relatedDigest } from "../storage/wire-digest.ts";

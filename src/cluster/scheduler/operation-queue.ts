@@ -1,8 +1,8 @@
+import type { Handlers } from "../../grpc/grpc.ts";
 import type {
   OperationQueue,
   SynchronizeRequest,
 } from "../../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
-import type { Handlers } from "../../proto/grpc.ts";
 import { unary } from "../handlers.ts";
 import type { BuildQueue } from "./build-queue.ts";
 

@@ -1,7 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import type { Any } from "@bufbuild/protobuf/wkt";
-import type { Digest } from "../../cas/digest.ts";
-import { digestMessage } from "../../cas/wire-digest.ts";
+import { packAny, status } from "../../grpc/status.ts";
 import {
   type DigestFunction_Value,
   ExecuteOperationMetadataSchema,
@@ -15,7 +14,8 @@ import {
   OperationSchema,
 } from "../../proto/gen/google/longrunning/operations_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
-import { packAny, status } from "../../proto/status.ts";
+import type { Digest } from "../../reapi/digest.ts";
+import { digestMessage } from "../../reapi/wire-digest.ts";
 import { waitAtMost } from "./wait.ts";
 
 /** One execution of an action, from queue to result. Clients follow it by one operation each. */

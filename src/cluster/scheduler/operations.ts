@@ -1,3 +1,4 @@
+import type { Handlers } from "../../grpc/grpc.ts";
 import type {
   CancelOperationRequest,
   DeleteOperationRequest,
@@ -5,7 +6,6 @@ import type {
   Operations,
 } from "../../proto/gen/google/longrunning/operations_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
-import type { Handlers } from "../../proto/grpc.ts";
 import { failure, unary } from "../handlers.ts";
 import type { BuildQueue } from "./build-queue.ts";
 import type { Operation } from "./operation.ts";

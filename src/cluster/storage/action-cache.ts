@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type Digest, digestKey } from "../../cas/digest.ts";
+import type { Handlers } from "../../grpc/grpc.ts";
 import {
   type ActionCache as ActionCacheProto,
   type ActionResult,
@@ -11,7 +11,7 @@ import {
   type UpdateActionResultRequest,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
-import type { Handlers } from "../../proto/grpc.ts";
+import { type Digest, digestKey } from "../../reapi/digest.ts";
 import { failure, unary } from "../handlers.ts";
 import type { BlobStore } from "./blob-store.ts";
 import { isComplete } from "./completeness.ts";

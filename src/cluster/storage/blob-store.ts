@@ -3,9 +3,9 @@ import type { FileHandle } from "node:fs/promises";
 import { mkdir, open, readdir, readFile, rename, rm, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LRUCache } from "lru-cache";
-import { BlobError } from "../../cas/content-source.ts";
-import { computeDigest, type Digest, digestKey, SHA256 } from "../../cas/digest.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+import { BlobError } from "../../reapi/blob-error.ts";
+import { computeDigest, type Digest, digestKey, SHA256 } from "../../reapi/digest.ts";
 
 export interface BlobStoreOptions {
   /** Where blobs live; made if it does not exist. One process at a time may use it. */

@@ -1,8 +1,7 @@
 import { pipeline } from "node:stream";
 import { createZstdCompress, createZstdDecompress } from "node:zlib";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { BlobError } from "../../cas/content-source.ts";
-import { digestKey } from "../../cas/digest.ts";
+import type { Handlers } from "../../grpc/grpc.ts";
 import type {
   ByteStream,
   QueryWriteStatusRequest,
@@ -11,7 +10,8 @@ import type {
   WriteRequest,
 } from "../../proto/gen/google/bytestream/bytestream_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
-import type { Handlers } from "../../proto/grpc.ts";
+import { BlobError } from "../../reapi/blob-error.ts";
+import { digestKey } from "../../reapi/digest.ts";
 import { clientStreaming, failure, serverStreaming, unary } from "../handlers.ts";
 import type { BlobStore, BlobWriter } from "./blob-store.ts";
 import { parseReadResourceName, parseWriteResourceName, type ResourceName } from "./resource-name.ts";

@@ -1,4 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Handlers } from "../../grpc/grpc.ts";
 import {
   type Capabilities,
   Compressor_Value,
@@ -6,7 +7,6 @@ import {
   type ServerCapabilitiesSchema,
   SymlinkAbsolutePathStrategy_Value,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { Handlers } from "../../proto/grpc.ts";
 import { unary } from "../handlers.ts";
 import { MAXIMUM_BATCH_BYTES } from "./content-addressable-storage.ts";
 

@@ -1,6 +1,4 @@
 import { fromBinary } from "@bufbuild/protobuf";
-import { BlobError } from "../../cas/content-source.ts";
-import { type Digest, digestKey } from "../../cas/digest.ts";
 import {
   type ActionResult,
   type Directory,
@@ -9,6 +7,8 @@ import {
   TreeSchema,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+import { BlobError } from "../../reapi/blob-error.ts";
+import { type Digest, digestKey } from "../../reapi/digest.ts";
 import type { BlobStore } from "./blob-store.ts";
 import { relatedDigest, type WireDigest } from "./wire-digest.ts";
 

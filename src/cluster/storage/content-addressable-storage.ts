@@ -1,9 +1,8 @@
 import { promisify } from "node:util";
 import { type ZstdOptions, zstdCompress, zstdDecompress } from "node:zlib";
 import { fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
-import { BlobError } from "../../cas/content-source.ts";
-import { type Digest, digestKey } from "../../cas/digest.ts";
-import { digestMessage } from "../../cas/wire-digest.ts";
+import type { Handlers } from "../../grpc/grpc.ts";
+import { status } from "../../grpc/status.ts";
 import {
   type BatchReadBlobsRequest,
   type BatchReadBlobsResponse_ResponseSchema,
@@ -18,8 +17,9 @@ import {
   type GetTreeResponseSchema,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
-import type { Handlers } from "../../proto/grpc.ts";
-import { status } from "../../proto/status.ts";
+import { BlobError } from "../../reapi/blob-error.ts";
+import { type Digest, digestKey } from "../../reapi/digest.ts";
+import { digestMessage } from "../../reapi/wire-digest.ts";
 import { failure, serverStreaming, toStatusError, unary } from "../handlers.ts";
 import type { BlobStore } from "./blob-store.ts";
 import type { ServedBlobs } from "./served-blobs.ts";

@@ -3,9 +3,9 @@ import { availableParallelism } from "node:os";
 import { extname, join } from "node:path";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { Piscina } from "piscina";
-import { computeDigest, type Digest, SHA256 } from "../../cas/digest.ts";
-import { digestMessage } from "../../cas/wire-digest.ts";
 import { DirectorySchema } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { computeDigest, type Digest, SHA256 } from "../../reapi/digest.ts";
+import { digestMessage } from "../../reapi/wire-digest.ts";
 import type { BlobStore } from "./blob-store.ts";
 import type { ImportedFile, ImportTask } from "./import-worker.ts";
 

@@ -1,6 +1,6 @@
 import { closeSync, mkdirSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
-import { SHA256 } from "../../cas/digest.ts";
+import { SHA256 } from "../../reapi/digest.ts";
 
 /** Files to be put into a blob store by a thread of the pool. */
 export interface ImportTask {

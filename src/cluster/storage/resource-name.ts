@@ -5,7 +5,7 @@ import {
   InvalidDigestError,
   makeDigest,
   SHA256,
-} from "../../cas/digest.ts";
+} from "../../reapi/digest.ts";
 
 /** What a ByteStream resource name says (REAPI, ContentAddressableStorage). */
 export interface ResourceName {

@@ -1,4 +1,4 @@
-import type { Digest } from "../../cas/digest.ts";
+import type { Digest } from "../../reapi/digest.ts";
 import type { BlobStore } from "./blob-store.ts";
 
 /** What clients were given since the last reset. */

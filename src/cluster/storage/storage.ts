@@ -1,14 +1,14 @@
 import { join } from "node:path";
 import type { Server } from "@grpc/grpc-js";
-import { computeDigest, type Digest, SHA256 } from "../../cas/digest.ts";
-import { BYTE_STREAM_CODECS } from "../../proto/bytestream.ts";
+import { BYTE_STREAM_CODECS } from "../../grpc/byte-stream-codecs.ts";
+import { addService } from "../../grpc/grpc.ts";
 import {
   ActionCache as ActionCacheProto,
   Capabilities,
   ContentAddressableStorage,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { ByteStream } from "../../proto/gen/google/bytestream/bytestream_pb.ts";
-import { addService } from "../../proto/grpc.ts";
+import { computeDigest, type Digest, SHA256 } from "../../reapi/digest.ts";
 import { ActionCache, actionCacheService } from "./action-cache.ts";
 import { BlobStore } from "./blob-store.ts";
 import { ByteStreamService } from "./byte-stream.ts";

@@ -1,5 +1,5 @@
-import { type Digest, digestFunctionFor, InvalidDigestError, makeDigest } from "../../cas/digest.ts";
-import { checkInstanceName } from "../../cas/resource-name.ts";
+import { type Digest, digestFunctionFor, InvalidDigestError, makeDigest } from "../../reapi/digest.ts";
+import { checkInstanceName } from "../../reapi/resource-name.ts";
 
 /** A digest as REAPI messages carry it. */
 export interface WireDigest {

@@ -1,6 +1,6 @@
 import { XdrError, type XdrReader } from "../../xdr/index.ts";
+import { MAXIMUM_OFFSET } from "../compound/offset.ts";
 import type { AttributeChanges, Timestamp } from "../file-system.ts";
-import { MAXIMUM_OFFSET } from "../offset.ts";
 import { Attribute } from "../protocol/attribute.ts";
 import { Status } from "../protocol/status.ts";
 import { SETTABLE, SUPPORTED } from "./bitmap.ts";

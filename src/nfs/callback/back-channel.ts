@@ -1,7 +1,7 @@
 import { XdrError, type XdrReader, XdrWriter } from "../../xdr/index.ts";
-import type { Connection } from "../connection.ts";
 import { Status } from "../protocol/status.ts";
 import type { ChannelAttributes } from "../state/session.ts";
+import type { Connection } from "../transport/connection.ts";
 import {
   beginCall,
   beginCompound,

@@ -1,7 +1,7 @@
 import { XdrError, type XdrReader, type XdrWriter } from "../../xdr/index.ts";
 import { writeBitmap } from "../attributes/encode.ts";
+import { MAXIMUM_OFFSET } from "../compound/offset.ts";
 import type { Offset, Timestamp } from "../file-system.ts";
-import { MAXIMUM_OFFSET } from "../offset.ts";
 import { Attribute } from "../protocol/attribute.ts";
 import { Status } from "../protocol/status.ts";
 import type { Delegation } from "../state/states.ts";

@@ -1,5 +1,5 @@
+import { larger, minus, offsetOf, plus, smaller } from "../compound/offset.ts";
 import type { Offset } from "../file-system.ts";
-import { larger, minus, offsetOf, plus, smaller } from "../offset.ts";
 
 /** Bytes of a chunk: as much as one READ asks for, so that such a READ is answered by a view. */
 const CHUNK_BITS = 20n;

@@ -1,3 +1,4 @@
+import { MAXIMUM_OFFSET, plus, smaller } from "../compound/offset.ts";
 import {
   type AttributeChanges,
   type CloneableFile,
@@ -11,7 +12,6 @@ import {
   type RegularFile,
   type SparseFile,
 } from "../file-system.ts";
-import { MAXIMUM_OFFSET, plus, smaller } from "../offset.ts";
 import { Content } from "./content.ts";
 import { MemoryNodeBase, type Owner, timeNow } from "./node.ts";
 

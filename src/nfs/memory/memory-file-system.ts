@@ -1,11 +1,11 @@
 import { randomBytes } from "node:crypto";
+import { MAXIMUM_OFFSET } from "../compound/offset.ts";
 import {
   type FileSystem,
   FileSystemError,
   type FileSystemStatistics,
   FileSystemStatus,
 } from "../file-system.ts";
-import { MAXIMUM_OFFSET } from "../offset.ts";
 import { MemoryDirectory } from "./directory.ts";
 import type { MemoryNode, Owner } from "./node.ts";
 

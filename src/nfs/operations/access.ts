@@ -1,5 +1,4 @@
-import { Permission, permissions } from "../access.ts";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
 import {
   type Attributes,
   FileType,
@@ -7,6 +6,7 @@ import {
   type MaybePromise,
   type Node,
 } from "../file-system.ts";
+import { Permission, permissions } from "../permissions/access.ts";
 import { Access } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 

@@ -1,7 +1,7 @@
-import { andThen } from "../access.ts";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
+import { type ReachedSparseFile, withinReach } from "../compound/offset.ts";
 import { FileType, isSparse, type MaybePromise, type Offset } from "../file-system.ts";
-import { type ReachedSparseFile, withinReach } from "../offset.ts";
+import { andThen } from "../permissions/access.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { checkIo, checkPermission, notAFile } from "../state/io.ts";

@@ -1,4 +1,4 @@
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
 import { Status } from "../protocol/status.ts";
 
 /** channel_dir_from_client4 and channel_dir_from_server4. */

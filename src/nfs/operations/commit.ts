@@ -1,6 +1,6 @@
-import { andThen } from "../access.ts";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
 import { FileType, type MaybePromise } from "../file-system.ts";
+import { andThen } from "../permissions/access.ts";
 import { Status } from "../protocol/status.ts";
 import { notAFile } from "../state/io.ts";
 

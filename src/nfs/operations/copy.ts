@@ -1,13 +1,4 @@
-import { andThen } from "../access.ts";
-import type { Compound } from "../compound.ts";
-import {
-  FileType,
-  isCloneable,
-  type MaybePromise,
-  type Node,
-  type Offset,
-  type RegularFile,
-} from "../file-system.ts";
+import type { Compound } from "../compound/compound.ts";
 import {
   minus,
   plus,
@@ -16,7 +7,16 @@ import {
   sizeOf,
   smaller,
   withinReach,
-} from "../offset.ts";
+} from "../compound/offset.ts";
+import {
+  FileType,
+  isCloneable,
+  type MaybePromise,
+  type Node,
+  type Offset,
+  type RegularFile,
+} from "../file-system.ts";
+import { andThen } from "../permissions/access.ts";
 import { MAXIMUM_IO, Share, Stable } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { checkIo, checkPermission, notAFile } from "../state/io.ts";

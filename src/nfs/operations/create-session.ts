@@ -1,5 +1,5 @@
 import { XdrError, type XdrReader, type XdrWriter } from "../../xdr/index.ts";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
 import { AuthFlavor, MAXIMUM_IO, MAXIMUM_OPAQUE, SessionFlag } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import type { ServerContext } from "../server-context.ts";

@@ -1,10 +1,10 @@
-import { andThen, checkNode, Permission } from "../access.ts";
 import { writeBitmap } from "../attributes/encode.ts";
-import { withChange, writeChangeInfo } from "../change-info.ts";
-import type { Compound } from "../compound.ts";
+import { withChange, writeChangeInfo } from "../compound/change-info.ts";
+import type { Compound } from "../compound/compound.ts";
+import { readName } from "../compound/names.ts";
 import { type Directory, FileType, type MaybePromise, type Node, type SpecialKind } from "../file-system.ts";
-import { readName } from "../names.ts";
-import { inherit } from "../ownership.ts";
+import { andThen, checkNode, Permission } from "../permissions/access.ts";
+import { inherit } from "../permissions/ownership.ts";
 import { MAXIMUM_LINK_TARGET } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 

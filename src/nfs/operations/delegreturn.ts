@@ -1,4 +1,4 @@
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
 import { Status } from "../protocol/status.ts";
 import { isSameNode } from "../state/io.ts";
 import { Delegation } from "../state/states.ts";

@@ -1,5 +1,5 @@
 import { XdrError, type XdrReader } from "../../xdr/index.ts";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
 import { ExchangeFlag, MAXIMUM_OPAQUE } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import type { Client } from "../state/client.ts";

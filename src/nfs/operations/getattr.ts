@@ -1,5 +1,5 @@
 import { writeAttributes } from "../attributes/encode.ts";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
 import type { Attributes, MaybePromise, Node } from "../file-system.ts";
 import { Status } from "../protocol/status.ts";
 

@@ -1,4 +1,4 @@
-import type { OperationHandler } from "../compound.ts";
+import type { OperationHandler } from "../compound/compound.ts";
 import { OPERATION_COUNT, Operation, type OperationName } from "../protocol/operation.ts";
 import { access } from "./access.ts";
 import { allocate, deallocate } from "./allocate.ts";

@@ -1,7 +1,7 @@
 import type { XdrWriter } from "../../xdr/index.ts";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
+import { minus } from "../compound/offset.ts";
 import { FileType } from "../file-system.ts";
-import { minus } from "../offset.ts";
 import { LockType, MAXIMUM_OPAQUE, Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { isSameNode, notAFile, tooMany } from "../state/io.ts";

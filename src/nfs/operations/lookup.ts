@@ -1,7 +1,7 @@
-import { checkNode, Permission } from "../access.ts";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
+import { readName } from "../compound/names.ts";
 import { type Directory, FileType, type MaybePromise, type Node } from "../file-system.ts";
-import { readName } from "../names.ts";
+import { checkNode, Permission } from "../permissions/access.ts";
 import { Status } from "../protocol/status.ts";
 
 /** RFC 8881 §18.13. */

@@ -1,6 +1,6 @@
-import { checkNode, Permission } from "../access.ts";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
 import { type Directory, FileType, type MaybePromise } from "../file-system.ts";
+import { checkNode, Permission } from "../permissions/access.ts";
 import { Status } from "../protocol/status.ts";
 
 /** RFC 8881 §18.14. */

@@ -1,10 +1,10 @@
-import { andThen, check, checkFile, checkNode, Permission } from "../access.ts";
 import { writeBitmap } from "../attributes/encode.ts";
-import { changeOf, writeChangeInfo } from "../change-info.ts";
-import type { Compound } from "../compound.ts";
+import { changeOf, writeChangeInfo } from "../compound/change-info.ts";
+import type { Compound } from "../compound/compound.ts";
+import type { OpenArguments } from "../compound/open-arguments.ts";
 import { type Directory, FileType, type MaybePromise, type Node, type RegularFile } from "../file-system.ts";
-import type { OpenArguments } from "../open-arguments.ts";
-import { inherit } from "../ownership.ts";
+import { andThen, check, checkFile, checkNode, Permission } from "../permissions/access.ts";
+import { inherit } from "../permissions/ownership.ts";
 import { Claim, CreateMode, OpenResult, Share, Want } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { isSameNode, notAFile, tooMany } from "../state/io.ts";

@@ -1,4 +1,4 @@
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
 import type { MaybePromise, Node } from "../file-system.ts";
 import { MAXIMUM_HANDLE } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";

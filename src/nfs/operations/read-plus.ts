@@ -1,7 +1,14 @@
-import { andThen } from "../access.ts";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
+import {
+  minus,
+  plus,
+  type ReachedFile,
+  type ReachedSparseFile,
+  sizeOf,
+  smaller,
+} from "../compound/offset.ts";
 import { FileType, isSparse, type MaybePromise, type Offset, type RegularFile } from "../file-system.ts";
-import { minus, plus, type ReachedFile, type ReachedSparseFile, sizeOf, smaller } from "../offset.ts";
+import { andThen } from "../permissions/access.ts";
 import { MAXIMUM_IO, Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { checkIo, checkPermission, notAFile } from "../state/io.ts";

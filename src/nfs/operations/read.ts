@@ -1,5 +1,5 @@
-import { andThen } from "../access.ts";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
+import { minus, plus, type ReachedFile, reachOf, sizeOf, withinReach } from "../compound/offset.ts";
 import {
   type Attributes,
   FileType,
@@ -7,7 +7,7 @@ import {
   type Offset,
   type RegularFile,
 } from "../file-system.ts";
-import { minus, plus, type ReachedFile, reachOf, sizeOf, withinReach } from "../offset.ts";
+import { andThen } from "../permissions/access.ts";
 import { MAXIMUM_IO, Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { checkIo, checkPermission, notAFile } from "../state/io.ts";

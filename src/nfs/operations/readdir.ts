@@ -1,6 +1,5 @@
-import { andThen, checkNode, Permission } from "../access.ts";
 import { writeAttributeError, writeAttributes } from "../attributes/encode.ts";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
 import {
   type Attributes,
   type Directory,
@@ -9,6 +8,7 @@ import {
   type MaybePromise,
   type Node,
 } from "../file-system.ts";
+import { andThen, checkNode, Permission } from "../permissions/access.ts";
 import { Attribute } from "../protocol/attribute.ts";
 import { Status } from "../protocol/status.ts";
 

@@ -1,4 +1,4 @@
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
 import { MAXIMUM_OPAQUE } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { holdsLocks } from "../state/locks.ts";

@@ -1,8 +1,8 @@
-import { andThen, checkNode, checkSticky, ensure, Permission } from "../access.ts";
-import { withChange, writeChangeInfo } from "../change-info.ts";
-import type { Compound } from "../compound.ts";
+import { withChange, writeChangeInfo } from "../compound/change-info.ts";
+import type { Compound } from "../compound/compound.ts";
+import { readName } from "../compound/names.ts";
 import { type Directory, FileType, type MaybePromise, type Node } from "../file-system.ts";
-import { readName } from "../names.ts";
+import { andThen, checkNode, checkSticky, ensure, Permission } from "../permissions/access.ts";
 import { Status } from "../protocol/status.ts";
 
 /** RFC 8881 §18.25. */

@@ -1,8 +1,8 @@
-import { andThen, checkNode, ensure, Permission } from "../access.ts";
-import { changeOf, writeChangeInfo } from "../change-info.ts";
-import type { Compound } from "../compound.ts";
+import { changeOf, writeChangeInfo } from "../compound/change-info.ts";
+import type { Compound } from "../compound/compound.ts";
+import { readName } from "../compound/names.ts";
 import { type Directory, FileType, type MaybePromise } from "../file-system.ts";
-import { readName } from "../names.ts";
+import { andThen, checkNode, ensure, Permission } from "../permissions/access.ts";
 import { Status } from "../protocol/status.ts";
 import { mayRemove } from "./remove.ts";
 

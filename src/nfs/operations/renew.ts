@@ -1,4 +1,4 @@
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
 import { Status } from "../protocol/status.ts";
 
 /** RFC 7530 §16.29. The lease is renewed also when the client cannot be called back. */

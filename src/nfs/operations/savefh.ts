@@ -1,4 +1,4 @@
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
 import { Status } from "../protocol/status.ts";
 
 /** RFC 8881 §18.28. */

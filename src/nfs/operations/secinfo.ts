@@ -1,7 +1,7 @@
-import { andThen, checkNode, Permission } from "../access.ts";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
+import { readName } from "../compound/names.ts";
 import { FileType, type MaybePromise } from "../file-system.ts";
-import { readName } from "../names.ts";
+import { andThen, checkNode, Permission } from "../permissions/access.ts";
 import { AuthFlavor } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 

@@ -1,9 +1,9 @@
 import { crc32 } from "node:zlib";
-import { type Compound, NO_REPLY, REPLAYED_COMPOUND } from "../compound.ts";
-import type { Connection } from "../connection.ts";
+import { type Compound, NO_REPLY, REPLAYED_COMPOUND } from "../compound/compound.ts";
 import { SequenceStatus } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import type { Session, Slot } from "../state/session.ts";
+import type { Connection } from "../transport/connection.ts";
 
 /** RFC 8881 §18.46. */
 export function sequence(compound: Compound): Status {

@@ -1,11 +1,11 @@
-import { andThen, Permission, permissions } from "../access.ts";
 import { SETTABLE_LATER } from "../attributes/bitmap.ts";
 import type { ChangeRequest } from "../attributes/decode.ts";
 import { writeBitmap } from "../attributes/encode.ts";
-import type { Compound } from "../compound.ts";
-import { heldTimes } from "../delegated-attributes.ts";
+import type { Compound } from "../compound/compound.ts";
+import { heldTimes } from "../delegations/delegated-attributes.ts";
 import { type Attributes, FileType, isHuge, type MaybePromise, type Node } from "../file-system.ts";
-import { checkChanges, clearSetIds } from "../ownership.ts";
+import { andThen, Permission, permissions } from "../permissions/access.ts";
+import { checkChanges, clearSetIds } from "../permissions/ownership.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { checkIo, isSameNode } from "../state/io.ts";

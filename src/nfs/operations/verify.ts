@@ -1,7 +1,7 @@
 import { XdrWriter } from "../../xdr/index.ts";
 import { SUPPORTED } from "../attributes/bitmap.ts";
 import { writeAttributes } from "../attributes/encode.ts";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
 import type { MaybePromise } from "../file-system.ts";
 import { Attribute } from "../protocol/attribute.ts";
 import { Status } from "../protocol/status.ts";

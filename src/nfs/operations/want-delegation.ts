@@ -1,8 +1,8 @@
 import { XdrError } from "../../xdr/index.ts";
-import { andThen, checkFile, Permission } from "../access.ts";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
+import { KNOWN_WANTS } from "../compound/open-arguments.ts";
 import { FileType, type MaybePromise } from "../file-system.ts";
-import { KNOWN_WANTS } from "../open-arguments.ts";
+import { andThen, checkFile, Permission } from "../permissions/access.ts";
 import { Claim, Share, Want } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { notAFile } from "../state/io.ts";

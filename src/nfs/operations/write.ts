@@ -1,8 +1,8 @@
-import { andThen, checkFile, checkOpenFile, Permission } from "../access.ts";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
+import { type ReachedFile, withinReach } from "../compound/offset.ts";
 import { FileType, type MaybePromise, type Offset } from "../file-system.ts";
-import { type ReachedFile, withinReach } from "../offset.ts";
-import { withoutSetIds } from "../ownership.ts";
+import { andThen, checkFile, checkOpenFile, Permission } from "../permissions/access.ts";
+import { withoutSetIds } from "../permissions/ownership.ts";
 import { MAXIMUM_IO, Share, Stable } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { checkIo, notAFile } from "../state/io.ts";

@@ -1,6 +1,6 @@
-import { andThen, checkNode, Permission } from "../access.ts";
-import { writeChangeInfo } from "../change-info.ts";
-import type { Compound } from "../compound.ts";
+import { writeChangeInfo } from "../compound/change-info.ts";
+import type { Compound } from "../compound/compound.ts";
+import { isUtf8Name } from "../compound/names.ts";
 import {
   type ExtendedAttributes,
   FileType,
@@ -9,7 +9,7 @@ import {
   type Name,
   type Node,
 } from "../file-system.ts";
-import { isUtf8Name } from "../names.ts";
+import { andThen, checkNode, Permission } from "../permissions/access.ts";
 import { MAXIMUM_NAME } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 

@@ -1,6 +1,6 @@
-import { andThen, checkFile, checkOpenFile, Permission } from "../access.ts";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
 import { FileType, type MaybePromise, type Node, type RegularFile } from "../file-system.ts";
+import { andThen, checkFile, checkOpenFile, Permission } from "../permissions/access.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { type Delegation, LockState, OpenState } from "./states.ts";

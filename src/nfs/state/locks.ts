@@ -1,5 +1,5 @@
+import { larger, smaller } from "../compound/offset.ts";
 import type { Offset } from "../file-system.ts";
-import { larger, smaller } from "../offset.ts";
 import type { FileState, LockState } from "./states.ts";
 
 /** `end` is one behind the last byte; Infinity for a lock that goes to the end of any file. */

@@ -1,4 +1,4 @@
-import { type Compound, REPLAYED_OPERATION } from "../compound.ts";
+import { type Compound, REPLAYED_OPERATION } from "../compound/compound.ts";
 import { Status } from "../protocol/status.ts";
 import { type LockOwner, type OpenOwner, OwnerSequence } from "./owners.ts";
 

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import type { Compound } from "../compound.ts";
+import type { Compound } from "../compound/compound.ts";
 import type { RegularFile } from "../file-system.ts";
 import type { Limits } from "../limits.ts";
 import { Share } from "../protocol/constants.ts";

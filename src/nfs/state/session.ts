@@ -1,5 +1,5 @@
 import { BackChannel } from "../callback/back-channel.ts";
-import type { Connection } from "../connection.ts";
+import type { Connection } from "../transport/connection.ts";
 import type { Client } from "./client.ts";
 
 /** Limits of one direction of a session (channel_attrs4, RFC 8881 §18.36). Sizes in bytes. */

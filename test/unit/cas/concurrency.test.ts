@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Batcher } from "../../../src/cas/batcher.ts";
-import { BlobError } from "../../../src/cas/content-source.ts";
-import { ReadAhead } from "../../../src/cas/read-ahead.ts";
-import { type Clock, DEFAULT_RETRY_POLICY, retry } from "../../../src/cas/retry.ts";
-import { Semaphore } from "../../../src/cas/semaphore.ts";
-import { SingleFlight } from "../../../src/cas/single-flight.ts";
+import { ReadAhead } from "../../../src/cas/read/read-ahead.ts";
+import { Batcher } from "../../../src/cas/transfer/batcher.ts";
+import { type Clock, DEFAULT_RETRY_POLICY, retry } from "../../../src/cas/transfer/retry.ts";
+import { Semaphore } from "../../../src/cas/transfer/semaphore.ts";
+import { SingleFlight } from "../../../src/cas/transfer/single-flight.ts";
+import { BlobError } from "../../../src/reapi/blob-error.ts";
 
 function batcher(run: (items: readonly number[]) => Promise<readonly (string | Error)[]>) {
   return new Batcher<number, string>({

@@ -3,9 +3,9 @@ import { test } from "node:test";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { status as Status } from "@grpc/grpc-js";
 import fc from "fast-check";
-import { BlobError } from "../../../src/cas/content-source.ts";
-import { decodeDirectory } from "../../../src/cas/directory-decoder.ts";
+import { decodeDirectory } from "../../../src/cas/read/directory-decoder.ts";
 import { DirectorySchema } from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { BlobError } from "../../../src/reapi/blob-error.ts";
 import { digestOf } from "./fake-storage.ts";
 
 type DirectoryInit = MessageInitShape<typeof DirectorySchema>;

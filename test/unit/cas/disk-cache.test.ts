@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { Digest } from "../../../src/cas/digest.ts";
+import type { Digest } from "../../../src/reapi/digest.ts";
 import { chunk, type Fixture, fixture, readAll } from "./fixture.ts";
 
 function pathOf(f: Fixture, { hash, sizeBytes }: Digest): string {

@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { Server, ServerCredentials, status as Status } from "@grpc/grpc-js";
-import { type Digest, SHA256 } from "../../../src/cas/digest.ts";
-import { BYTE_STREAM_CODECS } from "../../../src/proto/bytestream.ts";
+import { BYTE_STREAM_CODECS } from "../../../src/grpc/byte-stream-codecs.ts";
+import { addService } from "../../../src/grpc/grpc.ts";
 import {
   ActionCache,
   type ActionResult,
@@ -13,7 +13,7 @@ import {
   type Digest as DigestMessage,
 } from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { ByteStream } from "../../../src/proto/gen/google/bytestream/bytestream_pb.ts";
-import { addService } from "../../../src/proto/grpc.ts";
+import { type Digest, SHA256 } from "../../../src/reapi/digest.ts";
 
 /** What is wrong with a blob, or with one read of it. */
 export type Fault =

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { status as Status } from "@grpc/grpc-js";
-import { createFetchPool } from "../../../src/cas/fetch-pool.ts";
-import type { FetchTask } from "../../../src/cas/fetch-tasks.ts";
-import { DEFAULT_RETRY_POLICY } from "../../../src/cas/retry.ts";
+import { createFetchPool } from "../../../src/cas/transfer/fetch-pool.ts";
+import type { FetchTask } from "../../../src/cas/transfer/fetch-tasks.ts";
+import { DEFAULT_RETRY_POLICY } from "../../../src/cas/transfer/retry.ts";
 import { digestOf } from "./fake-storage.ts";
 import { blobError, chunk, type Fixture, fixture, readAll } from "./fixture.ts";
 

@@ -2,12 +2,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { grpcBackend } from "../../../src/cas/backend.ts";
-import { BlobError } from "../../../src/cas/content-source.ts";
 import {
   type ContentStore,
   type ContentStoreOptions,
   createContentStore,
 } from "../../../src/cas/content-store.ts";
+import { BlobError } from "../../../src/reapi/blob-error.ts";
 import { FakeStorage, type FakeStorageOptions } from "./fake-storage.ts";
 
 /** Above what goes in batches. */

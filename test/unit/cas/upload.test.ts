@@ -4,11 +4,11 @@ import { test } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { status as Status } from "@grpc/grpc-js";
 import { grpcBackend } from "../../../src/cas/backend.ts";
-import { type Digest, SHA256 } from "../../../src/cas/digest.ts";
 import {
   ActionResultSchema,
   TreeSchema,
 } from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { type Digest, SHA256 } from "../../../src/reapi/digest.ts";
 import { digestOf } from "./fake-storage.ts";
 import { blobError, fixture } from "./fixture.ts";
 

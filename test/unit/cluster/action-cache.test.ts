@@ -3,13 +3,13 @@ import { readdir, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { create, toBinary } from "@bufbuild/protobuf";
-import type { Digest } from "../../../src/cas/digest.ts";
-import { digestMessage } from "../../../src/cas/wire-digest.ts";
 import {
   DirectorySchema,
   TreeSchema,
 } from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
+import type { Digest } from "../../../src/reapi/digest.ts";
+import { digestMessage } from "../../../src/reapi/wire-digest.ts";
 import { startTestCluster, type TestCluster } from "./harness.ts";
 
 const isMiss = { code: Code.NOT_FOUND };

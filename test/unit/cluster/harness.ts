@@ -3,10 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { Channel, ChannelCredentials } from "@grpc/grpc-js";
-import type { Digest } from "../../../src/cas/digest.ts";
-import { digestMessage } from "../../../src/cas/wire-digest.ts";
 import { ClusterServer, type ClusterServerOptions } from "../../../src/cluster/server.ts";
-import { BYTE_STREAM_CODECS } from "../../../src/proto/bytestream.ts";
+import { BYTE_STREAM_CODECS } from "../../../src/grpc/byte-stream-codecs.ts";
+import { type CallOptions, type Client, createClient } from "../../../src/grpc/grpc.ts";
 import {
   ActionCache,
   ActionSchema,
@@ -22,7 +21,8 @@ import {
 } from "../../../src/proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import { ByteStream } from "../../../src/proto/gen/google/bytestream/bytestream_pb.ts";
 import { Operations } from "../../../src/proto/gen/google/longrunning/operations_pb.ts";
-import { type CallOptions, type Client, createClient } from "../../../src/proto/grpc.ts";
+import type { Digest } from "../../../src/reapi/digest.ts";
+import { digestMessage } from "../../../src/reapi/wire-digest.ts";
 
 /** A cluster's server in a temporary folder, and clients over loopback. */
 export interface TestCluster {

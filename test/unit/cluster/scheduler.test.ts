@@ -3,8 +3,8 @@ import { suite, test } from "node:test";
 import { fromBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { Metadata } from "@grpc/grpc-js";
-import type { Digest } from "../../../src/cas/digest.ts";
-import { digestMessage } from "../../../src/cas/wire-digest.ts";
+import type { CallOptions } from "../../../src/grpc/grpc.ts";
+import { packAny, statusFromError } from "../../../src/grpc/status.ts";
 import {
   ExecuteOperationMetadataSchema,
   type ExecuteRequest,
@@ -16,8 +16,8 @@ import {
 import type { Operation } from "../../../src/proto/gen/google/longrunning/operations_pb.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
 import { PreconditionFailureSchema } from "../../../src/proto/gen/google/rpc/error_details_pb.ts";
-import type { CallOptions } from "../../../src/proto/grpc.ts";
-import { packAny, statusFromError } from "../../../src/proto/status.ts";
+import type { Digest } from "../../../src/reapi/digest.ts";
+import { digestMessage } from "../../../src/reapi/wire-digest.ts";
 import {
   completed,
   desired,

@@ -7,14 +7,14 @@ import { suite, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { fromBinary } from "@bufbuild/protobuf";
-import { computeDigest, type Digest, digestKey, SHA256 } from "../../../src/cas/digest.ts";
-import { digestMessage } from "../../../src/cas/wire-digest.ts";
 import {
   Compressor_Value,
   type Directory,
   DirectorySchema,
 } from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
+import { computeDigest, type Digest, digestKey, SHA256 } from "../../../src/reapi/digest.ts";
+import { digestMessage } from "../../../src/reapi/wire-digest.ts";
 import { startTestCluster, type TestCluster } from "./harness.ts";
 
 const small = Buffer.from("small content");

@@ -6,13 +6,13 @@ import { describe, it } from "node:test";
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { grpcEndpoint } from "../../../src/config/grpc-client.ts";
 import { createServer, listen } from "../../../src/config/grpc-server.ts";
-import { openChannel } from "../../../src/proto/endpoint.ts";
+import { openChannel } from "../../../src/grpc/endpoint.ts";
+import { addService, createClient } from "../../../src/grpc/grpc.ts";
 import {
   ClientConfigurationSchema,
   ServerConfigurationSchema,
 } from "../../../src/proto/gen/buildbarn/configuration/grpc/grpc_pb.ts";
 import { Runner } from "../../../src/proto/gen/buildbarn/runner/runner_pb.ts";
-import { addService, createClient } from "../../../src/proto/grpc.ts";
 
 const endpoint = (json: JsonValue) => grpcEndpoint(fromJson(ClientConfigurationSchema, json), "scheduler");
 const serverConfiguration = (json: JsonValue) => fromJson(ServerConfigurationSchema, json);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { RecentRecalls } from "../../../src/nfs/recent-recalls.ts";
+import { RecentRecalls } from "../../../src/nfs/delegations/recent-recalls.ts";
 
 describe("recent recalls", () => {
   it("are remembered for 30 seconds, and forgotten after a minute", () => {

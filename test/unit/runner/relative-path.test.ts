@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { posix } from "node:path";
 import { describe, it } from "node:test";
 import fc from "fast-check";
-import { StatusError } from "../../../src/proto/status.ts";
+import { StatusError } from "../../../src/grpc/status.ts";
 import { relativePath } from "../../../src/runner/relative-path.ts";
 
 describe("a relative path", () => {

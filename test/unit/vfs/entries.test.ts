@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { SHA256 } from "../../../src/cas/digest.ts";
-import { CasDirectory } from "../../../src/vfs/cas-directory.ts";
-import { Entries } from "../../../src/vfs/entries.ts";
+import { SHA256 } from "../../../src/reapi/digest.ts";
+import { CasDirectory } from "../../../src/vfs/directories/cas-directory.ts";
+import { Entries } from "../../../src/vfs/directories/entries.ts";
 import { HandleCodec } from "../../../src/vfs/handles.ts";
 
 const digest = { instanceName: "", function: SHA256, hash: "ab".repeat(32), sizeBytes: 1 };

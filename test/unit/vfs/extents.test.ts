@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { Extents } from "../../../src/vfs/extents.ts";
+import { Extents } from "../../../src/vfs/content/extents.ts";
 
 const SIZE = 64;
 const range = fc.tuple(fc.nat(SIZE), fc.nat(SIZE)).map(([a, b]) => [Math.min(a, b), Math.max(a, b)] as const);

@@ -1,12 +1,12 @@
-import {
-  BlobError,
-  type ContentSource,
-  type InputDirectory,
-  type InputFile,
-  type InputSubdirectory,
-  type InputSymlink,
+import type {
+  ContentSource,
+  InputDirectory,
+  InputFile,
+  InputSubdirectory,
+  InputSymlink,
 } from "../../../src/cas/content-source.ts";
-import { computeDigest, type Digest, digestKey, SHA256 } from "../../../src/cas/digest.ts";
+import { BlobError } from "../../../src/reapi/blob-error.ts";
+import { computeDigest, type Digest, digestKey, SHA256 } from "../../../src/reapi/digest.ts";
 
 /** A directory in a test's hand: a string is a file, a function makes other things. */
 export interface Tree {

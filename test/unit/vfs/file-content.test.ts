@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
 import { FileSystemError, FileSystemStatus } from "../../../src/nfs/file-system.ts";
+import { FileContent } from "../../../src/vfs/content/file-content.ts";
+import { DirectoryFilePool, type FilePool, MemoryFilePool } from "../../../src/vfs/content/file-pool.ts";
+import { MemoryBudget } from "../../../src/vfs/content/own-bytes.ts";
 import type { Fault } from "../../../src/vfs/faults.ts";
-import { FileContent } from "../../../src/vfs/file-content.ts";
-import { DirectoryFilePool, type FilePool, MemoryFilePool } from "../../../src/vfs/file-pool.ts";
-import { MemoryBudget } from "../../../src/vfs/own-bytes.ts";
 import { Quota } from "../../../src/vfs/quota.ts";
 import { FakeContentSource } from "./fake-content-source.ts";
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
-import { BlobError } from "../../../src/cas/content-source.ts";
-import { SHA256 } from "../../../src/cas/digest.ts";
 import { type Directory, FileSystemStatus, type RegularFile } from "../../../src/nfs/file-system.ts";
-import { CasDirectory } from "../../../src/vfs/cas-directory.ts";
+import { BlobError } from "../../../src/reapi/blob-error.ts";
+import { SHA256 } from "../../../src/reapi/digest.ts";
+import { CasDirectory } from "../../../src/vfs/directories/cas-directory.ts";
 import type { TreeDirectory, TreeSymlink } from "../../../src/vfs/index.ts";
 import { executable, symlink } from "./fake-content-source.ts";
 import {

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { create } from "@bufbuild/protobuf";
+import { addService, createClient } from "../../../src/grpc/grpc.ts";
+import { statusFromError } from "../../../src/grpc/status.ts";
 import { ExecuteResponseSchema } from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { OperationQueue } from "../../../src/proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
-import { addService, createClient } from "../../../src/proto/grpc.ts";
-import { statusFromError } from "../../../src/proto/status.ts";
-import { BuildClient, type ExecutionContext } from "../../../src/worker/build-client.ts";
+import { BuildClient, type ExecutionContext } from "../../../src/worker/scheduler/build-client.ts";
 import { FakeScheduler, type SchedulerCall, serve, type TestServer } from "./fakes.ts";
 
 const digest = { hash: "a".repeat(64), sizeBytes: 1n };

@@ -2,8 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
-import { type Digest, makeDigest, SHA256 } from "../../../src/cas/digest.ts";
-import { digestMessage } from "../../../src/cas/wire-digest.ts";
+import { StatusError, status } from "../../../src/grpc/status.ts";
 import {
   type CommandSchema,
   type ExecuteResponse,
@@ -13,13 +12,14 @@ import { DesiredState_ExecutingSchema } from "../../../src/proto/gen/buildbarn/r
 import { MonetaryResourceUsageSchema } from "../../../src/proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
 import { PreconditionFailureSchema } from "../../../src/proto/gen/google/rpc/error_details_pb.ts";
-import { StatusError, status } from "../../../src/proto/status.ts";
+import { type Digest, makeDigest, SHA256 } from "../../../src/reapi/digest.ts";
+import { digestMessage } from "../../../src/reapi/wire-digest.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
 import { type BuildDirectory, FileTree, MemoryFilePool, toName } from "../../../src/vfs/index.ts";
-import { actionDirectories } from "../../../src/worker/action-directory.ts";
-import type { ExecutionStage } from "../../../src/worker/build-client.ts";
-import { createExecutor, type ExecutorOptions } from "../../../src/worker/executor.ts";
-import { StorageWaits } from "../../../src/worker/storage-waits.ts";
+import { actionDirectories } from "../../../src/worker/action/action-directory.ts";
+import { createExecutor, type ExecutorOptions } from "../../../src/worker/action/executor.ts";
+import { StorageWaits } from "../../../src/worker/action/storage-waits.ts";
+import type { ExecutionStage } from "../../../src/worker/scheduler/build-client.ts";
 import { FakeContentSource, symlink, type Tree } from "../vfs/fake-content-source.ts";
 import { type FakeCommand, type FakeRunner, FakeStorage, fakeRunner, rememberBuilds } from "./fakes.ts";
 

@@ -3,9 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Channel, Server, ServerCredentials } from "@grpc/grpc-js";
-import { BlobError } from "../../../src/cas/content-source.ts";
-import { computeDigest, type Digest, digestKey, SHA256 } from "../../../src/cas/digest.ts";
-import { openChannel } from "../../../src/proto/endpoint.ts";
+import { openChannel } from "../../../src/grpc/endpoint.ts";
+import { addService, type Client, createClient, type Handlers } from "../../../src/grpc/grpc.ts";
+import { StatusError, statusFromError } from "../../../src/grpc/status.ts";
 import {
   type ActionResult,
   type Command,
@@ -21,10 +21,10 @@ import {
   type RunRequest,
   type RunResponseSchema,
 } from "../../../src/proto/gen/buildbarn/runner/runner_pb.ts";
-import { addService, type Client, createClient, type Handlers } from "../../../src/proto/grpc.ts";
-import { StatusError, statusFromError } from "../../../src/proto/status.ts";
+import { BlobError } from "../../../src/reapi/blob-error.ts";
+import { computeDigest, type Digest, digestKey, SHA256 } from "../../../src/reapi/digest.ts";
 import type { BuildDirectory, FileTree } from "../../../src/vfs/index.ts";
-import type { ActionStorage } from "../../../src/worker/action-storage.ts";
+import type { ActionStorage } from "../../../src/worker/action/action-storage.ts";
 
 /** A gRPC server on a socket of its own, and a channel to it. */
 export interface TestServer {

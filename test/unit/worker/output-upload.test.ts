@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { computeDigest, SHA256 } from "../../../src/cas/digest.ts";
-import type { OutputHierarchy } from "../../../src/worker/output-hierarchy.ts";
-import { type OutputStore, uploadOutputs, uploadServerLogs } from "../../../src/worker/output-upload.ts";
+import { computeDigest, SHA256 } from "../../../src/reapi/digest.ts";
+import type { OutputHierarchy } from "../../../src/worker/action/output-hierarchy.ts";
+import {
+  type OutputStore,
+  uploadOutputs,
+  uploadServerLogs,
+} from "../../../src/worker/action/output-upload.ts";
 import { makeFixture, USER } from "../vfs/tree-fixture.ts";
 
 const INPUT_ROOT_OUTPUT: OutputHierarchy = {

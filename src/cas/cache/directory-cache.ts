@@ -1,0 +1,59 @@
+import { LRUCache } from "lru-cache";
+import { type Digest, digestKey } from "../../reapi/digest.ts";
+import type { InputDirectory } from "../content-source.ts";
+import type { BlobReader } from "../read/blob-reader.ts";
+import { decodeDirectory } from "../read/directory-decoder.ts";
+import type { ContentStatistics } from "../statistics.ts";
+
+export interface DirectoryCacheOptions {
+  /** In directories. */
+  readonly maximumCount: number;
+  /** Of the messages, as Buildbarn's `directoryCache` counts; decoded they take about three times as much. */
+  readonly maximumSizeBytes: number;
+  /** Larger messages are refused. */
+  readonly maximumMessageSizeBytes: number;
+}
+
+/** Decoded directories. */
+export class DirectoryCache {
+  readonly #reader: BlobReader;
+  readonly #statistics: ContentStatistics;
+  readonly #maximumMessageSizeBytes: number;
+  readonly #directories: LRUCache<string, InputDirectory>;
+  readonly #pending = new Map<string, Promise<InputDirectory>>();
+
+  constructor(reader: BlobReader, statistics: ContentStatistics, options: DirectoryCacheOptions) {
+    this.#reader = reader;
+    this.#statistics = statistics;
+    this.#maximumMessageSizeBytes = options.maximumMessageSizeBytes;
+    this.#directories = new LRUCache({
+      max: Math.max(1, options.maximumCount),
+      maxSize: Math.max(1, options.maximumSizeBytes),
+    });
+  }
+
+  /** See ContentSource. */
+  get(digest: Digest): InputDirectory | Promise<InputDirectory> {
+    // The same content under another instance name has other digests in it.
+    const key = `${digestKey(digest)}-${digest.instanceName}`;
+    const cached = this.#directories.get(key);
+    if (cached !== undefined) {
+      this.#statistics.directoryHits++;
+      return cached;
+    }
+    this.#statistics.directoryMisses++;
+    let pending = this.#pending.get(key);
+    if (pending === undefined) {
+      pending = this.#load(digest, key).finally(() => this.#pending.delete(key));
+      this.#pending.set(key, pending);
+    }
+    return pending;
+  }
+
+  async #load(digest: Digest, key: string): Promise<InputDirectory> {
+    const message = await this.#reader.whole(digest, this.#maximumMessageSizeBytes, "directory");
+    const directory = decodeDirectory(digest, message);
+    this.#directories.set(key, directory, { size: Math.max(1, digest.sizeBytes) });
+    return directory;
+  }
+}

@@ -1,0 +1,68 @@
+import { LRUCache } from "lru-cache";
+import type { Digest, DigestFunction } from "../../reapi/digest.ts";
+
+/** Stands for a chunk of a large blob; its identity is the key. */
+export type ChunkKey = object;
+
+interface Piece {
+  readonly function: DigestFunction | undefined;
+  readonly content: Uint8Array;
+}
+
+/** What an entry takes beside its content: the cache's slots and three objects. */
+const OVERHEAD_BYTES = 400;
+
+/** Small blobs and chunks of large ones in memory, the least recently used dropped first. */
+export class MemoryCache {
+  readonly #pieces: LRUCache<string | ChunkKey, Piece>;
+
+  constructor(maximumSizeBytes: number) {
+    this.#pieces = new LRUCache({ maxSize: Math.max(1, maximumSizeBytes) });
+  }
+
+  get sizeBytes(): number {
+    return this.#pieces.calculatedSize;
+  }
+
+  /**
+   * Looked up by the digest's own string, whose hash code the engine keeps, as this is the hot path. Should two
+   * functions have the same hash, only one of the blobs is cached.
+   */
+  blob(digest: Digest): Uint8Array | undefined {
+    const piece = this.#pieces.get(digest.hash);
+    return piece !== undefined &&
+      piece.function === digest.function &&
+      piece.content.length === digest.sizeBytes
+      ? piece.content
+      : undefined;
+  }
+
+  setBlob(digest: Digest, content: Uint8Array): void {
+    this.#set(unshared(digest.hash), digest.function, content);
+  }
+
+  chunk(key: ChunkKey): Uint8Array | undefined {
+    return this.#pieces.get(key)?.content;
+  }
+
+  setChunk(key: ChunkKey, content: Uint8Array): void {
+    this.#set(key, undefined, content);
+  }
+
+  deleteChunk(key: ChunkKey): void {
+    this.#pieces.delete(key);
+  }
+
+  clear(): void {
+    this.#pieces.clear();
+  }
+
+  #set(key: string | ChunkKey, digestFunction: DigestFunction | undefined, content: Uint8Array): void {
+    this.#pieces.set(key, { function: digestFunction, content }, { size: content.length + OVERHEAD_BYTES });
+  }
+}
+
+/** A hash is often part of the text of a whole directory, which a key must not keep in memory. */
+function unshared(hash: string): string {
+  return Buffer.from(hash, "latin1").toString("latin1");
+}

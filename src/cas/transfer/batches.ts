@@ -1,0 +1,176 @@
+import { zstdCompressSync } from "node:zlib";
+import { status as Status } from "@grpc/grpc-js";
+import { Compressor_Value } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { BlobError } from "../../reapi/blob-error.ts";
+import type { Digest } from "../../reapi/digest.ts";
+import { digestMessage, functionValue } from "../../reapi/wire-digest.ts";
+import type { StorageConnection } from "./storage-connection.ts";
+import { blobName, decompress, verifyContent } from "./verify.ts";
+
+/** What a digest takes in a request or response, beside its blob. */
+const DIGEST_OVERHEAD = 96;
+/** Buildbarn's own clients ask for no more at a time. */
+const MAXIMUM_FIND_MISSING = 10_000;
+/** Below this a blob and its digest are mostly digest. */
+const SMALLEST_COMPRESSED = 512;
+
+/**
+ * The blobs' contents, verified, or why one could not be had, in the digests' order. All digests have the same
+ * instance name and function. Rejects when the call as a whole fails.
+ */
+export async function batchRead(
+  connection: StorageConnection,
+  digests: readonly Digest[],
+  signal?: AbortSignal,
+): Promise<(Uint8Array | BlobError)[]> {
+  const [{ instanceName, function: digestFunction }] = digests as [Digest];
+  const { maximumBatchBytes, zstd } = await connection.capabilities(instanceName);
+  const results = new Map<string, Uint8Array | BlobError>();
+  for (const batch of split(digests, maximumBatchBytes, (digest) => digest.sizeBytes)) {
+    let wanted = batch;
+    await connection
+      .call("BatchReadBlobs", signal, async (attempt) => {
+        const { responses } = await connection.storage.batchReadBlobs(
+          {
+            instanceName,
+            digests: wanted.map(digestMessage),
+            acceptableCompressors: zstd ? [Compressor_Value.ZSTD] : [],
+            digestFunction: functionValue(digestFunction),
+          },
+          { signal: attempt.signal, metadata: connection.metadata() },
+        );
+        const byHash = new Map(responses.map((response) => [response.digest?.hash, response]));
+        const again: Digest[] = [];
+        for (const digest of wanted) {
+          const response = byHash.get(digest.hash);
+          const code = response?.status?.code ?? Status.OK;
+          if (code === Status.UNAVAILABLE) {
+            again.push(digest);
+          }
+          results.set(
+            digest.hash,
+            response === undefined
+              ? new BlobError(
+                  Status.INTERNAL,
+                  `${blobName(digest)}: BatchReadBlobs left it out of its answer`,
+                  digest,
+                )
+              : code !== Status.OK
+                ? new BlobError(
+                    code,
+                    `${blobName(digest)}: ${response.status?.message || "not found"}`,
+                    digest,
+                  )
+                : checked(digest, response.data, response.compressor),
+          );
+        }
+        if (again.length > 0) {
+          if (again.length < wanted.length) {
+            attempt.progress();
+          }
+          wanted = again;
+          throw results.get(again[0]!.hash);
+        }
+      })
+      .catch((error: unknown) => {
+        // Blobs that the server keeps calling unavailable are no reason to fail the others.
+        if (!(error instanceof BlobError && error.digest !== undefined)) {
+          throw error;
+        }
+      });
+  }
+  return digests.map((digest) => results.get(digest.hash)!);
+}
+
+function checked(digest: Digest, data: Uint8Array, compressor: Compressor_Value): Uint8Array | BlobError {
+  try {
+    const content = compressor === Compressor_Value.ZSTD ? decompress(digest, data) : data;
+    verifyContent(digest, content);
+    return content;
+  } catch (error) {
+    return error as BlobError;
+  }
+}
+
+/** A blob that is small enough to travel with others in one message. */
+export interface SmallBlob {
+  readonly digest: Digest;
+  readonly content: Uint8Array;
+}
+
+/** Stores the blobs. For each: undefined, or why it could not be stored. Otherwise like {@link batchRead}. */
+export async function batchUpdate(
+  connection: StorageConnection,
+  blobs: readonly SmallBlob[],
+  signal?: AbortSignal,
+): Promise<(BlobError | undefined)[]> {
+  const [
+    {
+      digest: { instanceName, function: digestFunction },
+    },
+  ] = blobs as [SmallBlob];
+  const { maximumBatchBytes, batchUpdateZstd } = await connection.capabilities(instanceName);
+  const failures = new Map<string, BlobError>();
+  for (const batch of split(blobs, maximumBatchBytes, ({ content }) => content.length)) {
+    const requests = batch.map(({ digest, content }) => ({
+      digest: digestMessage(digest),
+      ...(batchUpdateZstd && content.length >= SMALLEST_COMPRESSED
+        ? { data: zstdCompressSync(content), compressor: Compressor_Value.ZSTD }
+        : { data: content, compressor: Compressor_Value.IDENTITY }),
+    }));
+    const { responses } = await connection.call("BatchUpdateBlobs", signal, (attempt) =>
+      connection.storage.batchUpdateBlobs(
+        { instanceName, requests, digestFunction: functionValue(digestFunction) },
+        { signal: attempt.signal, metadata: connection.metadata() },
+      ),
+    );
+    const byHash = new Map(responses.map((response) => [response.digest?.hash, response.status]));
+    for (const { digest } of batch) {
+      const code = byHash.has(digest.hash) ? (byHash.get(digest.hash)?.code ?? Status.OK) : Status.INTERNAL;
+      if (code !== Status.OK) {
+        const message = byHash.get(digest.hash)?.message ?? "BatchUpdateBlobs left it out of its answer";
+        failures.set(digest.hash, new BlobError(code, `${blobName(digest)}: ${message}`, digest));
+      }
+    }
+  }
+  return blobs.map(({ digest }) => failures.get(digest.hash));
+}
+
+/** Those of the digests that the server lacks. All have the same instance name and function. */
+export async function findMissing(
+  connection: StorageConnection,
+  digests: readonly Digest[],
+  signal?: AbortSignal,
+): Promise<Digest[]> {
+  const [{ instanceName, function: digestFunction }] = digests as [Digest];
+  const missing = new Set<string>();
+  for (let start = 0; start < digests.length; start += MAXIMUM_FIND_MISSING) {
+    const blobDigests = digests.slice(start, start + MAXIMUM_FIND_MISSING).map(digestMessage);
+    const { missingBlobDigests } = await connection.call("FindMissingBlobs", signal, (attempt) =>
+      connection.storage.findMissingBlobs(
+        { instanceName, blobDigests, digestFunction: functionValue(digestFunction) },
+        { signal: attempt.signal, metadata: connection.metadata() },
+      ),
+    );
+    for (const { hash, sizeBytes } of missingBlobDigests) {
+      missing.add(`${hash}/${sizeBytes}`);
+    }
+  }
+  return digests.filter(({ hash, sizeBytes }) => missing.has(`${hash}/${sizeBytes}`));
+}
+
+/** In runs of at most `maximumBytes`, but at least one each. */
+function split<T>(items: readonly T[], maximumBytes: number, bytes: (item: T) => number): T[][] {
+  const batches: T[][] = [];
+  let room = 0;
+  for (const item of items) {
+    const size = bytes(item) + DIGEST_OVERHEAD;
+    if (size > room || batches.length === 0) {
+      batches.push([]);
+      room = maximumBytes;
+    }
+    batches.at(-1)!.push(item);
+    room -= size;
+  }
+  return batches;
+}

@@ -1,0 +1,241 @@
+import { randomUUID } from "node:crypto";
+import { pipeline, Readable } from "node:stream";
+import { createZstdCompress, zstdCompressSync } from "node:zlib";
+import { status as Status } from "@grpc/grpc-js";
+import { BlobError } from "../../reapi/blob-error.ts";
+import type { Digest } from "../../reapi/digest.ts";
+import { type Compressor, readResourceName, writeResourceName } from "../../reapi/resource-name.ts";
+import { type Attempt, asBlobError } from "./retry.ts";
+import type { StorageConnection } from "./storage-connection.ts";
+import { decompress, wrongSize } from "./verify.ts";
+
+/** In one WriteRequest. */
+const WRITE_PIECE_BYTES = 256 * 1024;
+/** A blob is worth compressing if its beginning is. */
+const SAMPLE_BYTES = 64 * 1024;
+const WORTHWHILE_RATIO = 0.9;
+const SMALLEST_COMPRESSED = 1024;
+
+/**
+ * Reads `length` bytes from `offset` on and hands them to `take` as they come, in order; nothing is verified. A
+ * broken stream goes on where it broke. Rejects with DATA_LOSS where the server has fewer bytes, or more at
+ * what should be the blob's end.
+ */
+export async function readRange(
+  connection: StorageConnection,
+  digest: Digest,
+  offset: number,
+  length: number,
+  take: (data: Uint8Array) => void,
+  signal?: AbortSignal,
+): Promise<void> {
+  const end = offset + length;
+  const toBlobEnd = end === digest.sizeBytes;
+  let position = offset;
+  const read = async (attempt: Attempt): Promise<void> => {
+    const limit = toBlobEnd || !connection.limitsReads ? 0 : end - position;
+    const responses = connection.byteStream.read(
+      {
+        resourceName: readResourceName(digest, "identity"),
+        readOffset: BigInt(position),
+        readLimit: BigInt(limit),
+      },
+      { signal: attempt.signal, metadata: connection.metadata() },
+    );
+    try {
+      for await (const { data } of responses) {
+        const wanted = Math.min(data.length, end - position);
+        if (wanted < data.length && toBlobEnd) {
+          throw wrongSize(digest, position + data.length);
+        }
+        if (wanted > 0) {
+          position += wanted;
+          attempt.progress();
+          take(wanted < data.length ? data.subarray(0, wanted) : data);
+        }
+        // A server that knows no limits would go on to the blob's end.
+        if (position === end && !toBlobEnd) {
+          return;
+        }
+      }
+    } catch (error) {
+      if (limit === 0 || asBlobError(error, "").code !== Status.UNIMPLEMENTED) {
+        throw error;
+      }
+      connection.limitsReads = false;
+      return read(attempt);
+    }
+    if (position < end) {
+      throw wrongSize(digest, position);
+    }
+  };
+  await connection.stream("ByteStream.Read", signal, read);
+}
+
+/** The whole blob, compressed on its way if that is offered; not verified but for its size. */
+export async function readWhole(
+  connection: StorageConnection,
+  digest: Digest,
+  signal?: AbortSignal,
+): Promise<Uint8Array> {
+  const { zstd } = await connection.capabilities(digest.instanceName);
+  if (zstd && digest.sizeBytes >= SMALLEST_COMPRESSED) {
+    return readCompressed(connection, digest, signal);
+  }
+  const content = Buffer.allocUnsafeSlow(digest.sizeBytes);
+  let length = 0;
+  await readRange(
+    connection,
+    digest,
+    0,
+    digest.sizeBytes,
+    (data) => {
+      content.set(data, length);
+      length += data.length;
+    },
+    signal,
+  );
+  return content;
+}
+
+/** Begins anew when the stream breaks: not every server honours an offset into a compressed blob. */
+async function readCompressed(
+  connection: StorageConnection,
+  digest: Digest,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
+  const most = digest.sizeBytes + 1024 + digest.sizeBytes / 64;
+  const compressed = await connection.stream("ByteStream.Read", signal, async (attempt) => {
+    const pieces: Uint8Array[] = [];
+    let length = 0;
+    const responses = connection.byteStream.read(
+      { resourceName: readResourceName(digest, "zstd") },
+      { signal: attempt.signal, metadata: connection.metadata() },
+    );
+    for await (const { data } of responses) {
+      attempt.alive();
+      length += data.length;
+      if (length > most) {
+        throw wrongSize(digest, length);
+      }
+      pieces.push(data);
+    }
+    return Buffer.concat(pieces, length);
+  });
+  const content = decompress(digest, compressed);
+  if (content.length !== digest.sizeBytes) {
+    throw wrongSize(digest, content.length);
+  }
+  return content;
+}
+
+/** Content that can be read from anywhere, and again: an upload that breaks must go back. */
+export interface RandomAccess {
+  /** At least one byte and at most `count`. The range is within the content. */
+  read(offset: number, count: number): Uint8Array | Promise<Uint8Array>;
+}
+
+/**
+ * Stores a blob. A broken stream goes on from what the server says it has, where it says so. Resolves early,
+ * without having sent all, if somebody else has stored the blob meanwhile.
+ */
+export async function write(
+  connection: StorageConnection,
+  digest: Digest,
+  content: RandomAccess,
+  signal?: AbortSignal,
+): Promise<void> {
+  const { zstd } = await connection.capabilities(digest.instanceName);
+  const compressor = zstd && (await isWorthCompressing(digest, content)) ? "zstd" : "identity";
+  const resourceName = writeResourceName(digest, compressor, randomUUID());
+  let broken = false;
+  await connection.stream("ByteStream.Write", signal, async (attempt) => {
+    let offset = 0;
+    if (broken && compressor === "identity") {
+      offset = await committed(connection, resourceName, attempt);
+    }
+    if (offset > 0) {
+      attempt.progress();
+    }
+    broken = true;
+    const { committedSize } = await connection.byteStream.write(
+      requests(resourceName, digest, content, offset, compressor, attempt),
+      { signal: attempt.signal, metadata: connection.metadata() },
+    );
+    if (compressor === "identity" && Number(committedSize) !== digest.sizeBytes) {
+      throw new BlobError(
+        Status.UNAVAILABLE,
+        `ByteStream.Write: the server kept ${committedSize} of ${digest.sizeBytes} bytes`,
+        digest,
+      );
+    }
+  });
+}
+
+async function committed(
+  connection: StorageConnection,
+  resourceName: string,
+  attempt: Attempt,
+): Promise<number> {
+  try {
+    const { committedSize, complete } = await connection.byteStream.queryWriteStatus(
+      { resourceName },
+      { signal: attempt.signal, metadata: connection.metadata() },
+    );
+    return complete ? 0 : Number(committedSize);
+  } catch (error) {
+    const { code } = asBlobError(error, "");
+    // Servers that cannot tell, and uploads they have forgotten, begin anew.
+    if (code === Status.UNIMPLEMENTED || code === Status.NOT_FOUND) {
+      return 0;
+    }
+    throw error;
+  }
+}
+
+async function* requests(
+  resourceName: string,
+  digest: Digest,
+  content: RandomAccess,
+  offset: number,
+  compressor: Compressor,
+  attempt: Attempt,
+) {
+  let writeOffset = offset;
+  const plain = pieces(digest, content, offset);
+  for await (const data of compressor === "zstd" ? compressed(plain) : plain) {
+    attempt.alive();
+    yield { resourceName, writeOffset: BigInt(writeOffset), data };
+    writeOffset += data.length;
+  }
+  attempt.alive();
+  yield { resourceName, writeOffset: BigInt(writeOffset), finishWrite: true };
+}
+
+async function* pieces(digest: Digest, content: RandomAccess, offset: number): AsyncGenerator<Uint8Array> {
+  while (offset < digest.sizeBytes) {
+    const data = await content.read(offset, Math.min(WRITE_PIECE_BYTES, digest.sizeBytes - offset));
+    if (data.length === 0) {
+      throw new BlobError(
+        Status.INTERNAL,
+        `upload of ${digest.hash}: the content ends at ${offset} of ${digest.sizeBytes} bytes`,
+        digest,
+      );
+    }
+    yield data;
+    offset += data.length;
+  }
+}
+
+function compressed(plain: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  // Failures reach whoever iterates the result.
+  return pipeline(Readable.from(plain), createZstdCompress(), () => {});
+}
+
+async function isWorthCompressing(digest: Digest, content: RandomAccess): Promise<boolean> {
+  if (digest.sizeBytes < SMALLEST_COMPRESSED) {
+    return false;
+  }
+  const sample = await content.read(0, Math.min(SAMPLE_BYTES, digest.sizeBytes));
+  return zstdCompressSync(sample).length < sample.length * WORTHWHILE_RATIO;
+}

@@ -1,0 +1,171 @@
+import { MessageChannel, type MessagePort } from "node:worker_threads";
+import { status as Status } from "@grpc/grpc-js";
+import { Piscina } from "piscina";
+import { BlobError } from "../../reapi/blob-error.ts";
+import type { RandomAccess } from "./byte-stream.ts";
+import {
+  closed,
+  createFetchRunner,
+  type FetchContext,
+  type FetchResults,
+  type FetchSettings,
+  type FetchTask,
+} from "./fetch-tasks.ts";
+import type { PoolMessage, ThreadMessage, ThreadResult, ThreadTask } from "./fetch-thread.ts";
+
+/** Does the work of transferring, decompressing, hashing and storing blobs. */
+export interface FetchPool {
+  /** Rejects with {@link BlobError}; with the signal's reason once that aborts. */
+  run<T extends FetchTask>(task: T, context?: FetchContext): Promise<FetchResults[T["kind"]]>;
+  /** Resolves once every thread runs, and has begun to connect to the servers. Rejects with {@link BlobError}. */
+  start(): Promise<void>;
+  /** What runs is aborted; what comes later is rejected. */
+  close(): Promise<void>;
+}
+
+export interface FetchPoolOptions extends FetchSettings {
+  /** 0 does the work in the calling thread. */
+  readonly threads: number;
+  /** The module that runs a {@link ThreadTask}, if it is not our own. */
+  readonly thread?: URL;
+}
+
+/** A transfer mostly waits: one thread serves many at a time. */
+const TASKS_PER_THREAD = 64;
+/** A task is given to another thread when its thread dies, but not if it may be the one that kills them. */
+const MAXIMUM_THREAD_DEATHS = 2;
+
+export function createFetchPool({ threads, thread, ...settings }: FetchPoolOptions): FetchPool {
+  return threads === 0 ? inlinePool(settings) : threadPool(threads, thread ?? ownThread(), settings);
+}
+
+function inlinePool(settings: FetchSettings): FetchPool {
+  const runner = createFetchRunner(settings);
+  return {
+    run: (task, context) => runner.run(task, context),
+    start: () => runner.run({ kind: "connect" }),
+    async close() {
+      runner.close();
+    },
+  };
+}
+
+function threadPool(threads: number, thread: URL, settings: FetchSettings): FetchPool {
+  const piscina = new Piscina({
+    filename: thread.href,
+    workerData: settings,
+    minThreads: threads,
+    maxThreads: threads,
+    concurrentTasksPerWorker: TASKS_PER_THREAD,
+    // A thread that waits for tasks in Atomics.wait() would not answer its connections' pings.
+    atomics: "disabled",
+    // Messages are short-lived: more room for them only makes the process larger.
+    resourceLimits: { maxYoungGenerationSizeMb: 8 },
+  });
+  // A thread that dies without a task; piscina starts another.
+  piscina.on("error", () => {});
+  const calls = new Map<number, (message: ThreadMessage) => void>();
+  let lastCall = 0;
+  piscina.on("message", (message: ThreadMessage) => calls.get(message.call)?.(message));
+  const closing = new AbortController();
+
+  async function run<T extends FetchTask>(
+    task: T,
+    context: FetchContext = {},
+  ): Promise<FetchResults[T["kind"]]> {
+    for (let deaths = 0; ; ) {
+      context.signal?.throwIfAborted();
+      if (closing.signal.aborted) {
+        throw closed();
+      }
+      const outcome = await attempt(task, context).catch((error: Error) => error);
+      if (!(outcome instanceof Error)) {
+        if ("result" in outcome) {
+          return outcome.result as FetchResults[T["kind"]];
+        }
+        context.signal?.throwIfAborted();
+        throw new BlobError(outcome.error.code, outcome.error.message);
+      }
+      context.signal?.throwIfAborted();
+      if (closing.signal.aborted) {
+        throw closed();
+      }
+      if (++deaths >= MAXIMUM_THREAD_DEATHS) {
+        throw new BlobError(Status.INTERNAL, `${task.kind}: the thread died: ${outcome.message}`, undefined, {
+          cause: outcome,
+        });
+      }
+    }
+  }
+
+  async function attempt(task: FetchTask, context: FetchContext): Promise<ThreadResult> {
+    const call = ++lastCall;
+    const { signal, content } = context;
+    const { port1: port, port2 } = signal || content ? new MessageChannel() : {};
+    const answer = port && contentServer(port, content);
+    let received = 0;
+    let heard = () => {};
+    calls.set(call, (message) => {
+      received++;
+      if (message.kind === "blobs") {
+        context.blobs?.(message.blobs);
+      } else if (message.kind === "chunk") {
+        context.chunk?.(message.index, message.content, message.stored);
+      } else {
+        answer?.(message);
+      }
+      heard();
+    });
+    const abort = () => port?.postMessage({ kind: "abort" } satisfies PoolMessage);
+    signal?.addEventListener("abort", abort);
+    try {
+      const outcome: ThreadResult = await (port2
+        ? piscina.run({ call, task, port: port2 } satisfies ThreadTask, { transferList: [port2] })
+        : piscina.run({ call, task } satisfies ThreadTask));
+      if ("messages" in outcome) {
+        while (received < outcome.messages) {
+          await new Promise<void>((resolve) => (heard = resolve));
+        }
+      }
+      return outcome;
+    } finally {
+      calls.delete(call);
+      signal?.removeEventListener("abort", abort);
+      port?.close();
+    }
+  }
+
+  return {
+    run,
+    async start() {
+      // Tasks go to the thread that has the fewest.
+      await Promise.all(Array.from({ length: threads }, () => run({ kind: "connect" })));
+    },
+    async close() {
+      if (closing.signal.aborted) {
+        return;
+      }
+      closing.abort();
+      await piscina.destroy();
+    },
+  };
+}
+
+/** The suffix is .ts as long as sources run as they are, and .js once they are compiled. */
+function ownThread(): URL {
+  return new URL(`./fetch-thread${import.meta.url.slice(import.meta.url.lastIndexOf("."))}`, import.meta.url);
+}
+
+/** Answers a thread that reads the content it is to hash or upload. */
+function contentServer(port: MessagePort, content: RandomAccess | undefined) {
+  return async ({ id, offset, count }: ThreadMessage & { kind: "read" }): Promise<void> => {
+    try {
+      // A view would take the whole buffer along.
+      const copy = new Uint8Array(await content!.read(offset, count));
+      port.postMessage({ kind: "content", id, content: copy } satisfies PoolMessage, [copy.buffer]);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      port.postMessage({ kind: "contentError", id, message } satisfies PoolMessage);
+    }
+  };
+}

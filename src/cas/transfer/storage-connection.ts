@@ -1,0 +1,126 @@
+import { type Channel, type Metadata, status as Status } from "@grpc/grpc-js";
+import { BYTE_STREAM_CODECS } from "../../grpc/byte-stream-codecs.ts";
+import { endpointMetadata, openChannel } from "../../grpc/endpoint.ts";
+import { type Client, createClient } from "../../grpc/grpc.ts";
+import {
+  Capabilities,
+  Compressor_Value,
+  ContentAddressableStorage,
+} from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { ByteStream } from "../../proto/gen/google/bytestream/bytestream_pb.ts";
+import { BlobError } from "../../reapi/blob-error.ts";
+import type { BlobServer } from "../backend.ts";
+import { type Attempt, type Clock, type RetryPolicy, retry } from "./retry.ts";
+
+/** What a storage server announces, as far as its clients go by it. */
+export interface StorageCapabilities {
+  /** Most bytes of blobs in one BatchReadBlobs or BatchUpdateBlobs. */
+  readonly maximumBatchBytes: number;
+  /** Zstandard for ByteStream and BatchReadBlobs. */
+  readonly zstd: boolean;
+  /** Zstandard for BatchUpdateBlobs. */
+  readonly batchUpdateZstd: boolean;
+}
+
+/** gRPC's usual limit of 4 MiB for a message, less what digests and framing take. */
+const MESSAGE_BUDGET = 4 * 1024 * 1024 - 256 * 1024;
+
+/**
+ * HTTP/2's default of 64 KiB halves the throughput even on loopback. More than this gains little, and is what may be
+ * sent in vain by a server that knows no limit to a read.
+ */
+const WINDOW_BYTES = 1024 * 1024;
+
+/** One channel to a storage server with the clients on it, and how calls on it are repeated. */
+export class StorageConnection {
+  readonly storage: Client<typeof ContentAddressableStorage>;
+  readonly byteStream: Client<typeof ByteStream>;
+  /** Learned when a server answers a limited read with UNIMPLEMENTED, as Buildbarn's does. */
+  limitsReads = true;
+  readonly #channel: Channel;
+  readonly #capabilitiesClient: Client<typeof Capabilities>;
+  readonly #capabilities = new Map<string, Promise<StorageCapabilities>>();
+  readonly #server: BlobServer;
+  readonly #policy: RetryPolicy;
+  readonly #clock: Clock;
+
+  constructor(server: BlobServer, policy: RetryPolicy, clock: Clock) {
+    this.#server = server;
+    this.#policy = policy;
+    this.#clock = clock;
+    this.#channel = openChannel({ initialWindowSizeBytes: WINDOW_BYTES, ...server.endpoint });
+    this.storage = createClient(ContentAddressableStorage, this.#channel);
+    this.byteStream = createClient(ByteStream, this.#channel, BYTE_STREAM_CODECS);
+    this.#capabilitiesClient = createClient(Capabilities, this.#channel);
+  }
+
+  /** Begins to connect, before the first call does. */
+  open(): void {
+    this.#channel.getConnectivityState(true);
+  }
+
+  /** To be given with a call. */
+  metadata(): Metadata {
+    return endpointMetadata(this.#server.endpoint);
+  }
+
+  /** A call without streams, repeated as the policy says. */
+  call<T>(
+    what: string,
+    signal: AbortSignal | undefined,
+    attempt: (attempt: Attempt) => Promise<T>,
+  ): Promise<T> {
+    const timeout = this.#server.timeoutMilliseconds ?? this.#policy.attemptTimeoutMilliseconds;
+    return retry(this.#describe(what), this.#policy, timeout, this.#clock, signal, attempt);
+  }
+
+  /** A call with a stream, which may take as long as something moves. */
+  stream<T>(
+    what: string,
+    signal: AbortSignal | undefined,
+    attempt: (attempt: Attempt) => Promise<T>,
+  ): Promise<T> {
+    const timeout = this.#policy.idleTimeoutMilliseconds;
+    return retry(this.#describe(what), this.#policy, timeout, this.#clock, signal, attempt);
+  }
+
+  /** Asked once per instance name; again after a failure. */
+  capabilities(instanceName: string): Promise<StorageCapabilities> {
+    let capabilities = this.#capabilities.get(instanceName);
+    if (capabilities === undefined) {
+      capabilities = this.#askCapabilities(instanceName);
+      this.#capabilities.set(instanceName, capabilities);
+      capabilities.catch(() => this.#capabilities.delete(instanceName));
+    }
+    return capabilities;
+  }
+
+  close(): void {
+    this.#channel.close();
+  }
+
+  async #askCapabilities(instanceName: string): Promise<StorageCapabilities> {
+    try {
+      const { cacheCapabilities } = await this.call("GetCapabilities", undefined, ({ signal }) =>
+        this.#capabilitiesClient.getCapabilities({ instanceName }, { signal, metadata: this.metadata() }),
+      );
+      const announced = Number(cacheCapabilities?.maxBatchTotalSizeBytes ?? 0n);
+      const zstd = (compressors: readonly Compressor_Value[] = []) =>
+        this.#server.compression && compressors.includes(Compressor_Value.ZSTD);
+      return {
+        maximumBatchBytes: announced > 0 ? Math.min(announced, MESSAGE_BUDGET) : MESSAGE_BUDGET,
+        zstd: zstd(cacheCapabilities?.supportedCompressors),
+        batchUpdateZstd: zstd(cacheCapabilities?.supportedBatchUpdateCompressors),
+      };
+    } catch (error) {
+      if (error instanceof BlobError && error.code === Status.UNIMPLEMENTED) {
+        return { maximumBatchBytes: MESSAGE_BUDGET, zstd: false, batchUpdateZstd: false };
+      }
+      throw error;
+    }
+  }
+
+  #describe(what: string): string {
+    return `${what} at ${this.#server.endpoint.address}`;
+  }
+}

@@ -1,0 +1,105 @@
+import type { DescMessage, MessageInitShape } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { Any } from "@bufbuild/protobuf/wkt";
+import { anyPack } from "@bufbuild/protobuf/wkt";
+import { Metadata } from "@grpc/grpc-js";
+import { Code } from "../proto/gen/google/rpc/code_pb.ts";
+import { PreconditionFailureSchema } from "../proto/gen/google/rpc/error_details_pb.ts";
+import type { Status } from "../proto/gen/google/rpc/status_pb.ts";
+import { StatusSchema } from "../proto/gen/google/rpc/status_pb.ts";
+
+/** The trailer in which gRPC carries a google.rpc.Status. */
+const DETAILS_TRAILER = "grpc-status-details-bin";
+
+/**
+ * An error with a gRPC status. Thrown by our own code, and what a grpc-js handler passes to its callback or emits
+ * as "error"; the details reach the client.
+ */
+export class StatusError extends Error {
+  override readonly name = "StatusError";
+  readonly status: Status;
+
+  constructor(status: Status, options?: ErrorOptions) {
+    super(status.message, options);
+    this.status = status;
+  }
+
+  /** A google.rpc.Code, which is the gRPC status code. */
+  get code(): number {
+    return this.status.code;
+  }
+
+  /** grpc-js's name for the message. */
+  get details(): string {
+    return this.status.message;
+  }
+
+  get metadata(): Metadata {
+    const metadata = new Metadata();
+    if (this.status.details.length > 0) {
+      metadata.set(DETAILS_TRAILER, Buffer.from(toBinary(StatusSchema, this.status)));
+    }
+    return metadata;
+  }
+}
+
+/** A google.rpc.Status. Details are made with `packAny`. */
+export function status(code: Code, message: string, details: Any[] = []): Status {
+  return create(StatusSchema, { code, message, details });
+}
+
+/**
+ * The status that any thrown value stands for: a StatusError's own; that of a grpc-js ServiceError, with the
+ * details the server sent; CANCELLED for an AbortError; otherwise UNKNOWN with the error's message.
+ */
+export function statusFromError(error: unknown): Status {
+  if (error instanceof StatusError) {
+    return error.status;
+  }
+  if (!(error instanceof Error)) {
+    return status(Code.UNKNOWN, String(error));
+  }
+  if (isServiceError(error)) {
+    return sentStatus(error.metadata) ?? status(error.code, error.details);
+  }
+  return status(error.name === "AbortError" ? Code.CANCELLED : Code.UNKNOWN, error.message);
+}
+
+/** Wraps a message, or what `create` makes one of, for a field of type google.protobuf.Any. */
+export function packAny<D extends DescMessage>(desc: D, message: MessageInitShape<D>): Any {
+  return anyPack(desc, create(desc, message));
+}
+
+/**
+ * The FAILED_PRECONDITION by which REAPI reports blobs that are not in the CAS, so that the client uploads them
+ * again. `subjects` are "blobs/HASH/SIZE", or "blobs/FUNCTION/HASH/SIZE" where the hash's length does not tell the
+ * digest function.
+ */
+export function missingBlobs(message: string, subjects: readonly string[]): Status {
+  const violations = subjects.map((subject) => ({ type: "MISSING", subject }));
+  return status(Code.FAILED_PRECONDITION, message, [packAny(PreconditionFailureSchema, { violations })]);
+}
+
+function isServiceError(error: Error): error is Error & { code: Code; details: string; metadata: Metadata } {
+  return (
+    "code" in error &&
+    typeof error.code === "number" &&
+    "details" in error &&
+    typeof error.details === "string" &&
+    "metadata" in error &&
+    error.metadata instanceof Metadata
+  );
+}
+
+/** The status in the trailer; undefined if there is none or it cannot be decoded. */
+function sentStatus(metadata: Metadata): Status | undefined {
+  const [bytes] = metadata.get(DETAILS_TRAILER);
+  if (!(bytes instanceof Uint8Array)) {
+    return undefined;
+  }
+  try {
+    return fromBinary(StatusSchema, bytes);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,331 @@
+import type { Callbacks } from "../callback/callbacks.ts";
+import type { Compound } from "../compound/compound.ts";
+import { reachOf } from "../compound/offset.ts";
+import type { OpenArguments } from "../compound/open-arguments.ts";
+import {
+  type Attributes,
+  FileType,
+  isDelegable,
+  type MaybePromise,
+  type Node,
+  type RegularFile,
+} from "../file-system.ts";
+import { ensure } from "../permissions/access.ts";
+import { DelegationType, Share, Want, WhyNoDelegation } from "../protocol/constants.ts";
+import { Status } from "../protocol/status.ts";
+import type { Client } from "../state/client.ts";
+import type { ServerState } from "../state/server-state.ts";
+import { Delegation, type FileState, type GivenAttributes, type OpenState } from "../state/states.ts";
+import { askHolder, asksHolder } from "./delegated-attributes.ts";
+import { RecentRecalls } from "./recent-recalls.ts";
+
+const LIMIT_BY_SIZE = 1;
+/** The wants that are answered by a reason when there is no delegation. */
+const ASKS =
+  Want.MASK | Want.SIGNAL_DELEGATION_WHEN_RESOURCE_AVAILABLE | Want.PUSH_DELEGATION_WHEN_UNCONTENDED;
+/** A READ delegation without the times lets its holder answer for nothing. */
+const NOTHING: GivenAttributes = {
+  change: 0,
+  accessTime: { seconds: 0, nanoseconds: 0 },
+  modifyTime: { seconds: 0, nanoseconds: 0 },
+};
+
+/** A client that holds so many, or has not freed them since they were revoked, gets no more. Linux keeps 5000 unused. */
+const MAXIMUM_PER_CLIENT = 16_384;
+
+/**
+ * When delegations are given, recalled and revoked (RFC 8881 §10.4).
+ *
+ * Immutable files are delegated for reading to everybody. They never change; but a client that holds a delegation
+ * does not look up the file's names again, and would not find what may stand there in place of it. So other clients'
+ * are recalled before the file loses a name; and all, also that of the client at hand, before a change is refused.
+ */
+export class Delegations {
+  readonly #state: ServerState;
+  readonly #callbacks: Callbacks;
+  /** Whether any are given. */
+  readonly enabled: boolean;
+  readonly #recalled = new RecentRecalls();
+
+  constructor(state: ServerState, callbacks: Callbacks, enabled: boolean) {
+    this.#state = state;
+    this.#callbacks = callbacks;
+    this.enabled = enabled;
+  }
+
+  /**
+   * OK, or DELAY while delegations are called back so that the file may change: those of other clients; of an
+   * immutable file, all.
+   */
+  recallForChange(compound: Compound, file: RegularFile): Status {
+    return this.#recall(compound, file, isAny, file.immutable);
+  }
+
+  /**
+   * OK, or DELAY while delegations of other clients are called back so that the file may lose a name, or a copy to be
+   * written may take its place there.
+   */
+  recallForRemoval(compound: Compound, file: RegularFile): Status {
+    return this.#recall(compound, file, isAny);
+  }
+
+  /** OK, or DELAY while the delegation of another client, which may have written data, is called back. */
+  recallForRead(compound: Compound, file: RegularFile): Status {
+    return this.#recall(compound, file, isForWriting);
+  }
+
+  /** OK, or DELAY while delegations that an OPEN conflicts with are called back. */
+  recallForOpen(compound: Compound, file: RegularFile, access: number, deny: number): Status {
+    const writes = (access & Share.WRITE) !== 0 || (deny & Share.READ) !== 0;
+    return this.#recall(compound, file, writes ? isAny : isForWriting);
+  }
+
+  #recall(
+    compound: Compound,
+    file: RegularFile,
+    conflicts: (delegation: Delegation) => boolean,
+    ownToo = false,
+  ): Status {
+    const state = this.#state;
+    if ((file.immutable ? state.delegations : state.mutableDelegations) === 0) {
+      return Status.OK;
+    }
+    const { caller } = compound;
+    let status: Status = Status.OK;
+    for (const delegation of [...(state.findFile(file)?.delegations ?? [])]) {
+      if ((delegation.client === caller && !ownToo) || !conflicts(delegation)) {
+        continue;
+      }
+      // One that had only its courtesy left.
+      if (state.clients.resolveConflict(delegation.client)) {
+        continue;
+      }
+      if (delegation.recalledAt === undefined) {
+        delegation.recalledAt = state.now;
+        this.#recalled.add(delegation.file.key, state.now);
+      } else if (state.now - delegation.recalledAt > state.leaseMilliseconds) {
+        state.revokeDelegation(delegation);
+        continue;
+      }
+      this.#callbacks.recall(delegation);
+      status = Status.DELAY;
+    }
+    return status;
+  }
+
+  /**
+   * The node's attributes, as far as `compound.attributeRequest` asks for them: where a client with a WRITE
+   * delegation knows them better, as it says. Rejects with DELAY while the delegation is called back, because
+   * the client does not say.
+   */
+  attributesOf(compound: Compound, node: Node): MaybePromise<Attributes> {
+    if (this.#state.mutableDelegations === 0 || node.type !== FileType.REGULAR) {
+      return node.attributes();
+    }
+    const holder = this.#state
+      .findFile(node)
+      ?.delegations?.find(({ type, client }) => type === Share.WRITE && client !== compound.caller);
+    if (holder === undefined || !asksHolder(compound.attributeRequest, holder)) {
+      return node.attributes();
+    }
+    if (holder.recalledAt !== undefined) {
+      return this.#attributesAfterRecall(compound, node);
+    }
+    return askHolder(this.#callbacks, holder).then(
+      (attributes) => attributes ?? this.#attributesAfterRecall(compound, node),
+    );
+  }
+
+  async #attributesAfterRecall(compound: Compound, file: RegularFile): Promise<Attributes> {
+    ensure(this.recallForRead(compound, file));
+    return file.attributes();
+  }
+
+  /** Gives the client of an OPEN the delegation that it may have; {@link write} then tells it. */
+  grant(compound: Compound, open: OpenState, { access, want }: OpenArguments): Delegation | undefined {
+    // NFSv4.0: the request may be an old one that comes again.
+    if (compound.minorVersion === 0 && !open.owner.confirmed) {
+      return undefined;
+    }
+    return this.give(open.client, open.file.node, open.file, access, want);
+  }
+
+  /**
+   * A delegation as `want` asks for it, that goes with the Share bits `access`. `file` is what is known of the node:
+   * undefined where it is neither open nor delegated. undefined where there is something in the way.
+   */
+  give(
+    client: Client,
+    node: RegularFile,
+    file: FileState | undefined,
+    access: number,
+    want: number,
+  ): Delegation | undefined {
+    let type = typeFor(client, access, want);
+    if (type === Share.NONE) {
+      return undefined;
+    }
+    if (this.#obstacle(client, node, file, type, want) !== undefined) {
+      if (type === Share.READ || (want & Want.MASK) !== Want.ANY_DELEGATION) {
+        return undefined;
+      }
+      type = Share.READ;
+      if (this.#obstacle(client, node, file, type, want) !== undefined) {
+        return undefined;
+      }
+    }
+    const timestamps = (want & Want.DELEGATED_TIMESTAMPS) !== 0 && !node.immutable;
+    if (type === Share.READ && !timestamps) {
+      return this.#state.delegate(client, node, type, false, NOTHING);
+    }
+    const attributes = node.attributes();
+    if (attributes instanceof Promise) {
+      // Not worth the wait.
+      attributes.catch(() => {});
+      return undefined;
+    }
+    const { change, accessTime, modifyTime } = attributes;
+    const given = { change, accessTime: { ...accessTime }, modifyTime: { ...modifyTime } };
+    return this.#state.delegate(client, node, type, timestamps, given);
+  }
+
+  /** Why the client cannot have a delegation of `type` (why_no_delegation4); undefined where it can. */
+  #obstacle(
+    client: Client,
+    node: RegularFile,
+    file: FileState | undefined,
+    type: number,
+    want: number,
+  ): number | undefined {
+    const wanted = want & Want.MASK;
+    if (wanted === Want.NO_DELEGATION) {
+      return WhyNoDelegation.NOT_WANTED;
+    }
+    if (wanted === Want.CANCEL) {
+      return WhyNoDelegation.CANCELLED;
+    }
+    if (!this.enabled || client.delegations.size + client.revoked.size >= MAXIMUM_PER_CLIENT) {
+      return WhyNoDelegation.RESOURCE;
+    }
+    if (!this.#callbacks.canReach(client)) {
+      return WhyNoDelegation.RESOURCE;
+    }
+    if (!isDelegable(node)) {
+      return WhyNoDelegation.NOT_SUPP_FTYPE;
+    }
+    if (node.immutable && type === Share.WRITE) {
+      return WhyNoDelegation.WRITE_DELEG_NOT_SUPP_FTYPE;
+    }
+    if (file === undefined) {
+      return undefined;
+    }
+    const own = file.delegations?.find((delegation) => delegation.client === client);
+    if (own !== undefined && own.type < type) {
+      return WhyNoDelegation.NOT_SUPP_UPGRADE;
+    }
+    if (own !== undefined && own.type > type) {
+      return WhyNoDelegation.NOT_SUPP_DOWNGRADE;
+    }
+    if (own !== undefined) {
+      return WhyNoDelegation.RESOURCE;
+    }
+    const contended =
+      type === Share.WRITE
+        ? file.delegations !== undefined || file.opens.some((open) => open.client !== client)
+        : file.delegations?.some(isForWriting) === true ||
+          file.opens.some((open) => open.client !== client && excludesReaders(open));
+    return contended || this.#recalled.has(file.key, this.#state.now)
+      ? WhyNoDelegation.CONTENTION
+      : undefined;
+  }
+
+  /** Appends open_delegation4: the delegation, or why there is none. The rest is as in {@link give}. */
+  write(
+    compound: Compound,
+    delegation: Delegation | undefined,
+    client: Client,
+    node: RegularFile,
+    access: number,
+    want: number,
+  ): void {
+    const { writer } = compound;
+    if (delegation !== undefined) {
+      writeDelegation(compound, delegation);
+      return;
+    }
+    if ((want & ASKS) === 0) {
+      writer.uint32(DelegationType.NONE);
+      return;
+    }
+    const type = typeFor(client, access, want);
+    const file = this.#state.findFile(node);
+    const why = this.#obstacle(client, node, file, type, want) ?? WhyNoDelegation.RESOURCE;
+    writer.uint32(DelegationType.NONE_EXT);
+    writer.uint32(why);
+    // The server will not call when the delegation can be had.
+    if (why === WhyNoDelegation.CONTENTION || why === WhyNoDelegation.RESOURCE) {
+      writer.bool(false);
+    }
+  }
+
+  /** FREE_STATEID of a delegation that was revoked. */
+  free(compound: Compound): Status {
+    const { word1, word2 } = compound.stateid;
+    const state = this.#state.states.get(word1, word2);
+    if (!(state instanceof Delegation) || !state.revoked) {
+      return Status.BAD_STATEID;
+    }
+    this.#state.freeRevoked(state);
+    return Status.OK;
+  }
+}
+
+function isAny(): boolean {
+  return true;
+}
+
+function isForWriting(delegation: Delegation): boolean {
+  return delegation.type === Share.WRITE;
+}
+
+/** Whether a READ delegation cannot stand beside another client's open. */
+function excludesReaders({ access, deny }: OpenState): boolean {
+  return (access & Share.WRITE) !== 0 || (deny & Share.READ) !== 0;
+}
+
+/** What comes of the wish where nothing is in the way: Share.READ, Share.WRITE or Share.NONE. */
+function typeFor(client: Client, access: number, want: number): number {
+  const wanted = want & Want.MASK;
+  if ((access & Share.WRITE) === 0 || wanted === Want.READ_DELEGATION) {
+    return Share.READ;
+  }
+  if (wanted === Want.WRITE_DELEGATION || wanted === Want.ANY_DELEGATION) {
+    return Share.WRITE;
+  }
+  // NFSv4.0 cannot ask.
+  return client.minorVersion === 0 ? Share.WRITE : Share.NONE;
+}
+
+function writeDelegation(compound: Compound, delegation: Delegation): void {
+  const { writer, context } = compound;
+  const writes = delegation.type === Share.WRITE;
+  if (delegation.timestamps) {
+    writer.uint32(writes ? DelegationType.WRITE_ATTRIBUTES : DelegationType.READ_ATTRIBUTES);
+  } else {
+    writer.uint32(writes ? DelegationType.WRITE : DelegationType.READ);
+  }
+  writer.uint32(delegation.seqid);
+  writer.uint32(context.state.instance);
+  writer.uint32(delegation.index);
+  writer.uint32(delegation.generation);
+  writer.bool(false);
+  if (writes) {
+    writer.uint32(LIMIT_BY_SIZE);
+    writer.exactUint64(reachOf(delegation.file.node));
+  }
+  // An ACE that allows nobody anything: the client asks with ACCESS.
+  writer.uint32(0);
+  writer.uint32(0);
+  writer.uint32(0);
+  writer.latin1("");
+}

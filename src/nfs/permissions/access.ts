@@ -1,0 +1,115 @@
+import {
+  type Attributes,
+  type Credentials,
+  FileSystemError,
+  type FileSystemStatus,
+  FileType,
+  type MaybePromise,
+  type Node,
+} from "../file-system.ts";
+import { Status } from "../protocol/status.ts";
+
+/** Permission bits as in a file mode's last octal digit. */
+export const Permission = { READ: 4, WRITE: 2, EXECUTE: 1 } as const;
+
+const STICKY = 0o1000;
+
+/** Goes on with the value: at once where it is there, else when the promise has settled. */
+export function andThen<T, U>(value: MaybePromise<T>, next: (value: T) => MaybePromise<U>): MaybePromise<U> {
+  return value instanceof Promise ? value.then(next) : next(value);
+}
+
+export function isInGroup(credentials: Credentials, groupId: number): boolean {
+  return credentials.groupId === groupId || credentials.supplementaryGroupIds.includes(groupId);
+}
+
+/** The permission bits that the mode grants; user 0 has all, but executes only what somebody may execute. */
+export function permissions(type: FileType, attributes: Attributes, credentials: Credentials): number {
+  const { mode } = attributes;
+  if (credentials.userId === 0) {
+    return type === FileType.DIRECTORY || (mode & 0o111) !== 0 ? 7 : 6;
+  }
+  if (credentials.userId === attributes.userId) {
+    return (mode >> 6) & 7;
+  }
+  if (isInGroup(credentials, attributes.groupId)) {
+    return (mode >> 3) & 7;
+  }
+  return mode & 7;
+}
+
+/** OK, or ACCESS where a bit of `wanted` is lacking. */
+export function check(
+  type: FileType,
+  attributes: Attributes,
+  credentials: Credentials,
+  wanted: number,
+): Status {
+  if (credentials.userId === 0 && (wanted & Permission.EXECUTE) === 0) {
+    return Status.OK;
+  }
+  return (permissions(type, attributes, credentials) & wanted) === wanted ? Status.OK : Status.ACCESS;
+}
+
+/** {@link check} for a node whose attributes may have to be waited for. */
+export function checkNode(node: Node, credentials: Credentials, wanted: number): MaybePromise<Status> {
+  if (credentials.userId === 0 && node.type === FileType.DIRECTORY) {
+    return Status.OK;
+  }
+  const attributes = node.attributes();
+  if (attributes instanceof Promise) {
+    return attributes.then((arrived) => check(node.type, arrived, credentials, wanted));
+  }
+  return check(node.type, attributes, credentials, wanted);
+}
+
+/**
+ * READ of a file is also granted to those who may execute it: a client's kernel reads what it executes
+ * (RFC 8881 §18.22.3).
+ */
+export function checkFile(
+  type: FileType,
+  attributes: Attributes,
+  credentials: Credentials,
+  wanted: number,
+): Status {
+  if (credentials.userId === 0) {
+    return Status.OK;
+  }
+  const granted = permissions(type, attributes, credentials);
+  const effective = (granted & Permission.EXECUTE) !== 0 ? granted | Permission.READ : granted;
+  return (effective & wanted) === wanted ? Status.OK : Status.ACCESS;
+}
+
+/**
+ * {@link checkFile} for READ and WRITE under a stateid: who owns the file is let through, as he may have made
+ * it with a mode that forbids what he has it open for.
+ */
+export function checkOpenFile(
+  type: FileType,
+  attributes: Attributes,
+  credentials: Credentials,
+  wanted: number,
+): Status {
+  const { userId } = credentials;
+  if (userId === 0 || userId === attributes.userId) {
+    return Status.OK;
+  }
+  return checkFile(type, attributes, credentials, wanted);
+}
+
+/** In a sticky directory only the owner of the entry or of the directory may remove or rename it. */
+export function checkSticky(directory: Attributes, entry: Attributes, credentials: Credentials): Status {
+  if ((directory.mode & STICKY) === 0 || credentials.userId === 0) {
+    return Status.OK;
+  }
+  const { userId } = credentials;
+  return userId === entry.userId || userId === directory.userId ? Status.OK : Status.PERM;
+}
+
+/** Throws the status unless it is OK, for the middle of a chain of {@link andThen}. */
+export function ensure(status: Status): void {
+  if (status !== Status.OK) {
+    throw new FileSystemError(status as FileSystemStatus);
+  }
+}

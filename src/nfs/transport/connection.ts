@@ -1,0 +1,429 @@
+import { randomUUID } from "node:crypto";
+import type { Socket } from "node:net";
+import { RecordReader, RecordTooLongError, XdrError, XdrReader, type XdrWriter } from "../../xdr/index.ts";
+import { Compound } from "../compound/compound.ts";
+import {
+  NFS_PROGRAM,
+  NFS_VERSION,
+  PROCEDURE_COMPOUND,
+  PROCEDURE_NULL,
+  RpcMessageType,
+} from "../protocol/constants.ts";
+import type { ServerContext } from "../server-context.ts";
+import type { Client } from "../state/client.ts";
+import type { Session } from "../state/session.ts";
+import { AcceptStatus, AuthStatus, CallerCache, writeAcceptedReply, writeDeniedReply } from "./rpc.ts";
+
+/** Replies that the peer does not take, in bytes: from here on its requests are not read either. */
+const MAXIMUM_UNSENT = 4 * 1024 * 1024;
+/** Requests of one connection that wait for the file system. */
+const MAXIMUM_WAITING = 256;
+/** Compounds kept for the next requests. */
+const MAXIMUM_IDLE_COMPOUNDS = 128;
+/** With a gate: client records that one connection may make. The Linux client makes one. */
+const MAXIMUM_CLIENTS = 8;
+
+/** What the connections of a server share besides its context. */
+export interface ConnectionPool {
+  /** Collects the replies to one chunk of requests. */
+  readonly batch: XdrWriter;
+  readonly idle: Compound[];
+}
+
+/** One TCP connection of a client. */
+export class Connection {
+  readonly context: ServerContext;
+  readonly remotePort: number;
+  /** An IPv4 address is in dotted form, also where the socket is an IPv6 one. */
+  readonly remoteAddress: string;
+  /** Tells it from all others, also earlier and later ones. */
+  readonly name: string = randomUUID();
+  closed = false;
+  /** Has sent a request. */
+  used = false;
+  /** Milliseconds of the server's clock when bytes came last. */
+  #heardAt: number;
+  /** The session that the last SEQUENCE named. */
+  session: Session | undefined;
+
+  readonly #socket: Socket;
+  readonly #pool: ConnectionPool;
+  readonly #records: RecordReader;
+  readonly #callers = new CallerCache();
+  readonly #header = new XdrReader();
+  /** Sessions that have this connection in their set. */
+  readonly #sessions = new Set<Session>();
+  /** With a gate: client records that were made here. */
+  readonly #clients = new Set<Client>();
+  #serving = false;
+  #waiting = 0;
+  #paused = false;
+  #ready: Uint8Array[] = [];
+  #readyBytes = 0;
+  #flushScheduled = false;
+  #callbackXid = 0;
+  #namedClient: Client | undefined;
+  #severalClients = false;
+  readonly #onIdle: () => void;
+  readonly #flushLater = () => {
+    this.#flush();
+    this.#adjustFlow();
+  };
+
+  /** `onIdle` is called whenever the last request in progress has been answered. */
+  constructor(context: ServerContext, pool: ConnectionPool, socket: Socket, onIdle: () => void) {
+    this.context = context;
+    this.#pool = pool;
+    this.#socket = socket;
+    this.#onIdle = onIdle;
+    this.#heardAt = performance.now();
+    this.remotePort = socket.remotePort ?? 0;
+    this.remoteAddress = (socket.remoteAddress ?? "").replace(/^::ffff:(?=\d+\.)/, "");
+    this.#records = new RecordReader(context.maximumRecord, (buffer, view, start, end) =>
+      this.#message(buffer, view, start, end),
+    );
+    socket.setNoDelay(true);
+    socket.on("data", (chunk: Buffer) => this.#receive(chunk));
+    socket.on("drain", () => this.#adjustFlow());
+    socket.on("close", () => this.#onClose());
+    // "close" follows; a client may break its connection at any time.
+    socket.on("error", () => {});
+  }
+
+  get busy(): boolean {
+    return this.#waiting > 0 || this.#socket.writableLength > 0;
+  }
+
+  /** Nothing has come for a lease time: a client that is there would have renewed its lease. */
+  get silent(): boolean {
+    return performance.now() - this.#heardAt > this.context.state.leaseMilliseconds;
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  /** Ends the connection once what has been written is on its way. */
+  end(): void {
+    this.#socket.end();
+    this.#socket.destroySoon();
+  }
+
+  /** The session's replies and callbacks may use this connection. */
+  addSession(session: Session): void {
+    if (this.closed || session.destroyed) {
+      return;
+    }
+    session.connections.add(this);
+    this.#sessions.add(session);
+  }
+
+  /** With a gate, records of clients that are never admitted must not pile up. */
+  get mayMakeClient(): boolean {
+    return this.context.gate === undefined || this.#clients.size < MAXIMUM_CLIENTS;
+  }
+
+  addClient(client: Client): void {
+    if (this.context.gate !== undefined) {
+      this.#clients.add(client);
+    }
+  }
+
+  /** NFSv4.0: a request of this connection is the client's. */
+  nameClient(client: Client): void {
+    const named = this.#namedClient;
+    if (named === client) {
+      return;
+    }
+    if (named !== undefined && this.context.state.clients.isCurrent(named)) {
+      this.#severalClients = true;
+    }
+    this.#namedClient = client;
+  }
+
+  /** NFSv4.0: whose all requests of this connection are; undefined where that cannot be told. */
+  get soleClient(): Client | undefined {
+    return this.#severalClients ? undefined : this.#namedClient;
+  }
+
+  /** Whether the client record was made here, or a session of it is at home here. */
+  speaksFor(client: Client): boolean {
+    if (this.#clients.has(client)) {
+      return true;
+    }
+    for (const session of client.sessions) {
+      if (this.#sessions.has(session)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** Whether it carries a session of a client that has passed the gate. */
+  get admitted(): boolean {
+    for (const session of this.#sessions) {
+      if (session.client.admitted) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  forgetSession(session: Session): void {
+    this.#sessions.delete(session);
+    if (this.session === session) {
+      this.session = undefined;
+    }
+  }
+
+  /** The xid of the next call to the client: one count for all sessions that share the connection. */
+  nextCallbackXid(): number {
+    this.#callbackXid = (this.#callbackXid + 1) >>> 0;
+    return this.#callbackXid;
+  }
+
+  /** Sends COMPOUND4res bytes as the reply to `xid`. */
+  sendReply(xid: number, result: Uint8Array): void {
+    const header = Buffer.alloc(28);
+    header.writeUInt32BE((0x8000_0000 | (24 + result.length)) >>> 0, 0);
+    header.writeUInt32BE(xid, 4);
+    header.writeUInt32BE(RpcMessageType.REPLY, 8);
+    this.enqueue(header, result);
+  }
+
+  /** Sends whole records when the current tick's work is done. */
+  enqueue(...segments: Uint8Array[]): void {
+    if (this.closed) {
+      return;
+    }
+    for (const segment of segments) {
+      this.#ready.push(segment);
+      this.#readyBytes += segment.length;
+    }
+    if (this.#flushScheduled || this.#serving) {
+      return;
+    }
+    this.#flushScheduled = true;
+    queueMicrotask(this.#flushLater);
+  }
+
+  /** A compound has its whole reply: in the batch, or (`detached`) in a writer of its own. */
+  finished(compound: Compound, detached: boolean): void {
+    if (detached) {
+      this.#waiting--;
+      const { writer } = compound;
+      if (!this.closed && writer.length > 0) {
+        this.enqueue(...writer.segments());
+        writer.renew();
+      } else {
+        writer.clear();
+      }
+      this.#adjustFlow();
+    }
+    if (this.#pool.idle.length < MAXIMUM_IDLE_COMPOUNDS) {
+      this.#pool.idle.push(compound);
+    }
+    if (detached && this.#waiting === 0) {
+      this.#onIdle();
+    }
+  }
+
+  #receive(chunk: Buffer): void {
+    if (this.closed) {
+      return;
+    }
+    this.context.state.now = this.#heardAt = performance.now();
+    this.#serve(chunk);
+  }
+
+  /** Serves what the chunk has of requests, and what was left of earlier ones. */
+  #serve(chunk?: Buffer): void {
+    this.#serving = true;
+    try {
+      if (chunk === undefined) {
+        this.#records.resume();
+      } else {
+        this.#records.push(chunk);
+      }
+    } catch (error) {
+      if (!(error instanceof RecordTooLongError)) {
+        this.context.reportFault(error, 0);
+      }
+      this.close();
+    } finally {
+      this.#serving = false;
+      this.#flush();
+      this.#adjustFlow();
+    }
+  }
+
+  /** So many replies wait to be sent, or requests for the file system, that no more requests are served. */
+  get #isFull(): boolean {
+    const unsent = this.#socket.writableLength + this.#readyBytes + this.#pool.batch.length;
+    return unsent > MAXIMUM_UNSENT || this.#waiting >= MAXIMUM_WAITING;
+  }
+
+  /** True when nothing refers to the message's bytes any more. */
+  #message(buffer: Buffer, view: DataView, start: number, end: number): boolean {
+    const header = this.#header;
+    this.used = true;
+    header.reset(buffer, view, start, end);
+    try {
+      const xid = header.uint32();
+      const type = header.uint32();
+      if (type === RpcMessageType.CALL) {
+        return this.#call(xid, buffer, view, start, end);
+      }
+      if (type === RpcMessageType.REPLY) {
+        this.#callbackReply(xid);
+      }
+    } catch (error) {
+      // Too short for an RPC header: there is no xid to answer to.
+      if (!(error instanceof XdrError)) {
+        throw error;
+      }
+    } finally {
+      header.clear();
+      if (this.#isFull) {
+        this.#records.pause();
+      }
+    }
+    return true;
+  }
+
+  #callbackReply(xid: number): void {
+    for (const session of this.#sessions) {
+      if (session.backChannel.reply(this, xid, this.#header)) {
+        return;
+      }
+    }
+  }
+
+  #call(xid: number, buffer: Buffer, view: DataView, start: number, end: number): boolean {
+    const header = this.#header;
+    const { batch } = this.#pool;
+    const replyAt = batch.position;
+    const version = header.uint32();
+    const program = header.uint32();
+    const programVersion = header.uint32();
+    const procedure = header.uint32();
+    const caller = version === 2 ? this.#callers.read(header) : undefined;
+    if (caller === undefined) {
+      writeDeniedReply(batch, xid, version === 2 ? AuthStatus.BADCRED : undefined);
+    } else if (program !== NFS_PROGRAM) {
+      writeAcceptedReply(batch, xid, AcceptStatus.PROG_UNAVAIL);
+    } else if (programVersion !== NFS_VERSION) {
+      writeAcceptedReply(batch, xid, AcceptStatus.PROG_MISMATCH);
+      batch.uint32(NFS_VERSION);
+      batch.uint32(NFS_VERSION);
+    } else if (procedure === PROCEDURE_NULL) {
+      writeAcceptedReply(batch, xid, AcceptStatus.SUCCESS);
+    } else if (procedure === PROCEDURE_COMPOUND) {
+      const compound = this.#pool.idle.pop() ?? new Compound(this.context);
+      compound.connection = this;
+      compound.xid = xid;
+      compound.credentials = caller.credentials;
+      compound.principal = caller.principal;
+      compound.reader.reset(buffer, view, header.position, end);
+      compound.requestStart = start;
+      compound.requestLength = end - start;
+      compound.writer = batch;
+      writeAcceptedReply(batch, xid, AcceptStatus.SUCCESS);
+      try {
+        compound.run(replyAt);
+        if (compound.writer === batch) {
+          return true;
+        }
+        this.#waiting++;
+        return false;
+      } catch (error) {
+        if (!(error instanceof XdrError)) {
+          throw error;
+        }
+        // COMPOUND4args itself cannot be read.
+        batch.truncate(replyAt);
+        writeAcceptedReply(batch, xid, AcceptStatus.GARBAGE_ARGS);
+      }
+    } else {
+      writeAcceptedReply(batch, xid, AcceptStatus.PROC_UNAVAIL);
+    }
+    batch.patch(replyAt, (0x8000_0000 | (batch.position - replyAt - 4)) >>> 0);
+    return true;
+  }
+
+  /** Everything that is ready leaves in one write. */
+  #flush(): void {
+    this.#flushScheduled = false;
+    this.#readyBytes = 0;
+    const socket = this.#socket;
+    const ready = this.#ready;
+    const { batch } = this.#pool;
+    const batched = this.#serving ? 0 : batch.length;
+    if (this.closed) {
+      this.#ready = [];
+      batch.clear();
+      return;
+    }
+    if (ready.length === 0 && batched === 0) {
+      return;
+    }
+    if (ready.length === 0 && !batch.hasAttachments) {
+      socket.write(batch.buffer.subarray(0, batch.position));
+    } else {
+      socket.cork();
+      for (const segment of ready) {
+        socket.write(segment);
+      }
+      for (const segment of batch.segments()) {
+        socket.write(segment);
+      }
+      socket.uncork();
+      this.#ready = [];
+    }
+    // Node writes at once where the kernel has room; only what is left over still needs the buffer.
+    if (batched > 0) {
+      if (socket.writableLength === 0) {
+        batch.clear();
+      } else {
+        batch.renew();
+      }
+    }
+  }
+
+  #adjustFlow(): void {
+    if (this.closed || this.#serving) {
+      return;
+    }
+    const full = this.#isFull;
+    if (full !== this.#paused) {
+      this.#paused = full;
+      if (full) {
+        this.#socket.pause();
+      } else {
+        this.#socket.resume();
+      }
+    }
+    if (!full && this.#records.paused) {
+      this.#serve();
+    }
+  }
+
+  #onClose(): void {
+    this.closed = true;
+    this.#ready = [];
+    for (const session of this.#sessions) {
+      session.connections.delete(this);
+      session.backChannel.unbind(this);
+    }
+    this.#sessions.clear();
+    this.session = undefined;
+    // Nobody can come back to these: the others are at home in a session.
+    for (const client of this.#clients) {
+      if (!client.admitted) {
+        this.context.state.clients.remove(client);
+      }
+    }
+    this.#clients.clear();
+    this.#namedClient = undefined;
+  }
+}

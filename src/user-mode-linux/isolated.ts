@@ -1,0 +1,67 @@
+/**
+ * Program: runs a command in user-mode Linux with a network that reaches nothing but the given UNIX sockets of this
+ * machine. To be started in a network namespace of its own, as root; its arguments are a folder whose changes stay,
+ * the sockets' paths separated by ":", and the command. Inside, the n-th socket (from 1) is port n of 10.0.2.1, once
+ * the device vec0 has the address 10.0.2.2/30.
+ */
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { connect, createServer } from "node:net";
+import { extname, join } from "node:path";
+import { pipeline } from "node:stream";
+
+export const HOST_ADDRESS = "10.0.2.1";
+export const GUEST_NETWORK = { device: "vec0", address: "10.0.2.2/30" };
+
+const DEVICE = "tap0";
+const LAUNCHER = join(import.meta.dirname, `main${extname(import.meta.filename)}`);
+/** As long as setTimeout can wait: the cluster decides when to stop. */
+const SECONDS_UNTIL_TIMEOUT = 2_000_000;
+
+async function main([out, sockets, ...command]: string[]): Promise<number> {
+  for (const ip of [
+    ["link", "set", "lo", "up"],
+    ["tuntap", "add", "dev", DEVICE, "mode", "tap"],
+    ["address", "add", `${HOST_ADDRESS}/30`, "dev", DEVICE],
+    ["link", "set", DEVICE, "up"],
+  ]) {
+    const { status, stderr, error } = spawnSync("ip", ip, { encoding: "utf8" });
+    if (status !== 0) {
+      throw new Error(`ip ${ip.join(" ")}: ${error?.message ?? stderr}`);
+    }
+  }
+  for (const [index, path] of sockets!.split(":").entries()) {
+    await relay(index + 1, path);
+  }
+
+  const options = [
+    "--uml",
+    "--quiet",
+    "--tap",
+    DEVICE,
+    "--out",
+    out!,
+    "--timeout",
+    String(SECONDS_UNTIL_TIMEOUT),
+  ];
+  const child = spawn(process.execPath, [LAUNCHER, ...options, "--", ...command], { stdio: "inherit" });
+  process.once("SIGTERM", () => child.kill("SIGTERM"));
+  const [code] = await once(child, "exit");
+  return code ?? 1;
+}
+
+async function relay(port: number, path: string): Promise<void> {
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (incoming) => {
+    const outgoing = connect({ path, allowHalfOpen: true });
+    // A connection that breaks on one side is ended on the other; there is nobody to tell.
+    pipeline(incoming, outgoing, () => {});
+    pipeline(outgoing, incoming, () => {});
+  });
+  server.listen(port, HOST_ADDRESS);
+  await once(server, "listening");
+}
+
+if (import.meta.main) {
+  process.exitCode = await main(process.argv.slice(2));
+  process.exit();
+}

@@ -1,0 +1,403 @@
+import type { ContentSource } from "../../cas/content-source.ts";
+import { FileSystemError, FileSystemStatus, type MaybePromise } from "../../nfs/file-system.ts";
+import type { Digest } from "../../reapi/digest.ts";
+import { type Fault, toBlobError, toFilePoolFault } from "../faults.ts";
+import type { Quota } from "../quota.ts";
+import { Extents } from "./extents.ts";
+import { OwnBytes, type OwnBytesStorage } from "./own-bytes.ts";
+
+const EMPTY = Buffer.alloc(0);
+const ZEROS_BYTES = 64 * 1024;
+/** What a single byte takes in the file pool. */
+const BLOCK_BYTES = 4096;
+
+/** Where content comes from and goes to; one for the whole tree. */
+export interface ContentStorage extends OwnBytesStorage {
+  readonly source: ContentSource;
+}
+
+/** Whom the content is charged to, and who is told when it cannot be had. */
+export interface ContentAccount {
+  readonly quota: Quota;
+  report(fault: Fault): void;
+}
+
+/**
+ * The content of a writable file. Each byte is one of three things: **own**, written by the action, and kept in memory
+ * or in the file pool; from the **base**, the blob of the input that the file is a private copy of; or else **zero**,
+ * a hole. So a private copy copies nothing: what is not written over is still read from the CAS.
+ *
+ * Changes happen one after the other, also where they wait for the pool. Reads do not wait for them.
+ *
+ * The quota counts a file by its size, holes included, as Buildbarn's does. What lies within the size of the base is
+ * counted only where something was written over it, by whole blocks, and once: a hole made there later gives nothing
+ * back, for the pool cannot punch holes. A file that is as the CAS has it is not counted at all.
+ */
+export class FileContent {
+  readonly #storage: ContentStorage;
+  readonly #account: ContentAccount;
+  /** Which bytes are own, and where they are. */
+  readonly #own = new Extents();
+  readonly #bytes: OwnBytes;
+  #size = 0;
+  #base: Digest | undefined;
+  /** The blocks within the size of the base that were written. */
+  readonly #ownBlocks = new Extents();
+  /** What lies at or beyond this offset is not from the base, nor will it be again. */
+  #baseEnd = 0;
+  /** Settles when the changes under way have ended; undefined when there are none. */
+  #changing: Promise<void> | undefined;
+  #counted = false;
+  #chargedBytes = 0;
+  #disposed = false;
+
+  /**
+   * The content of `base`, or none. Throws FileSystemError DQUOT where the quota has no room for a file; a private
+   * copy is counted upon its first change.
+   */
+  constructor(storage: ContentStorage, account: ContentAccount, base: Digest | undefined) {
+    this.#storage = storage;
+    this.#account = account;
+    this.#bytes = new OwnBytes(storage);
+    if (base === undefined) {
+      this.#count();
+    } else {
+      this.#setBase(base);
+    }
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Bytes that are stored, about: holes do not count, and what is written over the base counts once. */
+  get spaceUsed(): number {
+    return Math.max(this.#own.total, this.#baseEnd);
+  }
+
+  /** The digest, where the content is that of a blob for sure. */
+  get digest(): Digest | undefined {
+    const base = this.#base;
+    return base !== undefined &&
+      this.#changing === undefined &&
+      this.#own.total === 0 &&
+      this.#size === base.sizeBytes &&
+      this.#baseEnd === base.sizeBytes
+      ? base
+      : undefined;
+  }
+
+  /** At most `count` bytes, fewer at the end of the file or of the piece that the content source gives. */
+  read(offset: number, count: number): MaybePromise<Uint8Array> {
+    const end = Math.min(offset + count, this.#size);
+    if (offset >= end) {
+      return EMPTY;
+    }
+    const ownEnd = this.#own.endAt(offset);
+    if (ownEnd !== undefined && ownEnd >= end) {
+      const target = Buffer.allocUnsafe(end - offset);
+      const pending = this.#readOwn(offset, target);
+      return pending === undefined ? target : pending.then(() => target);
+    }
+    if (end <= this.#baseEnd && this.#own.covered(offset, end) === 0) {
+      return this.#readBase(this.#base!, offset, end - offset);
+    }
+    return this.#assemble(offset, end);
+  }
+
+  write(offset: number, data: Uint8Array): MaybePromise<void> {
+    // The closure is for those who wait only.
+    return this.#changing === undefined
+      ? this.#begun(this.#write(offset, data))
+      : this.#change(() => this.#write(offset, data));
+  }
+
+  /** Makes the file shorter, or longer by a hole. */
+  resize(size: number): MaybePromise<void> {
+    return this.#change(() => this.#resize(size));
+  }
+
+  /** Makes the file at least `size` long. */
+  extend(size: number): MaybePromise<void> {
+    return this.#change(() => (size > this.#size ? this.#resize(size) : undefined));
+  }
+
+  /** Makes the range read as zeros; the size stays. */
+  deallocate(offset: number, length: number): MaybePromise<void> {
+    return this.#change(() => this.#deallocate(offset, Math.min(offset + length, this.#size)));
+  }
+
+  /** Makes the content that of the blob, giving back what was stored. */
+  replaceBy(base: Digest): MaybePromise<void> {
+    return this.#change(() => {
+      this.#count();
+      this.#clear();
+      this.#setBase(base);
+    });
+  }
+
+  /** See {@link SparseFile.seek}. */
+  seek(offset: number, what: "data" | "hole"): number | undefined {
+    if (offset >= this.#size) {
+      throw new FileSystemError(FileSystemStatus.NXIO);
+    }
+    if (what === "data") {
+      if (offset < this.#baseEnd || this.#own.endAt(offset) !== undefined) {
+        return offset;
+      }
+      return this.#own.startAfter(offset);
+    }
+    let hole = Math.max(offset, this.#baseEnd);
+    for (let end = this.#own.endAt(hole); end !== undefined; end = this.#own.endAt(hole)) {
+      hole = end;
+    }
+    return Math.min(hole, this.#size);
+  }
+
+  /** Gives back all that is stored and charged. Further changes fail with STALE. */
+  dispose(): void {
+    if (this.#disposed) {
+      return;
+    }
+    this.#disposed = true;
+    this.#clear();
+    if (this.#counted) {
+      this.#account.quota.releaseFile();
+    }
+  }
+
+  #change(change: () => MaybePromise<void>): MaybePromise<void> {
+    const before = this.#changing;
+    return this.#begun(before === undefined ? change() : before.then(change, change));
+  }
+
+  /** Makes later changes wait for this one. */
+  #begun(result: MaybePromise<void>): MaybePromise<void> {
+    if (!(result instanceof Promise)) {
+      return;
+    }
+    const ending = result.finally(() => {
+      if (this.#changing === ending) {
+        this.#changing = undefined;
+      }
+    });
+    this.#changing = ending;
+    return ending;
+  }
+
+  #write(offset: number, data: Uint8Array): MaybePromise<void> {
+    const end = offset + data.length;
+    if (data.length === 0) {
+      return;
+    }
+    if (end > Number.MAX_SAFE_INTEGER) {
+      throw new FileSystemError(FileSystemStatus.FBIG);
+    }
+    this.#count();
+    const blocksStart = Math.min(blockStart(offset), this.#baseSize);
+    const blocksEnd = offset < this.#baseSize ? Math.min(blockEnd(end), this.#baseSize) : blocksStart;
+    const charge =
+      Math.max(end - Math.max(this.#size, this.#baseSize), 0) +
+      blocksEnd -
+      blocksStart -
+      this.#ownBlocks.covered(blocksStart, blocksEnd);
+    this.#charge(charge);
+
+    try {
+      const pending = this.#bytes.write(offset, data);
+      if (pending === undefined) {
+        this.#written(offset, end);
+        return;
+      }
+      return pending.then(
+        () => this.#written(offset, end),
+        (error) => this.#poolFailed(error, charge),
+      );
+    } catch (error) {
+      this.#poolFailed(error, charge);
+    }
+  }
+
+  #written(offset: number, end: number): void {
+    if (this.#disposed) {
+      return;
+    }
+    this.#own.add(offset, end);
+    if (offset < this.#baseSize) {
+      this.#ownBlocks.add(blockStart(offset), Math.min(blockEnd(end), this.#baseSize));
+    }
+    this.#size = Math.max(this.#size, end);
+  }
+
+  #resize(size: number): MaybePromise<void> {
+    if (size > Number.MAX_SAFE_INTEGER) {
+      throw new FileSystemError(FileSystemStatus.FBIG);
+    }
+    const oldSize = this.#size;
+    if (size === oldSize) {
+      return;
+    }
+    this.#count();
+    if (size > oldSize) {
+      this.#charge(this.#beyondBase(size) - this.#beyondBase(oldSize));
+      this.#size = size;
+      return;
+    }
+    if (size === 0) {
+      this.#clear();
+      return;
+    }
+    const ownBlocksBefore = this.#ownBlocks.total;
+    this.#own.remove(size, oldSize);
+    this.#ownBlocks.remove(blockEnd(size), this.#baseSize);
+    this.#baseEnd = Math.min(this.#baseEnd, size);
+    this.#charge(
+      this.#beyondBase(size) - this.#beyondBase(oldSize) + this.#ownBlocks.total - ownBlocksBefore,
+    );
+    this.#size = size;
+    try {
+      const pending = this.#bytes.shrink(size);
+      return pending instanceof Promise ? pending.catch((error) => this.#poolFailed(error, 0)) : undefined;
+    } catch (error) {
+      this.#poolFailed(error, 0);
+    }
+  }
+
+  async #zeroBase(offset: number, end: number): Promise<void> {
+    const zeros = Buffer.alloc(Math.min(end - offset, ZEROS_BYTES));
+    for (let at = offset; at < end; at += zeros.length) {
+      await this.#write(at, zeros.subarray(0, Math.min(zeros.length, end - at)));
+    }
+  }
+
+  #deallocate(offset: number, end: number): MaybePromise<void> {
+    if (offset >= end) {
+      return;
+    }
+    this.#count();
+    const baseEnd = this.#baseEnd;
+    if (end >= baseEnd) {
+      this.#baseEnd = Math.min(baseEnd, offset);
+    }
+    this.#own.remove(Math.max(offset, this.#baseEnd), end);
+    // What would show the base again needs zeros of its own.
+    return offset < this.#baseEnd ? this.#zeroBase(offset, Math.min(end, this.#baseEnd)) : undefined;
+  }
+
+  #readBase(base: Digest, offset: number, count: number): MaybePromise<Uint8Array> {
+    try {
+      const result = this.#storage.source.read(base, offset, count);
+      return result instanceof Promise ? result.catch((error) => this.#baseFailed(error, base)) : result;
+    } catch (error) {
+      return this.#baseFailed(error, base);
+    }
+  }
+
+  /** Fills `target` with own bytes. */
+  #readOwn(offset: number, target: Buffer): Promise<void> | undefined {
+    try {
+      const pending = this.#bytes.readInto(offset, target);
+      return pending instanceof Promise ? pending.catch((error) => this.#poolFailed(error, 0)) : undefined;
+    } catch (error) {
+      this.#poolFailed(error, 0);
+    }
+  }
+
+  #assemble(offset: number, end: number): MaybePromise<Uint8Array> {
+    const target = Buffer.alloc(end - offset);
+    const pending: Promise<void>[] = [];
+    for (let at = offset; at < end; ) {
+      const ownEnd = this.#own.endAt(at);
+      let next = Math.min(ownEnd ?? this.#own.startAfter(at) ?? end, end);
+      if (ownEnd !== undefined) {
+        const reading = this.#readOwn(at, target.subarray(at - offset, next - offset));
+        if (reading !== undefined) {
+          pending.push(reading);
+        }
+      } else if (at < this.#baseEnd) {
+        next = Math.min(next, this.#baseEnd);
+        pending.push(this.#copyBase(this.#base!, at, target.subarray(at - offset, next - offset)));
+      }
+      at = next;
+    }
+    return pending.length === 0 ? target : Promise.all(pending).then(() => target);
+  }
+
+  /** `base` stays what it was when the read began, while another change may take it away from the file. */
+  async #copyBase(base: Digest, offset: number, target: Buffer): Promise<void> {
+    for (let filled = 0; filled < target.length; ) {
+      const piece = await this.#readBase(base, offset + filled, target.length - filled);
+      if (piece.length === 0) {
+        throw new FileSystemError(FileSystemStatus.IO);
+      }
+      target.set(piece, filled);
+      filled += piece.length;
+    }
+  }
+
+  /** Leaves an empty file without a base. */
+  #clear(): void {
+    this.#bytes.shrink(0);
+    this.#own.clear();
+    this.#ownBlocks.clear();
+    this.#charge(-this.#chargedBytes);
+    this.#base = undefined;
+    this.#baseEnd = 0;
+    this.#size = 0;
+  }
+
+  #setBase(base: Digest): void {
+    this.#base = base;
+    this.#baseEnd = base.sizeBytes;
+    this.#size = base.sizeBytes;
+  }
+
+  get #baseSize(): number {
+    return this.#base === undefined ? 0 : this.#base.sizeBytes;
+  }
+
+  /** How many bytes of a file of this size are charged whether they were written or not. */
+  #beyondBase(size: number): number {
+    return Math.max(size - this.#baseSize, 0);
+  }
+
+  /** Comes before each change: the first makes the file count. */
+  #count(): void {
+    if (this.#disposed) {
+      throw new FileSystemError(FileSystemStatus.STALE);
+    }
+    if (!this.#counted) {
+      this.#account.quota.takeFile();
+      this.#counted = true;
+    }
+  }
+
+  #charge(bytes: number): void {
+    this.#account.quota.resize(bytes);
+    this.#chargedBytes += bytes;
+  }
+
+  #poolFailed(error: unknown, charged: number): never {
+    if (!this.#disposed) {
+      this.#charge(-charged);
+    }
+    const { fault, status } = toFilePoolFault(error);
+    if (fault !== undefined) {
+      this.#account.report(fault);
+    }
+    throw status;
+  }
+
+  #baseFailed(error: unknown, base: Digest): never {
+    this.#account.report(toBlobError(error, base));
+    throw new FileSystemError(FileSystemStatus.IO);
+  }
+}
+
+function blockStart(offset: number): number {
+  return offset - (offset % BLOCK_BYTES);
+}
+
+function blockEnd(offset: number): number {
+  return blockStart(offset + BLOCK_BYTES - 1);
+}

@@ -1,0 +1,547 @@
+import { setImmediate } from "node:timers/promises";
+import {
+  type AttributeChanges,
+  type Cookie,
+  type Credentials,
+  type Directory,
+  type EntryVisitor,
+  FileSystemError,
+  FileSystemStatus,
+  FileType,
+  type MaybePromise,
+  type Name,
+  type Node,
+  type RegularFile,
+  type SpecialKind,
+} from "../../nfs/file-system.ts";
+import type { Digest } from "../../reapi/digest.ts";
+import { CasFile } from "../cas-file.ts";
+import type { ContentAccount } from "../content/file-content.ts";
+import { TreeDevice, TreePipe, TreeSymlink } from "../leaves.ts";
+import { INPUT_TIME, Leaf, NumberedNode, type Owner, refuseSize, type TreeContext } from "../node.ts";
+import { WritableFile } from "../writable-file.ts";
+import type { Entries } from "./entries.ts";
+import { LazyEntries, type LazyEntriesAccount } from "./lazy-entries.ts";
+
+const SYMLINK_MODE = 0o777;
+const DIRECTORY_SIZE = 4096;
+/** Nodes; about 2 ms. */
+const DISCARDED_AT_ONCE = 1000;
+/** Linux's PATH_MAX. */
+const MAXIMUM_SYMLINK_TARGET_BYTES = 4096;
+
+export type TreeLeaf = WritableFile | CasFile | TreeSymlink | TreeDevice | TreePipe;
+export type TreeNode = TreeDirectory | TreeLeaf;
+
+/** The build directory that a directory belongs to. Entries never move from one to another. */
+export interface DirectoryAccount extends ContentAccount, LazyEntriesAccount {
+  readonly owner: Owner;
+}
+
+/**
+ * A directory of one action. One of the input root begins as no more than a digest; its entries come from the CAS when
+ * something looks into it ({@link LazyEntries}).
+ */
+export class TreeDirectory extends NumberedNode implements Directory {
+  readonly type = FileType.DIRECTORY;
+  readonly account: DirectoryAccount;
+  readonly #entries: LazyEntries<TreeNode>;
+  #parent: Directory | undefined;
+  /** This or a directory below it is not as the CAS has it; then so are all above it. */
+  #unlikeCas = false;
+  #removed = false;
+
+  /** `origin`: the directory of the CAS that it is at first; undefined for a new, empty one. */
+  constructor(
+    tree: TreeContext,
+    account: DirectoryAccount,
+    parent: Directory,
+    origin: Digest | undefined,
+    mode: number,
+    owner: Owner,
+  ) {
+    super(tree, mode, owner, origin === undefined ? undefined : INPUT_TIME, account.quota);
+    this.account = account;
+    this.#parent = parent;
+    this.#entries = new LazyEntries<TreeNode>(tree, account, origin);
+    this.attributes().size = DIRECTORY_SIZE;
+  }
+
+  /** The digest, where this directory and all below it are as the CAS has them. */
+  get digest(): Digest | undefined {
+    return this.#unlikeCas ? undefined : this.#entries.digest;
+  }
+
+  /** Whether the entries are in memory. */
+  get isExpanded(): boolean {
+    return this.#entries.loaded !== undefined;
+  }
+
+  parent(): Directory | undefined {
+    return this.#parent;
+  }
+
+  setAttributes(changes: AttributeChanges): void {
+    refuseSize(changes);
+    this.applyChanges(changes);
+  }
+
+  lookup(name: Name): MaybePromise<TreeNode | undefined> {
+    const loading = this.#entries.load();
+    return loading === undefined ? this.#lookup(name) : loading.then(() => this.#lookup(name));
+  }
+
+  readDirectory(cookie: Cookie, visit: EntryVisitor): MaybePromise<boolean> {
+    const loading = this.#entries.load();
+    return loading === undefined
+      ? this.#readDirectory(cookie, visit)
+      : loading.then(() => this.#readDirectory(cookie, visit));
+  }
+
+  openForWriting(name: Name, _file: RegularFile, truncate: boolean): MaybePromise<RegularFile> {
+    const loading = this.#entries.load();
+    return loading === undefined
+      ? this.#openForWriting(name, truncate)
+      : loading.then(() => this.#openForWriting(name, truncate));
+  }
+
+  createFile(name: Name, owner: Credentials, attributes: AttributeChanges): MaybePromise<WritableFile> {
+    return this.#create(
+      name,
+      () => {
+        const { account, tree } = this;
+        const mode = attributes.mode ?? 0o644;
+        return new WritableFile(tree, account, undefined, mode, owner, undefined);
+      },
+      attributes,
+    );
+  }
+
+  createDirectory(name: Name, owner: Credentials, attributes: AttributeChanges): MaybePromise<TreeDirectory> {
+    return this.#create(
+      name,
+      () => {
+        const mode = attributes.mode ?? 0o755;
+        return new TreeDirectory(this.tree, this.account, this, undefined, mode, owner);
+      },
+      attributes,
+    );
+  }
+
+  /** Throws NAMETOOLONG where the target has more than 4096 bytes. */
+  createSymlink(
+    name: Name,
+    owner: Credentials,
+    target: Uint8Array,
+    attributes: AttributeChanges,
+  ): MaybePromise<TreeSymlink> {
+    if (target.length > MAXIMUM_SYMLINK_TARGET_BYTES) {
+      throw new FileSystemError(FileSystemStatus.NAMETOOLONG);
+    }
+    return this.#create(
+      name,
+      () => {
+        const mode = attributes.mode ?? SYMLINK_MODE;
+        return new TreeSymlink(
+          this.tree,
+          this.account,
+          Buffer.from(target).toString("latin1"),
+          mode,
+          owner,
+          undefined,
+        );
+      },
+      attributes,
+    );
+  }
+
+  createSpecial(
+    name: Name,
+    owner: Credentials,
+    special: SpecialKind,
+    attributes: AttributeChanges,
+  ): MaybePromise<TreeDevice | TreePipe> {
+    return this.#create(
+      name,
+      () => {
+        const mode = attributes.mode ?? 0o644;
+        return special.type === FileType.CHARACTER_DEVICE || special.type === FileType.BLOCK_DEVICE
+          ? new TreeDevice(this.tree, this.account, special.type, special.major, special.minor, mode, owner)
+          : new TreePipe(this.tree, this.account, special.type, mode, owner);
+      },
+      attributes,
+    );
+  }
+
+  /**
+   * Adds a directory of the CAS, of which nothing is fetched. Throws EXIST.
+   */
+  attach(name: Name, digest: Digest): MaybePromise<TreeDirectory> {
+    return this.#create(
+      name,
+      () =>
+        new TreeDirectory(this.tree, this.account, this, digest, this.tree.directoryMode, this.account.owner),
+      {},
+    );
+  }
+
+  link(name: Name, node: Node): MaybePromise<void> {
+    if (node instanceof CasFile) {
+      // A private copy that shares its inode with the new name; where nothing is ever written, the blob will do.
+      if (!this.tree.inputsReadOnly) {
+        node.refuseWriting();
+      }
+    } else if (!(node instanceof Leaf) || node.account !== this.account) {
+      throw new FileSystemError(FileSystemStatus.XDEV);
+    }
+    const loading = this.#entries.load();
+    return loading === undefined
+      ? this.#link(name, node as TreeLeaf)
+      : loading.then(() => this.#link(name, node as TreeLeaf));
+  }
+
+  remove(name: Name): MaybePromise<void> {
+    const loading = this.#entries.load();
+    if (loading !== undefined) {
+      return loading.then(() => this.remove(name));
+    }
+    this.#requireNotRemoved();
+    const entries = this.#entries.loaded!;
+    const position = entries.find(name);
+    if (position < 0) {
+      throw new FileSystemError(FileSystemStatus.NOENT);
+    }
+    const child = this.#childAt(entries, position);
+    if (child instanceof TreeDirectory) {
+      const loadingChild = child.#entries.load();
+      if (loadingChild !== undefined) {
+        return loadingChild.then(() => this.remove(name));
+      }
+      child.#requireEmpty();
+    }
+    entries.remove(position);
+    this.#drop(child);
+    this.#markEntriesChanged();
+  }
+
+  rename(name: Name, target: Directory, newName: Name): MaybePromise<void> {
+    if (!(target instanceof TreeDirectory) || target.account !== this.account) {
+      throw new FileSystemError(FileSystemStatus.XDEV);
+    }
+    const loading = this.#entries.load() ?? target.#entries.load();
+    if (loading !== undefined) {
+      return loading.then(() => this.rename(name, target, newName));
+    }
+    this.#requireNotRemoved();
+    target.#requireNotRemoved();
+    const entries = this.#entries.loaded!;
+    const position = entries.find(name);
+    if (position < 0) {
+      throw new FileSystemError(FileSystemStatus.NOENT);
+    }
+    const child = this.#childAt(entries, position);
+    if (child instanceof TreeDirectory && child.#contains(target)) {
+      throw new FileSystemError(FileSystemStatus.INVAL);
+    }
+    const targetEntries = target.#entries.loaded!;
+    const targetPosition = targetEntries.find(newName);
+    const replaced = targetPosition < 0 ? undefined : target.#childAt(targetEntries, targetPosition);
+    if (replaced !== undefined) {
+      if (isSame(child, replaced)) {
+        return;
+      }
+      if (child instanceof TreeDirectory !== replaced instanceof TreeDirectory) {
+        throw new FileSystemError(FileSystemStatus.EXIST);
+      }
+      if (replaced instanceof TreeDirectory) {
+        const loadingReplaced = replaced.#entries.load();
+        if (loadingReplaced !== undefined) {
+          return loadingReplaced.then(() => this.rename(name, target, newName));
+        }
+        replaced.#requireEmpty();
+      }
+      targetEntries.remove(targetPosition);
+      target.#drop(replaced);
+    }
+    // Removing may have moved the entry within the table.
+    entries.remove(entries.find(name));
+    targetEntries.add(newName, child);
+    if (child instanceof TreeDirectory) {
+      child.#parent = target;
+    }
+    if (!(child instanceof CasFile)) {
+      child.renamed();
+    }
+    this.#markEntriesChanged();
+    if (target !== this) {
+      target.#markEntriesChanged();
+    }
+  }
+
+  renamed(): void {
+    this.markMetadataChanged();
+  }
+
+  /**
+   * Removes the directory with all that is in it, fetching nothing, and letting others go on every few milliseconds.
+   * The caller takes it out of its parent.
+   */
+  async discard(): Promise<void> {
+    const pending: TreeDirectory[] = [this];
+    let left = DISCARDED_AT_ONCE;
+    for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
+      const entries = directory.#entries.loaded;
+      directory.#markRemoved();
+      if (entries === undefined) {
+        continue;
+      }
+      for (let position = 0; position < entries.positionCount; position++) {
+        const child = entries.childAt(position);
+        if (child === undefined || child instanceof CasFile) {
+          continue;
+        }
+        if (left-- === 0) {
+          await setImmediate();
+          left = DISCARDED_AT_ONCE;
+        }
+        directory.account.quota.releaseNode();
+        if (child instanceof TreeDirectory) {
+          pending.push(child);
+        } else {
+          child.dropName();
+        }
+      }
+    }
+  }
+
+  #lookup(name: Name): TreeNode | undefined {
+    const entries = this.#entries.loaded!;
+    const position = entries.find(name);
+    if (position < 0) {
+      return undefined;
+    }
+    const child = this.#childAt(entries, position);
+    return child instanceof CasFile && this.tree.isWantedPrivate(child)
+      ? this.#makePrivate(entries, position, child, false)
+      : child;
+  }
+
+  #readDirectory(cookie: Cookie, visit: EntryVisitor): boolean {
+    const entries = this.#entries.loaded!;
+    const start = entries.positionAfter(cookie);
+    if (start === undefined) {
+      throw new FileSystemError(FileSystemStatus.BAD_COOKIE);
+    }
+    const end = entries.positionCount;
+    for (let position = start; position < end; position++) {
+      const name = entries.nameAt(position);
+      if (name === undefined) {
+        continue;
+      }
+      if (!visit(name, entries.cookieAt(position), this.#childAt(entries, position) as Node)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  #openForWriting(name: Name, truncate: boolean): RegularFile {
+    const entries = this.#entries.loaded!;
+    const position = entries.find(name);
+    if (position < 0) {
+      throw new FileSystemError(FileSystemStatus.NOENT);
+    }
+    const child = this.#childAt(entries, position);
+    if (child instanceof CasFile) {
+      if (this.tree.inputsReadOnly) {
+        throw new FileSystemError(FileSystemStatus.ACCESS);
+      }
+      return this.#makePrivate(entries, position, child, truncate);
+    }
+    if (child instanceof WritableFile) {
+      return child;
+    }
+    throw new FileSystemError(
+      child instanceof TreeDirectory ? FileSystemStatus.ISDIR : FileSystemStatus.WRONG_TYPE,
+    );
+  }
+
+  /** Puts a private copy, or an empty file, with the same attributes in the place of a CAS file. */
+  #makePrivate(entries: Entries<TreeNode>, position: number, file: CasFile, empty: boolean): WritableFile {
+    const { mode, userId, groupId } = file.attributes();
+    const base = empty ? undefined : file.digest;
+    const time = empty ? undefined : INPUT_TIME;
+    const copy = this.#counted(
+      () => new WritableFile(this.tree, this.account, base, mode, { userId, groupId }, time),
+    );
+    entries.replace(position, copy);
+    // No name has come or gone, so that the time of modification stays.
+    this.markMetadataChanged();
+    this.#markUnlikeCas();
+    return copy;
+  }
+
+  /** Makes the node as asked, or not at all. */
+  #create<Made extends Exclude<TreeNode, CasFile>>(
+    name: Name,
+    make: () => Made,
+    attributes: AttributeChanges,
+  ): MaybePromise<Made> {
+    const loading = this.#entries.load();
+    if (loading !== undefined) {
+      return loading.then(() => this.#create(name, make, attributes));
+    }
+    this.#requireNotRemoved();
+    if (this.#entries.loaded!.find(name) >= 0) {
+      throw new FileSystemError(FileSystemStatus.EXIST);
+    }
+    const made = this.#counted(make);
+    if (setsMoreThanMode(attributes)) {
+      const { mode: _, ...others } = attributes;
+      try {
+        // Never has to wait: there is no content yet.
+        made.setAttributes(others);
+      } catch (error) {
+        this.#drop(made);
+        throw error;
+      }
+    }
+    this.#entries.loaded!.add(name, made);
+    this.#markEntriesChanged();
+    return made;
+  }
+
+  #link(name: Name, node: TreeLeaf): void {
+    this.#requireNotRemoved();
+    const entries = this.#entries.loaded!;
+    if (entries.find(name) >= 0) {
+      throw new FileSystemError(FileSystemStatus.EXIST);
+    }
+    // A link to an input stays counted when it is removed: nothing tells it from the input's own names.
+    this.#counted(() => {
+      if (node instanceof Leaf) {
+        node.addName();
+      }
+    });
+    entries.add(name, node);
+    this.#markEntriesChanged();
+  }
+
+  #childAt(entries: Entries<TreeNode>, position: number): TreeNode {
+    const child = entries.childAt(position);
+    if (child !== undefined) {
+      return child;
+    }
+    const origin = entries.origin!;
+    const originPosition = entries.originPosition(position);
+    if (origin.isFile(originPosition)) {
+      return this.tree.casFile(origin.fileHandle(originPosition));
+    }
+    const { tree, account } = this;
+    const digest = origin.subdirectoryDigest(originPosition);
+    const made = this.#counted(() =>
+      digest === undefined
+        ? new TreeSymlink(
+            tree,
+            account,
+            origin.symlinkTarget(originPosition),
+            SYMLINK_MODE,
+            account.owner,
+            INPUT_TIME,
+          )
+        : new TreeDirectory(tree, account, this, digest, tree.directoryMode, account.owner),
+    );
+    entries.materialise(position, made);
+    return made;
+  }
+
+  /** Counts one more name, where `add` succeeds. */
+  #counted<Result>(add: () => Result): Result {
+    const { quota } = this.account;
+    quota.takeNode();
+    try {
+      return add();
+    } catch (error) {
+      quota.releaseNode();
+      throw error;
+    }
+  }
+
+  /** Notes that the node has lost a name. */
+  #drop(child: TreeNode): void {
+    if (child instanceof CasFile) {
+      return;
+    }
+    this.account.quota.releaseNode();
+    if (child instanceof TreeDirectory) {
+      child.#markRemoved();
+    } else {
+      child.dropName();
+    }
+  }
+
+  #markRemoved(): void {
+    this.#removed = true;
+    this.#entries.abandon();
+    this.#parent = undefined;
+    this.end();
+  }
+
+  #markEntriesChanged(): void {
+    this.markModified();
+    this.#markUnlikeCas();
+  }
+
+  #markUnlikeCas(): void {
+    for (
+      let directory: Directory | undefined = this;
+      directory instanceof TreeDirectory && !directory.#unlikeCas;
+      directory = directory.#parent
+    ) {
+      directory.#unlikeCas = true;
+    }
+  }
+
+  #requireNotRemoved(): void {
+    if (this.#removed) {
+      throw new FileSystemError(FileSystemStatus.STALE);
+    }
+  }
+
+  #requireEmpty(): void {
+    if (this.#entries.loaded!.count > 0) {
+      throw new FileSystemError(FileSystemStatus.NOTEMPTY);
+    }
+  }
+
+  /** Whether `other` is this directory or lies in it. */
+  #contains(other: TreeDirectory): boolean {
+    for (
+      let directory: Directory | undefined = other;
+      directory !== undefined;
+      directory = directory.parent()
+    ) {
+      if (directory === this) {
+        return true;
+      }
+    }
+    return false;
+  }
+}
+
+/** Two CAS files with the same content are one inode to the client, whatever their names. */
+function isSame(one: TreeNode, other: TreeNode): boolean {
+  return (
+    one === other || (one instanceof CasFile && other instanceof CasFile && one.handle.equals(other.handle))
+  );
+}
+
+function setsMoreThanMode(attributes: AttributeChanges): boolean {
+  return (
+    attributes.size !== undefined ||
+    attributes.userId !== undefined ||
+    attributes.groupId !== undefined ||
+    attributes.accessTime !== undefined ||
+    attributes.modifyTime !== undefined
+  );
+}

@@ -1,0 +1,181 @@
+import type { Name } from "../../nfs/file-system.ts";
+import { type CasDirectory, indexNames } from "./cas-directory.ts";
+
+/** Cookies 0 to 2 are reserved (RFC 8881 §18.23.3). */
+const FIRST_COOKIE = 3;
+
+/** From how many holes on, where they are also the larger part, the table is written anew without them. */
+const COMPACT_FROM = 32;
+
+/**
+ * The entries of a directory, in order of their coming. A directory that is as the CAS has it shares the names of its
+ * {@link CasDirectory} and has only the slots as its own; upon the first change it gets its own names.
+ *
+ * An entry lies at a position, which holds until the next {@link add} or {@link remove}, and has a cookie, which
+ * holds for good: cookies rise with the position, and none is given out twice.
+ *
+ * @typeParam Child what a slot holds. An entry of the CAS directory that nobody has looked at has an empty slot.
+ */
+export class Entries<Child> {
+  #origin: CasDirectory | undefined;
+  /** undefined while nothing has changed. */
+  #own: OwnNames | undefined;
+  /** Of the positions from {@link #slotsFrom} on: the files, which come first in a CAS directory, have none. */
+  #slots: (Child | undefined)[] = [];
+  #slotsFrom: number;
+  #count: number;
+
+  constructor(origin: CasDirectory | undefined) {
+    this.#origin = origin;
+    this.#count = origin?.names.length ?? 0;
+    this.#slotsFrom = origin?.fileCount ?? 0;
+    if (origin === undefined) {
+      this.#own = { names: [], cookies: [], positions: new Map(), nextCookie: FIRST_COOKIE };
+    }
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Positions are below this; some of them may be empty. */
+  get positionCount(): number {
+    return this.#own === undefined ? this.#count : this.#own.names.length;
+  }
+
+  /** -1 where there is no such name. */
+  find(name: Name): number {
+    if (this.#own === undefined) {
+      return this.#origin!.find(name);
+    }
+    return this.#own.positions.get(name) ?? -1;
+  }
+
+  /** undefined where the position is empty. */
+  nameAt(position: number): Name | undefined {
+    return this.#own === undefined ? this.#origin!.names[position] : this.#own.names[position];
+  }
+
+  /** undefined where the position is empty, or its entry still as {@link origin} has it. */
+  childAt(position: number): Child | undefined {
+    return position < this.#slotsFrom ? undefined : this.#slots[position - this.#slotsFrom];
+  }
+
+  /** Keeps the child of an entry, not a file, that nobody had looked at. */
+  materialise(position: number, child: Child): void {
+    this.#slots[position - this.#slotsFrom] = child;
+  }
+
+  /** Where the entry that nobody has looked at stands in the CAS directory. */
+  originPosition(position: number): number {
+    return this.cookieAt(position) - FIRST_COOKIE;
+  }
+
+  /** The CAS directory that empty slots refer to. */
+  get origin(): CasDirectory | undefined {
+    return this.#origin;
+  }
+
+  cookieAt(position: number): number {
+    return this.#own === undefined ? position + FIRST_COOKIE : this.#own.cookies[position]!;
+  }
+
+  /** The first position whose cookie is above `cookie`. undefined for a cookie never given out; 0 is the start. */
+  positionAfter(cookie: number): number | undefined {
+    if (cookie === 0) {
+      return 0;
+    }
+    const next = this.#own === undefined ? this.#count + FIRST_COOKIE : this.#own.nextCookie;
+    if (cookie < FIRST_COOKIE || cookie >= next) {
+      return undefined;
+    }
+    if (this.#own === undefined) {
+      return cookie - FIRST_COOKIE + 1;
+    }
+    const { cookies } = this.#own;
+    let low = 0;
+    let high = cookies.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (cookies[middle]! <= cookie) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
+  }
+
+  /** The name must be new. */
+  add(name: Name, child: Child): void {
+    const own = this.#makeOwn();
+    const position = own.names.length;
+    own.names.push(name);
+    own.cookies.push(own.nextCookie++);
+    own.positions.set(name, position);
+    this.#slots[position] = child;
+    this.#count++;
+  }
+
+  /** Puts another child under the name; the entry keeps its place in the listing. */
+  replace(position: number, child: Child): void {
+    this.#makeOwn();
+    this.#slots[position] = child;
+  }
+
+  remove(position: number): void {
+    const own = this.#makeOwn();
+    own.positions.delete(own.names[position]!);
+    own.names[position] = undefined;
+    this.#slots[position] = undefined;
+    this.#count--;
+    const holes = own.names.length - this.#count;
+    if (holes >= COMPACT_FROM && holes > this.#count) {
+      this.#compact(own);
+    }
+  }
+
+  #makeOwn(): OwnNames {
+    if (this.#own !== undefined) {
+      return this.#own;
+    }
+    const names = this.#origin!.names.slice();
+    this.#slots = new Array<Child | undefined>(this.#slotsFrom).concat(this.#slots);
+    this.#slotsFrom = 0;
+    this.#own = {
+      names,
+      cookies: names.map((_, position) => position + FIRST_COOKIE),
+      positions: indexNames(names),
+      nextCookie: names.length + FIRST_COOKIE,
+    };
+    return this.#own;
+  }
+
+  #compact(own: OwnNames): void {
+    const { names, cookies } = own;
+    const slots = this.#slots;
+    let filled = 0;
+    for (let position = 0; position < names.length; position++) {
+      const name = names[position];
+      if (name === undefined) {
+        continue;
+      }
+      names[filled] = name;
+      cookies[filled] = cookies[position]!;
+      slots[filled] = slots[position];
+      own.positions.set(name, filled);
+      filled++;
+    }
+    names.length = filled;
+    cookies.length = filled;
+    slots.length = filled;
+  }
+}
+
+interface OwnNames {
+  /** undefined where an entry has been removed. */
+  readonly names: (Name | undefined)[];
+  readonly cookies: number[];
+  readonly positions: Map<Name, number>;
+  nextCookie: number;
+}

@@ -1,0 +1,97 @@
+import type { InputDirectory } from "../../cas/content-source.ts";
+import { FileSystemError, FileSystemStatus } from "../../nfs/file-system.ts";
+import type { Digest } from "../../reapi/digest.ts";
+import { type Fault, toBlobError } from "../faults.ts";
+import type { TreeContext } from "../node.ts";
+import type { CasDirectory } from "./cas-directory.ts";
+import { Entries } from "./entries.ts";
+
+/** Who is told what was fetched, and why something could not be. */
+export interface LazyEntriesAccount {
+  report(fault: Fault): void;
+  noteLoaded(directory: CasDirectory): void;
+}
+
+/**
+ * The entries of a directory of the CAS, fetched when they are first asked for, once for all who wait. When that fails
+ * they all see EIO, the account is told why, and the next one tries again.
+ */
+export class LazyEntries<Child> {
+  /** The directory of the CAS; undefined for a new, empty one. */
+  readonly digest: Digest | undefined;
+  readonly #tree: TreeContext;
+  readonly #account: LazyEntriesAccount;
+  #loaded: Entries<Child> | undefined;
+  #loading: Promise<void> | undefined;
+  #abandoned = false;
+
+  constructor(tree: TreeContext, account: LazyEntriesAccount, digest: Digest | undefined) {
+    this.#tree = tree;
+    this.#account = account;
+    this.digest = digest;
+    if (digest === undefined) {
+      this.#loaded = new Entries<Child>(undefined);
+    }
+  }
+
+  get loaded(): Entries<Child> | undefined {
+    return this.#loaded;
+  }
+
+  /**
+   * After this, or when the promise resolves, {@link loaded} has the entries. undefined: at once. Throws or rejects with
+   * FileSystemError IO, or STALE after {@link abandon}.
+   */
+  load(): Promise<void> | undefined {
+    if (this.#loaded !== undefined) {
+      return undefined;
+    }
+    if (this.#abandoned) {
+      throw new FileSystemError(FileSystemStatus.STALE);
+    }
+    if (this.#loading !== undefined) {
+      return this.#loading;
+    }
+    const digest = this.digest!;
+    let directory: InputDirectory | Promise<InputDirectory>;
+    try {
+      directory = this.#tree.source.directory(digest);
+    } catch (error) {
+      return this.#failed(error, digest);
+    }
+    if (!(directory instanceof Promise)) {
+      this.#setLoaded(directory);
+      return undefined;
+    }
+    this.#loading = directory.then(
+      (fetched) => {
+        this.#loading = undefined;
+        if (this.#abandoned) {
+          throw new FileSystemError(FileSystemStatus.STALE);
+        }
+        this.#setLoaded(fetched);
+      },
+      (error) => {
+        this.#loading = undefined;
+        this.#failed(error, digest);
+      },
+    );
+    return this.#loading;
+  }
+
+  /** Nothing will be fetched any more. */
+  abandon(): void {
+    this.#abandoned = true;
+  }
+
+  #setLoaded(directory: InputDirectory): void {
+    const origin = this.#tree.casDirectory(directory);
+    this.#loaded = new Entries<Child>(origin);
+    this.#account.noteLoaded(origin);
+  }
+
+  #failed(error: unknown, digest: Digest): never {
+    this.#account.report(toBlobError(error, digest));
+    throw new FileSystemError(FileSystemStatus.IO);
+  }
+}

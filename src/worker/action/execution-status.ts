@@ -1,0 +1,49 @@
+import { create } from "@bufbuild/protobuf";
+import { missingBlobs, status, statusFromError } from "../../grpc/status.ts";
+import { FileSystemError } from "../../nfs/file-system.ts";
+import type { ExecuteResponse } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+import { type Status, StatusSchema } from "../../proto/gen/google/rpc/status_pb.ts";
+import { BlobError } from "../../reapi/blob-error.ts";
+import { InvalidDigestError } from "../../reapi/digest.ts";
+import { missingBlobSubject } from "../../reapi/resource-name.ts";
+import { FilePoolError, QuotaExceededError } from "../../vfs/index.ts";
+
+/**
+ * The status that an action ends with because of `error`. `doing` says what could not be done, as in "cannot
+ * run the command".
+ *
+ * A blob that is not in the CAS becomes REAPI's FAILED_PRECONDITION that names it, so that the client
+ * uploads it and tries again.
+ */
+export function executionStatus(error: unknown, doing: string): Status {
+  const found = statusOf(error);
+  return create(StatusSchema, { ...found, message: `cannot ${doing}: ${found.message}` });
+}
+
+function statusOf(error: unknown): Status {
+  if (error instanceof BlobError) {
+    return error.code === Code.NOT_FOUND && error.digest !== undefined
+      ? missingBlobs(error.message, [missingBlobSubject(error.digest)])
+      : status(error.code as Code, error.message);
+  }
+  if (error instanceof InvalidDigestError) {
+    return status(Code.INVALID_ARGUMENT, error.message);
+  }
+  if (error instanceof QuotaExceededError) {
+    return status(Code.RESOURCE_EXHAUSTED, error.message);
+  }
+  if (error instanceof FilePoolError) {
+    // Another worker may have room.
+    return status(Code.UNAVAILABLE, error.message);
+  }
+  if (error instanceof FileSystemError) {
+    return status(Code.INTERNAL, `the build directory's file system says ${error.message}`);
+  }
+  return statusFromError(error);
+}
+
+/** Whether the response is that of an action which could not be run to its end. */
+export function isFailed(response: ExecuteResponse): boolean {
+  return (response.status?.code ?? Code.OK) !== Code.OK;
+}

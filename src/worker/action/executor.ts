@@ -1,0 +1,359 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import type { ContentSource } from "../../cas/content-source.ts";
+import type { Client } from "../../grpc/grpc.ts";
+import { packAny, StatusError, status } from "../../grpc/status.ts";
+import type { Credentials, Directory } from "../../nfs/file-system.ts";
+import { FileType } from "../../nfs/file-system.ts";
+import {
+  type ActionResult,
+  type Command,
+  Command_OutputDirectoryFormat,
+  ExecutedActionMetadataSchema,
+  type ExecuteResponse,
+  ExecuteResponseSchema,
+} from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import type { DesiredState_Executing } from "../../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
+import {
+  type MonetaryResourceUsage_Expense,
+  MonetaryResourceUsageSchema,
+} from "../../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
+import type { Runner, RunRequestSchema, RunResponse } from "../../proto/gen/buildbarn/runner/runner_pb.ts";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+import type { Digest } from "../../reapi/digest.ts";
+import { digestMessage } from "../../reapi/wire-digest.ts";
+import type { Log } from "../../telemetry/log.ts";
+import type { Execute, ExecutionContext } from "../scheduler/build-client.ts";
+import type { ActionDirectory, CreateActionDirectory } from "./action-directory.ts";
+import { type ActionRequest, parseActionRequest } from "./action-request.ts";
+import type { ActionStorage } from "./action-storage.ts";
+import { type CharacterDevice, createDeviceNodes } from "./device-nodes.ts";
+import { executionStatus, isFailed } from "./execution-status.ts";
+import { ExecutionTimeout } from "./execution-timeout.ts";
+import { createParentDirectories, type OutputHierarchy, outputHierarchyOf } from "./output-hierarchy.ts";
+import { type OutputStore, uploadOutputs, uploadServerLogs } from "./output-upload.ts";
+import { recordResult } from "./result-recording.ts";
+import { Stages } from "./stages.ts";
+import type { StorageWaits } from "./storage-waits.ts";
+
+export interface ExecutorOptions {
+  readonly storage: ActionStorage;
+  readonly content: Pick<ContentSource, "directory">;
+  readonly storageWaits: StorageWaits;
+  readonly createDirectory: CreateActionDirectory;
+  readonly runner: Pick<Client<typeof Runner>, "run">;
+  readonly instanceNamePrefix: string;
+  readonly characterDevices: readonly CharacterDevice[];
+  /** Whose the directories are that the worker makes. */
+  readonly owner: Credentials;
+  /** The action's own take precedence. */
+  readonly environmentVariables: Readonly<Record<string, string>>;
+  /** The worker thread's name in the result's metadata. */
+  readonly workerName: string;
+  /** Milliseconds. See {@link ExecutionTimeout}. */
+  readonly maximumTimeoutCompensation: number;
+  readonly forceUploadTreesAndDirectories: boolean;
+  readonly costsPerSecond: Readonly<Record<string, MonetaryResourceUsage_Expense>>;
+  /** bb_browser's; "" where there is none. */
+  readonly browserUrl: string;
+  readonly log: Log;
+}
+
+/**
+ * Makes the function that runs one action: builds its directory, has the runner run the command, uploads
+ * what came of it and removes the directory. What goes wrong ends up in the response's status; the first
+ * error stays, as later ones tend to follow from it.
+ */
+export function createExecutor(options: ExecutorOptions): Execute {
+  return async (request, context) => {
+    const response = newResponse(request, options.workerName);
+    const stages = new Stages(response.result!.executionMetadata!, context.onStage);
+    let action: ActionRequest | undefined;
+    try {
+      action = parseActionRequest(request, options.instanceNamePrefix);
+      await executeAction(action, response, stages, context, options);
+    } catch (error) {
+      attachError(response, context.signal.aborted ? context.signal.reason : error, "run the action");
+    }
+    stages.end();
+    addCosts(response, options.costsPerSecond);
+    if (action !== undefined && !context.signal.aborted) {
+      await recordResult(action, response, context.signal, options);
+    }
+    return response;
+  };
+}
+
+function newResponse(request: DesiredState_Executing, worker: string): ExecuteResponse {
+  const { queuedTimestamp, auxiliaryMetadata } = request;
+  return create(ExecuteResponseSchema, {
+    result: {
+      executionMetadata: create(ExecutedActionMetadataSchema, {
+        worker,
+        auxiliaryMetadata: [...auxiliaryMetadata],
+        ...(queuedTimestamp && { queuedTimestamp }),
+      }),
+    },
+  });
+}
+
+function attachError(response: ExecuteResponse, error: unknown, doing: string): void {
+  if (!isFailed(response)) {
+    response.status = executionStatus(error, doing);
+  }
+}
+
+async function executeAction(
+  action: ActionRequest,
+  response: ExecuteResponse,
+  stages: Stages,
+  context: ExecutionContext,
+  options: ExecutorOptions,
+): Promise<void> {
+  const fault = new AbortController();
+  await using actionDirectory = options.createDirectory((error) => fault.abort(error));
+
+  stages.enter("fetchingInputs");
+  const prepared = await unlessAborted(
+    AbortSignal.any([context.signal, fault.signal]),
+    prepareDirectory(action, actionDirectory, context.signal, options),
+  );
+
+  stages.enter("running");
+  const millisecondsToRun = performance.now() - context.orderedAt;
+  await runCommand(
+    action,
+    prepared.command,
+    actionDirectory,
+    response,
+    fault.signal,
+    context.signal,
+    options,
+  );
+  options.log.info("ran the command", {
+    action: action.actionDigest.hash,
+    millisecondsToRun: Math.round(millisecondsToRun * 10) / 10,
+    exitCode: response.result!.exitCode,
+    status: response.status?.code,
+  });
+  if (context.signal.aborted) {
+    return;
+  }
+
+  stages.enter("uploadingOutputs");
+  await bringBackWrites(actionDirectory, response, fault.signal);
+  await upload(action, prepared, actionDirectory, response, context.signal, options);
+}
+
+/** Settles as `promise` does, or rejects when `signal` is aborted: the CAS may never answer. */
+function unlessAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = (): void => reject(signal.reason);
+  signal.addEventListener("abort", abort);
+  if (signal.aborted) {
+    abort();
+  }
+  return Promise.race([promise, aborted]).finally(() => signal.removeEventListener("abort", abort));
+}
+
+interface PreparedDirectory {
+  readonly command: Command;
+  readonly hierarchy: OutputHierarchy;
+  readonly inputRoot: Directory;
+  readonly serverLogs: Directory;
+}
+
+/**
+ * Everything the worker places is placed here, before the command's kernel has looked: it remembers which
+ * names there are not.
+ */
+async function prepareDirectory(
+  action: ActionRequest,
+  { build }: ActionDirectory,
+  signal: AbortSignal,
+  { storage, content, characterDevices, owner }: ExecutorOptions,
+): Promise<PreparedDirectory> {
+  const inputRoot = await build.attachInputRoot(["root"], action.inputRootDigest);
+  const [command, serverLogs] = await Promise.all([
+    storage.command(action.commandDigest, signal),
+    build.makeDirectories(["server_logs"]),
+    build.makeDirectories(["tmp"]),
+    // Fetched here so that an input root that is missing is reported as such before anything runs.
+    Promise.resolve(content.directory(action.inputRootDigest)).then(() =>
+      createDeviceNodes(inputRoot, characterDevices, owner),
+    ),
+  ]);
+  signal.throwIfAborted();
+  if (command.arguments.length === 0) {
+    throw new StatusError(
+      status(Code.INVALID_ARGUMENT, "the command has no arguments: arguments[0] is what to run"),
+    );
+  }
+  const hierarchy = outputHierarchyOf(command);
+  await createParentDirectories(hierarchy, inputRoot, owner);
+  return { command, hierarchy, inputRoot, serverLogs };
+}
+
+async function runCommand(
+  action: ActionRequest,
+  command: Command,
+  actionDirectory: ActionDirectory,
+  response: ExecuteResponse,
+  fault: AbortSignal,
+  cancelled: AbortSignal,
+  { runner, environmentVariables, maximumTimeoutCompensation, storageWaits }: ExecutorOptions,
+): Promise<void> {
+  const expired = new AbortController();
+  const timeout = new ExecutionTimeout(action.timeout, maximumTimeoutCompensation, () =>
+    expired.abort(
+      new StatusError(
+        status(Code.DEADLINE_EXCEEDED, `it ran longer than its timeout of ${action.timeout / 1000} s`),
+      ),
+    ),
+  );
+  const stop = AbortSignal.any([cancelled, fault, expired.signal]);
+  storageWaits.add(timeout);
+  try {
+    const request = runRequest(command, actionDirectory.path, environmentVariables);
+    takeRunResponse(response, await runner.run(request, { signal: stop }));
+    fault.throwIfAborted();
+  } catch (error) {
+    attachError(response, stop.aborted ? stop.reason : error, "run the command");
+  } finally {
+    storageWaits.delete(timeout);
+    response.result!.executionMetadata!.virtualExecutionDuration = durationFromMs(Math.round(timeout.stop()));
+  }
+}
+
+function runRequest(
+  command: Command,
+  path: string,
+  environmentVariables: Readonly<Record<string, string>>,
+): MessageInitShape<typeof RunRequestSchema> {
+  return {
+    arguments: command.arguments,
+    environmentVariables: {
+      ...environmentVariables,
+      ...Object.fromEntries(command.environmentVariables.map(({ name, value }) => [name, value])),
+    },
+    workingDirectory: command.workingDirectory,
+    stdoutPath: `${path}/stdout`,
+    stderrPath: `${path}/stderr`,
+    inputRootDirectory: `${path}/root`,
+    temporaryDirectory: `${path}/tmp`,
+    serverLogsDirectory: `${path}/server_logs`,
+  };
+}
+
+function takeRunResponse(response: ExecuteResponse, { exitCode, resourceUsage }: RunResponse): void {
+  const result = response.result!;
+  result.exitCode = Number(exitCode);
+  result.executionMetadata!.auxiliaryMetadata.push(...resourceUsage);
+}
+
+/** What the command wrote last may still be in its kernel, and may be more than the quota allows. */
+async function bringBackWrites(
+  actionDirectory: ActionDirectory,
+  response: ExecuteResponse,
+  fault: AbortSignal,
+): Promise<void> {
+  try {
+    await actionDirectory.sync();
+    fault.throwIfAborted();
+  } catch (error) {
+    attachError(response, fault.aborted ? fault.reason : error, "take what the command wrote");
+  }
+}
+
+/** What a failed command has left is uploaded too: it helps to find out why it failed. */
+async function upload(
+  action: ActionRequest,
+  { command, hierarchy, inputRoot, serverLogs }: PreparedDirectory,
+  { build }: ActionDirectory,
+  response: ExecuteResponse,
+  signal: AbortSignal,
+  { storage, forceUploadTreesAndDirectories }: ExecutorOptions,
+): Promise<void> {
+  const attempt = async (doing: string, step: () => Promise<void>): Promise<void> => {
+    try {
+      await step();
+    } catch (error) {
+      attachError(response, error, doing);
+    }
+  };
+  const store = storage.outputStore(action.actionDigest, signal);
+  const result = response.result!;
+  await Promise.all([
+    attempt("upload standard output", async () => {
+      assignDigest(result, "stdoutDigest", await uploadStream(build.directory, "stdout", store));
+    }),
+    attempt("upload standard error", async () => {
+      assignDigest(result, "stderrDigest", await uploadStream(build.directory, "stderr", store));
+    }),
+    attempt("upload server logs", async () => {
+      response.serverLogs = await uploadServerLogs(serverLogs, store);
+    }),
+    attempt("upload outputs", async () => {
+      const { error, ...outputs } = await uploadOutputs(
+        hierarchy,
+        inputRoot,
+        store,
+        forceUploadTreesAndDirectories || wantsRootDirectories(command),
+      );
+      Object.assign(result, outputs);
+      if (error !== undefined) {
+        throw error;
+      }
+    }),
+  ]);
+}
+
+function wantsRootDirectories({ outputDirectoryFormat }: Command): boolean {
+  return (
+    outputDirectoryFormat === Command_OutputDirectoryFormat.DIRECTORY_ONLY ||
+    outputDirectoryFormat === Command_OutputDirectoryFormat.TREE_AND_DIRECTORY
+  );
+}
+
+/** undefined for a stream that is empty, as most are, and for one that the runner did not come to make. */
+async function uploadStream(
+  directory: Directory,
+  name: string,
+  store: OutputStore,
+): Promise<Digest | undefined> {
+  const file = await directory.lookup(name);
+  if (file?.type !== FileType.REGULAR || (await file.attributes()).size === 0) {
+    return undefined;
+  }
+  return store.uploadFile(file);
+}
+
+function assignDigest(
+  result: ActionResult,
+  field: "stdoutDigest" | "stderrDigest",
+  digest: Digest | undefined,
+): void {
+  if (digest !== undefined) {
+    result[field] = digestMessage(digest);
+  }
+}
+
+function addCosts(
+  response: ExecuteResponse,
+  costsPerSecond: Readonly<Record<string, MonetaryResourceUsage_Expense>>,
+): void {
+  const metadata = response.result!.executionMetadata!;
+  const kinds = Object.entries(costsPerSecond);
+  if (kinds.length === 0) {
+    return;
+  }
+  const seconds = secondsOf(metadata.workerCompletedTimestamp!) - secondsOf(metadata.workerStartTimestamp!);
+  const expenses = Object.fromEntries(
+    kinds.map(([kind, { currency, cost }]) => [kind, { currency, cost: cost * seconds }]),
+  );
+  metadata.auxiliaryMetadata.push(packAny(MonetaryResourceUsageSchema, { expenses }));
+}
+
+function secondsOf({ seconds, nanos }: { seconds: bigint; nanos: number }): number {
+  return Number(seconds) + nanos / 1e9;
+}

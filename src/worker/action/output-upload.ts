@@ -1,0 +1,336 @@
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { Semaphore } from "../../cas/transfer/semaphore.ts";
+import { StatusError, status } from "../../grpc/status.ts";
+import type { Directory, Name, Node, RegularFile } from "../../nfs/file-system.ts";
+import { FileType } from "../../nfs/file-system.ts";
+import {
+  DirectorySchema,
+  type FileNodeSchema,
+  type LogFile,
+  LogFileSchema,
+  type OutputDirectory,
+  OutputDirectorySchema,
+  type OutputFile,
+  OutputFileSchema,
+  type OutputSymlink,
+  OutputSymlinkSchema,
+} from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+import { computeDigest, type Digest, type DigestFunction, digestKey } from "../../reapi/digest.ts";
+import { digestMessage } from "../../reapi/wire-digest.ts";
+import {
+  displayName,
+  type ExpectedOutput,
+  type OutputDirectoryNode,
+  type OutputHierarchy,
+} from "./output-hierarchy.ts";
+
+/** Files of an action under way to the store. Each may be in memory meanwhile, with up to 64 KiB. */
+const CONCURRENT_FILES = 256;
+
+/** Where outputs go. Both methods resolve once the blob is in the CAS. */
+export interface OutputStore {
+  readonly instanceName: string;
+  readonly digestFunction: DigestFunction;
+  uploadFile(file: RegularFile): Promise<Digest>;
+  uploadBytes(digest: Digest, bytes: Uint8Array): Promise<void>;
+}
+
+/** ActionResult's fields about outputs. */
+export interface Outputs {
+  readonly outputFiles: OutputFile[];
+  readonly outputDirectories: OutputDirectory[];
+  readonly outputSymlinks: OutputSymlink[];
+  readonly outputFileSymlinks: OutputSymlink[];
+  readonly outputDirectorySymlinks: OutputSymlink[];
+  /** The first thing that went wrong; what could be uploaded all the same is in the lists. */
+  error: unknown;
+}
+
+/**
+ * Uploads what there is of the expected outputs. An output that does not exist is not an error. Directories
+ * are described by a Tree whose parents come before their children; with `rootDirectories`, by Directory
+ * messages in the CAS also.
+ */
+export async function uploadOutputs(
+  hierarchy: OutputHierarchy,
+  inputRoot: Directory,
+  store: OutputStore,
+  rootDirectories: boolean,
+): Promise<Outputs> {
+  const upload = new OutputUpload(store, rootDirectories);
+  if (hierarchy.inputRootOutput !== undefined) {
+    await upload.attempt(() => upload.directory(hierarchy.inputRootOutput!, inputRoot, ""));
+  }
+  await upload.node(hierarchy.root, inputRoot, "");
+  return upload.sorted();
+}
+
+/** Uploads the files below a directory, as ExecuteResponse.server_logs has them: by path. */
+export async function uploadServerLogs(
+  directory: Directory,
+  store: OutputStore,
+): Promise<Record<string, LogFile>> {
+  const logs: Record<string, LogFile> = {};
+  const files = new Semaphore(CONCURRENT_FILES);
+  const visit = async (current: Directory, prefix: string): Promise<void> => {
+    await Promise.all(
+      (await entriesOf(current)).map(async ([name, node]) => {
+        const path = prefix + displayName(name);
+        if (node.type === FileType.REGULAR) {
+          const digest = await files.run(undefined, () => store.uploadFile(node));
+          logs[path] = create(LogFileSchema, { digest: digestMessage(digest) });
+        } else if (node.type === FileType.DIRECTORY) {
+          await visit(node, `${path}/`);
+        }
+      }),
+    );
+  };
+  await visit(directory, "");
+  return logs;
+}
+
+class OutputUpload {
+  readonly #store: OutputStore;
+  readonly #rootDirectories: boolean;
+  readonly #files = new Semaphore(CONCURRENT_FILES);
+  readonly #outputs: Outputs = {
+    outputFiles: [],
+    outputDirectories: [],
+    outputSymlinks: [],
+    outputFileSymlinks: [],
+    outputDirectorySymlinks: [],
+    error: undefined,
+  };
+
+  constructor(store: OutputStore, rootDirectories: boolean) {
+    this.#store = store;
+    this.#rootDirectories = rootDirectories;
+  }
+
+  /** In the order of their paths, so that equal results are equal messages. */
+  sorted(): Outputs {
+    for (const list of Object.values(this.#outputs)) {
+      if (Array.isArray(list)) {
+        list.sort((a: { path: string }, b: { path: string }) => (a.path < b.path ? -1 : 1));
+      }
+    }
+    return this.#outputs;
+  }
+
+  /** Keeps the first error, so that the other outputs are there for whoever looks for its cause. */
+  async attempt(step: () => Promise<void>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      this.#outputs.error ??= error;
+    }
+  }
+
+  async node(node: OutputDirectoryNode, directory: Directory, prefix: string): Promise<void> {
+    const outputs = [...node.outputs].map(([name, output]) =>
+      this.attempt(async () => {
+        const found = await directory.lookup(name);
+        if (found !== undefined) {
+          await this.#output(output, found, prefix + displayName(name));
+        }
+      }),
+    );
+    const children = [...node.children].map(([name, child]) =>
+      this.attempt(async () => {
+        const found = await directory.lookup(name);
+        if (found?.type === FileType.DIRECTORY) {
+          await this.node(child, found, `${prefix}${displayName(name)}/`);
+        }
+      }),
+    );
+    await Promise.all([...outputs, ...children]);
+  }
+
+  async #output(output: ExpectedOutput, node: Node, path: string): Promise<void> {
+    switch (node.type) {
+      case FileType.REGULAR:
+        requireKind(output, "file", "regular file", path);
+        return this.#file(output, node);
+      case FileType.DIRECTORY:
+        requireKind(output, "directory", "directory", path);
+        return this.directory(output, node, path);
+      case FileType.SYMLINK:
+        return this.#symlink(output, node.target, path);
+      default:
+        throw new StatusError(
+          status(
+            Code.INVALID_ARGUMENT,
+            `output ${JSON.stringify(path)} is neither a regular file nor a directory nor a symbolic link`,
+          ),
+        );
+    }
+  }
+
+  async #file({ paths }: ExpectedOutput, file: RegularFile): Promise<void> {
+    const isExecutable = await executable(file);
+    const digest = await this.#uploadFile(file);
+    for (const path of paths) {
+      this.#outputs.outputFiles.push(create(OutputFileSchema, { path, digest, isExecutable }));
+    }
+  }
+
+  #symlink({ kind, paths }: ExpectedOutput, targetBytes: Uint8Array, path: string): void {
+    const target = utf8(targetBytes, () => `the target of output ${JSON.stringify(path)}`);
+    const list = {
+      path: this.#outputs.outputSymlinks,
+      file: this.#outputs.outputFileSymlinks,
+      directory: this.#outputs.outputDirectorySymlinks,
+    }[kind];
+    for (const path of paths) {
+      list.push(create(OutputSymlinkSchema, { path, target }));
+    }
+  }
+
+  async directory({ paths }: ExpectedOutput, directory: Directory, path: string): Promise<void> {
+    const { instanceName, digestFunction } = this.#store;
+    const root = await this.#describe(directory, path === "" ? "" : `${path}/`);
+    const directories = topologicallySorted(root);
+    const tree = encodeTree(directories);
+    const treeDigest = computeDigest(instanceName, digestFunction, tree);
+    const uploads = [this.#store.uploadBytes(treeDigest, tree)];
+    if (this.#rootDirectories) {
+      uploads.push(...directories.map(({ digest, encoded }) => this.#store.uploadBytes(digest, encoded)));
+    }
+    await Promise.all(uploads);
+    for (const path of paths) {
+      this.#outputs.outputDirectories.push(
+        create(OutputDirectorySchema, {
+          path,
+          treeDigest: digestMessage(treeDigest),
+          isTopologicallySorted: true,
+          ...(this.#rootDirectories && { rootDirectoryDigest: digestMessage(root.digest) }),
+        }),
+      );
+    }
+  }
+
+  /** Uploads the files below a directory and makes its Directory message and those below it. */
+  async #describe(directory: Directory, prefix: string): Promise<DescribedDirectory> {
+    const { instanceName, digestFunction } = this.#store;
+    const entries = (await entriesOf(directory)).map(([name, node]) => ({
+      name: utf8(
+        Buffer.from(name, "latin1"),
+        () => `the name ${JSON.stringify(prefix + displayName(name))} in an output directory`,
+      ),
+      nameBytes: name,
+      node,
+    }));
+    // REAPI's order: by the names' bytes.
+    entries.sort((a, b) => (a.nameBytes < b.nameBytes ? -1 : 1));
+
+    const [files, children] = await Promise.all([
+      Promise.all(
+        entries.flatMap(({ name, node }) =>
+          node.type === FileType.REGULAR ? this.#fileNode(name, node) : [],
+        ),
+      ),
+      Promise.all(
+        entries.flatMap(({ name, node }) =>
+          node.type === FileType.DIRECTORY
+            ? this.#describe(node, `${prefix}${name}/`).then((child) => ({ name, child }))
+            : [],
+        ),
+      ),
+    ]);
+    const symlinks = entries.flatMap(({ name, node }) =>
+      node.type === FileType.SYMLINK
+        ? { name, target: utf8(node.target, () => `the target of ${JSON.stringify(prefix + name)}`) }
+        : [],
+    );
+    const directories = children.map(({ name, child }) => ({ name, digest: digestMessage(child.digest) }));
+    const encoded = toBinary(DirectorySchema, create(DirectorySchema, { files, directories, symlinks }));
+    return {
+      encoded,
+      digest: computeDigest(instanceName, digestFunction, encoded),
+      children: children.map(({ child }) => child),
+    };
+  }
+
+  async #fileNode(name: string, file: RegularFile): Promise<MessageInitShape<typeof FileNodeSchema>> {
+    const isExecutable = await executable(file);
+    return { name, isExecutable, digest: await this.#uploadFile(file) };
+  }
+
+  async #uploadFile(file: RegularFile): Promise<ReturnType<typeof digestMessage>> {
+    return digestMessage(await this.#files.run(undefined, () => this.#store.uploadFile(file)));
+  }
+}
+
+interface DescribedDirectory {
+  readonly encoded: Uint8Array;
+  readonly digest: Digest;
+  readonly children: readonly DescribedDirectory[];
+}
+
+/** Every different directory once, parents before children: the reverse of the order in which they end. */
+function topologicallySorted(root: DescribedDirectory): DescribedDirectory[] {
+  const ended = new Map<string, DescribedDirectory>();
+  // Not by recursion: an action nests directories as deep as it likes.
+  const path = [{ directory: root, nextChild: 0 }];
+  for (let visit = path.at(-1); visit !== undefined; visit = path.at(-1)) {
+    const { directory } = visit;
+    const child = directory.children[visit.nextChild++];
+    if (child === undefined) {
+      ended.set(digestKey(directory.digest), directory);
+      path.pop();
+    } else if (!ended.has(digestKey(child.digest))) {
+      path.push({ directory: child, nextChild: 0 });
+    }
+  }
+  return [...ended.values()].reverse();
+}
+
+/** A Tree message of encoded directories, which are not encoded again. */
+function encodeTree([root, ...children]: readonly DescribedDirectory[]): Uint8Array {
+  const writer = new BinaryWriter();
+  writer.tag(1, WireType.LengthDelimited).bytes(root!.encoded);
+  for (const child of children) {
+    writer.tag(2, WireType.LengthDelimited).bytes(child.encoded);
+  }
+  return writer.finish();
+}
+
+/** REAPI answers with FAILED_PRECONDITION where an older field's output is of the other kind. */
+function requireKind(output: ExpectedOutput, kind: "file" | "directory", found: string, path: string): void {
+  if (output.kind !== "path" && output.kind !== kind) {
+    throw new StatusError(
+      status(
+        Code.FAILED_PRECONDITION,
+        `output ${output.kind} ${JSON.stringify(path)} turned out to be a ${found}`,
+      ),
+    );
+  }
+}
+
+async function executable(file: RegularFile): Promise<boolean> {
+  return ((await file.attributes()).mode & 0o111) !== 0;
+}
+
+async function entriesOf(directory: Directory): Promise<[Name, Node][]> {
+  const entries: [Name, Node][] = [];
+  let last = 0;
+  const visit = (name: Name, cookie: number, node: Node): boolean => {
+    entries.push([name, node]);
+    last = cookie;
+    return true;
+  };
+  while (!(await directory.readDirectory(last, visit))) {}
+  return entries;
+}
+
+const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function utf8(bytes: Uint8Array, what: () => string): string {
+  try {
+    return DECODER.decode(bytes);
+  } catch {
+    throw new StatusError(status(Code.INVALID_ARGUMENT, `${what()} is not UTF-8, which REAPI requires`));
+  }
+}

@@ -1,0 +1,55 @@
+import type { ContentSource, InputDirectory } from "../../cas/content-source.ts";
+import type { Digest } from "../../reapi/digest.ts";
+import type { ExecutionTimeout } from "./execution-timeout.ts";
+
+/**
+ * A content source that suspends the running actions' timeouts while something waits for storage. It cannot
+ * tell which of the actions of one mount waits, as they share the files, so all their clocks stand still.
+ */
+export class StorageWaits implements ContentSource {
+  readonly #base: ContentSource;
+  readonly #timeouts = new Set<ExecutionTimeout>();
+  #waits = 0;
+
+  constructor(base: ContentSource) {
+    this.#base = base;
+  }
+
+  add(timeout: ExecutionTimeout): void {
+    this.#timeouts.add(timeout);
+    if (this.#waits > 0) {
+      timeout.suspend();
+    }
+  }
+
+  delete(timeout: ExecutionTimeout): void {
+    this.#timeouts.delete(timeout);
+  }
+
+  directory(digest: Digest): InputDirectory | Promise<InputDirectory> {
+    const answer = this.#base.directory(digest);
+    return answer instanceof Promise ? this.#wait(answer) : answer;
+  }
+
+  read(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array> {
+    const answer = this.#base.read(digest, offset, count);
+    return answer instanceof Promise ? this.#wait(answer) : answer;
+  }
+
+  async #wait<T>(answer: Promise<T>): Promise<T> {
+    if (this.#waits++ === 0) {
+      for (const timeout of this.#timeouts) {
+        timeout.suspend();
+      }
+    }
+    try {
+      return await answer;
+    } finally {
+      if (--this.#waits === 0) {
+        for (const timeout of this.#timeouts) {
+          timeout.resume();
+        }
+      }
+    }
+  }
+}

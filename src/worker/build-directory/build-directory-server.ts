@@ -1,0 +1,84 @@
+import type { ContentSource } from "../../cas/content-source.ts";
+import type { Log } from "../../telemetry/log.ts";
+import { type FilePool, FileTree } from "../../vfs/index.ts";
+import { StorageWaits } from "../action/storage-waits.ts";
+import type { BuildDirectorySettings } from "../worker-configuration.ts";
+
+/** A tree in the kernel's hands. */
+export interface MountedTree {
+  /** Resolves with the reason when no action can be run in it any more. Means nothing once it is being closed. */
+  readonly lost: Promise<Error>;
+  /** Brings what was written to the mount so far to the tree. */
+  sync(): Promise<void>;
+  /** Unmounts while the tree still answers, and frees everything. */
+  close(): Promise<void>;
+}
+
+/** Lets the kernel show a tree at the settings' mount path; when the signal aborts meanwhile, throws its reason. */
+export type MountTree = (
+  tree: FileTree,
+  settings: BuildDirectorySettings,
+  log: Log,
+  signal?: AbortSignal,
+) => Promise<MountedTree>;
+
+/**
+ * A build directory: a mount, what serves it, and the tree of files in it. It shares nothing with another one
+ * but the content source and the file pool.
+ */
+export class BuildDirectoryServer implements AsyncDisposable {
+  readonly tree: FileTree;
+  readonly storageWaits: StorageWaits;
+  readonly #mounted: MountedTree;
+  readonly #syncTimeout: number;
+  #lastName = 0;
+
+  private constructor(tree: FileTree, storageWaits: StorageWaits, mounted: MountedTree, syncTimeout: number) {
+    this.tree = tree;
+    this.storageWaits = storageWaits;
+    this.#mounted = mounted;
+    this.#syncTimeout = syncTimeout;
+  }
+
+  static async start(
+    settings: BuildDirectorySettings,
+    content: ContentSource,
+    pool: FilePool,
+    mount: MountTree,
+    log: Log,
+    signal?: AbortSignal,
+  ): Promise<BuildDirectoryServer> {
+    const storageWaits = new StorageWaits(content);
+    const tree = new FileTree({ source: storageWaits, pool });
+    const mounted = await mount(tree, settings, log, signal);
+    return new BuildDirectoryServer(tree, storageWaits, mounted, settings.maximumWritableFileUploadDelay);
+  }
+
+  /** As of {@link MountedTree}. */
+  get lost(): Promise<Error> {
+    return this.#mounted.lost;
+  }
+
+  /** The name of a build directory; none is given out twice, as kernels remember names for long. */
+  nextName(): string {
+    return (++this.#lastName).toString(36);
+  }
+
+  /** Rejects when it takes longer than `maximumWritableFileUploadDelay`. */
+  async sync(): Promise<void> {
+    const { promise: late, reject } = Promise.withResolvers<never>();
+    const timer = setTimeout(
+      () => reject(new Error(`the kernel has not written everything back in ${this.#syncTimeout / 1000} s`)),
+      this.#syncTimeout,
+    );
+    try {
+      await Promise.race([this.#mounted.sync(), late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#mounted.close();
+  }
+}

@@ -1,0 +1,61 @@
+import { NfsMount } from "../../mount/index.ts";
+import { Gate, NfsServer } from "../../nfs/index.ts";
+import type { Log } from "../../telemetry/log.ts";
+import type { FileTree } from "../../vfs/index.ts";
+import type { BuildDirectorySettings } from "../worker-configuration.ts";
+import type { MountedTree } from "./build-directory-server.ts";
+
+/**
+ * Serves a tree by NFSv4 on loopback, at a port that is free, to nobody but the mount that is made here. The
+ * process that dies without closing it is unmounted by a supervisor.
+ */
+export async function mountByNfs(
+  tree: FileTree,
+  settings: BuildDirectorySettings,
+  log: Log,
+  signal?: AbortSignal,
+): Promise<MountedTree> {
+  const disconnected = Promise.withResolvers<Error>();
+  const { mountPath, mountOptions, nfsVersion: version } = settings;
+  let closing = false;
+  const gate = new Gate({
+    onLost: () => {
+      if (closing) {
+        return;
+      }
+      const why =
+        "somebody has unmounted it, or the kernel's NFS client has lost its lease and can never use it again";
+      disconnected.resolve(new Error(`${mountPath}: ${why}`));
+    },
+  });
+  const server = new NfsServer({
+    fileSystem: tree,
+    gate,
+    delegations: true,
+    leaseSeconds: settings.leaseSeconds,
+    onFault: (error, operation) =>
+      log.error("the build directory's file system failed", { operation, error }),
+  });
+  const port = await server.listen();
+  try {
+    const mount = await gate.open((name) =>
+      NfsMount.mount({ port, serverPath: `/${name}`, mountPath, version, mountOptions }, signal),
+    );
+    log.info("mounted a build directory", { mountPath, port, version });
+    return {
+      lost: Promise.race([mount.lost, disconnected.promise]),
+      sync: () => mount.sync(),
+      async close() {
+        closing = true;
+        try {
+          await mount.unmount();
+        } finally {
+          await server.close();
+        }
+      },
+    };
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+}
