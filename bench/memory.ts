@@ -6,7 +6,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { CHROOT_PROPERTY, startCluster } from "../src/cluster/cluster.ts";
-import { Storage } from "../src/cluster/storage/storage.ts";
+import { EmbeddedStorage } from "../src/cluster/storage/embedded-storage.ts";
 import { openChannel } from "../src/grpc/endpoint.ts";
 import { makeDigest, SHA256 } from "../src/reapi/digest.ts";
 import { collectDebianRoot } from "./demo/debian-root.ts";
@@ -24,7 +24,7 @@ process.exitCode = insideKernel() ? await measure(process.argv[2]!) : await prep
 async function prepare(): Promise<number> {
   const data = mkdtempSync(path.join(tmpdir(), "memory-"));
   try {
-    const storage = await Storage.open({ folder: path.join(data, "storage") });
+    const storage = await EmbeddedStorage.open({ folder: path.join(data, "storage") });
     console.log(`making an input root of ${files} files and a Debian system …`);
     const system = rootEntries(await collectDebianRoot());
     const { digest, files: all } = await storage.importInputRoot([...system, ...syntheticRoot(files)]);

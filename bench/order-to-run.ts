@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { CHROOT_PROPERTY, startCluster } from "../src/cluster/cluster.ts";
-import { Storage } from "../src/cluster/storage/storage.ts";
+import { EmbeddedStorage } from "../src/cluster/storage/embedded-storage.ts";
 import { openChannel } from "../src/grpc/endpoint.ts";
 import {
   DirectorySchema,
@@ -35,7 +35,7 @@ process.exitCode = insideKernel() ? await measure(process.argv[2]!) : await prep
 async function prepare(): Promise<number> {
   const data = mkdtempSync(path.join(tmpdir(), "order-to-run-"));
   try {
-    const storage = await Storage.open({ folder: path.join(data, "storage") });
+    const storage = await EmbeddedStorage.open({ folder: path.join(data, "storage") });
     const program = compileStatically(data);
     const roots: Root[] = [];
     for (const files of sizes) {
@@ -108,7 +108,7 @@ async function measure(data: string): Promise<number> {
 
 /** Runs /bin/true in the root, made unlike any other by a symbolic link at the top. */
 async function runOnce(
-  storage: Storage,
+  storage: EmbeddedStorage,
   client: ExecutionClient,
   base: Digest,
   marker: string,

@@ -9,9 +9,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { grpcBackend } from "../../src/cas/backend.ts";
-import { type ContentStoreOptions, createContentStore } from "../../src/cas/content-store.ts";
+import { createStorageClient, type StorageClientOptions } from "../../src/cas/storage-client.ts";
 import { DEFAULT_RETRY_POLICY, SYSTEM_CLOCK } from "../../src/cas/transfer/retry.ts";
-import { StorageConnection } from "../../src/cas/transfer/storage-connection.ts";
+import { ServerConnection } from "../../src/cas/transfer/server-connection.ts";
 import { type Digest, SHA256 } from "../../src/reapi/digest.ts";
 import { readResourceName } from "../../src/reapi/resource-name.ts";
 import type { StorageContents } from "./storage-process.ts";
@@ -66,7 +66,7 @@ async function perSecond(count: number, work: () => Promise<unknown>): Promise<s
 async function bareGrpc(): Promise<void> {
   const how = "bare gRPC";
   const server = { endpoint: { address }, compression: false };
-  const connection = new StorageConnection(server, DEFAULT_RETRY_POLICY, SYSTEM_CLOCK);
+  const connection = new ServerConnection(server, DEFAULT_RETRY_POLICY, SYSTEM_CLOCK);
   const readOne = ({ hash, sizeBytes }: Digest) =>
     connection.storage.batchReadBlobs({ digests: [{ hash, sizeBytes: BigInt(sizeBytes) }] });
   await latency(smallDigests.slice(0, 500), readOne);
@@ -90,11 +90,11 @@ async function bareGrpc(): Promise<void> {
   connection.close();
 }
 
-async function store(how: string, options: Partial<ContentStoreOptions>): Promise<void> {
+async function store(how: string, options: Partial<StorageClientOptions>): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), "cas-bench-"));
   const backend = grpcBackend({ address });
   const open = () =>
-    createContentStore({
+    createStorageClient({
       contentAddressableStorage: backend,
       actionCache: backend,
       diskCache: { directory, maximumSizeBytes: 1e10, maximumCount: 1e6 },

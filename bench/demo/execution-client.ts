@@ -1,8 +1,8 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Channel } from "@grpc/grpc-js";
+import type { EmbeddedStorage } from "../../src/cluster/storage/embedded-storage.ts";
 import type { ReadStatistics } from "../../src/cluster/storage/served-blobs.ts";
-import type { Storage } from "../../src/cluster/storage/storage.ts";
 import { type Client, createClient } from "../../src/grpc/grpc.ts";
 import {
   type ActionResult,
@@ -43,11 +43,11 @@ export interface Outcome {
 
 /** Runs commands as REAPI clients do, and notes what that cost. */
 export class ExecutionClient {
-  readonly #storage: Storage;
+  readonly #storage: EmbeddedStorage;
   readonly #execution: Client<typeof Execution>;
   readonly #platform: { properties: PlatformProperty[] };
 
-  constructor(storage: Storage, channel: Channel, platform: readonly PlatformProperty[]) {
+  constructor(storage: EmbeddedStorage, channel: Channel, platform: readonly PlatformProperty[]) {
     this.#storage = storage;
     this.#platform = { properties: platform.map((property) => ({ ...property })) };
     this.#execution = createClient(Execution, channel);

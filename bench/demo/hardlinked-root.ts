@@ -1,7 +1,7 @@
 import { link, mkdir, open, symlink } from "node:fs/promises";
 import path from "node:path";
 import { fromBinary } from "@bufbuild/protobuf";
-import type { Storage } from "../../src/cluster/storage/storage.ts";
+import type { EmbeddedStorage } from "../../src/cluster/storage/embedded-storage.ts";
 import { DirectorySchema } from "../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { type Digest, digestFunctionFor, makeDigest } from "../../src/reapi/digest.ts";
 
@@ -19,7 +19,7 @@ export interface Placement {
  * is spent on the network.
  */
 export async function placeByHardLinks(
-  storage: Storage,
+  storage: EmbeddedStorage,
   inputRoot: Digest,
   cacheFolder: string,
   target: string,
@@ -56,7 +56,12 @@ export async function placeByHardLinks(
 }
 
 /** Gives the bytes written: 0 where the file was there. */
-async function writeOnce(storage: Storage, blob: Digest, cached: string, mode: number): Promise<number> {
+async function writeOnce(
+  storage: EmbeddedStorage,
+  blob: Digest,
+  cached: string,
+  mode: number,
+): Promise<number> {
   const file = await open(cached, "wx", mode).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "EEXIST") {
       return undefined;

@@ -7,8 +7,8 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
+import { EmbeddedStorage } from "../../src/cluster/storage/embedded-storage.ts";
 import type { InputRootEntry } from "../../src/cluster/storage/import-input-root.ts";
-import { Storage } from "../../src/cluster/storage/storage.ts";
 import { runInKernel } from "../kernel.ts";
 import { collectDebianRoot, type DebianRoot } from "./debian-root.ts";
 import type { DemoPlan } from "./plan.ts";
@@ -46,7 +46,7 @@ async function demo(data: string): Promise<number> {
   console.log(`   ${debian.packages.length} packages with ${files} files.`);
 
   console.log("2. Putting them, and the source code of Lua, into the embedded CAS …");
-  const storage = await Storage.open({ folder: path.join(data, "storage") });
+  const storage = await EmbeddedStorage.open({ folder: path.join(data, "storage") });
   const started = performance.now();
   const plan = await importRoots(storage, debian).finally(() => storage.close());
   await writeFile(path.join(data, "plan.json"), JSON.stringify(plan));
@@ -59,7 +59,7 @@ async function demo(data: string): Promise<number> {
 }
 
 /** The root with Lua's sources in `/build`, and the same with one source changed. */
-async function importRoots(storage: Storage, debian: DebianRoot): Promise<DemoPlan> {
+async function importRoots(storage: EmbeddedStorage, debian: DebianRoot): Promise<DemoPlan> {
   const system = rootEntries(debian);
   const sourceFolder = path.join(
     path.dirname(createRequire(import.meta.url).resolve("lua-src/package.json")),

@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { CHROOT_PROPERTY, startCluster } from "../../src/cluster/cluster.ts";
-import type { Storage } from "../../src/cluster/storage/storage.ts";
+import type { EmbeddedStorage } from "../../src/cluster/storage/embedded-storage.ts";
 import { openChannel } from "../../src/grpc/endpoint.ts";
 import {
   DirectoryNodeSchema,
@@ -85,7 +85,7 @@ async function main(): Promise<number> {
   }
 }
 
-async function runActions(storage: Storage, client: ExecutionClient): Promise<Measured[]> {
+async function runActions(storage: EmbeddedStorage, client: ExecutionClient): Promise<Measured[]> {
   const measure = async (name: string, commandLine: CommandLine, root: Digest): Promise<Measured> => {
     process.stdout.write(`   ${name} … `);
     const before = mountOperations();
@@ -127,7 +127,7 @@ async function runActions(storage: Storage, client: ExecutionClient): Promise<Me
 }
 
 /** The built program and the script in the same root file system, and an empty directory to work in. */
-async function rootToRunIn(storage: Storage, lua: Digest): Promise<Digest> {
+async function rootToRunIn(storage: EmbeddedStorage, lua: Digest): Promise<Digest> {
   const put = async (directory: Parameters<typeof create<typeof DirectorySchema>>[1]) =>
     toWire(await storage.putBlob(toBinary(DirectorySchema, create(DirectorySchema, directory))));
   const root = fromBinary(DirectorySchema, await storage.blobs.read(toDigest(plan.inputRoot)));
@@ -160,7 +160,7 @@ async function rootToRunIn(storage: Storage, lua: Digest): Promise<Digest> {
  * temporary folder, which is in memory in user-mode Linux.
  */
 async function runHardLinked(
-  storage: Storage,
+  storage: EmbeddedStorage,
 ): Promise<{ placements: Placement[]; runMilliseconds: number }> {
   const folder = await mkdtemp(path.join(tmpdir(), "hardlinked-"));
   const placements: Placement[] = [];

@@ -1,4 +1,4 @@
-import type { ContentSource, InputDirectory } from "../../src/cas/content-source.ts";
+import type { InputDirectory, InputSource } from "../../src/cas/input-source.ts";
 import { computeDigest, type Digest, digestKey, SHA256 } from "../../src/reapi/digest.ts";
 
 const FILES_PER_DIRECTORY = 40;
@@ -6,7 +6,7 @@ const DIRECTORIES_PER_DIRECTORY = 8;
 
 /** An input root of about `fileCount` small files, with names as long as those of a Linux root file system. */
 export function makeInputRoot(fileCount: number): {
-  source: ContentSource;
+  source: InputSource;
   digest: Digest;
   directories: number;
 } {
@@ -45,7 +45,7 @@ export function makeInputRoot(fileCount: number): {
   };
 
   const digest = make(fileCount, "");
-  const source: ContentSource = {
+  const source: InputSource = {
     directory: (wanted) =>
       JSON.parse(encoded.get(digestKey(wanted))!.toString(), (key, value) =>
         key === "digest" ? { ...value, function: SHA256 } : value,

@@ -1,5 +1,5 @@
-/** What a content store has done since it was made. Bytes are those of blobs, uncompressed. */
-export interface ContentStatistics {
+/** What a storage client has done since it was made. Bytes are those of blobs, uncompressed. */
+export interface StorageStatistics {
   /** Whole blobs fetched from storage. */
   blobsFetched: number;
   /** Chunks of large blobs fetched from storage. */
@@ -29,7 +29,7 @@ export interface ContentStatistics {
   diskBlobs: number;
 }
 
-export function newStatistics(): ContentStatistics {
+export function newStatistics(): StorageStatistics {
   return {
     blobsFetched: 0,
     chunksFetched: 0,

@@ -3,7 +3,7 @@ import { BlobError } from "../reapi/blob-error.ts";
 import { computeDigest, type Digest, type DigestFunction, digestKey, makeDigest } from "../reapi/digest.ts";
 import { toPortable } from "../reapi/wire-digest.ts";
 import type { BlobBackend, BlobRoute } from "./backend.ts";
-import type { ContentStatistics } from "./statistics.ts";
+import type { StorageStatistics } from "./statistics.ts";
 import { Batcher } from "./transfer/batcher.ts";
 import type { RandomAccess } from "./transfer/byte-stream.ts";
 import type { FetchPool } from "./transfer/fetch-pool.ts";
@@ -22,7 +22,7 @@ export type UploadSource = Uint8Array | (RandomAccess & { readonly sizeBytes: nu
 export interface UploaderOptions {
   readonly backend: BlobBackend;
   readonly pool: FetchPool;
-  readonly statistics: ContentStatistics;
+  readonly statistics: StorageStatistics;
   /** Writes to storage at a time; a batch of small blobs is one. */
   readonly concurrency: number;
   /** Milliseconds, never going back. */
@@ -42,7 +42,7 @@ const BATCHES_IN_PROGRESS = 4;
 export class Uploader {
   readonly #backend: BlobBackend;
   readonly #pool: FetchPool;
-  readonly #statistics: ContentStatistics;
+  readonly #statistics: StorageStatistics;
   readonly #semaphore: Semaphore;
   readonly #uploads = new SingleFlight<void>();
   readonly #missing: Batcher<Routed, boolean>;

@@ -14,8 +14,8 @@ import {
 } from "./configurations.ts";
 import type { BuildQueue, BuildQueueOptions } from "./scheduler/build-queue.ts";
 import { ClusterServer } from "./server.ts";
+import type { EmbeddedStorage } from "./storage/embedded-storage.ts";
 import type { ReadInterceptor } from "./storage/served-blobs.ts";
-import type { Storage } from "./storage/storage.ts";
 import { READY, STOP, type WorkerHostSettings } from "./worker-host.ts";
 
 export interface ClusterOptions {
@@ -129,7 +129,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 export class Cluster implements AsyncDisposable {
   /** REAPI for clients: "HOST:PORT". */
   readonly address: string;
-  readonly storage: Storage;
+  readonly storage: EmbeddedStorage;
   readonly queue: BuildQueue;
   /** What worker and runners said. */
   readonly logPath: string;

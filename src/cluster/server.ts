@@ -8,7 +8,7 @@ import { BuildQueue, type BuildQueueOptions } from "./scheduler/build-queue.ts";
 import { executionService } from "./scheduler/execution.ts";
 import { operationQueueService } from "./scheduler/operation-queue.ts";
 import { operationsService } from "./scheduler/operations.ts";
-import { Storage, type StorageOptions } from "./storage/storage.ts";
+import { EmbeddedStorage, type StorageOptions } from "./storage/embedded-storage.ts";
 
 export interface ClusterServerOptions extends StorageOptions {
   /** Where clients connect: "HOST:PORT", port 0 for a free one, or "unix:PATH". */
@@ -28,7 +28,7 @@ const SERVER_OPTIONS = {
  * for workers at another.
  */
 export class ClusterServer {
-  readonly storage: Storage;
+  readonly storage: EmbeddedStorage;
   readonly queue: BuildQueue;
   /** "HOST:PORT" or "unix:PATH", with the port that was chosen. */
   readonly address: string;
@@ -36,7 +36,7 @@ export class ClusterServer {
   readonly #servers: readonly Server[];
 
   private constructor(
-    storage: Storage,
+    storage: EmbeddedStorage,
     queue: BuildQueue,
     servers: readonly Server[],
     address: string,
@@ -51,7 +51,7 @@ export class ClusterServer {
 
   /** Rejects with an error that says what to do where an address is in use or the folder cannot be written. */
   static async start(options: ClusterServerOptions): Promise<ClusterServer> {
-    const storage = await Storage.open(options);
+    const storage = await EmbeddedStorage.open(options);
     const queue = new BuildQueue(options.scheduler);
     const forClients = new Server(SERVER_OPTIONS);
     const forWorkers = new Server(SERVER_OPTIONS);

@@ -21,7 +21,7 @@ export function faultKey(fault: Fault): string {
     : `${fault.name} ${fault.message}`;
 }
 
-/** What a content source threw, as BlobError. */
+/** What an input source threw, as BlobError. */
 export function toBlobError(error: unknown, digest: Digest): BlobError {
   if (error instanceof BlobError) {
     return error;

@@ -1,4 +1,4 @@
-import type { ContentSource, InputDirectory } from "../cas/content-source.ts";
+import type { InputDirectory, InputSource } from "../cas/input-source.ts";
 import {
   type FileSystem,
   FileSystemError,
@@ -35,7 +35,7 @@ const MAXIMUM_FILE_SIZE = 2 ** 44 - 4096;
 const ROOT_USER: Owner = { userId: 0, groupId: 0 };
 
 export interface FileTreeOptions {
-  readonly source: ContentSource;
+  readonly source: InputSource;
   /** For what is too large for memory. The tree's owner closes it, if it needs closing. */
   readonly pool: FilePool;
   /** Actions cannot write to files of their input root. Otherwise they get a private copy. Default: false. */
@@ -69,7 +69,7 @@ export interface FileTreeCounts {
  */
 export class FileTree implements FileSystem, TreeContext, CasFileContext {
   readonly clock: Clock;
-  readonly source: ContentSource;
+  readonly source: InputSource;
   readonly content: ContentStorage;
   readonly inputsReadOnly: boolean;
   readonly inputOwner: Owner;

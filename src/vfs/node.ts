@@ -1,4 +1,4 @@
-import type { ContentSource, InputDirectory } from "../cas/content-source.ts";
+import type { InputDirectory, InputSource } from "../cas/input-source.ts";
 import {
   type AttributeChanges,
   type Attributes,
@@ -27,7 +27,7 @@ export interface Owner {
 /** What nodes need of the tree that they are in. */
 export interface TreeContext {
   readonly clock: Clock;
-  readonly source: ContentSource;
+  readonly source: InputSource;
   readonly content: ContentStorage;
   readonly inputsReadOnly: boolean;
   readonly inputOwner: Owner;

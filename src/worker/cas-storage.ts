@@ -1,5 +1,5 @@
 import { fromBinary } from "@bufbuild/protobuf";
-import type { ContentStore } from "../cas/content-store.ts";
+import type { StorageClient } from "../cas/storage-client.ts";
 import { StatusError, status } from "../grpc/status.ts";
 import type { RegularFile } from "../nfs/file-system.ts";
 import {
@@ -12,12 +12,12 @@ import { CasFile, WritableFile } from "../vfs/index.ts";
 import type { ActionStorage } from "./action/action-storage.ts";
 
 /**
- * Actions' storage in a content store.
+ * Actions' storage in a storage client.
  *
  * @param maximumUploadDelay Milliseconds to wait for an output that something still has open for writing; it is
  *   uploaded as it is then.
  */
-export function casStorage(store: ContentStore, maximumUploadDelay: number): ActionStorage {
+export function casStorage(store: StorageClient, maximumUploadDelay: number): ActionStorage {
   return {
     async command(digest) {
       return parseCommand(await store.message(digest), digest);

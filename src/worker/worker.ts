@@ -1,5 +1,5 @@
 import { BackendConfigurationError, type BlobBackend, blobBackend } from "../cas/backend.ts";
-import { type ContentStore, createContentStore } from "../cas/content-store.ts";
+import { createStorageClient, type StorageClient } from "../cas/storage-client.ts";
 import { ConfigurationError } from "../config/error.ts";
 import { grpcEndpoint } from "../config/grpc-client.ts";
 import type { Client } from "../grpc/grpc.ts";
@@ -27,7 +27,7 @@ const RUNNER_RECONNECT_MILLISECONDS = 10_000;
 
 /** A worker process: storage, build directories and the threads that take work. */
 export class Worker {
-  readonly content: ContentStore;
+  readonly content: StorageClient;
   /** Resolves with the reason when a build directory cannot be used any more: stop at once, and start again. */
   readonly lost: Promise<Error>;
   readonly #resources: AsyncDisposableStack;
@@ -35,7 +35,7 @@ export class Worker {
   readonly #handBack = new AbortController();
   readonly #threads: Promise<void>[] = [];
 
-  private constructor(content: ContentStore, lost: Promise<Error>, resources: AsyncDisposableStack) {
+  private constructor(content: StorageClient, lost: Promise<Error>, resources: AsyncDisposableStack) {
     this.content = content;
     this.lost = lost;
     this.#resources = resources;
@@ -54,7 +54,7 @@ export class Worker {
     signal?: AbortSignal,
   ): Promise<Worker> {
     await using resources = new AsyncDisposableStack();
-    const content = resources.use(await openContentStore(configuration));
+    const content = resources.use(await openStorage(configuration));
     const pool = new BoundedFilePool(
       new DirectoryFilePool(configuration.filePool.path),
       configuration.filePool.maximumSizeBytes,
@@ -102,7 +102,7 @@ export class Worker {
 interface BuildDirectoryContext {
   readonly configuration: WorkerConfiguration;
   readonly settings: BuildDirectorySettings;
-  readonly content: ContentStore;
+  readonly content: StorageClient;
   readonly scheduler: Client<typeof OperationQueue>;
   readonly resources: AsyncDisposableStack;
   readonly log: Log;
@@ -180,8 +180,8 @@ function workerIdOf({ workerId, concurrency }: RunnerSettings, thread: number): 
   return Object.fromEntries(Object.entries(all).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-async function openContentStore(configuration: WorkerConfiguration): Promise<ContentStore> {
-  return createContentStore({
+async function openStorage(configuration: WorkerConfiguration): Promise<StorageClient> {
+  return createStorageClient({
     contentAddressableStorage: backend(configuration.contentAddressableStorage),
     actionCache: backend(configuration.actionCache),
     diskCache: configuration.blobCache,

@@ -10,7 +10,7 @@ import { setTimeout } from "node:timers/promises";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { CHROOT_PROPERTY, type Cluster, defaultPools, startCluster } from "../../src/cluster/cluster.ts";
-import type { Storage } from "../../src/cluster/storage/storage.ts";
+import type { EmbeddedStorage } from "../../src/cluster/storage/embedded-storage.ts";
 import { openChannel } from "../../src/grpc/endpoint.ts";
 import { createClient } from "../../src/grpc/grpc.ts";
 import {
@@ -130,7 +130,7 @@ async function execute(
 }
 
 /** A small root file system with a shell. */
-async function importRoot(storage: Storage): Promise<Digest> {
+async function importRoot(storage: EmbeddedStorage): Promise<Digest> {
   const root = mkdtempSync(join(tmpdir(), "root-"));
   try {
     copyPrograms(root, ["/bin/sh", "/bin/cat"]);

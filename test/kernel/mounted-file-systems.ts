@@ -19,7 +19,7 @@ import {
   NfsServer,
 } from "../../src/nfs/index.ts";
 import { type BuildDirectory, DirectoryFilePool, type Fault, FileTree } from "../../src/vfs/index.ts";
-import { FakeContentSource } from "../unit/vfs/fake-content-source.ts";
+import { FakeInputSource } from "../unit/vfs/fake-input-source.ts";
 
 export const inKernel = process.env.IN_KERNEL ? {} : { skip: "run it by npm run in-kernel" };
 
@@ -117,7 +117,7 @@ async function fill(directory: Directory, files: Files): Promise<void> {
 
 /** Each directory is an action's input root: its files are fetched when they are read, and copied when written. */
 function workersTree(folder: string): TestedFileSystem {
-  const source = new FakeContentSource();
+  const source = new FakeInputSource();
   source.delayed = true;
   const fileSystem = new FileTree({ source, pool: new DirectoryFilePool(join(folder, "pool")) });
   const builds: BuildDirectory[] = [];

@@ -7,7 +7,7 @@ import { NfsMount, type NfsVersion } from "../../src/mount/index.ts";
 import { NfsServer } from "../../src/nfs/index.ts";
 import { SystemClock } from "../../src/vfs/clock.ts";
 import { DirectoryFilePool, type Fault, FileTree, QuotaExceededError } from "../../src/vfs/index.ts";
-import { executable, FakeContentSource, symlink, type Tree } from "../unit/vfs/fake-content-source.ts";
+import { executable, FakeInputSource, symlink, type Tree } from "../unit/vfs/fake-input-source.ts";
 import { inKernel, sh as run } from "./mounted-file-systems.ts";
 
 const TEXT = Array.from({ length: 2000 }, (_, i) => `line ${i}`)
@@ -39,7 +39,7 @@ class JumpingClock extends SystemClock {
 
 for (const version of ["4.0", "4.1", "4.2"] satisfies NfsVersion[]) {
   describe(`a file tree through the kernel's client, vers=${version}`, inKernel, () => {
-    const source = new FakeContentSource();
+    const source = new FakeInputSource();
     source.delayed = true;
     let folder: string;
     let tree: FileTree;

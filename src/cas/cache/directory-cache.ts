@@ -1,9 +1,9 @@
 import { LRUCache } from "lru-cache";
 import { type Digest, digestKey } from "../../reapi/digest.ts";
-import type { InputDirectory } from "../content-source.ts";
+import type { InputDirectory } from "../input-source.ts";
 import type { BlobReader } from "../read/blob-reader.ts";
 import { decodeDirectory } from "../read/directory-decoder.ts";
-import type { ContentStatistics } from "../statistics.ts";
+import type { StorageStatistics } from "../statistics.ts";
 
 export interface DirectoryCacheOptions {
   /** In directories. */
@@ -17,12 +17,12 @@ export interface DirectoryCacheOptions {
 /** Decoded directories. */
 export class DirectoryCache {
   readonly #reader: BlobReader;
-  readonly #statistics: ContentStatistics;
+  readonly #statistics: StorageStatistics;
   readonly #maximumMessageSizeBytes: number;
   readonly #directories: LRUCache<string, InputDirectory>;
   readonly #pending = new Map<string, Promise<InputDirectory>>();
 
-  constructor(reader: BlobReader, statistics: ContentStatistics, options: DirectoryCacheOptions) {
+  constructor(reader: BlobReader, statistics: StorageStatistics, options: DirectoryCacheOptions) {
     this.#reader = reader;
     this.#statistics = statistics;
     this.#maximumMessageSizeBytes = options.maximumMessageSizeBytes;
@@ -32,7 +32,7 @@ export class DirectoryCache {
     });
   }
 
-  /** See ContentSource. */
+  /** See InputSource. */
   get(digest: Digest): InputDirectory | Promise<InputDirectory> {
     // The same content under another instance name has other digests in it.
     const key = `${digestKey(digest)}-${digest.instanceName}`;

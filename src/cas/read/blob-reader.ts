@@ -8,7 +8,7 @@ import { toPortable } from "../../reapi/wire-digest.ts";
 import type { BlobBackend, BlobRoute } from "../backend.ts";
 import type { DiskCache, DiskEntry } from "../cache/disk-cache.ts";
 import type { MemoryCache } from "../cache/memory-cache.ts";
-import type { ContentStatistics } from "../statistics.ts";
+import type { StorageStatistics } from "../statistics.ts";
 import { Batcher } from "../transfer/batcher.ts";
 import type { FetchPool } from "../transfer/fetch-pool.ts";
 import type { Destined, Fetched } from "../transfer/fetch-tasks.ts";
@@ -21,7 +21,7 @@ export interface BlobReaderOptions {
   readonly pool: FetchPool;
   readonly disk: DiskCache;
   readonly memory: MemoryCache;
-  readonly statistics: ContentStatistics;
+  readonly statistics: StorageStatistics;
   /** Larger blobs are fetched in pieces of this size. */
   readonly chunkSizeBytes: number;
   /** Most that is fetched of a large blob ahead of a sequential reader. */
@@ -51,7 +51,7 @@ export class BlobReader {
   readonly #pool: FetchPool;
   readonly #disk: DiskCache;
   readonly #memory: MemoryCache;
-  readonly #statistics: ContentStatistics;
+  readonly #statistics: StorageStatistics;
   readonly #chunkSizeBytes: number;
   readonly #batcher: Batcher<Wanted, Uint8Array>;
   readonly #largeContext: LargeBlobContext;
@@ -90,7 +90,7 @@ export class BlobReader {
     };
   }
 
-  /** See ContentSource. A single answer goes no further than a chunk's end. */
+  /** See InputSource. A single answer goes no further than a chunk's end. */
   read(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array> {
     const end = Math.min(offset + count, digest.sizeBytes);
     if (offset >= end) {

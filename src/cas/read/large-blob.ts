@@ -4,7 +4,7 @@ import { type PortableDigest, toPortable } from "../../reapi/wire-digest.ts";
 import type { DiskCache, DiskEntry } from "../cache/disk-cache.ts";
 import type { MemoryCache } from "../cache/memory-cache.ts";
 import { OpenFile } from "../cache/open-file.ts";
-import type { ContentStatistics } from "../statistics.ts";
+import type { StorageStatistics } from "../statistics.ts";
 import type { FetchPool } from "../transfer/fetch-pool.ts";
 import { asBlobError } from "../transfer/retry.ts";
 import { blobFailure } from "../transfer/verify.ts";
@@ -15,7 +15,7 @@ export interface LargeBlobContext {
   readonly pool: FetchPool;
   readonly disk: DiskCache;
   readonly memory: MemoryCache;
-  readonly statistics: ContentStatistics;
+  readonly statistics: StorageStatistics;
   readonly chunkSizeBytes: number;
   readonly readAheadBytes: number;
   /** The blob is no longer partial: complete, corrupt or evicted. */

@@ -4,7 +4,7 @@ import { Compressor_Value } from "../../proto/gen/build/bazel/remote/execution/v
 import { BlobError } from "../../reapi/blob-error.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { digestMessage, functionValue } from "../../reapi/wire-digest.ts";
-import type { StorageConnection } from "./storage-connection.ts";
+import type { ServerConnection } from "./server-connection.ts";
 import { blobName, decompress, verifyContent } from "./verify.ts";
 
 /** What a digest takes in a request or response, beside its blob. */
@@ -19,7 +19,7 @@ const SMALLEST_COMPRESSED = 512;
  * instance name and function. Rejects when the call as a whole fails.
  */
 export async function batchRead(
-  connection: StorageConnection,
+  connection: ServerConnection,
   digests: readonly Digest[],
   signal?: AbortSignal,
 ): Promise<(Uint8Array | BlobError)[]> {
@@ -100,7 +100,7 @@ export interface SmallBlob {
 
 /** Stores the blobs. For each: undefined, or why it could not be stored. Otherwise like {@link batchRead}. */
 export async function batchUpdate(
-  connection: StorageConnection,
+  connection: ServerConnection,
   blobs: readonly SmallBlob[],
   signal?: AbortSignal,
 ): Promise<(BlobError | undefined)[]> {
@@ -138,7 +138,7 @@ export async function batchUpdate(
 
 /** Those of the digests that the server lacks. All have the same instance name and function. */
 export async function findMissing(
-  connection: StorageConnection,
+  connection: ServerConnection,
   digests: readonly Digest[],
   signal?: AbortSignal,
 ): Promise<Digest[]> {

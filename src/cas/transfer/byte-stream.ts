@@ -6,7 +6,7 @@ import { BlobError } from "../../reapi/blob-error.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { type Compressor, readResourceName, writeResourceName } from "../../reapi/resource-name.ts";
 import { type Attempt, asBlobError } from "./retry.ts";
-import type { StorageConnection } from "./storage-connection.ts";
+import type { ServerConnection } from "./server-connection.ts";
 import { decompress, wrongSize } from "./verify.ts";
 
 /** In one WriteRequest. */
@@ -22,7 +22,7 @@ const SMALLEST_COMPRESSED = 1024;
  * what should be the blob's end.
  */
 export async function readRange(
-  connection: StorageConnection,
+  connection: ServerConnection,
   digest: Digest,
   offset: number,
   length: number,
@@ -74,7 +74,7 @@ export async function readRange(
 
 /** The whole blob, compressed on its way if that is offered; not verified but for its size. */
 export async function readWhole(
-  connection: StorageConnection,
+  connection: ServerConnection,
   digest: Digest,
   signal?: AbortSignal,
 ): Promise<Uint8Array> {
@@ -100,7 +100,7 @@ export async function readWhole(
 
 /** Begins anew when the stream breaks: not every server honours an offset into a compressed blob. */
 async function readCompressed(
-  connection: StorageConnection,
+  connection: ServerConnection,
   digest: Digest,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array> {
@@ -140,7 +140,7 @@ export interface RandomAccess {
  * without having sent all, if somebody else has stored the blob meanwhile.
  */
 export async function write(
-  connection: StorageConnection,
+  connection: ServerConnection,
   digest: Digest,
   content: RandomAccess,
   signal?: AbortSignal,
@@ -173,7 +173,7 @@ export async function write(
 }
 
 async function committed(
-  connection: StorageConnection,
+  connection: ServerConnection,
   resourceName: string,
   attempt: Attempt,
 ): Promise<number> {

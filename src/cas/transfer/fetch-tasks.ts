@@ -9,7 +9,7 @@ import type { BlobServer } from "../backend.ts";
 import { batchRead, batchUpdate, findMissing } from "./batches.ts";
 import { type RandomAccess, readRange, readWhole, write } from "./byte-stream.ts";
 import { asBlobError, type RetryPolicy, SYSTEM_CLOCK } from "./retry.ts";
-import { StorageConnection } from "./storage-connection.ts";
+import { ServerConnection } from "./server-connection.ts";
 import { blobFailure, verifyContent, verifyHash } from "./verify.ts";
 
 /** What a thread of the fetch pool needs to know. Plain data. */
@@ -113,10 +113,10 @@ export interface FetchRunner {
 
 /** Runs the tasks in this thread, with connections of its own to the servers. */
 export function createFetchRunner(settings: FetchSettings): FetchRunner {
-  const connections: (StorageConnection | undefined)[] = [];
+  const connections: (ServerConnection | undefined)[] = [];
   const closing = new AbortController();
   const connection = (server: number) =>
-    (connections[server] ??= new StorageConnection(
+    (connections[server] ??= new ServerConnection(
       settings.servers[server]!,
       settings.retryPolicy,
       SYSTEM_CLOCK,
@@ -273,7 +273,7 @@ function named(digest: Digest): (error: unknown) => never {
 }
 
 async function readVerified(
-  connection: StorageConnection,
+  connection: ServerConnection,
   digest: Digest,
   signal: AbortSignal | undefined,
 ): Promise<Uint8Array | BlobError> {

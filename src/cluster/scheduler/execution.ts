@@ -22,7 +22,7 @@ import { BlobError } from "../../reapi/blob-error.ts";
 import { type Digest, digestKey } from "../../reapi/digest.ts";
 import { missingBlobSubject } from "../../reapi/resource-name.ts";
 import { type CallContext, failure, serverStreaming } from "../handlers.ts";
-import type { Storage } from "../storage/storage.ts";
+import type { EmbeddedStorage } from "../storage/embedded-storage.ts";
 import { digestFromWire, relatedDigest } from "../storage/wire-digest.ts";
 import type { BuildQueue } from "./build-queue.ts";
 import { operationMessage } from "./operation.ts";
@@ -32,7 +32,7 @@ const REQUEST_METADATA_HEADER = "build.bazel.remote.execution.v2.requestmetadata
 const TRACE_CONTEXT_HEADERS = ["traceparent", "tracestate"];
 
 /** The REAPI service Execution. */
-export function executionService(queue: BuildQueue, storage: Storage): Handlers<typeof Execution> {
+export function executionService(queue: BuildQueue, storage: EmbeddedStorage): Handlers<typeof Execution> {
   return {
     execute: serverStreaming((request: ExecuteRequest, context) => execute(queue, storage, request, context)),
 
@@ -48,7 +48,7 @@ export function executionService(queue: BuildQueue, storage: Storage): Handlers<
 
 async function* execute(
   queue: BuildQueue,
-  storage: Storage,
+  storage: EmbeddedStorage,
   request: ExecuteRequest,
   { metadata, signal }: CallContext,
 ): AsyncGenerator<OperationMessage> {
@@ -79,7 +79,7 @@ async function* execute(
 
 /** Before REAPI 2.2 the platform was in the Command only. */
 async function platformOf(
-  storage: Storage,
+  storage: EmbeddedStorage,
   actionDigest: Digest,
   action: Action,
 ): Promise<Platform | undefined> {
@@ -90,7 +90,7 @@ async function platformOf(
   return fromBinary(CommandSchema, await readNeeded(storage, commandDigest, "command")).platform;
 }
 
-async function readNeeded(storage: Storage, digest: Digest, what: string): Promise<Uint8Array> {
+async function readNeeded(storage: EmbeddedStorage, digest: Digest, what: string): Promise<Uint8Array> {
   try {
     return await storage.blobs.read(digest);
   } catch (error) {

@@ -1,4 +1,4 @@
-import type { ContentSource } from "../../cas/content-source.ts";
+import type { InputSource } from "../../cas/input-source.ts";
 import { FileSystemError, FileSystemStatus, type MaybePromise } from "../../nfs/file-system.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { type Fault, toBlobError, toFilePoolFault } from "../faults.ts";
@@ -13,7 +13,7 @@ const BLOCK_BYTES = 4096;
 
 /** Where content comes from and goes to; one for the whole tree. */
 export interface ContentStorage extends OwnBytesStorage {
-  readonly source: ContentSource;
+  readonly source: InputSource;
 }
 
 /** Whom the content is charged to, and who is told when it cannot be had. */
@@ -87,7 +87,7 @@ export class FileContent {
       : undefined;
   }
 
-  /** At most `count` bytes, fewer at the end of the file or of the piece that the content source gives. */
+  /** At most `count` bytes, fewer at the end of the file or of the piece that the input source gives. */
   read(offset: number, count: number): MaybePromise<Uint8Array> {
     const end = Math.min(offset + count, this.#size);
     if (offset >= end) {

@@ -1,4 +1,4 @@
-import type { InputDirectory } from "../../cas/content-source.ts";
+import type { InputDirectory } from "../../cas/input-source.ts";
 import type { Name } from "../../nfs/file-system.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import type { HandleCodec } from "../handles.ts";

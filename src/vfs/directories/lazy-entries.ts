@@ -1,4 +1,4 @@
-import type { InputDirectory } from "../../cas/content-source.ts";
+import type { InputDirectory } from "../../cas/input-source.ts";
 import { FileSystemError, FileSystemStatus } from "../../nfs/file-system.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { type Fault, toBlobError } from "../faults.ts";

@@ -1,6 +1,6 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import type { ContentSource } from "../../cas/content-source.ts";
+import type { InputSource } from "../../cas/input-source.ts";
 import type { Client } from "../../grpc/grpc.ts";
 import { packAny, StatusError, status } from "../../grpc/status.ts";
 import type { Credentials, Directory } from "../../nfs/file-system.ts";
@@ -34,12 +34,12 @@ import { createParentDirectories, type OutputHierarchy, outputHierarchyOf } from
 import { type OutputStore, uploadOutputs, uploadServerLogs } from "./output-upload.ts";
 import { recordResult } from "./result-recording.ts";
 import { Stages } from "./stages.ts";
-import type { StorageWaits } from "./storage-waits.ts";
+import type { SuspendingInputSource } from "./suspending-input-source.ts";
 
 export interface ExecutorOptions {
   readonly storage: ActionStorage;
-  readonly content: Pick<ContentSource, "directory">;
-  readonly storageWaits: StorageWaits;
+  readonly content: Pick<InputSource, "directory">;
+  readonly storageWaits: SuspendingInputSource;
   readonly createDirectory: CreateActionDirectory;
   readonly runner: Pick<Client<typeof Runner>, "run">;
   readonly instanceNamePrefix: string;

@@ -1,7 +1,7 @@
-import type { ContentSource } from "../../cas/content-source.ts";
+import type { InputSource } from "../../cas/input-source.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { type FilePool, FileTree } from "../../vfs/index.ts";
-import { StorageWaits } from "../action/storage-waits.ts";
+import { SuspendingInputSource } from "../action/suspending-input-source.ts";
 import type { BuildDirectorySettings } from "../worker-configuration.ts";
 
 /** A tree in the kernel's hands. */
@@ -24,16 +24,21 @@ export type MountTree = (
 
 /**
  * A build directory: a mount, what serves it, and the tree of files in it. It shares nothing with another one
- * but the content source and the file pool.
+ * but the input source and the file pool.
  */
 export class BuildDirectoryServer implements AsyncDisposable {
   readonly tree: FileTree;
-  readonly storageWaits: StorageWaits;
+  readonly storageWaits: SuspendingInputSource;
   readonly #mounted: MountedTree;
   readonly #syncTimeout: number;
   #lastName = 0;
 
-  private constructor(tree: FileTree, storageWaits: StorageWaits, mounted: MountedTree, syncTimeout: number) {
+  private constructor(
+    tree: FileTree,
+    storageWaits: SuspendingInputSource,
+    mounted: MountedTree,
+    syncTimeout: number,
+  ) {
     this.tree = tree;
     this.storageWaits = storageWaits;
     this.#mounted = mounted;
@@ -42,13 +47,13 @@ export class BuildDirectoryServer implements AsyncDisposable {
 
   static async start(
     settings: BuildDirectorySettings,
-    content: ContentSource,
+    content: InputSource,
     pool: FilePool,
     mount: MountTree,
     log: Log,
     signal?: AbortSignal,
   ): Promise<BuildDirectoryServer> {
-    const storageWaits = new StorageWaits(content);
+    const storageWaits = new SuspendingInputSource(content);
     const tree = new FileTree({ source: storageWaits, pool });
     const mounted = await mount(tree, settings, log, signal);
     return new BuildDirectoryServer(tree, storageWaits, mounted, settings.maximumWritableFileUploadDelay);

@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { grpcBackend } from "../../../src/cas/backend.ts";
 import {
-  type ContentStore,
-  type ContentStoreOptions,
-  createContentStore,
-} from "../../../src/cas/content-store.ts";
+  createStorageClient,
+  type StorageClient,
+  type StorageClientOptions,
+} from "../../../src/cas/storage-client.ts";
 import { BlobError } from "../../../src/reapi/blob-error.ts";
 import { FakeStorage, type FakeStorageOptions } from "./fake-storage.ts";
 
@@ -15,23 +15,23 @@ export const chunk = 128 * 1024;
 
 export interface Fixture extends AsyncDisposable {
   readonly storage: FakeStorage;
-  readonly store: ContentStore;
+  readonly store: StorageClient;
   readonly directory: string;
   /** Another store on the same cache directory; the first one must be closed. */
-  reopen(options?: Partial<ContentStoreOptions>): Promise<ContentStore>;
+  reopen(options?: Partial<StorageClientOptions>): Promise<StorageClient>;
 }
 
 /** A store on a storage server of its own, with small chunks, quick retries and no threads unless asked for. */
 export async function fixture(
-  options: Partial<ContentStoreOptions> & { storage?: FakeStorageOptions; compression?: boolean } = {},
+  options: Partial<StorageClientOptions> & { storage?: FakeStorageOptions; compression?: boolean } = {},
 ): Promise<Fixture> {
   const { storage: storageOptions, compression = false, ...storeOptions } = options;
   const storage = await FakeStorage.start(storageOptions);
   const directory = await mkdtemp(join(tmpdir(), "cas-test-"));
-  const stores: ContentStore[] = [];
-  const open = async (more: Partial<ContentStoreOptions> = {}) => {
+  const stores: StorageClient[] = [];
+  const open = async (more: Partial<StorageClientOptions> = {}) => {
     const backend = grpcBackend({ address: storage.address }, { compression });
-    const store = await createContentStore({
+    const store = await createStorageClient({
       contentAddressableStorage: backend,
       actionCache: backend,
       diskCache: { directory, maximumSizeBytes: 1e9, maximumCount: 1e6 },
@@ -81,8 +81,8 @@ export function blobError(code: number, message?: RegExp) {
 
 /** All of a file, as a sequential reader sees it. */
 export async function readAll(
-  store: ContentStore,
-  digest: Parameters<ContentStore["read"]>[0],
+  store: StorageClient,
+  digest: Parameters<StorageClient["read"]>[0],
   step = 10_000,
 ): Promise<Buffer> {
   const parts: Uint8Array[] = [];

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FileSystemStatus, type RegularFile } from "../../../src/nfs/file-system.ts";
 import { CasFile, WritableFile } from "../../../src/vfs/index.ts";
-import { executable } from "./fake-content-source.ts";
+import { executable } from "./fake-input-source.ts";
 import {
   attributesOf,
   contentOf,

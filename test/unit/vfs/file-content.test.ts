@@ -10,7 +10,7 @@ import { DirectoryFilePool, type FilePool, MemoryFilePool } from "../../../src/v
 import { MemoryBudget } from "../../../src/vfs/content/own-bytes.ts";
 import type { Fault } from "../../../src/vfs/faults.ts";
 import { Quota } from "../../../src/vfs/quota.ts";
-import { FakeContentSource } from "./fake-content-source.ts";
+import { FakeInputSource } from "./fake-input-source.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "file-content-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -18,7 +18,7 @@ after(() => rmSync(folder, { recursive: true }));
 const SMALL_FILE_BYTES = 300;
 
 function setUp(pool: FilePool, limits: { maximumSizeBytes?: number; maximumFileCount?: number } = {}) {
-  const source = new FakeContentSource();
+  const source = new FakeInputSource();
   const faults: Fault[] = [];
   const quota = new Quota(limits, (fault) => faults.push(fault));
   const account = { quota, report: (fault: Fault) => faults.push(fault) };

@@ -8,7 +8,7 @@ import {
   type Node,
   type RegularFile,
 } from "../../../src/nfs/file-system.ts";
-import type { Tree } from "./fake-content-source.ts";
+import type { Tree } from "./fake-input-source.ts";
 import {
   attributesOf,
   contentOf,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Directory, FileSystemStatus, FileType, type Special } from "../../../src/nfs/file-system.ts";
 import { QuotaExceededError, toName, toText } from "../../../src/vfs/index.ts";
-import { symlink } from "./fake-content-source.ts";
+import { symlink } from "./fake-input-source.ts";
 import { attributesOf, contentOf, lookup, makeFixture, namesIn, outcome, USER } from "./tree-fixture.ts";
 
 const { EXIST, INVAL, NOTDIR, PERM, STALE, DQUOT, NOTEMPTY, BAD_COOKIE, NOENT, XATTR2BIG, NOXATTR, NOSPC } =

@@ -5,7 +5,7 @@ import { BlobError } from "../../../src/reapi/blob-error.ts";
 import { SHA256 } from "../../../src/reapi/digest.ts";
 import { CasDirectory } from "../../../src/vfs/directories/cas-directory.ts";
 import type { TreeDirectory, TreeSymlink } from "../../../src/vfs/index.ts";
-import { executable, symlink } from "./fake-content-source.ts";
+import { executable, symlink } from "./fake-input-source.ts";
 import {
   attributesOf,
   contentOf,

@@ -20,7 +20,7 @@ import {
   MemoryFilePool,
   type TreeDirectory,
 } from "../../../src/vfs/index.ts";
-import { FakeContentSource, type Tree } from "./fake-content-source.ts";
+import { FakeInputSource, type Tree } from "./fake-input-source.ts";
 
 export const USER: Credentials = { userId: 1000, groupId: 100, supplementaryGroupIds: [] };
 
@@ -40,7 +40,7 @@ export class FakeClock {
 }
 
 export interface Fixture {
-  source: FakeContentSource;
+  source: FakeInputSource;
   clock: FakeClock;
   pool: MemoryFilePool;
   tree: FileTree;
@@ -54,7 +54,7 @@ export async function makeFixture(
   inputs: Tree,
   options: Partial<FileTreeOptions> & { build?: BuildDirectoryOptions } = {},
 ): Promise<Fixture> {
-  const source = new FakeContentSource();
+  const source = new FakeInputSource();
   const clock = new FakeClock();
   const pool = new MemoryFilePool(100_000_000);
   const tree = new FileTree({ source, pool, clock, ...options });

@@ -18,9 +18,9 @@ import { createLog } from "../../../src/telemetry/log.ts";
 import { type BuildDirectory, FileTree, MemoryFilePool, toName } from "../../../src/vfs/index.ts";
 import { actionDirectories } from "../../../src/worker/action/action-directory.ts";
 import { createExecutor, type ExecutorOptions } from "../../../src/worker/action/executor.ts";
-import { StorageWaits } from "../../../src/worker/action/storage-waits.ts";
+import { SuspendingInputSource } from "../../../src/worker/action/suspending-input-source.ts";
 import type { ExecutionStage } from "../../../src/worker/scheduler/build-client.ts";
-import { FakeContentSource, symlink, type Tree } from "../vfs/fake-content-source.ts";
+import { FakeInputSource, symlink, type Tree } from "../vfs/fake-input-source.ts";
 import { type FakeCommand, type FakeRunner, FakeStorage, fakeRunner, rememberBuilds } from "./fakes.ts";
 
 type CommandInit = MessageInitShape<typeof CommandSchema>;
@@ -35,7 +35,7 @@ interface Run {
 }
 
 describe("executor", () => {
-  let content: FakeContentSource;
+  let content: FakeInputSource;
   let storage: FakeStorage;
   let tree: FileTree;
   let builds: Map<string, BuildDirectory>;
@@ -46,7 +46,7 @@ describe("executor", () => {
   let names: number;
 
   beforeEach(async () => {
-    content = new FakeContentSource();
+    content = new FakeInputSource();
     storage = new FakeStorage();
     tree = new FileTree({
       source: {
@@ -76,7 +76,7 @@ describe("executor", () => {
     const executor = createExecutor({
       storage,
       content,
-      storageWaits: new StorageWaits(content),
+      storageWaits: new SuspendingInputSource(content),
       createDirectory: actionDirectories({
         tree,
         owner,

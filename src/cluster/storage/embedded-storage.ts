@@ -30,7 +30,7 @@ export interface StorageOptions {
 }
 
 /** CAS and action cache in a folder, and the gRPC services that give access to them. */
-export class Storage {
+export class EmbeddedStorage {
   readonly blobs: BlobStore;
   readonly actionCache: ActionCache;
   readonly #served: ServedBlobs;
@@ -43,9 +43,9 @@ export class Storage {
     this.#byteStream = new ByteStreamService(blobs, this.#served);
   }
 
-  static async open({ folder, onRead }: StorageOptions): Promise<Storage> {
+  static async open({ folder, onRead }: StorageOptions): Promise<EmbeddedStorage> {
     const blobs = await BlobStore.open({ folder: join(folder, "cas") });
-    return new Storage(blobs, await ActionCache.open(join(folder, "ac"), blobs), onRead);
+    return new EmbeddedStorage(blobs, await ActionCache.open(join(folder, "ac"), blobs), onRead);
   }
 
   /** Adds ContentAddressableStorage, ByteStream, ActionCache and Capabilities. */

@@ -6,14 +6,14 @@ import type { BlobBackend } from "./backend.ts";
 import { DirectoryCache } from "./cache/directory-cache.ts";
 import { DiskCache, type DiskCacheOptions } from "./cache/disk-cache.ts";
 import { MemoryCache } from "./cache/memory-cache.ts";
-import type { ContentSource, InputDirectory } from "./content-source.ts";
+import type { InputDirectory, InputSource } from "./input-source.ts";
 import { BlobReader } from "./read/blob-reader.ts";
-import { type ContentStatistics, newStatistics } from "./statistics.ts";
+import { newStatistics, type StorageStatistics } from "./statistics.ts";
 import { createFetchPool } from "./transfer/fetch-pool.ts";
 import { DEFAULT_RETRY_POLICY, type RetryPolicy, SYSTEM_CLOCK } from "./transfer/retry.ts";
 import { Uploader, type UploadSource } from "./uploader.ts";
 
-export interface ContentStoreOptions {
+export interface StorageClientOptions {
   readonly contentAddressableStorage: BlobBackend;
   readonly actionCache: BlobBackend;
   /** The local blob cache. */
@@ -40,9 +40,9 @@ export interface ContentStoreOptions {
 
 /**
  * All that a worker needs of storage. Methods reject with BlobError, and with the signal's reason where one is given
- * and aborts. `directory` and `read` are those of {@link ContentSource}.
+ * and aborts. `directory` and `read` are those of {@link InputSource}.
  */
-export interface ContentStore extends ContentSource, AsyncDisposable {
+export interface StorageClient extends InputSource, AsyncDisposable {
   /** Resolves once fetching can begin without delay. Storage need not answer yet. Rejects with BlobError. */
   start(): Promise<void>;
   /** A whole blob, such as an Action or Command; INVALID_ARGUMENT if it is larger than a message may be. */
@@ -72,7 +72,7 @@ export interface ContentStore extends ContentSource, AsyncDisposable {
   /** undefined if there is none. */
   getActionResult(actionDigest: Digest, signal?: AbortSignal): Promise<ActionResult | undefined>;
   updateActionResult(actionDigest: Digest, result: ActionResult, signal?: AbortSignal): Promise<void>;
-  statistics(): Readonly<ContentStatistics>;
+  statistics(): Readonly<StorageStatistics>;
   /** Ends all transfers; callers that wait for them get UNAVAILABLE. */
   close(): Promise<void>;
 }
@@ -80,7 +80,7 @@ export interface ContentStore extends ContentSource, AsyncDisposable {
 const MiB = 1024 * 1024;
 
 /** Rejects with an Error where the cache directory is unusable or in use. No server is contacted yet. */
-export async function createContentStore(options: ContentStoreOptions): Promise<ContentStore> {
+export async function createStorageClient(options: StorageClientOptions): Promise<StorageClient> {
   const { contentAddressableStorage: storage } = options;
   const retryPolicy = { ...DEFAULT_RETRY_POLICY, ...options.retryPolicy };
   const statistics = newStatistics();

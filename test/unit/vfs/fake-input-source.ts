@@ -1,10 +1,10 @@
 import type {
-  ContentSource,
   InputDirectory,
   InputFile,
+  InputSource,
   InputSubdirectory,
   InputSymlink,
-} from "../../../src/cas/content-source.ts";
+} from "../../../src/cas/input-source.ts";
 import { BlobError } from "../../../src/reapi/blob-error.ts";
 import { computeDigest, type Digest, digestKey, SHA256 } from "../../../src/reapi/digest.ts";
 
@@ -32,7 +32,7 @@ export function symlink(target: string): Entry {
 }
 
 /** Blobs in memory, with counts of what was asked for, and with delays and failures on demand. */
-export class FakeContentSource implements ContentSource {
+export class FakeInputSource implements InputSource {
   readonly directoriesAsked: string[] = [];
   readonly readsAsked: { hash: string; offset: number; count: number }[] = [];
   /** Answers come as promises, one turn of the event loop later. */

@@ -7,7 +7,7 @@ import type { Digest } from "../reapi/digest.ts";
  *
  * Throws or rejects with {@link BlobError}.
  */
-export interface ContentSource {
+export interface InputSource {
   /** The decoded and checked REAPI Directory message. */
   directory(digest: Digest): InputDirectory | Promise<InputDirectory>;
 

@@ -1,17 +1,17 @@
-import type { ContentSource, InputDirectory } from "../../cas/content-source.ts";
+import type { InputDirectory, InputSource } from "../../cas/input-source.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import type { ExecutionTimeout } from "./execution-timeout.ts";
 
 /**
- * A content source that suspends the running actions' timeouts while something waits for storage. It cannot
+ * An input source that suspends the running actions' timeouts while something waits for storage. It cannot
  * tell which of the actions of one mount waits, as they share the files, so all their clocks stand still.
  */
-export class StorageWaits implements ContentSource {
-  readonly #base: ContentSource;
+export class SuspendingInputSource implements InputSource {
+  readonly #base: InputSource;
   readonly #timeouts = new Set<ExecutionTimeout>();
   #waits = 0;
 
-  constructor(base: ContentSource) {
+  constructor(base: InputSource) {
     this.#base = base;
   }
 

@@ -32,7 +32,7 @@ const MESSAGE_BUDGET = 4 * 1024 * 1024 - 256 * 1024;
 const WINDOW_BYTES = 1024 * 1024;
 
 /** One channel to a storage server with the clients on it, and how calls on it are repeated. */
-export class StorageConnection {
+export class ServerConnection {
   readonly storage: Client<typeof ContentAddressableStorage>;
   readonly byteStream: Client<typeof ByteStream>;
   /** Learned when a server answers a limited read with UNIMPLEMENTED, as Buildbarn's does. */
