@@ -1,24 +1,21 @@
+const { readFileSync } = require("node:fs");
+const { join } = require("node:path");
+
 /**
- * The "may import" column of docs/architecture.md, checked by `npm run check`.
- * A folder under src/ may import itself, and the folders named here.
+ * A folder under src/ may import itself, and what the layout table of docs/architecture.md allows it:
+ * | `src/NAME/` | what lives there | `folder`, `folder` (only …) |
  */
-const mayImport = {
-  xdr: [],
-  proto: [],
-  mount: ["native"],
-  telemetry: [],
-  native: [],
-  "user-mode-linux": [],
-  nfs: ["xdr"],
-  grpc: ["proto"],
-  reapi: ["proto"],
-  cas: ["proto", "grpc", "reapi", "telemetry"],
-  vfs: ["nfs", "cas", "reapi"],
-  config: ["proto", "grpc"],
-  runner: ["proto", "grpc", "config", "telemetry", "native"],
-  worker: ["proto", "grpc", "reapi", "config", "telemetry", "cas", "vfs", "nfs", "mount"],
-  cluster: ["proto", "grpc", "reapi", "config", "telemetry", "cas", "user-mode-linux"],
-};
+const layout = readFileSync(join(__dirname, "docs/architecture.md"), "utf8");
+const rows = [...layout.matchAll(/^\| `src\/([\w-]+)\/` *\|.*\|([^|]*)\|$/gm)];
+if (rows.length === 0) {
+  throw new Error("docs/architecture.md has no layout table: no row begins with | `src/NAME/` |");
+}
+const mayImport = Object.fromEntries(rows.map(([, folder, cell]) => [folder, foldersIn(cell)]));
+
+/** The folders named in a cell, without what is in brackets behind them. */
+function foldersIn(cell) {
+  return [...cell.replaceAll(/\([^)]*\)/g, "").matchAll(/`([\w-]+)`/g)].map(([, folder]) => folder);
+}
 
 const folderRules = Object.entries(mayImport).map(([folder, others]) => ({
   name: `src-${folder}-imports-only-what-it-may`,
@@ -30,6 +27,12 @@ const folderRules = Object.entries(mayImport).map(([folder, others]) => ({
 module.exports = {
   forbidden: [
     ...folderRules,
+    {
+      name: "every-folder-is-in-the-layout-table",
+      severity: "error",
+      from: { path: "^src/", pathNot: `^src/(${Object.keys(mayImport).join("|")})/` },
+      to: {},
+    },
     {
       name: "vfs-sees-only-the-nfs-interface",
       comment: "The tree implements the interface; it knows nothing of the protocol.",
