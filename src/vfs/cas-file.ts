@@ -90,7 +90,7 @@ export class CasFile implements RegularFile, SparseFile, ExtendedAttributes {
       changes.accessTime === undefined &&
       changes.modifyTime === undefined;
     if (!changesNothing) {
-      this.refuseWriting();
+      this.redirectWriting();
     }
   }
 
@@ -99,12 +99,12 @@ export class CasFile implements RegularFile, SparseFile, ExtendedAttributes {
     return available <= 0 ? EMPTY : this.#context.readBlob(this, offset, available);
   }
 
-  refuseWriting(): never {
+  redirectWriting(): never {
     this.#context.refuseChange(this);
   }
 
   write(_offset: number, _data: Uint8Array, _stable: boolean): void {
-    this.refuseWriting();
+    this.redirectWriting();
   }
 
   commit(): void {}
@@ -122,11 +122,11 @@ export class CasFile implements RegularFile, SparseFile, ExtendedAttributes {
   }
 
   allocate(): void {
-    this.refuseWriting();
+    this.redirectWriting();
   }
 
   deallocate(): void {
-    this.refuseWriting();
+    this.redirectWriting();
   }
 
   getExtendedAttribute(_name: Name): undefined {
@@ -137,7 +137,7 @@ export class CasFile implements RegularFile, SparseFile, ExtendedAttributes {
     if (how === "replace") {
       throw new FileSystemError(FileSystemStatus.NOXATTR);
     }
-    this.refuseWriting();
+    this.redirectWriting();
   }
 
   removeExtendedAttribute(_name: Name): never {

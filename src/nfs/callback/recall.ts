@@ -26,7 +26,7 @@ export class Recall implements CallbackCall {
   }
 
   get wanted(): boolean {
-    return this.#delegation.held;
+    return this.#delegation.isHeld;
   }
 
   encode(writer: XdrWriter): void {

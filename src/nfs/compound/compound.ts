@@ -1,18 +1,18 @@
 import { crc32 } from "node:zlib";
 import { XdrError, XdrReader, XdrWriter } from "../../xdr/index.ts";
 import { ChangeRequest } from "../attributes/decode.ts";
-import { AttributeRequest } from "../attributes/encode.ts";
+import { AttributeRequest } from "../attributes/request.ts";
 import { type Credentials, FileSystemError, type MaybePromise, type Node } from "../file-system.ts";
 import { LAST_OPERATION, Operation } from "../protocol/operation.ts";
 import { Status } from "../protocol/status.ts";
 import type { ServerContext } from "../server-context.ts";
 import type { Client } from "../state/client.ts";
+import { LockRange } from "../state/lock-range.ts";
 import type { OwnerSequence } from "../state/owners.ts";
 import type { Session, Slot } from "../state/session.ts";
 import { StateidArgument } from "../state/stateid.ts";
 import type { State } from "../state/states.ts";
 import type { Connection } from "../transport/connection.ts";
-import { LockRange } from "./lock-range.ts";
 import { OpenArguments } from "./open-arguments.ts";
 
 /**

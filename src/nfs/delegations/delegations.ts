@@ -1,22 +1,21 @@
 import type { Callbacks } from "../callback/callbacks.ts";
 import type { Compound } from "../compound/compound.ts";
-import { reachOf } from "../compound/offset.ts";
 import type { OpenArguments } from "../compound/open-arguments.ts";
 import {
   type Attributes,
   FileType,
   isDelegable,
+  MAXIMUM_FILE_SIZE,
   type MaybePromise,
   type Node,
   type RegularFile,
 } from "../file-system.ts";
-import { ensure } from "../permissions/access.ts";
 import { DelegationType, Share, Want, WhyNoDelegation } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import type { Client } from "../state/client.ts";
 import type { ServerState } from "../state/server-state.ts";
 import { Delegation, type FileState, type GivenAttributes, type OpenState } from "../state/states.ts";
-import { askHolder, asksHolder } from "./delegated-attributes.ts";
+import { attributesFromHolder, mayKnowBetter } from "./delegated-attributes.ts";
 import { RecentRecalls } from "./recent-recalls.ts";
 
 const LIMIT_BY_SIZE = 1;
@@ -115,30 +114,30 @@ export class Delegations {
 
   /**
    * The node's attributes, as far as `compound.attributeRequest` asks for them: where a client with a WRITE
-   * delegation knows them better, as it says. Rejects with DELAY while the delegation is called back, because
-   * the client does not say.
+   * delegation knows them better, as it says. DELAY while the delegation is called back, because the client does not
+   * say.
    */
-  attributesOf(compound: Compound, node: Node): MaybePromise<Attributes> {
+  attributesOf(compound: Compound, node: Node): MaybePromise<Attributes | Status> {
     if (this.#state.mutableDelegations === 0 || node.type !== FileType.REGULAR) {
       return node.attributes();
     }
     const holder = this.#state
       .findFile(node)
       ?.delegations?.find(({ type, client }) => type === Share.WRITE && client !== compound.caller);
-    if (holder === undefined || !asksHolder(compound.attributeRequest, holder)) {
+    if (holder === undefined || !mayKnowBetter(holder, compound.attributeRequest)) {
       return node.attributes();
     }
     if (holder.recalledAt !== undefined) {
       return this.#attributesAfterRecall(compound, node);
     }
-    return askHolder(this.#callbacks, holder).then(
+    return attributesFromHolder(this.#callbacks, holder).then(
       (attributes) => attributes ?? this.#attributesAfterRecall(compound, node),
     );
   }
 
-  async #attributesAfterRecall(compound: Compound, file: RegularFile): Promise<Attributes> {
-    ensure(this.recallForRead(compound, file));
-    return file.attributes();
+  #attributesAfterRecall(compound: Compound, file: RegularFile): Attributes | Status {
+    const recalled = this.recallForRead(compound, file);
+    return recalled === Status.OK ? file.attributes() : recalled;
   }
 
   /** Gives the client of an OPEN the delegation that it may have; {@link write} then tells it. */
@@ -178,13 +177,7 @@ export class Delegations {
     if (type === Share.READ && !timestamps) {
       return this.#state.delegate(client, node, type, false, NOTHING);
     }
-    const attributes = node.attributes();
-    if (attributes instanceof Promise) {
-      // Not worth the wait.
-      attributes.catch(() => {});
-      return undefined;
-    }
-    const { change, accessTime, modifyTime } = attributes;
+    const { change, accessTime, modifyTime } = node.attributes();
     const given = { change, accessTime: { ...accessTime }, modifyTime: { ...modifyTime } };
     return this.#state.delegate(client, node, type, timestamps, given);
   }
@@ -321,7 +314,7 @@ function writeDelegation(compound: Compound, delegation: Delegation): void {
   writer.bool(false);
   if (writes) {
     writer.uint32(LIMIT_BY_SIZE);
-    writer.exactUint64(reachOf(delegation.file.node));
+    writer.uint64(MAXIMUM_FILE_SIZE);
   }
   // An ACE that allows nobody anything: the client asks with ACCESS.
   writer.uint32(0);

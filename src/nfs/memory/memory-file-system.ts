@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { MAXIMUM_OFFSET } from "../compound/offset.ts";
 import {
   type FileSystem,
   FileSystemError,
   type FileSystemStatistics,
   FileSystemStatus,
+  MAXIMUM_FILE_SIZE,
 } from "../file-system.ts";
 import { MemoryDirectory } from "./directory.ts";
 import type { MemoryNode, Owner } from "./node.ts";
@@ -75,7 +75,7 @@ export class MemoryFileSystem implements FileSystem {
       totalFiles: UNLIMITED_FILES,
       freeFiles: UNLIMITED_FILES - this.#nodes.size,
       availableFiles: UNLIMITED_FILES - this.#nodes.size,
-      maximumFileSize: MAXIMUM_OFFSET,
+      maximumFileSize: MAXIMUM_FILE_SIZE,
     };
   }
 

@@ -6,7 +6,6 @@ import {
   FileSystemError,
   FileSystemStatus,
   type Name,
-  type Offset,
   type Timestamp,
 } from "../file-system.ts";
 import type { MemoryDirectory } from "./directory.ts";
@@ -63,7 +62,6 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
       userId: changes.userId ?? owner.userId,
       groupId: changes.groupId ?? owner.groupId,
       size: 0,
-      hugeSize: undefined,
       spaceUsed: 0,
       fileId,
       change: 1,
@@ -80,7 +78,7 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
   setAttributes(changes: AttributeChanges): void {
     const { values } = this;
     const now = timeNow();
-    const size = changes.hugeSize ?? changes.size;
+    const { size } = changes;
     if (size !== undefined) {
       this.resize(size);
     }
@@ -167,7 +165,7 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
     return false;
   }
 
-  protected resize(_size: Offset): void {
+  protected resize(_size: number): void {
     throw new FileSystemError(FileSystemStatus.INVAL);
   }
 

@@ -20,7 +20,10 @@ export function getattr(compound: Compound): MaybePromise<Status> {
   return answer(compound, node, attributes);
 }
 
-function answer(compound: Compound, node: Node, attributes: Attributes): Status {
+function answer(compound: Compound, node: Node, attributes: Attributes | Status): Status {
+  if (typeof attributes === "number") {
+    return attributes;
+  }
   const { writer, attributeRequest, context, minorVersion } = compound;
   writeAttributes(writer, attributeRequest, node, attributes, context, minorVersion);
   return Status.OK;

@@ -1,10 +1,10 @@
 import type { XdrWriter } from "../../xdr/index.ts";
 import type { Compound } from "../compound/compound.ts";
-import { minus } from "../compound/offset.ts";
 import { FileType } from "../file-system.ts";
 import { LockType, MAXIMUM_OPAQUE, Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { isSameNode, notAFile, tooMany } from "../state/io.ts";
+import { minus } from "../state/lock-offset.ts";
 import { addWaiter, removeWaiter } from "../state/lock-waiters.ts";
 import { addLock, type ByteRangeLock, findConflict } from "../state/locks.ts";
 import { checkOwnerSeqid } from "../state/owner-seqid.ts";

@@ -1,6 +1,6 @@
 import type { Compound } from "../compound/compound.ts";
-import { FileType, type MaybePromise, type Node, type RegularFile } from "../file-system.ts";
-import { andThen, checkFile, checkOpenFile, Permission } from "../permissions/access.ts";
+import { FileType, type Node, type RegularFile } from "../file-system.ts";
+import { checkFile, checkOpenFile, Permission } from "../permissions/access.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { type Delegation, LockState, OpenState } from "./states.ts";
@@ -51,15 +51,14 @@ export function checkIo(compound: Compound, node: RegularFile, wanted: number): 
  * Whether the caller may read or write (`wanted`) the file at all: who owns it or has it open is let through
  * more easily, as READ and WRITE do.
  */
-export function checkPermission(compound: Compound, file: RegularFile, wanted: number): MaybePromise<Status> {
-  if (compound.credentials.userId === 0) {
+export function checkPermission(compound: Compound, file: RegularFile, wanted: number): Status {
+  const { credentials } = compound;
+  if (credentials.userId === 0) {
     return Status.OK;
   }
   const check = compound.stateid.state === undefined ? checkFile : checkOpenFile;
   const permission = wanted === Share.READ ? Permission.READ : Permission.WRITE;
-  return andThen(file.attributes(), (attributes) =>
-    check(file.type, attributes, compound.credentials, permission),
-  );
+  return check(file.type, file.attributes(), credentials, permission);
 }
 
 export function isSameNode(one: Node, other: Node): boolean {

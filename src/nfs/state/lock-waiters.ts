@@ -1,5 +1,5 @@
-import type { Offset } from "../file-system.ts";
 import type { Client } from "./client.ts";
+import type { LockOffset } from "./lock-offset.ts";
 import { findConflict } from "./locks.ts";
 import type { LockOwner } from "./owners.ts";
 import type { FileState } from "./states.ts";
@@ -12,8 +12,8 @@ export interface LockWaiter {
   readonly client: Client;
   /** lock_owner4 without the clientid. */
   readonly ownerKey: string;
-  readonly start: Offset;
-  readonly end: Offset;
+  readonly start: LockOffset;
+  readonly end: LockOffset;
   readonly write: boolean;
 }
 

@@ -314,7 +314,7 @@ export class ServerState implements ClientStates {
       return;
     }
     siblings.splice(index, 1);
-    delegation.held = false;
+    delegation.isHeld = false;
     if (siblings.length === 0) {
       file.delegations = undefined;
     }

@@ -75,7 +75,7 @@ export class Delegation extends State {
   /** The call that asks for it. */
   recall: Recall | undefined;
   /** Neither returned nor revoked. */
-  held = true;
+  isHeld = true;
   /** The holder keeps the file's times (RFC 9754 §5). */
   readonly timestamps: boolean;
   /** What the holder was given, and what it says of the file is measured by. */

@@ -189,7 +189,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
     if (node instanceof CasFile) {
       // A private copy that shares its inode with the new name; where nothing is ever written, the blob will do.
       if (!this.tree.inputsReadOnly) {
-        node.refuseWriting();
+        node.redirectWriting();
       }
     } else if (!(node instanceof Leaf) || node.account !== this.account) {
       throw new FileSystemError(FileSystemStatus.XDEV);

@@ -1,14 +1,13 @@
 import type { XdrReader } from "../../xdr/index.ts";
-import type { Offset } from "../file-system.ts";
 import { Status } from "../protocol/status.ts";
-import { plus } from "./offset.ts";
+import { type LockOffset, plus } from "./lock-offset.ts";
 
 const LARGEST = 2n ** 64n - 1n;
 
 /** offset and length of LOCK, LOCKT and LOCKU, as start and end (behind the last byte; Infinity for "all"). */
 export class LockRange {
-  start: Offset = 0;
-  end: Offset = 0;
+  start: LockOffset = 0;
+  end: LockOffset = 0;
 
   /** OK, or INVAL for a length of 0 or a range that ends beyond 2^64-1 (RFC 8881 §18.10.3). */
   read(reader: XdrReader): Status {
