@@ -61,7 +61,7 @@ export class NfsServer {
   readonly #context: ServerContext;
   readonly #listener: Server;
   readonly #connections = new Set<Connection>();
-  readonly #pool: ConnectionPool = { batch: new XdrWriter(), idle: [] };
+  readonly #pool: ConnectionPool = { batch: new XdrWriter(), idle: [], operations: OPERATIONS };
   #sweeper: NodeJS.Timeout | undefined;
   #drained: (() => void) | undefined;
 
@@ -69,7 +69,7 @@ export class NfsServer {
   constructor(options: NfsServerOptions) {
     const leaseSeconds = leaseOf(options);
     const onFault = options.onFault ?? ((error) => console.error("The file system failed:", error));
-    const { gate } = options;
+    const { fileSystem, gate } = options;
     const limits = limitsOf(options);
     const state = new ServerState(leaseSeconds, limits, (client) => {
       if (client.admitted) {
@@ -80,12 +80,12 @@ export class NfsServer {
     state.onLocksGone = (file) => callbacks.notifyLocks(file);
     const { minimum, maximum } = minorVersionsOf(options);
     this.#context = {
-      fileSystem: options.fileSystem,
+      fileSystem,
+      refresh: fileSystem.refresh && ((node) => fileSystem.refresh?.(node)),
       gate,
       state,
       callbacks,
       delegations: new Delegations(state, callbacks, options.delegations ?? false),
-      operations: OPERATIONS,
       minimumMinorVersion: minimum,
       maximumMinorVersion: maximum,
       limits,

@@ -4,7 +4,8 @@ import type { CasDirectory } from "./directories/cas-directory.ts";
 import { type DirectoryAccount, TreeDirectory, type TreeNode } from "./directories/directory.ts";
 import type { RootDirectory } from "./directories/root-directory.ts";
 import { type Fault, faultKey } from "./faults.ts";
-import type { Owner, TreeContext } from "./node.ts";
+import type { TreeContext } from "./node.ts";
+import type { Owner } from "./owner.ts";
 import { Quota, type QuotaLimits } from "./quota.ts";
 import type { WritableFile } from "./writable-file.ts";
 

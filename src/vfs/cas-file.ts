@@ -11,8 +11,9 @@ import {
   type SparseFile,
 } from "../nfs/file-system.ts";
 import type { Digest } from "../reapi/digest.ts";
+import { INPUT_TIME } from "./clock.ts";
 import { casFileId, casFileIsExecutable, casFileSize } from "./handles.ts";
-import { INPUT_TIME, type Owner } from "./node.ts";
+import type { Owner } from "./owner.ts";
 
 /** As in Buildbarn: a blob has names in any number of places, and nobody counts them. */
 const LINK_COUNT = 9999;

@@ -20,7 +20,8 @@ import { TreeDirectory, type TreeLeaf } from "./directories/directory.ts";
 import { RootDirectory } from "./directories/root-directory.ts";
 import { toBlobError } from "./faults.ts";
 import { HandleCodec } from "./handles.ts";
-import type { NumberedNode, Owner, TreeContext } from "./node.ts";
+import type { NumberedNode, TreeContext } from "./node.ts";
+import type { Owner } from "./owner.ts";
 import { WritableFile } from "./writable-file.ts";
 
 /** How long lookups answer with a private copy after a change was refused. Linux looks up at once. */

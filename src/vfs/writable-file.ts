@@ -12,7 +12,8 @@ import {
 import type { Digest } from "../reapi/digest.ts";
 import { CasFile } from "./cas-file.ts";
 import { type ContentAccount, FileContent } from "./content/file-content.ts";
-import { Leaf, type Owner, type TreeContext } from "./node.ts";
+import { Leaf, type TreeContext } from "./node.ts";
+import type { Owner } from "./owner.ts";
 
 const COPY_BYTES = 1024 * 1024;
 

@@ -1,6 +1,6 @@
-import type { Client } from "../state/client.ts";
 import { takeReady } from "../state/lock-waiters.ts";
-import type { Delegation, FileState } from "../state/states.ts";
+import type { Client, Delegation, FileState } from "../state/records.ts";
+
 import type { CallbackPath } from "./call.ts";
 import { CallbackProgram } from "./callback-program.ts";
 import { GetAttributes, type HoldersAttributes } from "./get-attributes.ts";

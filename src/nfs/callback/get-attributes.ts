@@ -3,7 +3,8 @@ import { writeBitmap } from "../attributes/bitmap.ts";
 import { MAXIMUM_FILE_SIZE, type Timestamp } from "../file-system.ts";
 import { Attribute } from "../protocol/attribute.ts";
 import { Status } from "../protocol/status.ts";
-import type { Delegation } from "../state/states.ts";
+import type { Delegation } from "../state/records.ts";
+
 import { type CallbackCall, CallbackOperation } from "./call.ts";
 
 /** What the holder of a WRITE delegation says of the file. */

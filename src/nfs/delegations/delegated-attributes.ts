@@ -3,7 +3,7 @@ import type { Callbacks } from "../callback/callbacks.ts";
 import type { HoldersAttributes } from "../callback/get-attributes.ts";
 import type { AttributeChanges, Attributes, Timestamp } from "../file-system.ts";
 import { Attribute } from "../protocol/attribute.ts";
-import type { Delegation } from "../state/states.ts";
+import type { Delegation } from "../state/records.ts";
 
 const CHANGE_OR_SIZE = (1 << Attribute.CHANGE) | (1 << Attribute.SIZE);
 const MODIFY_OR_METADATA = (1 << (Attribute.TIME_METADATA - 32)) | (1 << (Attribute.TIME_MODIFY - 32));

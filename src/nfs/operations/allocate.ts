@@ -1,4 +1,5 @@
 import type { Compound } from "../compound/compound.ts";
+import { checkIo, checkPermission, notAFile } from "../compound/io.ts";
 import {
   FileType,
   isSparse,
@@ -9,7 +10,6 @@ import {
 } from "../file-system.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { checkIo, checkPermission, notAFile } from "../state/io.ts";
 
 /** RFC 7862 §15.1. */
 export function allocate(compound: Compound): Promise<Status> {
@@ -26,7 +26,7 @@ async function change(
   act: (file: RegularFile & SparseFile, offset: number, length: number) => MaybePromise<void>,
 ): Promise<Status> {
   const { reader, node, context } = compound;
-  compound.stateid.read(compound);
+  compound.stateid.read(compound.reader);
   const offset = reader.uint64();
   const length = reader.uint64();
   if (node === undefined) {
@@ -48,7 +48,7 @@ async function change(
   if (offset + length > MAXIMUM_FILE_SIZE) {
     return Status.FBIG;
   }
-  const recalled = context.delegations.recallForChange(compound, node);
+  const recalled = context.delegations.recallForChange(compound.caller, node);
   if (recalled !== Status.OK) {
     return recalled;
   }

@@ -1,7 +1,7 @@
 import type { Compound } from "../compound/compound.ts";
+import { notAFile } from "../compound/io.ts";
 import { FileType } from "../file-system.ts";
 import { Status } from "../protocol/status.ts";
-import { notAFile } from "../state/io.ts";
 
 /** RFC 8881 §18.3. */
 export async function commit(compound: Compound): Promise<Status> {

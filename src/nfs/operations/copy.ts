@@ -1,8 +1,8 @@
 import type { Compound } from "../compound/compound.ts";
+import { checkIo, checkPermission, notAFile } from "../compound/io.ts";
 import { FileType, isCloneable, MAXIMUM_FILE_SIZE, type Node, type RegularFile } from "../file-system.ts";
 import { MAXIMUM_IO, Share, Stable } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { checkIo, checkPermission, notAFile } from "../state/io.ts";
 
 /** Bytes that one COPY moves where the file system cannot share them; the client asks for the rest again. */
 const MAXIMUM_COPIED = 16 * MAXIMUM_IO;
@@ -90,13 +90,13 @@ function readRanges(compound: Compound): Ranges | Status {
 
 /** Reads a stateid and checks it against the node. */
 function readState(compound: Compound, node: Node | undefined, wanted: number): Status {
-  compound.stateid.read(compound);
+  compound.stateid.read(compound.reader);
   return node?.type === FileType.REGULAR ? checkIo(compound, node, wanted) : Status.OK;
 }
 
 /** Whether the caller may do it, and the ranges lie where they can. */
 function check(compound: Compound, { source, target, sourceOffset, offset, length }: Ranges): Status {
-  const recalled = compound.context.delegations.recallForChange(compound, target);
+  const recalled = compound.context.delegations.recallForChange(compound.caller, target);
   if (recalled !== Status.OK) {
     return recalled;
   }

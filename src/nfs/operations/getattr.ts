@@ -13,7 +13,11 @@ export function getattr(compound: Compound): MaybePromise<Status> {
   if (attributeRequest.hasWriteOnly(compound.minorVersion)) {
     return Status.INVAL;
   }
-  const attributes = compound.context.delegations.attributesOf(compound, node);
+  const attributes = compound.context.delegations.attributesOf(
+    node,
+    compound.attributeRequest,
+    compound.caller,
+  );
   if (attributes instanceof Promise) {
     return attributes.then((arrived) => answer(compound, node, arrived));
   }

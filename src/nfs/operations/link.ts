@@ -26,7 +26,7 @@ export async function link(compound: Compound): Promise<Status> {
     return permitted;
   }
   if (source.type === FileType.REGULAR) {
-    const recalled = compound.context.delegations.recallForChange(compound, source);
+    const recalled = compound.context.delegations.recallForChange(compound.caller, source);
     if (recalled !== Status.OK) {
       return recalled;
     }

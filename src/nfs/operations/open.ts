@@ -2,21 +2,22 @@ import { writeBitmap } from "../attributes/bitmap.ts";
 import { andThen } from "../compound/and-then.ts";
 import { type Changed, writeChangeInfo } from "../compound/change-info.ts";
 import type { Compound } from "../compound/compound.ts";
+import { isSameNode, notAFile, tooMany } from "../compound/io.ts";
 import type { OpenArguments } from "../compound/open-arguments.ts";
+import { checkOwnerSeqid } from "../compound/owner-seqid.ts";
+import { readOpenArguments } from "../compound/read-open-arguments.ts";
+import { resolveStateid, writeStateid } from "../compound/stateid.ts";
 import { type Directory, FileType, type MaybePromise, type Node, type RegularFile } from "../file-system.ts";
 import { checkFile, checkNode, Permission } from "../permissions/access.ts";
 import { inherit } from "../permissions/ownership.ts";
 import { Claim, CreateMode, OpenResult, Share, Want } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { isSameNode, notAFile, tooMany } from "../state/io.ts";
-import { checkOwnerSeqid } from "../state/owner-seqid.ts";
-import { writeStateid } from "../state/stateid.ts";
-import { Delegation, type OpenState } from "../state/states.ts";
+import { Delegation, type OpenState } from "../state/records.ts";
 
 /** RFC 8881 §18.16. */
 export function open(compound: Compound): MaybePromise<Status> {
   const args = compound.openArguments;
-  const valid = args.read(compound);
+  const valid = readOpenArguments(compound);
   const { node } = compound;
   const identified = compound.minorVersion === 0 ? identify(compound, args) : Status.OK;
   if (identified !== Status.OK) {
@@ -100,7 +101,7 @@ function openByHandle(compound: Compound, args: OpenArguments, file: RegularFile
     return permitted;
   }
   if (file.immutable && (args.access & Share.WRITE) !== 0) {
-    const recalled = compound.context.delegations.recallForChange(compound, file);
+    const recalled = compound.context.delegations.recallForChange(compound.caller, file);
     if (recalled !== Status.OK) {
       return recalled;
     }
@@ -189,7 +190,7 @@ function openExisting(
   const before = directory.attributes().change;
   const copies = node.immutable && (wanted & Permission.WRITE) !== 0;
   if (copies) {
-    const recalled = context.delegations.recallForRemoval(compound, node);
+    const recalled = context.delegations.recallForRemoval(compound.caller, node);
     if (recalled !== Status.OK) {
       return recalled;
     }
@@ -198,7 +199,7 @@ function openExisting(
   const exclusive = !(ready instanceof Promise);
   return andThen(ready, (file) => {
     if (truncate) {
-      const recalled = context.delegations.recallForChange(compound, file);
+      const recalled = context.delegations.recallForChange(compound.caller, file);
       if (recalled !== Status.OK) {
         return recalled;
       }
@@ -237,7 +238,7 @@ function notOpenable(node: Node): Status {
 /** CLAIM_DELEGATE_CUR: the stateid must be that of the client's delegation on the file. */
 function checkDelegation(compound: Compound, file: RegularFile): Status {
   const { client } = compound;
-  const status = compound.stateid.resolve(compound);
+  const status = resolveStateid(compound);
   compound.client = client;
   if (status !== Status.OK) {
     return status;
@@ -264,13 +265,13 @@ function finish(compound: Compound, args: OpenArguments, outcome: Opened): Statu
   if (shared !== Status.OK) {
     return shared;
   }
-  const recalled = delegations.recallForOpen(compound, file, args.access, args.deny);
+  const recalled = delegations.recallForOpen(compound.caller, file, args.access, args.deny);
   if (recalled !== Status.OK) {
     return recalled;
   }
   const owner = state.openOwner(compound.client!, args.owner);
   const opened = state.open(owner, file, args.access, args.deny);
-  const delegation = delegations.grant(compound, opened, args);
+  const delegation = delegations.grant(opened, args.access, args.want);
   compound.node = file;
   let result = OpenResult.LOCKTYPE_POSIX as number;
   if (delegation !== undefined && replacesOpen(args, opened, delegation)) {
@@ -295,7 +296,7 @@ function finish(compound: Compound, args: OpenArguments, outcome: Opened): Statu
   }
   writer.uint32(result);
   writeBitmap(writer, word0, word1, 0);
-  delegations.write(compound, delegation, opened.client, file, args.access, args.want);
+  delegations.write(writer, delegation, opened.client, file, args.access, args.want);
   return Status.OK;
 }
 

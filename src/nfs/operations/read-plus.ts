@@ -1,8 +1,8 @@
 import type { Compound } from "../compound/compound.ts";
+import { checkIo, checkPermission, notAFile } from "../compound/io.ts";
 import { FileType, isSparse, type RegularFile, type SparseFile } from "../file-system.ts";
 import { MAXIMUM_IO, Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { checkIo, checkPermission, notAFile } from "../state/io.ts";
 
 const CONTENT_DATA = 0;
 const CONTENT_HOLE = 1;
@@ -10,7 +10,7 @@ const CONTENT_HOLE = 1;
 /** RFC 7862 §15.10. The answer is one segment, data or hole: the client asks on behind it. */
 export async function readPlus(compound: Compound): Promise<Status> {
   const { reader, node } = compound;
-  compound.stateid.read(compound);
+  compound.stateid.read(compound.reader);
   const offset = reader.uint64();
   const count = reader.uint32();
   if (node === undefined) {

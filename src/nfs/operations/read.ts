@@ -1,8 +1,8 @@
 import type { Compound } from "../compound/compound.ts";
+import { checkIo, checkPermission, notAFile } from "../compound/io.ts";
 import { FileType, MAXIMUM_FILE_SIZE, type MaybePromise, type RegularFile } from "../file-system.ts";
 import { MAXIMUM_IO, Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { checkIo, checkPermission, notAFile } from "../state/io.ts";
 
 /** Up to here a copy costs less than another segment in the write to the socket. */
 const COPY_UP_TO = 16 * 1024;
@@ -11,7 +11,7 @@ const NOTHING = new Uint8Array(0);
 /** RFC 8881 §18.22. */
 export function read(compound: Compound): MaybePromise<Status> {
   const { reader, node } = compound;
-  compound.stateid.read(compound);
+  compound.stateid.read(compound.reader);
   const offset = reader.uint64();
   const count = reader.uint32();
   if (node === undefined) {

@@ -85,9 +85,7 @@ class Listing {
   }
 
   #visit(name: string, cookie: number, node: Node): boolean {
-    const attributes = this.#delegated
-      ? this.#compound.context.delegations.attributesOf(this.#compound, node)
-      : node.attributes();
+    const attributes = this.#delegated ? this.#attributesOf(node) : node.attributes();
     if (attributes instanceof Promise) {
       this.#waitingFor = attributes;
       this.#waitingName = name;
@@ -96,6 +94,11 @@ class Listing {
       return false;
     }
     return this.#addOrFail(name, cookie, node, attributes);
+  }
+
+  #attributesOf(node: Node): MaybePromise<Attributes | Status> {
+    const { context, attributeRequest, caller } = this.#compound;
+    return context.delegations.attributesOf(node, attributeRequest, caller);
   }
 
   /** RFC 8881 §18.23.3: that one entry's attributes cannot be had need not fail them all. */

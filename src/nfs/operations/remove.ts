@@ -39,7 +39,7 @@ export async function remove(compound: Compound): Promise<Status> {
 export function mayRemove(compound: Compound, directory: Directory, entry: Node): Status {
   const { credentials, context } = compound;
   if (entry.type === FileType.REGULAR) {
-    const recalled = context.delegations.recallForRemoval(compound, entry);
+    const recalled = context.delegations.recallForRemoval(compound.caller, entry);
     if (recalled !== Status.OK) {
       return recalled;
     }

@@ -1,8 +1,8 @@
 import type { Compound } from "../compound/compound.ts";
+import { checkIo, checkPermission, notAFile } from "../compound/io.ts";
 import { FileType, isSparse } from "../file-system.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { checkIo, checkPermission, notAFile } from "../state/io.ts";
 
 const DATA = 0;
 const HOLE = 1;
@@ -10,7 +10,7 @@ const HOLE = 1;
 /** RFC 7862 §15.11. A file that knows nothing of holes is data to its end. */
 export async function seek(compound: Compound): Promise<Status> {
   const { reader, node } = compound;
-  compound.stateid.read(compound);
+  compound.stateid.read(compound.reader);
   const offset = reader.uint64();
   const what = reader.uint32();
   if (node === undefined) {

@@ -1,19 +1,20 @@
 import { SETTABLE_LATER, writeBitmap } from "../attributes/bitmap.ts";
 import type { ChangeRequest } from "../attributes/decode.ts";
 import type { Compound } from "../compound/compound.ts";
+import { checkIo, isSameNode } from "../compound/io.ts";
+import { resolveStateid } from "../compound/stateid.ts";
 import { heldTimes } from "../delegations/delegated-attributes.ts";
 import { type Attributes, FileType, type Node } from "../file-system.ts";
 import { Permission, permissions } from "../permissions/access.ts";
 import { checkChanges, clearSetIds } from "../permissions/ownership.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { checkIo, isSameNode } from "../state/io.ts";
-import { Delegation } from "../state/states.ts";
+import { Delegation } from "../state/records.ts";
 
 /** RFC 8881 §18.30. */
 export async function setattr(compound: Compound): Promise<Status> {
   const { node, stateid, changeRequest } = compound;
-  stateid.read(compound);
+  stateid.read(compound.reader);
   const decoded = changeRequest.read(compound.reader, compound.minorVersion, SETTABLE_LATER);
   if (node === undefined) {
     return refuse(compound, Status.NOFILEHANDLE);
@@ -36,7 +37,7 @@ export async function setattr(compound: Compound): Promise<Status> {
     }
     openForWriting = stateid.state !== undefined;
   } else if (!stateid.isSpecial) {
-    const status = stateid.resolve(compound);
+    const status = resolveStateid(compound);
     if (status !== Status.OK) {
       return refuse(compound, status);
     }
@@ -56,7 +57,7 @@ export async function setattr(compound: Compound): Promise<Status> {
     return refuse(compound, permitted);
   }
   if (node.type === FileType.REGULAR && !setsTimesOnly(changeRequest)) {
-    const recalled = compound.context.delegations.recallForChange(compound, node);
+    const recalled = compound.context.delegations.recallForChange(compound.caller, node);
     if (recalled !== Status.OK) {
       return refuse(compound, recalled);
     }

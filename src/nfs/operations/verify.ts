@@ -34,7 +34,7 @@ async function compare(compound: Compound, same: Status, different: Status): Pro
   if (unknown !== 0) {
     return Status.ATTRNOTSUPP;
   }
-  const attributes = await context.delegations.attributesOf(compound, node);
+  const attributes = await context.delegations.attributesOf(node, compound.attributeRequest, compound.caller);
   if (typeof attributes === "number") {
     return attributes;
   }

@@ -1,11 +1,11 @@
 import { XdrError } from "../../xdr/index.ts";
 import type { Compound } from "../compound/compound.ts";
-import { KNOWN_WANTS } from "../compound/open-arguments.ts";
+import { notAFile } from "../compound/io.ts";
+import { KNOWN_WANTS } from "../compound/read-open-arguments.ts";
 import { FileType } from "../file-system.ts";
 import { checkFile, Permission } from "../permissions/access.ts";
 import { Claim, Share, Want } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { notAFile } from "../state/io.ts";
 
 /** RFC 8881 §18.49. What cannot be given at once is refused: the server does not remember wants. */
 export function wantDelegation(compound: Compound): Status {
@@ -50,6 +50,6 @@ export function wantDelegation(compound: Compound): Status {
   const access = wanted === Want.READ_DELEGATION || !mayWrite ? Share.READ : Share.BOTH;
   const { delegations, state } = context;
   const delegation = delegations.give(client, node, state.findFile(node), access, want);
-  delegations.write(compound, delegation, client, node, access, want);
+  delegations.write(compound.writer, delegation, client, node, access, want);
   return Status.OK;
 }

@@ -1,14 +1,14 @@
 import type { Compound } from "../compound/compound.ts";
+import { checkIo, checkPermission, notAFile } from "../compound/io.ts";
 import { FileType, MAXIMUM_FILE_SIZE, type MaybePromise, type RegularFile } from "../file-system.ts";
 import { withoutSetIds } from "../permissions/ownership.ts";
 import { MAXIMUM_IO, Share, Stable } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { checkIo, checkPermission, notAFile } from "../state/io.ts";
 
 /** RFC 8881 §18.32. */
 export function write(compound: Compound): MaybePromise<Status> {
   const { reader, node } = compound;
-  compound.stateid.read(compound);
+  compound.stateid.read(compound.reader);
   const offset = reader.uint64();
   const stable = reader.uint32();
   const data = reader.opaque(reader.remaining);
@@ -31,7 +31,7 @@ export function write(compound: Compound): MaybePromise<Status> {
   if (offset + data.length > MAXIMUM_FILE_SIZE) {
     return Status.FBIG;
   }
-  const recalled = compound.context.delegations.recallForChange(compound, node);
+  const recalled = compound.context.delegations.recallForChange(compound.caller, node);
   if (recalled !== Status.OK) {
     return recalled;
   }

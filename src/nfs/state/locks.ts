@@ -1,13 +1,5 @@
 import { type LockOffset, larger, smaller } from "./lock-offset.ts";
-import type { FileState, LockState } from "./states.ts";
-
-/** `end` is one behind the last byte; Infinity for a lock that goes to the end of any file. */
-export interface ByteRangeLock {
-  readonly state: LockState;
-  readonly start: LockOffset;
-  readonly end: LockOffset;
-  readonly write: boolean;
-}
+import type { ByteRangeLock, FileState, LockState } from "./records.ts";
 
 /** The first lock of another owner that stands in the way, or undefined. */
 export function findConflict(

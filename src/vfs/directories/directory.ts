@@ -16,9 +16,11 @@ import {
 } from "../../nfs/file-system.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { CasFile } from "../cas-file.ts";
+import { INPUT_TIME } from "../clock.ts";
 import type { ContentAccount } from "../content/file-content.ts";
 import { TreeDevice, TreePipe, TreeSymlink } from "../leaves.ts";
-import { INPUT_TIME, Leaf, NumberedNode, type Owner, refuseSize, type TreeContext } from "../node.ts";
+import { Leaf, NumberedNode, refuseSize, type TreeContext } from "../node.ts";
+import type { Owner } from "../owner.ts";
 import { WritableFile } from "../writable-file.ts";
 import type { Entries } from "./entries.ts";
 import { LazyEntries, type LazyEntriesAccount } from "./lazy-entries.ts";

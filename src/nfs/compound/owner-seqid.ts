@@ -1,6 +1,7 @@
-import { type Compound, REPLAYED_OPERATION } from "../compound/compound.ts";
 import { Status } from "../protocol/status.ts";
-import { type LockOwner, type OpenOwner, OwnerSequence } from "./owners.ts";
+import { type LockOwner, type OpenOwner, OwnerSequence } from "../state/records.ts";
+import type { Compound } from "./compound.ts";
+import { REPLAYED_OPERATION } from "./kept-replies.ts";
 
 /**
  * NFSv4.0's seqid of an open or lock owner (RFC 7530 §9.1.7): OK for the next request, whose result is then

@@ -1,9 +1,10 @@
-import type { Compound } from "../compound/compound.ts";
 import { FileType, type Node, type RegularFile } from "../file-system.ts";
 import { checkFile, checkOpenFile, Permission } from "../permissions/access.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { type Delegation, LockState, OpenState } from "./states.ts";
+import { type Delegation, LockState, OpenState } from "../state/records.ts";
+import type { Compound } from "./compound.ts";
+import { resolveStateid } from "./stateid.ts";
 
 /**
  * Whether the stateid that was read allows `wanted` (Share.READ or Share.WRITE) of `node` (RFC 8881 §9.1.2).
@@ -13,7 +14,7 @@ export function checkIo(compound: Compound, node: RegularFile, wanted: number): 
   const { stateid, context } = compound;
   if (stateid.isSpecial) {
     if (wanted === Share.READ && context.state.mutableDelegations > 0) {
-      const recalled = context.delegations.recallForRead(compound, node);
+      const recalled = context.delegations.recallForRead(compound.caller, node);
       if (recalled !== Status.OK) {
         return recalled;
       }
@@ -28,7 +29,7 @@ export function checkIo(compound: Compound, node: RegularFile, wanted: number): 
     const status = context.state.checkShare(node, wanted, Share.NONE);
     return status === Status.OK ? Status.OK : Status.LOCKED;
   }
-  const status = stateid.resolve(compound);
+  const status = resolveStateid(compound);
   if (status !== Status.OK) {
     return status;
   }

@@ -1,0 +1,5 @@
+/** Whose a node is. */
+export interface Owner {
+  readonly userId: number;
+  readonly groupId: number;
+}
