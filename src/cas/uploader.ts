@@ -1,16 +1,16 @@
 import { LRUCache } from "lru-cache";
+import { Batcher } from "../async/batcher.ts";
+import { Semaphore } from "../async/semaphore.ts";
+import { SingleFlight } from "../async/single-flight.ts";
 import { BlobError } from "../reapi/blob-error.ts";
 import { computeDigest, type Digest, type DigestFunction, digestKey, makeDigest } from "../reapi/digest.ts";
 import { toPortable } from "../reapi/wire-digest.ts";
 import type { BlobBackend, BlobRoute } from "./backend.ts";
 import type { StorageStatistics } from "./statistics.ts";
-import { Batcher } from "./transfer/batcher.ts";
 import type { RandomAccess } from "./transfer/byte-stream.ts";
 import type { FetchPool } from "./transfer/fetch-pool.ts";
 import type { PortableError } from "./transfer/fetch-tasks.ts";
 import { asBlobError } from "./transfer/retry.ts";
-import { Semaphore } from "./transfer/semaphore.ts";
-import { SingleFlight } from "./transfer/single-flight.ts";
 import { blobFailure } from "./transfer/verify.ts";
 
 /**

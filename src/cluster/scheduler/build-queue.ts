@@ -7,6 +7,7 @@ import {
   timestampFromMs,
   timestampNow,
 } from "@bufbuild/protobuf/wkt";
+import { waitAtMost } from "../../async/wait.ts";
 import { status } from "../../grpc/status.ts";
 import {
   type Action,
@@ -26,7 +27,6 @@ import { digestMessage } from "../../reapi/wire-digest.ts";
 import { failure } from "../handlers.ts";
 import { Operation, Task } from "./operation.ts";
 import { instanceNameSuffix, type PlatformKey, platformKey } from "./platform.ts";
-import { waitAtMost } from "./wait.ts";
 
 /** Times in milliseconds, with defaults for a single machine. */
 export interface BuildQueueOptions {

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import type { Any } from "@bufbuild/protobuf/wkt";
+import { waitAtMost } from "../../async/wait.ts";
 import { packAny, status } from "../../grpc/status.ts";
 import {
   type DigestFunction_Value,
@@ -16,7 +17,6 @@ import {
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
-import { waitAtMost } from "./wait.ts";
 
 /** One execution of an action, from queue to result. Clients follow it by one operation each. */
 export class Task {

@@ -1,3 +1,4 @@
+import { unlessAborted } from "../../async/wait.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import type { BlobStore } from "./blob-store.ts";
 
@@ -83,14 +84,7 @@ export class ServedBlobs {
       return;
     }
     signal.throwIfAborted();
-    const aborted = Promise.withResolvers<never>();
-    const abort = () => aborted.reject(signal.reason);
-    signal.addEventListener("abort", abort);
-    try {
-      await Promise.race([this.#intercept(digest, offset), aborted.promise]);
-    } finally {
-      signal.removeEventListener("abort", abort);
-    }
+    await unlessAborted(Promise.resolve(this.#intercept(digest, offset)), signal);
   }
 }
 
