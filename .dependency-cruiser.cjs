@@ -12,7 +12,7 @@ const mayImport = {
   "user-mode-linux": [],
   nfs: ["xdr"],
   grpc: ["proto"],
-  reapi: ["proto"],
+  reapi: ["proto", "grpc"],
   cas: ["proto", "grpc", "reapi", "telemetry"],
   vfs: ["nfs", "cas", "reapi"],
   config: ["proto", "grpc"],
@@ -37,6 +37,13 @@ module.exports = {
       severity: "error",
       from: { path: "^src/vfs/" },
       to: { path: "^src/nfs/", pathNot: "^src/nfs/file-system\\.ts$" },
+    },
+    {
+      name: "vfs-sees-only-the-input-source",
+      comment: "The tree reads its inputs through that interface; it knows nothing of caches and transfers.",
+      severity: "error",
+      from: { path: "^src/vfs/" },
+      to: { path: "^src/cas/", pathNot: "^src/cas/input-source\\.ts$" },
     },
     {
       name: "no-circular",

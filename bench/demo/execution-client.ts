@@ -3,7 +3,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Channel } from "@grpc/grpc-js";
 import type { EmbeddedStorage } from "../../src/cluster/storage/embedded-storage.ts";
 import type { ReadStatistics } from "../../src/cluster/storage/served-blobs.ts";
-import { type Client, createClient } from "../../src/grpc/grpc.ts";
+import { type Client, createClient } from "../../src/grpc/client.ts";
 import {
   type ActionResult,
   ActionSchema,

@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
-import { addService } from "../grpc/grpc.ts";
+import { addService } from "../grpc/handlers.ts";
 import { Execution } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import { Operations } from "../proto/gen/google/longrunning/operations_pb.ts";

@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { ByteStream } from "../proto/gen/google/bytestream/bytestream_pb.ts";
 import { ReadResponseSchema, WriteRequestSchema } from "../proto/gen/google/bytestream/bytestream_pb.ts";
-import type { Codec, Codecs } from "./grpc.ts";
+import type { Codec, Codecs } from "./service-definition.ts";
 
 const DATA_FIELD = 10;
 const NO_DATA = new Uint8Array(0);

@@ -1,5 +1,5 @@
 import type { ChannelOptions } from "@grpc/grpc-js";
-import { Channel, ChannelCredentials, Metadata } from "@grpc/grpc-js";
+import { Channel, ChannelCredentials } from "@grpc/grpc-js";
 
 /**
  * A gRPC server to call and how: what Buildbarn's grpc.ClientConfiguration says, as plain data, so that it can be
@@ -38,15 +38,6 @@ export interface GrpcKeepalive {
  */
 export function openChannel(endpoint: GrpcEndpoint): Channel {
   return new Channel(endpoint.address, channelCredentials(endpoint.tls), channelOptions(endpoint));
-}
-
-/** The endpoint's headers, to be given with a call; a new object, which may be added to. */
-export function endpointMetadata(endpoint: GrpcEndpoint): Metadata {
-  const metadata = new Metadata();
-  for (const [name, value] of endpoint.metadata ?? []) {
-    metadata.add(name, value);
-  }
-  return metadata;
 }
 
 function channelCredentials(tls: GrpcTls | undefined): ChannelCredentials {

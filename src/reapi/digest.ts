@@ -1,11 +1,14 @@
 import { createHash, type Hash } from "node:crypto";
+import { CodedError } from "../grpc/coded-error.ts";
+import type { DigestFunction_Value } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 
 /** A REAPI digest function: how content is hashed, and how the function is named on the wire. */
 export interface DigestFunction {
   /** Lower-case name, as in ByteStream resource names: "sha256". */
   readonly name: string;
-  /** Value of the REAPI enum `DigestFunction.Value`. */
-  readonly value: number;
+  /** As REAPI messages name it. */
+  readonly value: DigestFunction_Value;
   /** Length of a hash in bytes. */
   readonly hashBytes: number;
   createHash(): Hash;
@@ -32,14 +35,15 @@ export interface Digest {
   readonly sizeBytes: number;
 }
 
-/** A digest, digest function or size from the wire that cannot be one. Maps to INVALID_ARGUMENT. */
-export class InvalidDigestError extends Error {
+/** What came from the wire is no digest, resource name or instance name, or names an unknown digest function. */
+export class InvalidDigestError extends CodedError {
   override readonly name = "InvalidDigestError";
+  readonly code = Code.INVALID_ARGUMENT;
 }
 
 /**
- * The function that a REAPI message names; 0 (unknown) means that the sender leaves it to the hash's length,
- * as older clients do.
+ * The function that a REAPI message names by its `DigestFunction.Value`. Older clients leave it at 0 (unknown): then the
+ * hash's length tells.
  */
 export function digestFunctionFor(value: number, hash: string): DigestFunction {
   const found = SUPPORTED_FUNCTIONS.find((candidate) =>
@@ -53,6 +57,11 @@ export function digestFunctionFor(value: number, hash: string): DigestFunction {
     );
   }
   return found;
+}
+
+/** The function that a resource name gives in lower case; undefined where that is none. */
+export function digestFunctionNamed(name: string | undefined): DigestFunction | undefined {
+  return SUPPORTED_FUNCTIONS.find((candidate) => candidate.name === name);
 }
 
 /** Checks what came from the wire. `sizeBytes` may be a bigint, as generated code has it. */

@@ -2,8 +2,8 @@ import { mkdir, readdir, readFile, rm, unlink, writeFile } from "node:fs/promise
 import { join } from "node:path";
 import { LRUCache } from "lru-cache";
 import { type Digest, digestKey } from "../../reapi/digest.ts";
-import { claimDirectory, releaseDirectory } from "./directory-owner.ts";
 import { OpenFile } from "./open-file.ts";
+import { acquireProcessLock, releaseProcessLock } from "./process-lock.ts";
 
 export interface DiskCacheOptions {
   /** Made if need be. Belongs to one process at a time. */
@@ -73,7 +73,7 @@ export class DiskCache {
   static async open(options: DiskCacheOptions): Promise<DiskCache> {
     const cache = new DiskCache(options);
     await mkdir(options.directory, { recursive: true, mode: 0o700 });
-    await claimDirectory(cache.#ownerFile, `the blob cache ${options.directory}`);
+    await acquireProcessLock(cache.#ownerFile, `the blob cache ${options.directory}`);
     await rm(cache.#partialDirectory, { recursive: true, force: true });
     await mkdir(cache.#partialDirectory, { recursive: true, mode: 0o700 });
     await cache.#index();
@@ -172,7 +172,7 @@ export class DiskCache {
     await writeFile(join(this.#directory, "order"), keys.join("\n"), { mode: 0o600 }).catch(() => {});
     await Promise.all(this.#removals);
     await rm(this.#partialDirectory, { recursive: true, force: true });
-    await releaseDirectory(this.#ownerFile);
+    await releaseProcessLock(this.#ownerFile);
   }
 
   async #index(): Promise<void> {

@@ -1,8 +1,7 @@
 import { status as Status } from "@grpc/grpc-js";
-import { BlobError } from "../../reapi/blob-error.ts";
+import { BlobError, blobName } from "../../reapi/blob-error.ts";
 import { type Digest, makeDigest } from "../../reapi/digest.ts";
 import type { InputDirectory, InputFile, InputSubdirectory, InputSymlink } from "../input-source.ts";
-import { blobName } from "../transfer/verify.ts";
 
 const MAXIMUM_NAME_BYTES = 255;
 /** PATH_MAX without its NUL. */

@@ -1,18 +1,17 @@
 import { status as Status } from "@grpc/grpc-js";
+import { asBlobError, blobFailure } from "../../reapi/blob-error.ts";
 import type { Digest } from "../../reapi/digest.ts";
-import { type PortableDigest, toPortable } from "../../reapi/wire-digest.ts";
 import type { DiskCache, DiskEntry } from "../cache/disk-cache.ts";
 import type { MemoryCache } from "../cache/memory-cache.ts";
 import { OpenFile } from "../cache/open-file.ts";
 import type { StorageStatistics } from "../statistics.ts";
-import type { FetchPool } from "../transfer/fetch-pool.ts";
-import { asBlobError } from "../transfer/retry.ts";
-import { blobFailure } from "../transfer/verify.ts";
+import { type PortableDigest, toPortable } from "../transfer/portable.ts";
+import type { TransferPool } from "../transfer/transfer-pool.ts";
 import { ReadAhead } from "./read-ahead.ts";
 
 /** What large blobs share. */
 export interface LargeBlobContext {
-  readonly pool: FetchPool;
+  readonly pool: TransferPool;
   readonly disk: DiskCache;
   readonly memory: MemoryCache;
   readonly statistics: StorageStatistics;
@@ -81,9 +80,9 @@ export class LargeBlob {
     if (this.#verification !== undefined) {
       return this.#verification.then(() => this.#context.read(this.digest, offset, count));
     }
-    const until = this.#readAhead.note(offset, count);
-    if (until > 0) {
-      this.#fetchAhead(this.#readAhead.from, until);
+    const ahead = this.#readAhead.note(offset, count);
+    if (ahead !== undefined) {
+      this.#fetchMissing(ahead.from, ahead.until);
     }
     const index = Math.floor(offset / chunkSizeBytes);
     const start = offset - index * chunkSizeBytes;
@@ -111,14 +110,14 @@ export class LargeBlob {
     const step = Math.max(1, Math.floor(readAheadBytes / chunkSizeBytes));
     for (let from = 0; from < this.#chunks.length; from += step) {
       const until = Math.min(from + step, this.#chunks.length);
-      this.#fetchAhead(from * chunkSizeBytes, until * chunkSizeBytes);
+      this.#fetchMissing(from * chunkSizeBytes, until * chunkSizeBytes);
       await Promise.all(this.#chunks.slice(from, until).map((chunk) => chunk.fetch));
     }
     await this.#verification;
   }
 
-  /** Starts fetching what is not there of the range, in as few pieces as can be. */
-  #fetchAhead(from: number, until: number): void {
+  /** Starts fetching what is missing of the range, in as few pieces as possible. */
+  #fetchMissing(from: number, until: number): void {
     const { chunkSizeBytes } = this.#context;
     const end = Math.min(Math.ceil(until / chunkSizeBytes), this.#chunks.length);
     let start = Math.floor(from / chunkSizeBytes);

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { status as Status } from "@grpc/grpc-js";
-import { BlobError } from "../../reapi/blob-error.ts";
+import { asBlobError, BlobError } from "../../reapi/blob-error.ts";
 
 /** Where time comes from, so that tests need not wait for it. */
 export interface Clock {
@@ -114,19 +114,6 @@ export async function retry<T>(
     );
     await clock.sleep(ceiling * (0.5 + Math.random() / 2), signal);
   }
-}
-
-/** Any failure of a call, with its gRPC status and what the call was for. */
-export function asBlobError(error: unknown, what: string): BlobError {
-  if (error instanceof BlobError) {
-    return error;
-  }
-  if (error instanceof Error && "code" in error && typeof error.code === "number") {
-    const details = "details" in error && typeof error.details === "string" ? error.details : error.message;
-    return new BlobError(error.code, `${what}: ${details}`, undefined, { cause: error });
-  }
-  const message = error instanceof Error ? error.message : String(error);
-  return new BlobError(Status.INTERNAL, `${what}: ${message}`, undefined, { cause: error });
 }
 
 /**

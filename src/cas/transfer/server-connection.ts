@@ -1,7 +1,7 @@
-import { type Channel, type Metadata, status as Status } from "@grpc/grpc-js";
+import { type Channel, status as Status } from "@grpc/grpc-js";
 import { BYTE_STREAM_CODECS } from "../../grpc/byte-stream-codecs.ts";
-import { endpointMetadata, openChannel } from "../../grpc/endpoint.ts";
-import { type Client, createClient } from "../../grpc/grpc.ts";
+import { type Client, createClient } from "../../grpc/client.ts";
+import { openChannel } from "../../grpc/endpoint.ts";
 import {
   Capabilities,
   Compressor_Value,
@@ -49,19 +49,15 @@ export class ServerConnection {
     this.#policy = policy;
     this.#clock = clock;
     this.#channel = openChannel({ initialWindowSizeBytes: WINDOW_BYTES, ...server.endpoint });
-    this.storage = createClient(ContentAddressableStorage, this.#channel);
-    this.byteStream = createClient(ByteStream, this.#channel, BYTE_STREAM_CODECS);
-    this.#capabilitiesClient = createClient(Capabilities, this.#channel);
+    const { metadata } = server.endpoint;
+    this.storage = createClient(ContentAddressableStorage, this.#channel, { metadata });
+    this.byteStream = createClient(ByteStream, this.#channel, { codecs: BYTE_STREAM_CODECS, metadata });
+    this.#capabilitiesClient = createClient(Capabilities, this.#channel, { metadata });
   }
 
   /** Begins to connect, before the first call does. */
   open(): void {
     this.#channel.getConnectivityState(true);
-  }
-
-  /** To be given with a call. */
-  metadata(): Metadata {
-    return endpointMetadata(this.#server.endpoint);
   }
 
   /** A call without streams, repeated as the policy says. */
@@ -102,7 +98,7 @@ export class ServerConnection {
   async #askCapabilities(instanceName: string): Promise<StorageCapabilities> {
     try {
       const { cacheCapabilities } = await this.call("GetCapabilities", undefined, ({ signal }) =>
-        this.#capabilitiesClient.getCapabilities({ instanceName }, { signal, metadata: this.metadata() }),
+        this.#capabilitiesClient.getCapabilities({ instanceName }, { signal }),
       );
       const announced = Number(cacheCapabilities?.maxBatchTotalSizeBytes ?? 0n);
       const zstd = (compressors: readonly Compressor_Value[] = []) =>

@@ -1,12 +1,7 @@
 import { zstdDecompressSync } from "node:zlib";
 import { status as Status } from "@grpc/grpc-js";
-import { BlobError } from "../../reapi/blob-error.ts";
+import { BlobError, blobName } from "../../reapi/blob-error.ts";
 import type { Digest } from "../../reapi/digest.ts";
-
-/** How messages name a blob. */
-export function blobName(digest: Digest): string {
-  return `blob ${digest.hash}-${digest.sizeBytes}-${JSON.stringify(digest.instanceName)}`;
-}
 
 /** Throws DATA_LOSS unless the content is what the digest names. */
 export function verifyContent(digest: Digest, content: Uint8Array): void {
@@ -49,15 +44,4 @@ export function decompress(digest: Digest, compressed: Uint8Array): Uint8Array {
       { cause: error },
     );
   }
-}
-
-/** A failure of one blob's transfer, told with the blob's name. */
-export function blobFailure(digest: Digest, error: BlobError): BlobError {
-  if (error.digest === digest) {
-    return error;
-  }
-  const message = error.message.includes(digest.hash)
-    ? error.message
-    : `${blobName(digest)}: ${error.message}`;
-  return new BlobError(error.code, message, digest, { cause: error });
 }

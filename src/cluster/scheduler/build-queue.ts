@@ -8,10 +8,9 @@ import {
   timestampNow,
 } from "@bufbuild/protobuf/wkt";
 import { waitAtMost } from "../../async/wait.ts";
-import { status } from "../../grpc/status.ts";
+import { failure, status } from "../../grpc/status.ts";
 import {
   type Action,
-  type DigestFunction_Value,
   ExecuteResponseSchema,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import {
@@ -24,7 +23,6 @@ import {
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { type Digest, digestKey } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
-import { failure } from "../handlers.ts";
 import { Operation, Task } from "./operation.ts";
 import { instanceNameSuffix, type PlatformKey, platformKey } from "./platform.ts";
 
@@ -286,7 +284,7 @@ export class BuildQueue {
       auxiliaryMetadata,
       instanceNameSuffix: instanceNameSuffix(queue.key.instanceName, key.instanceName) ?? "",
       w3cTraceContext: traceContext,
-      digestFunction: actionDigest.function.value as DigestFunction_Value,
+      digestFunction: actionDigest.function.value,
     });
   }
 

@@ -3,7 +3,6 @@ import type { Any } from "@bufbuild/protobuf/wkt";
 import { waitAtMost } from "../../async/wait.ts";
 import { packAny, status } from "../../grpc/status.ts";
 import {
-  type DigestFunction_Value,
   ExecuteOperationMetadataSchema,
   type ExecuteResponse,
   ExecuteResponseSchema,
@@ -161,7 +160,7 @@ export function operationMessage(
     metadata: packAny(ExecuteOperationMetadataSchema, {
       stage: result ? ExecutionStage_Value.COMPLETED : stage,
       actionDigest: digestMessage(actionDigest),
-      digestFunction: actionDigest.function.value as DigestFunction_Value,
+      digestFunction: actionDigest.function.value,
     }),
     ...(result && {
       done: true,

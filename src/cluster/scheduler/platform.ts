@@ -1,7 +1,7 @@
+import { failure } from "../../grpc/status.ts";
 import type { Platform } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { checkInstanceName } from "../../reapi/resource-name.ts";
-import { failure } from "../handlers.ts";
 
 /** Where a worker belongs, or an action wants to run. */
 export interface PlatformKey {

@@ -2,7 +2,9 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import type { Handlers } from "../../grpc/grpc.ts";
+import type { Handlers } from "../../grpc/handlers.ts";
+import { unary } from "../../grpc/handlers.ts";
+import { failure } from "../../grpc/status.ts";
 import {
   type ActionCache as ActionCacheProto,
   type ActionResult,
@@ -11,11 +13,10 @@ import {
   type UpdateActionResultRequest,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+import { isComplete } from "../../reapi/completeness.ts";
 import { type Digest, digestKey } from "../../reapi/digest.ts";
-import { failure, unary } from "../handlers.ts";
+import { digestFromWire } from "../../reapi/wire-digest.ts";
 import type { BlobStore } from "./blob-store.ts";
-import { isComplete } from "./completeness.ts";
-import { digestFromWire } from "./wire-digest.ts";
 
 const CHECKSUM_BYTES = 32;
 
@@ -56,7 +57,7 @@ export class ActionCache {
       return undefined;
     }
     const actionResult = fromBinary(ActionResultSchema, result);
-    return (await isComplete(this.#blobs, actionDigest, actionResult)) ? actionResult : undefined;
+    return (await isComplete(actionResult, actionDigest, this.#blobs)) ? actionResult : undefined;
   }
 
   async update(actionDigest: Digest, actionResult: ActionResult): Promise<void> {

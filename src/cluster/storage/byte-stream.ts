@@ -1,7 +1,9 @@
 import { pipeline } from "node:stream";
 import { createZstdCompress, createZstdDecompress } from "node:zlib";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Handlers } from "../../grpc/grpc.ts";
+import type { Handlers } from "../../grpc/handlers.ts";
+import { clientStreaming, serverStreaming, unary } from "../../grpc/handlers.ts";
+import { failure } from "../../grpc/status.ts";
 import type {
   ByteStream,
   QueryWriteStatusRequest,
@@ -12,9 +14,12 @@ import type {
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
 import { digestKey } from "../../reapi/digest.ts";
-import { clientStreaming, failure, serverStreaming, unary } from "../handlers.ts";
+import {
+  parseReadResourceName,
+  parseWriteResourceName,
+  type ResourceName,
+} from "../../reapi/resource-name.ts";
 import type { BlobStore, BlobWriter } from "./blob-store.ts";
-import { parseReadResourceName, parseWriteResourceName, type ResourceName } from "./resource-name.ts";
 import type { ServedBlobs } from "./served-blobs.ts";
 
 /** A whole compressed blob's committed size where it was there already (REAPI, ContentAddressableStorage). */

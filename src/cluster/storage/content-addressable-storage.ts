@@ -1,8 +1,9 @@
 import { promisify } from "node:util";
 import { type ZstdOptions, zstdCompress, zstdDecompress } from "node:zlib";
 import { fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
-import type { Handlers } from "../../grpc/grpc.ts";
-import { status } from "../../grpc/status.ts";
+import type { Handlers } from "../../grpc/handlers.ts";
+import { serverStreaming, unary } from "../../grpc/handlers.ts";
+import { failure, status, toStatusError } from "../../grpc/status.ts";
 import {
   type BatchReadBlobsRequest,
   type BatchReadBlobsResponse_ResponseSchema,
@@ -19,11 +20,9 @@ import {
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
 import { type Digest, digestKey } from "../../reapi/digest.ts";
-import { digestMessage } from "../../reapi/wire-digest.ts";
-import { failure, serverStreaming, toStatusError, unary } from "../handlers.ts";
+import { digestFromWire, digestMessage, relatedDigest } from "../../reapi/wire-digest.ts";
 import type { BlobStore } from "./blob-store.ts";
 import type { ServedBlobs } from "./served-blobs.ts";
-import { digestFromWire, relatedDigest } from "./wire-digest.ts";
 
 /** What one batch may hold, so that its message stays below gRPC's usual limit of 4 MiB. */
 export const MAXIMUM_BATCH_BYTES = 4 * 1024 * 1024 - 256 * 1024;

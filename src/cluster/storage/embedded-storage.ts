@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Server } from "@grpc/grpc-js";
 import { BYTE_STREAM_CODECS } from "../../grpc/byte-stream-codecs.ts";
-import { addService } from "../../grpc/grpc.ts";
+import { addService } from "../../grpc/handlers.ts";
 import {
   ActionCache as ActionCacheProto,
   Capabilities,

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { Server, ServerCredentials, status as Status } from "@grpc/grpc-js";
 import { BYTE_STREAM_CODECS } from "../../../src/grpc/byte-stream-codecs.ts";
-import { addService } from "../../../src/grpc/grpc.ts";
+import { addService } from "../../../src/grpc/handlers.ts";
 import {
   ActionCache,
   type ActionResult,
@@ -271,15 +271,6 @@ export class FakeStorage {
       BYTE_STREAM_CODECS,
     );
     addService(this.#server, ActionCache, {
-      getActionResult: async ({ request }, callback) => {
-        await this.#note("GetActionResult");
-        const result = this.actionResults.get(request.actionDigest!.hash);
-        if (result === undefined) {
-          callback({ code: Status.NOT_FOUND, details: "no such result" });
-        } else {
-          callback(null, result);
-        }
-      },
       updateActionResult: async ({ request }, callback) => {
         await this.#note("UpdateActionResult");
         this.actionResults.set(request.actionDigest!.hash, request.actionResult!);

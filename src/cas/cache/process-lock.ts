@@ -5,7 +5,7 @@ import { readFile, rm, writeFile } from "node:fs/promises";
  * Makes this process the owner of a directory, by a file in it. Rejects with an Error if another process that is
  * alive is; the file of one that died is taken over. Two that start in the same moment are not told apart.
  */
-export async function claimDirectory(path: string, what: string): Promise<void> {
+export async function acquireProcessLock(path: string, what: string): Promise<void> {
   const owner = await readFile(path, "latin1").catch(() => "");
   const processId = Number(owner.split(" ")[0]);
   if (processId > 0 && processId !== process.pid && identity(processId) === owner) {
@@ -14,7 +14,7 @@ export async function claimDirectory(path: string, what: string): Promise<void> 
   await writeFile(path, identity(process.pid) ?? "", { mode: 0o600 });
 }
 
-export async function releaseDirectory(path: string): Promise<void> {
+export async function releaseProcessLock(path: string): Promise<void> {
   await rm(path, { force: true });
 }
 

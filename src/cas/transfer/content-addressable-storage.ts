@@ -1,11 +1,11 @@
 import { zstdCompressSync } from "node:zlib";
 import { status as Status } from "@grpc/grpc-js";
 import { Compressor_Value } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { BlobError } from "../../reapi/blob-error.ts";
+import { BlobError, blobName } from "../../reapi/blob-error.ts";
 import type { Digest } from "../../reapi/digest.ts";
-import { digestMessage, functionValue } from "../../reapi/wire-digest.ts";
+import { digestMessage } from "../../reapi/wire-digest.ts";
 import type { ServerConnection } from "./server-connection.ts";
-import { blobName, decompress, verifyContent } from "./verify.ts";
+import { decompress, verifyContent } from "./verify.ts";
 
 /** What a digest takes in a request or response, beside its blob. */
 const DIGEST_OVERHEAD = 96;
@@ -35,9 +35,9 @@ export async function batchRead(
             instanceName,
             digests: wanted.map(digestMessage),
             acceptableCompressors: zstd ? [Compressor_Value.ZSTD] : [],
-            digestFunction: functionValue(digestFunction),
+            digestFunction: digestFunction.value,
           },
-          { signal: attempt.signal, metadata: connection.metadata() },
+          { signal: attempt.signal },
         );
         const byHash = new Map(responses.map((response) => [response.digest?.hash, response]));
         const again: Digest[] = [];
@@ -120,8 +120,8 @@ export async function batchUpdate(
     }));
     const { responses } = await connection.call("BatchUpdateBlobs", signal, (attempt) =>
       connection.storage.batchUpdateBlobs(
-        { instanceName, requests, digestFunction: functionValue(digestFunction) },
-        { signal: attempt.signal, metadata: connection.metadata() },
+        { instanceName, requests, digestFunction: digestFunction.value },
+        { signal: attempt.signal },
       ),
     );
     const byHash = new Map(responses.map((response) => [response.digest?.hash, response.status]));
@@ -148,8 +148,8 @@ export async function findMissing(
     const blobDigests = digests.slice(start, start + MAXIMUM_FIND_MISSING).map(digestMessage);
     const { missingBlobDigests } = await connection.call("FindMissingBlobs", signal, (attempt) =>
       connection.storage.findMissingBlobs(
-        { instanceName, blobDigests, digestFunction: functionValue(digestFunction) },
-        { signal: attempt.signal, metadata: connection.metadata() },
+        { instanceName, blobDigests, digestFunction: digestFunction.value },
+        { signal: attempt.signal },
       ),
     );
     for (const { hash, sizeBytes } of missingBlobDigests) {

@@ -1,118 +1,31 @@
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { open, rename, rm, writeFile } from "node:fs/promises";
 import { status as Status } from "@grpc/grpc-js";
-import { BlobError } from "../../reapi/blob-error.ts";
-import type { Digest } from "../../reapi/digest.ts";
-import { digestFunctionFor } from "../../reapi/digest.ts";
-import { fromPortable, type PortableDigest, toPortable } from "../../reapi/wire-digest.ts";
-import type { BlobServer } from "../backend.ts";
-import { batchRead, batchUpdate, findMissing } from "./batches.ts";
-import { type RandomAccess, readRange, readWhole, write } from "./byte-stream.ts";
-import { asBlobError, type RetryPolicy, SYSTEM_CLOCK } from "./retry.ts";
+import { asBlobError, BlobError, blobFailure } from "../../reapi/blob-error.ts";
+import { type Digest, digestFunctionFor } from "../../reapi/digest.ts";
+import { readRange, readWhole, write } from "./byte-stream.ts";
+import { batchRead, batchUpdate, findMissing } from "./content-addressable-storage.ts";
+import { fromPortable, portableError, toPortable } from "./portable.ts";
+import { SYSTEM_CLOCK } from "./retry.ts";
 import { ServerConnection } from "./server-connection.ts";
-import { blobFailure, verifyContent, verifyHash } from "./verify.ts";
+import type {
+  Destined,
+  TransferContext,
+  TransferResults,
+  TransferSettings,
+  TransferTask,
+} from "./transfer-task.ts";
+import { piecesOf } from "./upload-source.ts";
+import { verifyContent, verifyHash } from "./verify.ts";
 
-/** What a thread of the fetch pool needs to know. Plain data. */
-export interface FetchSettings {
-  readonly servers: readonly BlobServer[];
-  readonly retryPolicy: RetryPolicy;
-}
-
-/** Work for the fetch pool. `server` is an index in {@link FetchSettings.servers}. Plain data. */
-export type FetchTask =
-  /** Begins to connect to all servers, which no other task waits for. */
-  | { readonly kind: "connect" }
-  /**
-   * Blobs of one instance, `together` in one message if they are small. They are handed over when they are there,
-   * and the task ends when they are stored, too.
-   */
-  | {
-      readonly kind: "fetchBlobs";
-      readonly server: number;
-      readonly together: boolean;
-      readonly blobs: readonly Destined[];
-    }
-  /** Part of a blob, in chunks that are handed over one by one. */
-  | {
-      readonly kind: "fetchRange";
-      readonly server: number;
-      readonly digest: PortableDigest;
-      /** Multiple of `chunkSizeBytes`. */
-      readonly offset: number;
-      readonly length: number;
-      readonly chunkSizeBytes: number;
-      /** An existing file, of which the range is overwritten. */
-      readonly path: string;
-    }
-  /** Moves a file to its place if its content is what the digest names. */
-  | {
-      readonly kind: "verifyFile";
-      readonly digest: PortableDigest;
-      readonly path: string;
-      readonly destination: string;
-    }
-  | { readonly kind: "findMissing"; readonly server: number; readonly digests: readonly PortableDigest[] }
-  | {
-      readonly kind: "uploadBatch";
-      readonly server: number;
-      readonly blobs: readonly { readonly digest: PortableDigest; readonly content: Uint8Array }[];
-    }
-  /** The content is the context's. */
-  | { readonly kind: "upload"; readonly server: number; readonly digest: PortableDigest }
-  /** Likewise. */
-  | {
-      readonly kind: "hash";
-      readonly function: number;
-      readonly hashLength: number;
-      readonly sizeBytes: number;
-    };
-
-/** A blob, and the file that is to hold it, with a name beside it to write it under until it is complete. */
-export interface Destined {
-  readonly digest: PortableDigest;
-  readonly temporaryPath: string;
-  readonly path: string;
-}
-
-/** A blob that was fetched and verified, or why it was not. */
-export type Fetched = Uint8Array<ArrayBuffer> | PortableError;
-
-/** An error as plain data. */
-export interface PortableError {
-  readonly code: number;
-  readonly message: string;
-}
-
-export interface FetchResults {
-  connect: undefined;
-  /** For each blob, whether it is in its file. */
-  fetchBlobs: readonly boolean[];
-  fetchRange: undefined;
-  verifyFile: undefined;
-  findMissing: readonly PortableDigest[];
-  uploadBatch: readonly (PortableError | undefined)[];
-  upload: undefined;
-  hash: string;
-}
-
-/** What a task has from its caller beside data. */
-export interface FetchContext {
-  readonly signal?: AbortSignal | undefined;
-  readonly content?: RandomAccess | undefined;
-  /** Takes the blobs of a fetchBlobs, in their order. */
-  readonly blobs?: ((blobs: readonly Fetched[]) => void) | undefined;
-  /** Takes chunks of a fetchRange; `stored` says whether the chunk is in the file, too. */
-  readonly chunk?: ((index: number, content: Uint8Array<ArrayBuffer>, stored: boolean) => void) | undefined;
-}
-
-export interface FetchRunner {
+export interface TaskRunner {
   /** Rejects with {@link BlobError}. */
-  run<T extends FetchTask>(task: T, context?: FetchContext): Promise<FetchResults[T["kind"]]>;
+  run<T extends TransferTask>(task: T, context?: TransferContext): Promise<TransferResults[T["kind"]]>;
   close(): void;
 }
 
 /** Runs the tasks in this thread, with connections of its own to the servers. */
-export function createFetchRunner(settings: FetchSettings): FetchRunner {
+export function createTaskRunner(settings: TransferSettings): TaskRunner {
   const connections: (ServerConnection | undefined)[] = [];
   const closing = new AbortController();
   const connection = (server: number) =>
@@ -123,10 +36,10 @@ export function createFetchRunner(settings: FetchSettings): FetchRunner {
     ));
 
   const handlers: {
-    readonly [K in FetchTask["kind"]]: (
-      task: FetchTask & { kind: K },
-      context: FetchContext,
-    ) => Promise<FetchResults[K]>;
+    readonly [K in TransferTask["kind"]]: (
+      task: TransferTask & { kind: K },
+      context: TransferContext,
+    ) => Promise<TransferResults[K]>;
   } = {
     async connect() {
       for (const server of settings.servers.keys()) {
@@ -213,34 +126,32 @@ export function createFetchRunner(settings: FetchSettings): FetchRunner {
       return failures.map((failure) => failure && portableError(failure));
     },
 
-    async upload({ server, digest: portable }, { content, signal }) {
+    async upload({ server, digest: portable }, { source, signal }) {
       const digest = fromPortable(portable);
-      await write(connection(server), digest, content!, signal).catch(named(digest));
+      await write(connection(server), digest, source!, signal).catch(named(digest));
       return undefined;
     },
 
-    async hash({ function: value, hashLength, sizeBytes }, { content, signal }) {
+    async hash({ function: value, hashLength, sizeBytes }, { source, signal }) {
       const hash = digestFunctionFor(value, "0".repeat(hashLength)).createHash();
-      for (let offset = 0; offset < sizeBytes; ) {
+      for await (const piece of piecesOf(source!, 0, sizeBytes, HASH_PIECE_BYTES)) {
         signal?.throwIfAborted();
-        const data = await content!.read(offset, Math.min(HASH_PIECE_BYTES, sizeBytes - offset));
-        if (data.length === 0) {
-          throw new Error(`the content ends at ${offset} of ${sizeBytes} bytes`);
-        }
-        hash.update(data);
-        offset += data.length;
+        hash.update(piece);
       }
       return hash.digest("hex");
     },
   };
 
   return {
-    async run<T extends FetchTask>(task: T, context: FetchContext = {}): Promise<FetchResults[T["kind"]]> {
+    async run<T extends TransferTask>(
+      task: T,
+      context: TransferContext = {},
+    ): Promise<TransferResults[T["kind"]]> {
       const signal = context.signal ? AbortSignal.any([context.signal, closing.signal]) : closing.signal;
       try {
         // That a task's handler is the one of its kind is beyond the compiler.
-        const handler: (task: never, context: FetchContext) => Promise<unknown> = handlers[task.kind];
-        return (await handler(task as never, { ...context, signal })) as FetchResults[T["kind"]];
+        const handler: (task: never, context: TransferContext) => Promise<unknown> = handlers[task.kind];
+        return (await handler(task as never, { ...context, signal })) as TransferResults[T["kind"]];
       } catch (error) {
         context.signal?.throwIfAborted();
         if (closing.signal.aborted) {
@@ -284,10 +195,6 @@ async function readVerified(
   } catch (error) {
     return blobFailure(digest, asBlobError(error, "fetch"));
   }
-}
-
-function portableError({ code, message }: BlobError): PortableError {
-  return { code, message };
 }
 
 /**
