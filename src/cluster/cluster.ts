@@ -12,7 +12,8 @@ import {
   type WorkerPlaces,
   workerConfiguration,
 } from "./configurations.ts";
-import type { BuildQueue, BuildQueueOptions } from "./scheduler/build-queue.ts";
+import type { BuildQueue } from "./scheduler/build-queue.ts";
+import type { BuildQueueOptions } from "./scheduler/build-queue-options.ts";
 import { ClusterServer } from "./server.ts";
 import type { EmbeddedStorage } from "./storage/embedded-storage.ts";
 import type { ReadInterceptor } from "./storage/served-blobs.ts";

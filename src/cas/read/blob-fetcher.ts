@@ -1,5 +1,5 @@
-import { status as Status } from "@grpc/grpc-js";
 import { Batcher } from "../../async/batcher.ts";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError, BlobError, blobFailure } from "../../reapi/blob-error.ts";
 import { type Digest, digestKey } from "../../reapi/digest.ts";
 import type { BlobBackend, BlobRoute } from "../backend.ts";
@@ -91,7 +91,7 @@ export class BlobFetcher {
       : this.#fetchAlone(wanted)
     ).catch((error: unknown) => {
       const failure = blobFailure(digest, asBlobError(error, "fetch"));
-      if (failure.code === Status.DATA_LOSS) {
+      if (failure.code === Code.DATA_LOSS) {
         this.#statistics.corruptBlobs++;
       }
       throw failure;

@@ -1,4 +1,4 @@
-import { status as Status } from "@grpc/grpc-js";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError, BlobError, blobFailure, blobName } from "../../reapi/blob-error.ts";
 import { type Digest, digestKey } from "../../reapi/digest.ts";
 import type { DiskCache, DiskEntry } from "../cache/disk-cache.ts";
@@ -71,7 +71,7 @@ export class BlobReader {
   async whole(digest: Digest, maximumSizeBytes: number, use: BlobUse): Promise<Uint8Array> {
     if (digest.sizeBytes > maximumSizeBytes) {
       throw new BlobError(
-        Status.INVALID_ARGUMENT,
+        Code.INVALID_ARGUMENT,
         `${blobName(digest)} is larger than the ${maximumSizeBytes} bytes that are allowed for it`,
         digest,
       );
@@ -181,7 +181,7 @@ export class BlobReader {
     await (this.#large.get(key) ?? this.#newLarge(digest, key)).fetchAll();
     if (!this.#disk.has(key)) {
       throw new BlobError(
-        Status.RESOURCE_EXHAUSTED,
+        Code.RESOURCE_EXHAUSTED,
         `${blobName(digest)} could not be kept in the local blob cache; is its file system full?`,
         digest,
       );

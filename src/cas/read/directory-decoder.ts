@@ -1,4 +1,4 @@
-import { status as Status } from "@grpc/grpc-js";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError, blobName } from "../../reapi/blob-error.ts";
 import { type Digest, makeDigest } from "../../reapi/digest.ts";
 import type { InputDirectory, InputFile, InputSubdirectory, InputSymlink } from "../input-source.ts";
@@ -27,7 +27,7 @@ export function decodeDirectory(digest: Digest, message: Uint8Array): InputDirec
     return decoder.directory();
   } catch (error) {
     throw new BlobError(
-      Status.INVALID_ARGUMENT,
+      Code.INVALID_ARGUMENT,
       `directory ${blobName(digest)}: ${(error as Error).message}`,
       digest,
       { cause: error },

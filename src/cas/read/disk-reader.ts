@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { status as Status } from "@grpc/grpc-js";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import type { DiskCache, DiskEntry } from "../cache/disk-cache.ts";
@@ -83,7 +83,7 @@ export class DiskReader {
   }
 
   #drop(entry: DiskEntry, error: unknown): undefined {
-    if (error instanceof BlobError && error.code === Status.DATA_LOSS) {
+    if (error instanceof BlobError && error.code === Code.DATA_LOSS) {
       this.#statistics.corruptBlobs++;
     }
     this.#disk.delete(entry.key);

@@ -1,4 +1,4 @@
-import { status as Status } from "@grpc/grpc-js";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError, blobFailure } from "../../reapi/blob-error.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import type { DiskCache, DiskEntry } from "../cache/disk-cache.ts";
@@ -173,7 +173,7 @@ export class LargeBlob {
       )
       .catch((error: unknown) => {
         const failure = blobFailure(this.digest, asBlobError(error, "ByteStream.Read"));
-        if (failure.code === Status.DATA_LOSS) {
+        if (failure.code === Code.DATA_LOSS) {
           this.#context.statistics.corruptBlobs++;
         }
         for (const [index, { reject }] of arrivals.entries()) {
@@ -226,7 +226,7 @@ export class LargeBlob {
         return;
       }
       const failure = blobFailure(this.digest, asBlobError(error, "verification"));
-      if (failure.code === Status.DATA_LOSS) {
+      if (failure.code === Code.DATA_LOSS) {
         statistics.corruptBlobs++;
       }
       this.#end();

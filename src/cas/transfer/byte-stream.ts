@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { pipeline, Readable } from "node:stream";
 import { createZstdCompress, zstdCompressSync } from "node:zlib";
-import { status as Status } from "@grpc/grpc-js";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError, BlobError } from "../../reapi/blob-error.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { type Compressor, readResourceName, writeResourceName } from "../../reapi/resource-name.ts";
@@ -60,7 +60,7 @@ export async function readRange(
         }
       }
     } catch (error) {
-      if (limit === 0 || asBlobError(error, "").code !== Status.UNIMPLEMENTED) {
+      if (limit === 0 || asBlobError(error, "").code !== Code.UNIMPLEMENTED) {
         throw error;
       }
       connection.limitsReads = false;
@@ -159,7 +159,7 @@ export async function write(
     );
     if (compressor === "identity" && Number(committedSize) !== digest.sizeBytes) {
       throw new BlobError(
-        Status.UNAVAILABLE,
+        Code.UNAVAILABLE,
         `ByteStream.Write: the server kept ${committedSize} of ${digest.sizeBytes} bytes`,
         digest,
       );
@@ -181,7 +181,7 @@ async function committed(
   } catch (error) {
     const { code } = asBlobError(error, "");
     // Servers that cannot tell, and uploads they have forgotten, begin anew.
-    if (code === Status.UNIMPLEMENTED || code === Status.NOT_FOUND) {
+    if (code === Code.UNIMPLEMENTED || code === Code.NOT_FOUND) {
       return 0;
     }
     throw error;

@@ -1,6 +1,6 @@
 import { zstdCompressSync } from "node:zlib";
-import { status as Status } from "@grpc/grpc-js";
 import { Compressor_Value } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError, blobName } from "../../reapi/blob-error.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
@@ -43,19 +43,19 @@ export async function batchRead(
         const again: Digest[] = [];
         for (const digest of wanted) {
           const response = byHash.get(digest.hash);
-          const code = response?.status?.code ?? Status.OK;
-          if (code === Status.UNAVAILABLE) {
+          const code = response?.status?.code ?? Code.OK;
+          if (code === Code.UNAVAILABLE) {
             again.push(digest);
           }
           results.set(
             digest.hash,
             response === undefined
               ? new BlobError(
-                  Status.INTERNAL,
+                  Code.INTERNAL,
                   `${blobName(digest)}: BatchReadBlobs left it out of its answer`,
                   digest,
                 )
-              : code !== Status.OK
+              : code !== Code.OK
                 ? new BlobError(
                     code,
                     `${blobName(digest)}: ${response.status?.message || "not found"}`,
@@ -126,8 +126,8 @@ export async function batchUpdate(
     );
     const byHash = new Map(responses.map((response) => [response.digest?.hash, response.status]));
     for (const { digest } of batch) {
-      const code = byHash.has(digest.hash) ? (byHash.get(digest.hash)?.code ?? Status.OK) : Status.INTERNAL;
-      if (code !== Status.OK) {
+      const code = byHash.has(digest.hash) ? (byHash.get(digest.hash)?.code ?? Code.OK) : Code.INTERNAL;
+      if (code !== Code.OK) {
         const message = byHash.get(digest.hash)?.message ?? "BatchUpdateBlobs left it out of its answer";
         failures.set(digest.hash, new BlobError(code, `${blobName(digest)}: ${message}`, digest));
       }

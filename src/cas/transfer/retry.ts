@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { status as Status } from "@grpc/grpc-js";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError, BlobError } from "../../reapi/blob-error.ts";
 
 /** Where time comes from, so that tests need not wait for it. */
@@ -95,7 +95,7 @@ export async function retry<T>(
       signal?.throwIfAborted();
       const failure = silent
         ? new BlobError(
-            Status.DEADLINE_EXCEEDED,
+            Code.DEADLINE_EXCEEDED,
             `${what}: no answer for ${timeoutMilliseconds / 1000} s, ${failures + 1} of ${policy.maximumAttempts} attempts`,
           )
         : asBlobError(error, what);
@@ -122,10 +122,10 @@ export async function retry<T>(
  */
 function isRetriable({ code, message }: BlobError): boolean {
   return (
-    code === Status.UNAVAILABLE ||
-    code === Status.DEADLINE_EXCEEDED ||
-    code === Status.ABORTED ||
-    code === Status.CANCELLED ||
-    (code === Status.INTERNAL && message.includes("RST_STREAM"))
+    code === Code.UNAVAILABLE ||
+    code === Code.DEADLINE_EXCEEDED ||
+    code === Code.ABORTED ||
+    code === Code.CANCELLED ||
+    (code === Code.INTERNAL && message.includes("RST_STREAM"))
   );
 }

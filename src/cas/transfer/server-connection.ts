@@ -1,4 +1,4 @@
-import { type Channel, status as Status } from "@grpc/grpc-js";
+import type { Channel } from "@grpc/grpc-js";
 import { BYTE_STREAM_CODECS } from "../../grpc/byte-stream-codecs.ts";
 import { type Client, createClient } from "../../grpc/client.ts";
 import { openChannel } from "../../grpc/endpoint.ts";
@@ -8,6 +8,7 @@ import {
   ContentAddressableStorage,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { ByteStream } from "../../proto/gen/google/bytestream/bytestream_pb.ts";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
 import type { BlobServer } from "../backend.ts";
 import { type Attempt, type Clock, type RetryPolicy, retry } from "./retry.ts";
@@ -109,7 +110,7 @@ export class ServerConnection {
         batchUpdateZstd: zstd(cacheCapabilities?.supportedBatchUpdateCompressors),
       };
     } catch (error) {
-      if (error instanceof BlobError && error.code === Status.UNIMPLEMENTED) {
+      if (error instanceof BlobError && error.code === Code.UNIMPLEMENTED) {
         return { maximumBatchBytes: MESSAGE_BUDGET, zstd: false, batchUpdateZstd: false };
       }
       throw error;

@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync, writeSync } from "node:fs";
 import { open, rename, rm, writeFile } from "node:fs/promises";
-import { status as Status } from "@grpc/grpc-js";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError, BlobError, blobFailure } from "../../reapi/blob-error.ts";
 import { type Digest, digestFunctionFor } from "../../reapi/digest.ts";
 import { readRange, readWhole, write } from "./byte-stream.ts";
@@ -171,7 +171,7 @@ export function createTaskRunner(settings: TransferSettings): TaskRunner {
 
 /** What callers get once the pool is closed. */
 export function closed(): BlobError {
-  return new BlobError(Status.UNAVAILABLE, "the storage client is closed");
+  return new BlobError(Code.UNAVAILABLE, "the storage client is closed");
 }
 
 const HASH_PIECE_BYTES = 1024 * 1024;

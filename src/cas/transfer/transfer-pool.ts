@@ -1,6 +1,6 @@
 import { MessageChannel, type MessagePort } from "node:worker_threads";
-import { status as Status } from "@grpc/grpc-js";
 import { Piscina } from "piscina";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
 import { closed, createTaskRunner } from "./task-runner.ts";
 import type { PoolMessage, ThreadMessage, ThreadResult, ThreadTask } from "./thread-messages.ts";
@@ -85,7 +85,7 @@ function threadPool(threads: number, thread: URL, settings: TransferSettings): T
         throw closed();
       }
       if (++deaths >= MAXIMUM_THREAD_DEATHS) {
-        throw new BlobError(Status.INTERNAL, `${task.kind}: the thread died: ${outcome.message}`, undefined, {
+        throw new BlobError(Code.INTERNAL, `${task.kind}: the thread died: ${outcome.message}`, undefined, {
           cause: outcome,
         });
       }

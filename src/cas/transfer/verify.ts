@@ -1,5 +1,5 @@
 import { zstdDecompressSync } from "node:zlib";
-import { status as Status } from "@grpc/grpc-js";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError, blobName } from "../../reapi/blob-error.ts";
 import type { Digest } from "../../reapi/digest.ts";
 
@@ -15,7 +15,7 @@ export function verifyContent(digest: Digest, content: Uint8Array): void {
 export function verifyHash(digest: Digest, hash: string): void {
   if (hash !== digest.hash) {
     throw new BlobError(
-      Status.DATA_LOSS,
+      Code.DATA_LOSS,
       `${blobName(digest)} is corrupt: its content has the ${digest.function.name} hash ${hash}`,
       digest,
     );
@@ -24,7 +24,7 @@ export function verifyHash(digest: Digest, hash: string): void {
 
 export function wrongSize(digest: Digest, sizeBytes: number): BlobError {
   return new BlobError(
-    Status.DATA_LOSS,
+    Code.DATA_LOSS,
     `${blobName(digest)} is corrupt: ${sizeBytes} bytes came instead of ${digest.sizeBytes}`,
     digest,
   );
@@ -38,7 +38,7 @@ export function decompress(digest: Digest, compressed: Uint8Array): Uint8Array {
     return zstdDecompressSync(compressed, options);
   } catch (error) {
     throw new BlobError(
-      Status.DATA_LOSS,
+      Code.DATA_LOSS,
       `${blobName(digest)} cannot be decompressed to its size: ${(error as Error).message}`,
       digest,
       { cause: error },

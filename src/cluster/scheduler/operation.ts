@@ -68,6 +68,11 @@ export class Task {
     this.#enter(ExecutionStage_Value.COMPLETED);
   }
 
+  /** Completes it without a result. */
+  fail(code: Code, message: string): void {
+    this.complete(create(ExecuteResponseSchema, { status: status(code, message) }));
+  }
+
   #enter(stage: ExecutionStage_Value): void {
     this.#stage = stage;
     this.#changed.resolve();

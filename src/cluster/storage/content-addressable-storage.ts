@@ -3,7 +3,7 @@ import { type ZstdOptions, zstdCompress, zstdDecompress } from "node:zlib";
 import { fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Handlers } from "../../grpc/handlers.ts";
 import { serverStreaming, unary } from "../../grpc/handlers.ts";
-import { failure, status, toStatusError } from "../../grpc/status.ts";
+import { failure, status, statusFromError } from "../../grpc/status.ts";
 import {
   type BatchReadBlobsRequest,
   type BatchReadBlobsResponse_ResponseSchema,
@@ -77,7 +77,7 @@ async function update(
     await store.put(expected, await plain(data, compressor, expected));
     return { digest, status: status(Code.OK, "") };
   } catch (error) {
-    return { digest, status: toStatusError(error).status };
+    return { digest, status: statusFromError(error) };
   }
 }
 
@@ -118,7 +118,7 @@ async function read(
     }
     return { digest: wireDigest, data: await compress(content), compressor: Compressor_Value.ZSTD };
   } catch (error) {
-    return { digest: wireDigest, status: toStatusError(error).status };
+    return { digest: wireDigest, status: statusFromError(error) };
   }
 }
 

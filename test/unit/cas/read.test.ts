@@ -3,8 +3,8 @@ import { randomBytes } from "node:crypto";
 import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { status as Status } from "@grpc/grpc-js";
 import fc from "fast-check";
+import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
 import { digestOf } from "./fake-storage.ts";
 import { blobError, chunk, fixture, readAll } from "./fixture.ts";
 
@@ -143,7 +143,7 @@ test("a missing blob is NOT_FOUND and names itself, small or large; a later read
     await assert.rejects(
       async () => f.client.read(digest, 0, 5),
       (error) => {
-        blobError(Status.NOT_FOUND, new RegExp(digest.hash))(error);
+        blobError(Code.NOT_FOUND, new RegExp(digest.hash))(error);
         assert.equal((error as { digest?: unknown }).digest, digest);
         return true;
       },
@@ -161,7 +161,7 @@ test("content that does not match its digest is DATA_LOSS and not kept", async (
     f.storage.fail(digest, { kind: "corrupt" });
     await assert.rejects(
       async () => f.client.read(digest, 0, 5),
-      blobError(Status.DATA_LOSS, new RegExp(digest.hash)),
+      blobError(Code.DATA_LOSS, new RegExp(digest.hash)),
     );
     assert.deepEqual(await readAll(f.client, digest), content);
   }
@@ -173,7 +173,7 @@ test("a corrupt large blob fails its reader before the end and is dropped", asyn
   const content = randomBytes(4 * chunk);
   const digest = f.storage.add(content);
   f.storage.fail(digest, { kind: "corrupt" }, { kind: "corrupt" }, { kind: "corrupt" }, { kind: "corrupt" });
-  await assert.rejects(readAll(f.client, digest), blobError(Status.DATA_LOSS, new RegExp(digest.hash)));
+  await assert.rejects(readAll(f.client, digest), blobError(Code.DATA_LOSS, new RegExp(digest.hash)));
   assert.deepEqual(await readAll(f.client, digest), content);
   assert.equal(f.client.statistics().corruptBlobs, 1);
 });
@@ -183,9 +183,9 @@ test("too few or too many bytes are DATA_LOSS", async () => {
   for (const size of [10, chunk, 3 * chunk]) {
     const digest = f.storage.add(randomBytes(size));
     f.storage.fail(digest, { kind: "short", bytes: 5 });
-    await assert.rejects(async () => f.client.read(digest, 0, 9), blobError(Status.DATA_LOSS));
+    await assert.rejects(async () => f.client.read(digest, 0, 9), blobError(Code.DATA_LOSS));
     const lying = { ...f.storage.add(randomBytes(size)), sizeBytes: size - 1 };
-    await assert.rejects(async () => f.client.read(lying, size - 2, 9), blobError(Status.DATA_LOSS));
+    await assert.rejects(async () => f.client.read(lying, size - 2, 9), blobError(Code.DATA_LOSS));
   }
 });
 
@@ -195,10 +195,10 @@ test("a broken stream goes on where it broke", async () => {
   const digest = f.storage.add(content);
   f.storage.fail(
     digest,
-    { kind: "break", bytes: 1000, code: Status.UNAVAILABLE },
-    { kind: "break", bytes: 2000, code: Status.UNAVAILABLE },
-    { kind: "break", bytes: 3000, code: Status.UNAVAILABLE },
-    { kind: "break", bytes: 4000, code: Status.UNAVAILABLE },
+    { kind: "break", bytes: 1000, code: Code.UNAVAILABLE },
+    { kind: "break", bytes: 2000, code: Code.UNAVAILABLE },
+    { kind: "break", bytes: 3000, code: Code.UNAVAILABLE },
+    { kind: "break", bytes: 4000, code: Code.UNAVAILABLE },
   );
   assert.deepEqual(await readAll(f.client, digest), content);
   assert.deepEqual(
@@ -216,7 +216,7 @@ test("a storage that stops answering mid-file ends in DEADLINE_EXCEEDED; a later
     f.storage.fail(digest, { kind: "hang", bytes: 1000 }, hang, hang, hang);
     await assert.rejects(
       async () => f.client.read(digest, 0, 5),
-      blobError(Status.DEADLINE_EXCEEDED, /no answer/),
+      blobError(Code.DEADLINE_EXCEEDED, /no answer/),
     );
     f.storage.fail(digest);
     assert.deepEqual(await readAll(f.client, digest), content);
@@ -228,13 +228,13 @@ test("blobs in a batch fail each for itself; the unavailable ones are asked for 
   const [good, missing, corrupt, shaky, down] = ["a", "b", "c", "d", "e"].map((text) => f.storage.add(text));
   f.storage.fail(missing!, { kind: "missing" });
   f.storage.fail(corrupt!, { kind: "corrupt" });
-  f.storage.fail(shaky!, { kind: "break", bytes: 0, code: Status.UNAVAILABLE });
-  f.storage.fail(down!, ...Array(9).fill({ kind: "break", bytes: 0, code: Status.UNAVAILABLE }));
+  f.storage.fail(shaky!, { kind: "break", bytes: 0, code: Code.UNAVAILABLE });
+  f.storage.fail(down!, ...Array(9).fill({ kind: "break", bytes: 0, code: Code.UNAVAILABLE }));
   const results = await Promise.allSettled(
     [good!, missing!, corrupt!, shaky!, down!].map((digest) => f.client.read(digest, 0, 1)),
   );
-  const codes = results.map((result) => (result.status === "fulfilled" ? Status.OK : result.reason.code));
-  assert.deepEqual(codes, [Status.OK, Status.NOT_FOUND, Status.DATA_LOSS, Status.OK, Status.UNAVAILABLE]);
+  const codes = results.map((result) => (result.status === "fulfilled" ? Code.OK : result.reason.code));
+  assert.deepEqual(codes, [Code.OK, Code.NOT_FOUND, Code.DATA_LOSS, Code.OK, Code.UNAVAILABLE]);
 });
 
 for (const size of [2000, chunk, 3 * chunk]) {
@@ -254,13 +254,13 @@ test("a compressed blob that breaks begins anew; one that is corrupt, or a bomb,
   await using f = await fixture({ storage: { zstd: true }, compression: true, chunkSizeBytes: 3 * chunk });
   const content = Buffer.alloc(2 * chunk, randomBytes(5000));
   const digest = f.storage.add(content);
-  f.storage.fail(digest, { kind: "break", bytes: 100, code: Status.UNAVAILABLE });
+  f.storage.fail(digest, { kind: "break", bytes: 100, code: Code.UNAVAILABLE });
   assert.deepEqual(await readAll(f.client, digest), content);
   const other = f.storage.add(Buffer.alloc(2 * chunk, "y"));
   f.storage.fail(other, { kind: "short", bytes: 8 });
-  await assert.rejects(async () => f.client.read(other, 0, 1), blobError(Status.DATA_LOSS));
+  await assert.rejects(async () => f.client.read(other, 0, 1), blobError(Code.DATA_LOSS));
   const bomb = { ...f.storage.add(Buffer.alloc(20 * chunk)), sizeBytes: 2 * chunk };
-  await assert.rejects(async () => f.client.read(bomb, 0, 1), blobError(Status.DATA_LOSS));
+  await assert.rejects(async () => f.client.read(bomb, 0, 1), blobError(Code.DATA_LOSS));
 });
 
 test("message() refuses what is too large for a message, and puts large ones together", async () => {
@@ -268,7 +268,7 @@ test("message() refuses what is too large for a message, and puts large ones tog
   const content = randomBytes(3 * chunk);
   assert.deepEqual(Buffer.from(await f.client.message(f.storage.add(content))), content);
   const large = f.storage.add(randomBytes(3 * chunk + 1));
-  await assert.rejects(f.client.message(large), blobError(Status.INVALID_ARGUMENT, /larger than/));
+  await assert.rejects(f.client.message(large), blobError(Code.INVALID_ARGUMENT, /larger than/));
 });
 
 test("after close() reads fail and no temporary file is left", async () => {

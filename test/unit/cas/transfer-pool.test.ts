@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
-import { status as Status } from "@grpc/grpc-js";
 import { DEFAULT_RETRY_POLICY } from "../../../src/cas/transfer/retry.ts";
 import { createTransferPool } from "../../../src/cas/transfer/transfer-pool.ts";
 import type { TransferTask } from "../../../src/cas/transfer/transfer-task.ts";
+import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
 import { digestOf } from "./fake-storage.ts";
 import { blobError, chunk, type Fixture, fixture, readAll } from "./fixture.ts";
 
@@ -16,7 +16,7 @@ test("threads fetch small, whole and large blobs alike, and report failures as t
     assert.deepEqual(await readAll(f.client, digest), content);
     const corrupt = f.storage.add(randomBytes(size));
     f.storage.fail(corrupt, ...Array(20).fill({ kind: "corrupt" }));
-    await assert.rejects(readAll(f.client, corrupt), blobError(Status.DATA_LOSS, new RegExp(corrupt.hash)));
+    await assert.rejects(readAll(f.client, corrupt), blobError(Code.DATA_LOSS, new RegExp(corrupt.hash)));
   }
 });
 
@@ -26,7 +26,7 @@ test("a pool starts without a call to a server, unless it is closed", async () =
   await threads.start();
   assert.equal(f.storage.calls.size, 0);
   await threads.close();
-  await assert.rejects(threads.start(), blobError(Status.UNAVAILABLE, /closed/));
+  await assert.rejects(threads.start(), blobError(Code.UNAVAILABLE, /closed/));
 });
 
 test("what is fetched by threads survives a restart", async () => {
@@ -66,15 +66,15 @@ test("failures in a thread come back as errors, and the pool works on until it i
   };
   await assert.rejects(
     threads.run(hashOfZeros, { source: unreadable }),
-    blobError(Status.INTERNAL, /unreadable/),
+    blobError(Code.INTERNAL, /unreadable/),
   );
   await assert.rejects(
     threads.run({ kind: "no such task" } as unknown as TransferTask),
-    blobError(Status.INTERNAL),
+    blobError(Code.INTERNAL),
   );
   assert.equal(await threads.run(hashOfZeros, { source: zeros }), digestOf(Buffer.alloc(10)).hash);
   await threads.close();
-  await assert.rejects(threads.run(hashOfZeros, { source: zeros }), blobError(Status.UNAVAILABLE, /closed/));
+  await assert.rejects(threads.run(hashOfZeros, { source: zeros }), blobError(Code.UNAVAILABLE, /closed/));
 });
 
 test("a thread that dies is replaced: its tasks go to the next one, but not for ever", async () => {
@@ -83,7 +83,7 @@ test("a thread that dies is replaced: its tasks go to the next one, but not for 
   const deaths = new Int32Array(new SharedArrayBuffer(8));
   const dying = (times: number) => ({ ...hashOfZeros, deaths, times }) as unknown as typeof hashOfZeros;
   assert.equal(await threads.run(dying(1)), "survived");
-  await assert.rejects(threads.run(dying(100)), blobError(Status.INTERNAL, /thread died/));
+  await assert.rejects(threads.run(dying(100)), blobError(Code.INTERNAL, /thread died/));
   assert.equal(await threads.run(dying(0)), "survived");
   await threads.close();
 });

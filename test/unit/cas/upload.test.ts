@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
-import { status as Status } from "@grpc/grpc-js";
 import { ActionResultSchema } from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
 import { SHA256 } from "../../../src/reapi/digest.ts";
 import { digestOf } from "./fake-storage.ts";
 import { blobError, fixture } from "./fixture.ts";
@@ -94,7 +94,7 @@ test("content that does not match its digest is refused by storage, and that is 
     const digest = digestOf(randomBytes(size));
     await assert.rejects(
       f.client.upload(digest, randomBytes(size)),
-      blobError(Status.INVALID_ARGUMENT, new RegExp(digest.hash)),
+      blobError(Code.INVALID_ARGUMENT, new RegExp(digest.hash)),
     );
   }
 });
