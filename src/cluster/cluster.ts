@@ -1,11 +1,12 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { extname, join, resolve } from "node:path";
-import { GUEST_NETWORK, HOST_ADDRESS } from "../user-mode-linux/isolated.ts";
+import { kernelCanMountNfs } from "../user-mode-linux/host-kernel.ts";
+import { GUEST_NETWORK, HOST_ADDRESS } from "../user-mode-linux/network.ts";
 import {
   type RunnerPool,
   runnerConfiguration,
@@ -155,12 +156,6 @@ export class Cluster implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-/** Whether this kernel can mount NFSv4 for us; its module may have to be loaded first. */
-export function kernelCanMountNfs(): boolean {
-  spawnSync("modprobe", ["-aq", "nfs", "nfsv4"]);
-  return /\bnfs4$/m.test(readFileSync("/proc/filesystems", "utf8"));
 }
 
 async function writeConfigurations(

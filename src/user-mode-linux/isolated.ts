@@ -1,17 +1,15 @@
 /**
  * Program: runs a command in user-mode Linux with a network that reaches nothing but the given UNIX sockets of this
- * machine. To be started in a network namespace of its own, as root; its arguments are a folder whose changes stay,
- * the sockets' paths separated by ":", and the command. Inside, the n-th socket (from 1) is port n of 10.0.2.1, once
- * the device vec0 has the address 10.0.2.2/30.
+ * machine. To be started as root, in a network namespace of its own. Arguments: a folder whose changes stay, the
+ * sockets' paths separated by ":", and the command. Inside, the sockets are ports of HOST_ADDRESS, counted from 1, once
+ * the network device has been set up as GUEST_NETWORK says (network.ts).
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { extname, join } from "node:path";
 import { pipeline } from "node:stream";
-
-export const HOST_ADDRESS = "10.0.2.1";
-export const GUEST_NETWORK = { device: "vec0", address: "10.0.2.2/30" };
+import { HOST_ADDRESS } from "./network.ts";
 
 const DEVICE = "tap0";
 const LAUNCHER = join(import.meta.dirname, `main${extname(import.meta.filename)}`);
@@ -61,7 +59,4 @@ async function relay(port: number, path: string): Promise<void> {
   await once(server, "listening");
 }
 
-if (import.meta.main) {
-  process.exitCode = await main(process.argv.slice(2));
-  process.exit();
-}
+process.exit(await main(process.argv.slice(2)));

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import { parseArgs } from "node:util";
+import { kernelCanMountNfs } from "./host-kernel.ts";
 
 const HELP = `Usage: npm run in-kernel -- [OPTION…] [--] COMMAND [ARGUMENT…]
 
@@ -120,15 +121,7 @@ function readArguments(argv: string[]): { job: Job; native: boolean } {
       }
     },
   };
-  return { job, native: values.native || (!values.uml && hostHasNfsClient()) };
-}
-
-function hostHasNfsClient(): boolean {
-  if (process.getuid?.() !== 0) {
-    return false;
-  }
-  spawnSync("modprobe", ["-aq", "nfs", "nfsv4"]);
-  return /\bnfs4$/m.test(fs.readFileSync("/proc/filesystems", "utf8"));
+  return { job, native: values.native || (!values.uml && process.getuid?.() === 0 && kernelCanMountNfs()) };
 }
 
 function environment(kernel: "uml" | "native", out: string): NodeJS.ProcessEnv {
