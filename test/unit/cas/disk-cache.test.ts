@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { DiskCache } from "../../../src/cas/cache/disk-cache.ts";
 import { type Digest, digestKey } from "../../../src/reapi/digest.ts";
 import { digestOf } from "./fake-storage.ts";
-import { chunk, type Fixture, fixture, readAll } from "./fixture.ts";
+import { chunk, type Fixture, fetchBlobs, fixture, readAll } from "./fixture.ts";
 
 function pathOf(f: Fixture, { hash, sizeBytes }: Digest): string {
   return join(f.directory, "blobs", hash.slice(0, 2), `sha256-${hash}-${sizeBytes}`);
@@ -21,11 +21,7 @@ const sizes = [100, chunk - 1, chunk + 1, 3 * chunk];
 
 test("what was fetched survives a restart", async () => {
   await using f = await fixture();
-  const contents = sizes.map((size) => randomBytes(size));
-  const digests = contents.map((content) => f.storage.add(content));
-  for (const digest of digests) {
-    await readAll(f.client, digest);
-  }
+  const { contents, digests } = await fetchBlobs(f, sizes);
   await f.client.close();
   f.storage.blobs.clear();
   await using again = await f.reopen();
@@ -44,11 +40,7 @@ for (const [what, damage] of Object.entries({
 })) {
   test(`a file of an earlier run that ${what} is fetched anew`, async () => {
     await using f = await fixture();
-    const contents = sizes.map((size) => randomBytes(size));
-    const digests = contents.map((content) => f.storage.add(content));
-    for (const digest of digests) {
-      await readAll(f.client, digest);
-    }
+    const { contents, digests } = await fetchBlobs(f, sizes);
     await f.client.close();
     for (const digest of digests) {
       await damage(pathOf(f, digest), digest.sizeBytes);

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -64,6 +65,16 @@ export async function fixture(
       await rm(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** Puts random blobs of these sizes into storage, and has the client read all of each. */
+export async function fetchBlobs(f: Fixture, sizes: readonly number[]) {
+  const contents = sizes.map((size) => randomBytes(size));
+  const digests = contents.map((content) => f.storage.add(content));
+  for (const digest of digests) {
+    await readAll(f.client, digest);
+  }
+  return { contents, digests };
 }
 
 /** For assert.rejects. */

@@ -6,7 +6,7 @@ import { createTransferPool } from "../../../src/cas/transfer/transfer-pool.ts";
 import type { TransferTask } from "../../../src/cas/transfer/transfer-task.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
 import { digestOf } from "./fake-storage.ts";
-import { blobError, chunk, type Fixture, fixture, readAll } from "./fixture.ts";
+import { blobError, chunk, type Fixture, fetchBlobs, fixture, readAll } from "./fixture.ts";
 
 test("threads fetch small, whole and large blobs alike, and report failures as they are", async () => {
   await using f = await fixture({ transferThreads: 2, readAheadBytes: 4 * chunk });
@@ -31,11 +31,7 @@ test("a pool starts without a call to a server, unless it is closed", async () =
 
 test("what is fetched by threads survives a restart", async () => {
   await using f = await fixture({ transferThreads: 1 });
-  const contents = [10, 100_000, 5 * chunk].map((size) => randomBytes(size));
-  const digests = contents.map((content) => f.storage.add(content));
-  for (const digest of digests) {
-    await readAll(f.client, digest);
-  }
+  const { contents, digests } = await fetchBlobs(f, [10, 100_000, 5 * chunk]);
   await f.client.close();
   f.storage.blobs.clear();
   await using again = await f.reopen();

@@ -115,21 +115,28 @@ test("a source that cannot be read, or ends early, fails the upload and not the 
   assert.ok(f.storage.blobs.has(digest.hash));
 });
 
+/** A source that tells when it is read, and is not read from before its gate opens. */
+function gatedSource(content: Uint8Array) {
+  const gate = Promise.withResolvers<void>();
+  const asked = Promise.withResolvers<void>();
+  return {
+    gate,
+    asked,
+    sizeBytes: content.length,
+    async read(offset: number, count: number) {
+      asked.resolve();
+      await gate.promise;
+      return content.subarray(offset, offset + count);
+    },
+  };
+}
+
 for (const transferThreads of [0, 1]) {
   test(`a cancelled upload ends at once, and others' of the same blob goes on; ${transferThreads} threads`, async () => {
     await using f = await fixture({ transferThreads });
     const content = randomBytes(large);
     const digest = digestOf(content);
-    const gate = Promise.withResolvers<void>();
-    const asked = Promise.withResolvers<void>();
-    const slow = {
-      sizeBytes: large,
-      async read(offset: number, count: number) {
-        asked.resolve();
-        await gate.promise;
-        return content.subarray(offset, offset + count);
-      },
-    };
+    const { gate, asked, ...slow } = gatedSource(content);
     const cancel = new AbortController();
     const cancelled = f.client.upload(digest, slow, cancel.signal);
     const other = f.client.upload(digest, slow);
@@ -145,16 +152,7 @@ for (const transferThreads of [0, 1]) {
     await using f = await fixture({ transferThreads });
     const content = randomBytes(large);
     const digest = digestOf(content);
-    const gate = Promise.withResolvers<void>();
-    const asked = Promise.withResolvers<void>();
-    const never = {
-      sizeBytes: large,
-      async read(offset: number, count: number) {
-        asked.resolve();
-        await gate.promise;
-        return content.subarray(offset, offset + count);
-      },
-    };
+    const { gate, asked, ...never } = gatedSource(content);
     const cancel = new AbortController();
     const cancelled = f.client.upload(digest, never, cancel.signal);
     await asked.promise;
