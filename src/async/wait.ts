@@ -1,4 +1,4 @@
-/** setTimeout's limit, some 25 days; it takes anything longer for 1. */
+/** The longest time that setTimeout can wait, some 25 days; it turns anything longer into 1 ms. */
 const MAXIMUM_TIMER_MILLISECONDS = 2 ** 31 - 1;
 
 /**
@@ -21,8 +21,8 @@ export async function waitAtMost(
 }
 
 /**
- * Settles as the promise does, or rejects with the signal's reason once that aborts. What the promise stands for
- * goes on, and is no longer waited for.
+ * Settles as the promise does, or rejects with the signal's reason once that aborts. The work behind the promise is
+ * not stopped by that.
  */
 export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   const aborted = Promise.withResolvers<never>();

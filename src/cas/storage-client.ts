@@ -27,11 +27,11 @@ export interface StorageClientOptions {
   readonly maximumMessageSizeBytes?: number;
   /** Blobs up to this size are fetched whole, larger ones in pieces of it. Default 2 MiB. */
   readonly chunkSizeBytes?: number;
-  /** Most that is fetched of a large blob ahead of a sequential reader. Default 16 MiB. */
+  /** How far ahead of a sequential reader a large blob is fetched, at most. Default 16 MiB. */
   readonly readAheadBytes?: number;
   /**
-   * Threads that transfer, hash and store; each takes about 35 MiB. Default 1, from 8 processors on 2; 0 does all in
-   * the calling thread.
+   * Threads that transfer, hash and store; each takes about 35 MiB. Default 1, or 2 with 8 processors and more.
+   * With 0, the calling thread does it all.
    */
   readonly transferThreads?: number;
   /** Buildbarn's `outputUploadConcurrency`. Default 16. */
@@ -40,17 +40,17 @@ export interface StorageClientOptions {
 }
 
 /**
- * All that a worker needs of storage. Methods reject with BlobError, and with the signal's reason where one is given
- * and aborts. `directory` and `read` are those of {@link InputSource}.
+ * All that a worker needs of storage. Methods reject with BlobError, and with the signal's reason where one is
+ * given and aborts. `directory` and `read` are those of {@link InputSource}.
  */
 export interface StorageClient extends InputSource, AsyncDisposable {
-  /** Resolves once fetching can begin without delay. Storage need not answer yet. Rejects with BlobError. */
+  /** Resolves once fetching can begin without delay. Does not wait for storage. Rejects with BlobError. */
   start(): Promise<void>;
-  /** A whole blob, such as an Action or Command; INVALID_ARGUMENT if it is larger than a message may be. */
+  /** A whole blob, such as a Command; INVALID_ARGUMENT if it is larger than a message may be. */
   message(digest: Digest): Promise<Uint8Array>;
-  /** Stores the content unless storage has it. */
+  /** Stores a blob unless storage has it. */
   upload(digest: Digest, source: UploadSource, signal?: AbortSignal): Promise<void>;
-  /** The same for content whose digest is not known yet; resolves to that. */
+  /** The same for a blob whose digest is not known yet. Resolves to the digest. */
   hashAndUpload(
     instanceName: string,
     digestFunction: DigestFunction,
@@ -65,7 +65,7 @@ export interface StorageClient extends InputSource, AsyncDisposable {
 
 const MiB = 1024 * 1024;
 
-/** Rejects with an Error where the cache directory is unusable or in use. No server is contacted yet. */
+/** Rejects with an Error if the cache directory is unusable or in use. Does not contact any server yet. */
 export async function createStorageClient(options: StorageClientOptions): Promise<StorageClient> {
   const { contentAddressableStorage: storage } = options;
   const retryPolicy = { ...DEFAULT_RETRY_POLICY, ...options.retryPolicy };

@@ -14,22 +14,22 @@ export interface UploaderOptions {
   readonly backend: BlobBackend;
   readonly pool: TransferPool;
   readonly statistics: StorageStatistics;
-  /** Writes to storage at a time; a batch of small blobs is one. */
+  /** How many writes to storage run at the same time; a batch of small blobs is one. */
   readonly concurrency: number;
   /** Milliseconds, never going back. */
   readonly now: () => number;
 }
 
-/** Up to here, content is hashed at once: that takes less time than a detour over a thread (40 µs). */
+/** Content up to this size is hashed at once: that takes less time than a detour through a thread (40 µs). */
 const INLINE_HASH_BYTES = 64 * 1024;
-/** Up to here, blobs share a message. */
+/** Blobs up to this size share a message. */
 const BATCHED_BLOB_BYTES = 64 * 1024;
 const BATCH_BYTES = 2 * 1024 * 1024;
 const BATCH_COUNT = 500;
 const FIND_MISSING_COUNT = 5_000;
 const BATCHES_IN_PROGRESS = 4;
 
-/** Brings blobs to storage, if they are not there. */
+/** Stores the blobs that storage lacks. */
 export class Uploader {
   readonly #backend: BlobBackend;
   readonly #pool: TransferPool;
@@ -75,8 +75,8 @@ export class Uploader {
   }
 
   /**
-   * Rejects with {@link BlobError}; with the signal's reason once that aborts. A blob that somebody else is
-   * uploading is waited for.
+   * Stores a blob, or waits for whoever is already uploading it. Rejects with {@link BlobError}; with the signal's
+   * reason once that aborts.
    */
   async upload(digest: Digest, source: UploadSource, signal?: AbortSignal): Promise<void> {
     const key = `${digestKey(digest)}-${digest.instanceName}`;
@@ -85,7 +85,7 @@ export class Uploader {
     try {
       await this.#uploads.run(key, signal, start);
     } catch (error) {
-      // What failed may have been the other caller's content.
+      // It may have been the other caller's source that failed.
       if (!joined || signal?.aborted) {
         throw error;
       }
@@ -93,7 +93,7 @@ export class Uploader {
     }
   }
 
-  /** The digest of the content, computed without holding up this thread where it is large. */
+  /** The digest of the source's content. If that is large, a thread computes it. */
   async hash(
     instanceName: string,
     digestFunction: DigestFunction,

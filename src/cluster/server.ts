@@ -14,7 +14,7 @@ import { EmbeddedStorage, type StorageOptions } from "./storage/embedded-storage
 export interface ClusterServerOptions extends StorageOptions {
   /** Where clients connect: "HOST:PORT", port 0 for a free one, or "unix:PATH". */
   readonly listen: string;
-  /** Where workers connect. They find storage there, too. */
+  /** Where workers connect, for work and for storage. */
   readonly listenForWorkers: string;
   readonly scheduler?: BuildQueueOptions;
 }
@@ -25,8 +25,8 @@ const SERVER_OPTIONS = {
 };
 
 /**
- * Scheduler and storage in this process: REAPI for clients at one address, the same and Buildbarn's OperationQueue
- * for workers at another.
+ * Scheduler and storage in this process: REAPI for clients at one address; the same, with Buildbarn's
+ * OperationQueue, for workers at another.
  */
 export class ClusterServer {
   readonly storage: EmbeddedStorage;
@@ -50,7 +50,7 @@ export class ClusterServer {
     this.workersAddress = workersAddress;
   }
 
-  /** Rejects with an error that says what to do where an address is in use or the folder cannot be written. */
+  /** Rejects if an address is in use or the folder cannot be written; the error says what to do. */
   static async start(options: ClusterServerOptions): Promise<ClusterServer> {
     const storage = await EmbeddedStorage.open(options);
     const queue = new BuildQueue(options.scheduler);
@@ -76,7 +76,7 @@ export class ClusterServer {
     }
   }
 
-  /** Ends all calls. Workers are to be stopped before. */
+  /** Ends all calls. Stop the workers first. */
   async close(): Promise<void> {
     this.queue.close();
     for (const server of this.#servers) {
@@ -86,7 +86,7 @@ export class ClusterServer {
   }
 }
 
-/** Resolves to the address with the port it got. */
+/** Resolves to the address, with the actual port. */
 async function bind(server: Server, listen: string): Promise<string> {
   // A socket that an earlier run left behind would count as in use.
   if (listen.startsWith("unix:")) {

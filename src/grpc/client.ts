@@ -49,8 +49,8 @@ type ClientMethod<M extends DescMethod> = {
 type Items<T> = AsyncIterable<T> | Iterable<T>;
 
 /**
- * A client of a service over a channel, as `openChannel` makes one. Clients of several services can share a channel;
- * whoever opened it closes it.
+ * A client of a service over a channel, as `openChannel` makes one. Clients of several services can share a
+ * channel; whoever opened it closes it.
  */
 export function createClient<S extends Service>(
   service: S,

@@ -15,12 +15,12 @@ import { type Codecs, type Service, serviceDefinition } from "./service-definiti
 import { failure, toStatusError } from "./status.ts";
 
 /**
- * The handlers of a service, by method: made with {@link unary}, {@link serverStreaming} and {@link clientStreaming},
- * or grpc-js's own. A method without a handler fails with UNIMPLEMENTED.
+ * The handlers of a service, by method: made with {@link unary}, {@link serverStreaming} and
+ * {@link clientStreaming}, or grpc-js's own. A method without a handler fails with UNIMPLEMENTED.
  *
- * grpc-js ignores what its own handlers return, so an async one must catch everything. A bidirectional call is best
- * read by its "data" and "end" events: leaving `for await (… of call)` early, or emitting "error" in it, destroys the
- * call unanswered.
+ * grpc-js ignores what its own handlers return, so an async one must catch everything. A bidirectional call is
+ * best read by its "data" and "end" events: leaving `for await (… of call)` early, or emitting "error" in it,
+ * destroys the call unanswered.
  */
 export type Handlers<S extends Service> = {
   [K in keyof S["method"]]?: Handler<S["method"][K]>;

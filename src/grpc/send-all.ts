@@ -9,8 +9,8 @@ interface Outgoing<T> {
 
 /**
  * Writes the items, each when the stream has room for it, then ends the stream. Once `ended` aborts, as the other
- * side takes no more, nothing is written and the iteration is left, after its next item if it waits for one. Rejects
- * with what reading the items throws, and with nothing else.
+ * side takes no more, nothing is written and the iteration is left, after its next item if it waits for one.
+ * Rejects with what reading the items throws, and with nothing else.
  */
 export async function sendAll<T>(
   items: AsyncIterable<T> | Iterable<T>,

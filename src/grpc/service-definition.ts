@@ -6,7 +6,7 @@ import type { MethodDefinition } from "@grpc/grpc-js";
 /** A service of the generated code, such as `ByteStream` of bytestream_pb.ts. */
 export type Service = GenService<GenServiceMethods>;
 
-/** How messages of one type become bytes and are made of them. A thrown error fails the call with INTERNAL. */
+/** Turns messages of one type into bytes and back. An error that it throws fails the call with INTERNAL. */
 export interface Codec<D extends DescMessage> {
   serialize(message: MessageInitShape<D>): Buffer;
   deserialize(bytes: Buffer): MessageShape<D>;

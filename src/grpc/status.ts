@@ -12,8 +12,8 @@ import { CodedError } from "./coded-error.ts";
 const DETAILS_TRAILER = "grpc-status-details-bin";
 
 /**
- * An error with a gRPC status. Thrown by our own code, and what a grpc-js handler passes to its callback or emits
- * as "error"; the details reach the client.
+ * An error with a gRPC status. Our own code throws it, and grpc-js's handlers pass it to their callback or emit
+ * it as "error"; its details reach the client.
  */
 export class StatusError extends Error {
   override readonly name = "StatusError";
@@ -29,7 +29,7 @@ export class StatusError extends Error {
     return this.status.code;
   }
 
-  /** grpc-js's name for the message. */
+  /** The message, under grpc-js's name for it. */
   get details(): string {
     return this.status.message;
   }
@@ -78,7 +78,7 @@ export function statusFromError(error: unknown): Status {
   return status(error.name === "AbortError" ? Code.CANCELLED : Code.UNKNOWN, error.message);
 }
 
-/** Wraps a message, or what `create` makes one of, for a field of type google.protobuf.Any. */
+/** Wraps a message, or the object to make one of, for a field of type google.protobuf.Any. */
 export function packAny<D extends DescMessage>(desc: D, message: MessageInitShape<D>): Any {
   return anyPack(desc, create(desc, message));
 }

@@ -6,7 +6,7 @@ import type { Digest } from "./digest.ts";
 export class BlobError extends CodedError {
   override readonly name = "BlobError";
   readonly code: number;
-  /** The blob it is about, where it is about one. */
+  /** The blob in question, if it is a single one. */
   readonly digest: Digest | undefined;
 
   constructor(code: number, message: string, digest?: Digest, options?: ErrorOptions) {

@@ -20,9 +20,9 @@ export interface ResultStorage {
 }
 
 /**
- * Whether everything that an action's result refers to is in storage: its logs and files, its trees and directories,
- * and the files in these. Only such a result may be given out (REAPI, GetActionResult). A tree or directory that is
- * no such message counts as missing.
+ * Whether everything that an action's result refers to is in storage: its logs and files, its trees and
+ * directories, and the files in these. Only such a result may be given out (REAPI, GetActionResult). A tree or
+ * directory that is no such message counts as missing.
  *
  * Rejects with InvalidDigestError for a result with something that is no digest, and as `storage` does.
  */
@@ -63,7 +63,8 @@ async function isDirectoryComplete(
     return true;
   }
   const root = relatedDigest(context, rootDirectoryDigest, "root_directory_digest");
-  // A Map's iteration visits what is added meanwhile: each directory once, even if a lying storage has them in a circle.
+  // A Map's iteration visits what is added meanwhile: each directory once, even if a lying storage has them in a
+  // circle.
   const directories = new Map([[digestKey(root), root]]);
   for (const digest of directories.values()) {
     const directory = await readMessage(DirectorySchema, digest, storage);

@@ -3,7 +3,7 @@ import { CodedError } from "../grpc/coded-error.ts";
 import type { DigestFunction_Value } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 
-/** A REAPI digest function: how content is hashed, and how the function is named on the wire. */
+/** A REAPI digest function: how it hashes, and what it is called on the wire. */
 export interface DigestFunction {
   /** Lower-case name, as in ByteStream resource names: "sha256". */
   readonly name: string;
@@ -23,10 +23,7 @@ export const SHA256: DigestFunction = {
 
 const SUPPORTED_FUNCTIONS: readonly DigestFunction[] = [SHA256];
 
-/**
- * Names a blob: REAPI's Digest together with what it needs to be looked up anywhere, the instance name
- * and the digest function.
- */
+/** Names a blob: REAPI's Digest with what else it takes to look the blob up, instance name and digest function. */
 export interface Digest {
   readonly instanceName: string;
   readonly function: DigestFunction;
@@ -35,15 +32,15 @@ export interface Digest {
   readonly sizeBytes: number;
 }
 
-/** What came from the wire is no digest, resource name or instance name, or names an unknown digest function. */
+/** Something from the wire is not the digest, resource name, instance name or digest function that it should be. */
 export class InvalidDigestError extends CodedError {
   override readonly name = "InvalidDigestError";
   readonly code = Code.INVALID_ARGUMENT;
 }
 
 /**
- * The function that a REAPI message names by its `DigestFunction.Value`. Older clients leave it at 0 (unknown): then the
- * hash's length tells.
+ * The function that a REAPI message names by its `DigestFunction.Value`. Older clients leave that at 0 (unknown):
+ * then the length of the hash tells.
  */
 export function digestFunctionFor(value: number, hash: string): DigestFunction {
   const found = SUPPORTED_FUNCTIONS.find((candidate) =>
@@ -59,7 +56,7 @@ export function digestFunctionFor(value: number, hash: string): DigestFunction {
   return found;
 }
 
-/** The function that a resource name gives in lower case; undefined where that is none. */
+/** The function that a resource name calls by its name; undefined for anything else. */
 export function digestFunctionNamed(name: string | undefined): DigestFunction | undefined {
   return SUPPORTED_FUNCTIONS.find((candidate) => candidate.name === name);
 }
@@ -83,7 +80,7 @@ export function makeDigest(
   return { instanceName, function: digestFunction, hash, sizeBytes: size };
 }
 
-/** Identifies the content, whatever the instance it came from: `sha256-HASH-SIZE`. */
+/** Identifies the content, whatever instance it came from: `sha256-HASH-SIZE`. */
 export function digestKey(digest: Digest): string {
   return `${digest.function.name}-${digest.hash}-${digest.sizeBytes}`;
 }

@@ -14,7 +14,10 @@ export interface ResourceName {
   readonly compressor: Compressor;
 }
 
-/** Digest functions that resource names leave out, as the hash's length tells them (REAPI, ContentAddressableStorage). */
+/**
+ * Digest functions that resource names leave out, as the length of the hash tells (REAPI,
+ * ContentAddressableStorage).
+ */
 const UNNAMED_FUNCTIONS = new Set(["md5", "murmur3", "sha1", "sha256", "sha384", "sha512", "vso"]);
 
 /** Words of resource names, which no segment of an instance name may be (REAPI, ContentAddressableStorage). */
@@ -28,12 +31,15 @@ const RESERVED_SEGMENTS = new Set([
   "compressed-blobs",
 ]);
 
-/** ByteStream resource to read: `[INSTANCE/]blobs/[FUNCTION/]HASH/SIZE`, or `compressed-blobs/zstd` for `blobs`. */
+/**
+ * The ByteStream resource to read: `[INSTANCE/]blobs/[FUNCTION/]HASH/SIZE`, or `compressed-blobs/zstd` for
+ * `blobs`.
+ */
 export function readResourceName(digest: Digest, compressor: Compressor): string {
   return `${instancePrefix(digest.instanceName)}${blobPath(digest, compressor)}`;
 }
 
-/** ByteStream resource to write. `uuid` tells concurrent uploads of the same blob apart. */
+/** The ByteStream resource to write. `uuid` tells concurrent uploads of the same blob apart. */
 export function writeResourceName(digest: Digest, compressor: Compressor, uuid: string): string {
   return `${instancePrefix(digest.instanceName)}uploads/${uuid}/${blobPath(digest, compressor)}`;
 }
@@ -79,7 +85,9 @@ export function missingBlobSubject(digest: Digest): string {
   return blobPath(digest, "identity");
 }
 
-/** Throws {@link InvalidDigestError} for an instance name that could not be told from the rest of a resource name. */
+/**
+ * Throws {@link InvalidDigestError} for an instance name that could not be told from the rest of a resource name.
+ */
 export function checkInstanceName(instanceName: string): void {
   if (instanceName === "") {
     return;

@@ -11,8 +11,8 @@ export function digestMessage({ hash, sizeBytes }: Digest): WireDigest & Pick<Di
 }
 
 /**
- * The digest in a request, checked. `functionValue` is the request's `digest_function`; `what` names the digest's field
- * for the error.
+ * The digest in a request, checked. `functionValue` is the request's `digest_function`; `what` names the digest's
+ * field for the error.
  *
  * @throws InvalidDigestError
  */

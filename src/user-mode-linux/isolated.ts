@@ -1,8 +1,8 @@
 /**
- * Program: runs a command in user-mode Linux with a network that reaches nothing but the given UNIX sockets of this
- * machine. To be started as root, in a network namespace of its own. Arguments: a folder whose changes stay, the
- * sockets' paths separated by ":", and the command. Inside, the sockets are ports of HOST_ADDRESS, counted from 1, once
- * the network device has been set up as GUEST_NETWORK says (network.ts).
+ * Program: runs a command in user-mode Linux with a network that reaches nothing but the given UNIX sockets of
+ * this machine. To be started as root, in a network namespace of its own. Arguments: a folder whose changes stay,
+ * the sockets' paths separated by ":", and the command. Inside, the sockets are ports of HOST_ADDRESS, counted
+ * from 1, once the network device has been set up as GUEST_NETWORK says (network.ts).
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -13,7 +13,7 @@ import { HOST_ADDRESS } from "./network.ts";
 
 const DEVICE = "tap0";
 const LAUNCHER = join(import.meta.dirname, `main${extname(import.meta.filename)}`);
-/** As long as setTimeout can wait: the cluster decides when to stop. */
+/** As long as setTimeout can wait, as the cluster decides when to stop. */
 const SECONDS_UNTIL_TIMEOUT = 2_000_000;
 
 async function main([out, sockets, ...command]: string[]): Promise<number> {
@@ -51,7 +51,7 @@ async function main([out, sockets, ...command]: string[]): Promise<number> {
 async function relay(port: number, path: string): Promise<void> {
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (incoming) => {
     const outgoing = connect({ path, allowHalfOpen: true });
-    // A connection that breaks on one side is ended on the other; there is nobody to tell.
+    // A connection that breaks on one side ends on the other; there is nobody to tell.
     pipeline(incoming, outgoing, () => {});
     pipeline(outgoing, incoming, () => {});
   });

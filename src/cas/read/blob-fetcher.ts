@@ -10,7 +10,7 @@ import { toPortable } from "../transfer/portable.ts";
 import type { TransferPool } from "../transfer/transfer-pool.ts";
 import type { Destined, Fetched } from "../transfer/transfer-task.ts";
 
-/** What a blob is wanted for. Only a file is kept in memory: who decodes a message keeps the result. */
+/** What a blob is wanted for. Only files are kept in memory: whoever decodes a message keeps the result. */
 export type BlobUse = "file" | "message" | "directory";
 
 export interface BlobFetcherOptions {
@@ -23,14 +23,14 @@ export interface BlobFetcherOptions {
 
 /** Blobs up to this size share a message. */
 const BATCHED_BLOB_BYTES = 64 * 1024;
-/** Per batch, so that the first blob does not wait long for the last. */
+/** Limits of a batch, so that the first blob does not wait long for the last. */
 const BATCH_BYTES = 512 * 1024;
 const BATCH_COUNT = 64;
 const BATCHES_IN_PROGRESS = 4;
 
 /**
- * Fetches whole blobs from storage, each once however many want it. They are handed out as soon as they are verified,
- * and put into the caches.
+ * Fetches whole blobs from storage, each once, however many want it. It hands them out as soon as they are
+ * verified, and puts them into the caches.
  */
 export class BlobFetcher {
   readonly #backend: BlobBackend;
@@ -70,12 +70,12 @@ export class BlobFetcher {
     return fetch;
   }
 
-  /** Resolves when all that was fetched is in its file. */
+  /** Resolves when all blobs that have arrived are in their files. */
   async stored(): Promise<void> {
     await Promise.all(this.#storing);
   }
 
-  /** Where the blob is to be fetched from. Throws {@link BlobError} if that is nowhere. */
+  /** Where to fetch the blob from. Throws {@link BlobError} if no server has its instance. */
   route(digest: Digest): BlobRoute {
     try {
       return this.#backend.route(digest);

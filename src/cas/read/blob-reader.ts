@@ -9,19 +9,19 @@ import { DiskReader } from "./disk-reader.ts";
 import { LargeBlob, type LargeBlobContext } from "./large-blob.ts";
 
 export interface BlobReaderOptions extends BlobFetcherOptions {
-  /** Larger blobs are fetched in pieces of this size. */
+  /** Blobs larger than this are fetched in pieces of this size. */
   readonly chunkSizeBytes: number;
-  /** Most that is fetched of a large blob ahead of a sequential reader. */
+  /** How far ahead of a sequential reader a large blob is fetched, at most. */
   readonly readAheadBytes: number;
 }
 
-/** A cached file up to this size is read whole, into memory; of larger ones only what is asked for. */
+/** A cached file up to this size is read whole, into memory; of a larger one only what is asked for. */
 const SMALL_FILE_BYTES = 128 * 1024;
 const NOTHING = new Uint8Array(0);
 
 /**
- * Blobs by digest, from memory, from the local disk or from storage, verified. Whatever several readers want at
- * the same time is fetched once.
+ * Reads blobs by digest: from memory, from the local disk or from storage. What several readers want at the same
+ * time is fetched once.
  */
 export class BlobReader {
   readonly #disk: DiskCache;
@@ -53,7 +53,7 @@ export class BlobReader {
     };
   }
 
-  /** See InputSource. A single answer goes no further than a chunk's end. */
+  /** See InputSource. An answer does not go beyond the end of a chunk. */
   read(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array> {
     const end = Math.min(offset + count, digest.sizeBytes);
     if (offset >= end) {
@@ -67,7 +67,7 @@ export class BlobReader {
     return this.#readElsewhere(digest, offset, end - offset);
   }
 
-  /** The whole blob. Rejects with INVALID_ARGUMENT if that is larger than `maximumSizeBytes`. */
+  /** The whole blob. Rejects with INVALID_ARGUMENT if it is larger than `maximumSizeBytes`. */
   async whole(digest: Digest, maximumSizeBytes: number, use: BlobUse): Promise<Uint8Array> {
     if (digest.sizeBytes > maximumSizeBytes) {
       throw new BlobError(
@@ -95,7 +95,7 @@ export class BlobReader {
     );
   }
 
-  /** Resolves when all that was fetched is in its file. */
+  /** Resolves when all blobs that have arrived are in their files. */
   stored(): Promise<void> {
     return this.#fetcher.stored();
   }
@@ -169,7 +169,7 @@ export class BlobReader {
     return content;
   }
 
-  /** Sees to it that all of a large blob is in the disk cache, verified. */
+  /** Fetches what is missing of a large blob. Resolves when all of it is in the disk cache, verified. */
   async #completeLarge(digest: Digest, key: string): Promise<void> {
     const entry = this.#large.has(key) ? undefined : this.#disk.get(key);
     if (entry !== undefined && !entry.verified) {

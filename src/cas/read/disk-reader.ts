@@ -15,8 +15,8 @@ export interface DiskReaderOptions {
 }
 
 /**
- * Reads blobs from the disk cache's files. A file that turns out to be unusable is dropped; the caller then finds the
- * blob elsewhere. Files of an earlier run are hashed before their first use.
+ * Reads blobs from the disk cache's files. A file that turns out to be unusable is dropped; the caller then finds
+ * the blob elsewhere. Files of an earlier run are hashed before their first use.
  */
 export class DiskReader {
   readonly #pool: TransferPool;

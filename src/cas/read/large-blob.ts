@@ -9,7 +9,7 @@ import { type PortableDigest, toPortable } from "../transfer/portable.ts";
 import type { TransferPool } from "../transfer/transfer-pool.ts";
 import { ReadAhead } from "./read-ahead.ts";
 
-/** What large blobs share. */
+/** What all large blobs share. */
 export interface LargeBlobContext {
   readonly pool: TransferPool;
   readonly disk: DiskCache;
@@ -17,24 +17,24 @@ export interface LargeBlobContext {
   readonly statistics: StorageStatistics;
   readonly chunkSizeBytes: number;
   readonly readAheadBytes: number;
-  /** The blob is no longer partial: complete, corrupt or evicted. */
+  /** Called when the blob is no longer partial: it is complete, corrupt or evicted. */
   ended(blob: LargeBlob): void;
   /** Reads from what has taken the blob's place. */
   read(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array>;
 }
 
-/** One per chunk, and its key in the memory cache. */
+/** A chunk's state; also its key in the memory cache. */
 interface Chunk {
-  /** In the partial file. */
+  /** Whether it is in the partial file. */
   stored: boolean;
   fetch: Promise<Uint8Array> | undefined;
 }
 
 /**
- * A blob that is larger than a chunk, while not all of it has been fetched. Its chunks go into a sparse file. When
- * the last one is in, the whole file is hashed before that chunk, or anything more, is handed out: so whoever
- * reads all of a file learns before its end if it is corrupt. Who reads only part of a blob gets bytes that storage
- * vouches for, and no hash.
+ * A blob that is larger than a chunk, as long as not all of it has been fetched. Its chunks go into a sparse
+ * file. Once the last one is in, the whole file is hashed before that chunk, or anything more, is handed out:
+ * whoever reads all of a file learns before its end if it is corrupt. Whoever reads only a part has storage's
+ * word for it.
  */
 export class LargeBlob {
   readonly digest: Digest;
@@ -50,7 +50,7 @@ export class LargeBlob {
   #verification: Promise<void> | undefined;
   #ended = false;
 
-  /** Throws an Error of node:fs where the partial file cannot be made. */
+  /** Throws an Error of node:fs if the partial file cannot be made. */
   constructor(
     digest: Digest,
     key: string,
@@ -73,7 +73,7 @@ export class LargeBlob {
     context.disk.set(this.entry, 0);
   }
 
-  /** No more than the chunk that `offset` lies in. */
+  /** The answer does not go beyond the chunk that `offset` is in. */
   read(offset: number, count: number): Uint8Array | Promise<Uint8Array> {
     const { chunkSizeBytes, disk, memory, statistics } = this.#context;
     disk.get(this.entry.key);
@@ -140,14 +140,14 @@ export class LargeBlob {
     return stored || fetch !== undefined;
   }
 
-  /** Fetches the chunks from `from` to before `to`. */
+  /** Fetches the chunks from `from` up to, not including, `to`. */
   #fetch(from: number, to: number): void {
     const { pool, chunkSizeBytes } = this.#context;
     const offset = from * chunkSizeBytes;
     const arrivals = this.#chunks.slice(from, to).map((chunk) => {
       const arrival = Promise.withResolvers<Uint8Array>();
       chunk.fetch = arrival.promise;
-      // Nobody may be waiting for what was read ahead.
+      // Perhaps nobody waits for what is read ahead.
       arrival.promise.catch(() => {});
       return arrival;
     });
@@ -189,7 +189,7 @@ export class LargeBlob {
   async #arrived(index: number, content: Uint8Array, stored: boolean): Promise<Uint8Array> {
     const { disk, memory, statistics } = this.#context;
     const chunk = this.#chunks[index]!;
-    // Again, as the thread died that had brought it.
+    // It came before, from a thread that died.
     if (chunk.stored) {
       return content;
     }
@@ -221,7 +221,7 @@ export class LargeBlob {
     try {
       await pool.run({ kind: "verifyFile", digest: this.#portable, path: this.#path, destination });
     } catch (error) {
-      // An evicted file cannot be verified: its chunks are no worse for that than those of a blob read in part.
+      // An evicted file cannot be verified any more; its chunks are as good as those of any blob read in part.
       if (this.#ended) {
         return;
       }
@@ -237,7 +237,7 @@ export class LargeBlob {
     this.#end();
   }
 
-  /** Reads that come later go to whatever takes this blob's place. */
+  /** From now on, reads go to whatever takes this blob's place. */
   #end(): void {
     if (this.#ended) {
       return;

@@ -1,4 +1,7 @@
-/** Reads this close to where a sequential reader is belong to it: kernels send several at a time, in any order. */
+/**
+ * A read this close to a sequential reader's position is part of its sequence: kernels send several at a time, in
+ * any order.
+ */
 const TOLERANCE_BYTES = 1024 * 1024;
 
 /** A range of a blob, in bytes. */

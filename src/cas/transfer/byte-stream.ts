@@ -10,7 +10,7 @@ import type { ServerConnection } from "./server-connection.ts";
 import { piecesOf, type RandomAccess } from "./upload-source.ts";
 import { decompress, wrongSize } from "./verify.ts";
 
-/** In one WriteRequest. */
+/** How much goes into one WriteRequest. */
 const WRITE_PIECE_BYTES = 256 * 1024;
 /** A blob is worth compressing if its beginning is. */
 const SAMPLE_BYTES = 64 * 1024;
@@ -18,9 +18,9 @@ const WORTHWHILE_RATIO = 0.9;
 const SMALLEST_COMPRESSED = 1024;
 
 /**
- * Reads `length` bytes from `offset` on and hands them to `take` as they come, in order; nothing is verified. A
- * broken stream goes on where it broke. Rejects with DATA_LOSS where the server has fewer bytes, or more at
- * what should be the blob's end.
+ * Reads `length` bytes from `offset` on and hands them to `take` in order, as they come, unverified. A broken
+ * stream goes on where it broke. Rejects with DATA_LOSS if the server has fewer bytes, or more after what should
+ * be the blob's end.
  */
 export async function readRange(
   connection: ServerConnection,
@@ -54,7 +54,7 @@ export async function readRange(
           attempt.progress();
           take(wanted < data.length ? data.subarray(0, wanted) : data);
         }
-        // A server that knows no limits would go on to the blob's end.
+        // A server that does not know limits would go on to the blob's end.
         if (position === end && !toBlobEnd) {
           return;
         }
@@ -73,7 +73,7 @@ export async function readRange(
   await connection.stream("ByteStream.Read", signal, read);
 }
 
-/** The whole blob, compressed on its way if that is offered; not verified but for its size. */
+/** The whole blob, compressed on its way if the server offers that. Of it, only the size is verified. */
 export async function readWhole(
   connection: ServerConnection,
   digest: Digest,
@@ -99,7 +99,7 @@ export async function readWhole(
   return content;
 }
 
-/** Begins anew when the stream breaks: not every server honours an offset into a compressed blob. */
+/** A stream that breaks begins anew: not every server honours an offset into a compressed blob. */
 async function readCompressed(
   connection: ServerConnection,
   digest: Digest,
@@ -131,8 +131,8 @@ async function readCompressed(
 }
 
 /**
- * Stores a blob. A broken stream goes on from what the server says it has, where it says so. Resolves early,
- * without having sent all, if somebody else has stored the blob meanwhile.
+ * Stores a blob. A broken stream goes on from what the server says it has, if it says so. Resolves early, before
+ * all has been sent, if somebody else has stored the blob meanwhile.
  */
 export async function write(
   connection: ServerConnection,
@@ -180,7 +180,7 @@ async function committed(
     return complete ? 0 : Number(committedSize);
   } catch (error) {
     const { code } = asBlobError(error, "");
-    // Servers that cannot tell, and uploads they have forgotten, begin anew.
+    // The server cannot tell, or has forgotten the upload: it begins anew.
     if (code === Code.UNIMPLEMENTED || code === Code.NOT_FOUND) {
       return 0;
     }
@@ -208,7 +208,7 @@ async function* requests(
 }
 
 function compressed(plain: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-  // Failures reach whoever iterates the result.
+  // Whoever iterates the result sees failures.
   return pipeline(Readable.from(plain), createZstdCompress(), () => {});
 }
 

@@ -7,16 +7,16 @@ import { digestMessage } from "../../reapi/wire-digest.ts";
 import type { ServerConnection } from "./server-connection.ts";
 import { decompress, verifyContent } from "./verify.ts";
 
-/** What a digest takes in a request or response, beside its blob. */
+/** What a digest takes in a request or response, besides its blob. */
 const DIGEST_OVERHEAD = 96;
-/** Buildbarn's own clients ask for no more at a time. */
+/** Buildbarn's own clients ask for no more at once. */
 const MAXIMUM_FIND_MISSING = 10_000;
-/** Below this a blob and its digest are mostly digest. */
+/** Below this size, a blob and its digest are mostly digest. */
 const SMALLEST_COMPRESSED = 512;
 
 /**
- * The blobs' contents, verified, or why one could not be had, in the digests' order. All digests have the same
- * instance name and function. Rejects when the call as a whole fails.
+ * For each digest, in order, the blob's content, verified, or why it could not be had. All digests must have the
+ * same instance name and function. Rejects if the call as a whole fails.
  */
 export async function batchRead(
   connection: ServerConnection,
@@ -73,7 +73,7 @@ export async function batchRead(
         }
       })
       .catch((error: unknown) => {
-        // Blobs that the server keeps calling unavailable are no reason to fail the others.
+        // The others must not fail for blobs that the server keeps calling unavailable.
         if (!(error instanceof BlobError && error.digest !== undefined)) {
           throw error;
         }
@@ -98,7 +98,7 @@ export interface SmallBlob {
   readonly content: Uint8Array;
 }
 
-/** Stores the blobs. For each: undefined, or why it could not be stored. Otherwise like {@link batchRead}. */
+/** Stores the blobs. For each: undefined, or why it could not be stored. For the rest, as {@link batchRead}. */
 export async function batchUpdate(
   connection: ServerConnection,
   blobs: readonly SmallBlob[],
@@ -136,7 +136,7 @@ export async function batchUpdate(
   return blobs.map(({ digest }) => failures.get(digest.hash));
 }
 
-/** Those of the digests that the server lacks. All have the same instance name and function. */
+/** Those of the digests that the server lacks. All must have the same instance name and function. */
 export async function findMissing(
   connection: ServerConnection,
   digests: readonly Digest[],
@@ -159,7 +159,7 @@ export async function findMissing(
   return digests.filter(({ hash, sizeBytes }) => missing.has(`${hash}/${sizeBytes}`));
 }
 
-/** In runs of at most `maximumBytes`, but at least one each. */
+/** Splits the items into runs of at most `maximumBytes`, or of one item that is larger. */
 function split<T>(items: readonly T[], maximumBytes: number, bytes: (item: T) => number): T[][] {
   const batches: T[][] = [];
   let room = 0;

@@ -16,7 +16,7 @@ export interface PortableError {
   readonly message: string;
 }
 
-/** For a thread; under the instance name that the server knows it by. */
+/** For a thread, with the instance name by which the server knows the blob. */
 export function toPortable(digest: Digest, instanceName: string): PortableDigest {
   return {
     instanceName,

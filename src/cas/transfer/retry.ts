@@ -6,7 +6,7 @@ import { asBlobError, BlobError } from "../../reapi/blob-error.ts";
 export interface Clock {
   /** Rejects when the signal aborts. */
   sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
-  /** Calls back once; the returned function cancels. */
+  /** Calls back once, unless the returned function is called first. */
   timer(milliseconds: number, callback: () => void): () => void;
   /** Milliseconds, never going back. */
   now(): number;
@@ -21,17 +21,19 @@ export const SYSTEM_CLOCK: Clock = {
   now: () => performance.now(),
 };
 
-/** How long and how often to try. A server that does not answer fails a call after at most
- * `maximumAttempts × (timeout + maximumDelayMilliseconds)`. */
+/**
+ * How long and how often to try. A call to a server that does not answer fails after at most
+ * `maximumAttempts × (timeout + maximumDelayMilliseconds)`.
+ */
 export interface RetryPolicy {
-  /** Attempts without progress. A stream that brought data begins to count anew. */
+  /** Attempts without progress: after data has come, counting begins anew. */
   readonly maximumAttempts: number;
-  /** Doubles with each attempt; what is waited is between half of it and all of it. */
+  /** Doubles with each attempt. The actual delay is random, between half of it and all of it. */
   readonly initialDelayMilliseconds: number;
   readonly maximumDelayMilliseconds: number;
   /** For one attempt of a call that is not a stream. */
   readonly attemptTimeoutMilliseconds: number;
-  /** Longest silence in a stream. */
+  /** The longest silence in a stream. */
   readonly idleTimeoutMilliseconds: number;
 }
 
@@ -45,17 +47,16 @@ export const DEFAULT_RETRY_POLICY: RetryPolicy = {
 
 export interface Attempt {
   readonly signal: AbortSignal;
-  /** The server is still there: the timeout begins anew. */
+  /** The server is still there: starts the timeout anew. */
   alive(): void;
-  /** Something is done that need not be repeated: so does the counting of attempts. */
+  /** Part of the work need not be repeated: starts the timeout and the counting of attempts anew. */
   progress(): void;
 }
 
 /**
- * Runs `attempt` until it succeeds, fails with a status that a repetition cannot change, or has failed
- * `maximumAttempts` times without progress. An attempt is aborted, and fails with DEADLINE_EXCEEDED, when
- * it shows no life for `timeoutMilliseconds`. Rejects with {@link BlobError}; with the signal's reason
- * once that aborts.
+ * Runs `attempt` until it succeeds, fails with a status that no repetition can change, or has failed
+ * `maximumAttempts` times without progress. An attempt that shows no life for `timeoutMilliseconds` is aborted,
+ * and fails with DEADLINE_EXCEEDED. Rejects with {@link BlobError}; with the signal's reason once that aborts.
  */
 export async function retry<T>(
   what: string,
@@ -117,8 +118,8 @@ export async function retry<T>(
 }
 
 /**
- * CANCELLED is here because we ask only when we have not cancelled ourselves: then the server went away.
- * grpc-js reports a stream that the server reset as INTERNAL.
+ * CANCELLED means that the server went away, as what we cancel ourselves does not come here. grpc-js reports a
+ * stream that the server reset as INTERNAL.
  */
 function isRetriable({ code, message }: BlobError): boolean {
   return (

@@ -13,13 +13,13 @@ import { BlobError } from "../../reapi/blob-error.ts";
 import type { BlobServer } from "../backend.ts";
 import { type Attempt, type Clock, type RetryPolicy, retry } from "./retry.ts";
 
-/** What a storage server announces, as far as its clients go by it. */
+/** What we heed of a storage server's capabilities. */
 export interface StorageCapabilities {
-  /** Most bytes of blobs in one BatchReadBlobs or BatchUpdateBlobs. */
+  /** Limit of the blobs' sizes in one BatchReadBlobs or BatchUpdateBlobs. */
   readonly maximumBatchBytes: number;
-  /** Zstandard for ByteStream and BatchReadBlobs. */
+  /** Whether ByteStream and BatchReadBlobs know Zstandard. */
   readonly zstd: boolean;
-  /** Zstandard for BatchUpdateBlobs. */
+  /** Whether BatchUpdateBlobs knows Zstandard. */
   readonly batchUpdateZstd: boolean;
 }
 
@@ -27,16 +27,16 @@ export interface StorageCapabilities {
 const MESSAGE_BUDGET = 4 * 1024 * 1024 - 256 * 1024;
 
 /**
- * HTTP/2's default of 64 KiB halves the throughput even on loopback. More than this gains little, and is what may be
- * sent in vain by a server that knows no limit to a read.
+ * HTTP/2's default of 64 KiB halves the throughput even on loopback. More than this gains little; and a server
+ * that does not know read limits may send this much in vain.
  */
 const WINDOW_BYTES = 1024 * 1024;
 
-/** One channel to a storage server with the clients on it, and how calls on it are repeated. */
+/** A channel to a storage server, the clients on it, and the repetition of their calls. */
 export class ServerConnection {
   readonly storage: Client<typeof ContentAddressableStorage>;
   readonly byteStream: Client<typeof ByteStream>;
-  /** Learned when a server answers a limited read with UNIMPLEMENTED, as Buildbarn's does. */
+  /** False once the server has answered a limited read with UNIMPLEMENTED, as Buildbarn's does. */
   limitsReads = true;
   readonly #channel: Channel;
   readonly #capabilitiesClient: Client<typeof Capabilities>;
@@ -56,7 +56,7 @@ export class ServerConnection {
     this.#capabilitiesClient = createClient(Capabilities, this.#channel, { metadata });
   }
 
-  /** Begins to connect, before the first call does. */
+  /** Begins to connect, without waiting for the first call. */
   open(): void {
     this.#channel.getConnectivityState(true);
   }
@@ -71,7 +71,7 @@ export class ServerConnection {
     return retry(this.#describe(what), this.#policy, timeout, this.#clock, signal, attempt);
   }
 
-  /** A call with a stream, which may take as long as something moves. */
+  /** A call with a stream, which may take any time as long as something moves. */
   stream<T>(
     what: string,
     signal: AbortSignal | undefined,

@@ -24,7 +24,7 @@ export interface TaskRunner {
   close(): void;
 }
 
-/** Runs the tasks in this thread, with connections of its own to the servers. */
+/** Runs tasks in this thread, with its own connections to the servers. */
 export function createTaskRunner(settings: TransferSettings): TaskRunner {
   const connections: (ServerConnection | undefined)[] = [];
   const closing = new AbortController();
@@ -53,7 +53,7 @@ export function createTaskRunner(settings: TransferSettings): TaskRunner {
       const contents = together
         ? await batchRead(connection(server), digests, signal)
         : await Promise.all(digests.map((digest) => readVerified(connection(server), digest, signal)));
-      // What is handed over is gone from here, so it is a copy.
+      // A copy, as what is handed over is gone from here.
       deliver?.(
         contents.map((content) =>
           content instanceof BlobError ? portableError(content) : new Uint8Array(content),
@@ -149,7 +149,7 @@ export function createTaskRunner(settings: TransferSettings): TaskRunner {
     ): Promise<TransferResults[T["kind"]]> {
       const signal = context.signal ? AbortSignal.any([context.signal, closing.signal]) : closing.signal;
       try {
-        // That a task's handler is the one of its kind is beyond the compiler.
+        // The compiler cannot see that a task goes to the handler of its own kind.
         const handler: (task: never, context: TransferContext) => Promise<unknown> = handlers[task.kind];
         return (await handler(task as never, { ...context, signal })) as TransferResults[T["kind"]];
       } catch (error) {
@@ -169,14 +169,14 @@ export function createTaskRunner(settings: TransferSettings): TaskRunner {
   };
 }
 
-/** What callers get once the pool is closed. */
+/** The error that callers get once the pool is closed. */
 export function closed(): BlobError {
   return new BlobError(Code.UNAVAILABLE, "the storage client is closed");
 }
 
 const HASH_PIECE_BYTES = 1024 * 1024;
 
-/** Completes an error with the blob it is about. */
+/** Adds to an error the blob it is about. */
 function named(digest: Digest): (error: unknown) => never {
   return (error) => {
     throw error instanceof BlobError ? blobFailure(digest, error) : error;
@@ -198,8 +198,8 @@ async function readVerified(
 }
 
 /**
- * False if it cannot be stored: a full disk must not keep anybody from reading. Making a file can take longer than
- * fetching its content, so this thread does not wait for it.
+ * False if it cannot be stored: a full disk must not keep anybody from reading. Creating a file can take longer
+ * than fetching its content, so it does not block this thread.
  */
 async function store({ temporaryPath, path }: Destined, content: Uint8Array): Promise<boolean> {
   try {
@@ -212,7 +212,7 @@ async function store({ temporaryPath, path }: Destined, content: Uint8Array): Pr
   }
 }
 
-/** False if it is not there: the file may have been evicted meanwhile, or the disk be full. */
+/** False if that fails: the file may have been evicted meanwhile, or the disk may be full. */
 function overwrite(path: string, offset: number, content: Uint8Array): boolean {
   try {
     const file = openSync(path, constants.O_WRONLY);

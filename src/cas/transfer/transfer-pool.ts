@@ -7,26 +7,26 @@ import type { PoolMessage, ThreadMessage, ThreadResult, ThreadTask } from "./thr
 import type { TransferContext, TransferResults, TransferSettings, TransferTask } from "./transfer-task.ts";
 import type { RandomAccess } from "./upload-source.ts";
 
-/** Does the work of transferring, decompressing, hashing and storing blobs. */
+/** Transfers, decompresses, hashes and stores blobs, in threads of its own. */
 export interface TransferPool {
   /** Rejects with {@link BlobError}; with the signal's reason once that aborts. */
   run<T extends TransferTask>(task: T, context?: TransferContext): Promise<TransferResults[T["kind"]]>;
   /** Resolves once every thread runs, and has begun to connect to the servers. Rejects with {@link BlobError}. */
   start(): Promise<void>;
-  /** What runs is aborted; what comes later is rejected. */
+  /** Aborts what runs; what comes later is rejected. */
   close(): Promise<void>;
 }
 
 export interface TransferPoolOptions extends TransferSettings {
-  /** 0 does the work in the calling thread. */
+  /** With 0, the calling thread does the work. */
   readonly threads: number;
-  /** The module that runs a {@link ThreadTask}, if it is not our own. */
+  /** The module to run {@link ThreadTask}s with, instead of our own. */
   readonly thread?: URL;
 }
 
 /** A transfer mostly waits: one thread serves many at a time. */
 const TASKS_PER_THREAD = 64;
-/** A task is given to another thread when its thread dies, but not if it may be the one that kills them. */
+/** A task whose thread dies goes to another one, but only so often, as it may be what kills them. */
 const MAXIMUM_THREAD_DEATHS = 2;
 
 export function createTransferPool({ threads, thread, ...settings }: TransferPoolOptions): TransferPool {
@@ -56,7 +56,7 @@ function threadPool(threads: number, thread: URL, settings: TransferSettings): T
     // Messages are short-lived: more room for them only makes the process larger.
     resourceLimits: { maxYoungGenerationSizeMb: 8 },
   });
-  // A thread that dies without a task; piscina starts another.
+  // A thread has died without a task; piscina starts another.
   piscina.on("error", () => {});
   const calls = new Map<number, (message: ThreadMessage) => void>();
   let lastCall = 0;
@@ -132,7 +132,7 @@ function threadPool(threads: number, thread: URL, settings: TransferSettings): T
   return {
     run,
     async start() {
-      // Tasks go to the thread that has the fewest.
+      // One each, as a task goes to the thread that has the fewest.
       await Promise.all(Array.from({ length: threads }, () => run({ kind: "connect" })));
     },
     async close() {
@@ -145,7 +145,7 @@ function threadPool(threads: number, thread: URL, settings: TransferSettings): T
   };
 }
 
-/** The suffix is .ts as long as sources run as they are, and .js once they are compiled. */
+/** Its suffix is .ts where sources run as they are, and .js where they are compiled. */
 function ownThread(): URL {
   return new URL(
     `./transfer-thread${import.meta.url.slice(import.meta.url.lastIndexOf("."))}`,

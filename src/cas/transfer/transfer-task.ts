@@ -11,11 +11,11 @@ export interface TransferSettings {
 
 /** Work for the transfer pool. `server` is an index in {@link TransferSettings.servers}. Plain data. */
 export type TransferTask =
-  /** Begins to connect to all servers, which no other task waits for. */
+  /** Begins to connect to all servers; no other task waits for that. */
   | { readonly kind: "connect" }
   /**
-   * Blobs of one instance, `together` in one message if they are small. They are handed over when they are there,
-   * and the task ends when they are stored, too.
+   * Fetches blobs of one instance, small ones `together` in one message. They are handed over as soon as they are
+   * there; the task ends when they are stored, too.
    */
   | {
       readonly kind: "fetchBlobs";
@@ -23,7 +23,7 @@ export type TransferTask =
       readonly together: boolean;
       readonly blobs: readonly Destined[];
     }
-  /** Part of a blob, in chunks that are handed over one by one. */
+  /** Fetches part of a blob, in chunks that are handed over one by one. */
   | {
       readonly kind: "fetchRange";
       readonly server: number;
@@ -32,10 +32,10 @@ export type TransferTask =
       readonly offset: number;
       readonly length: number;
       readonly chunkSizeBytes: number;
-      /** An existing file, of which the range is overwritten. */
+      /** An existing file, in which the range is overwritten. */
       readonly path: string;
     }
-  /** Moves a file to its place if its content is what the digest names. */
+  /** Moves a file to its destination if its content is what the digest names. */
   | {
       readonly kind: "verifyFile";
       readonly digest: PortableDigest;
@@ -48,9 +48,9 @@ export type TransferTask =
       readonly server: number;
       readonly blobs: readonly { readonly digest: PortableDigest; readonly content: Uint8Array }[];
     }
-  /** Of the context's source. */
+  /** Stores the content of the context's source. */
   | { readonly kind: "upload"; readonly server: number; readonly digest: PortableDigest }
-  /** Likewise. */
+  /** Hashes it. */
   | {
       readonly kind: "hash";
       readonly function: number;
@@ -58,7 +58,7 @@ export type TransferTask =
       readonly sizeBytes: number;
     };
 
-/** A blob, and the file that is to hold it, with a name beside it to write it under until it is complete. */
+/** A blob, the file that is to hold it, and a path for that file until it is complete. */
 export interface Destined {
   readonly digest: PortableDigest;
   readonly temporaryPath: string;

@@ -7,11 +7,9 @@ import type { PoolMessage, ThreadMessage, ThreadResult, ThreadTask } from "./thr
 import type { TransferContext, TransferSettings } from "./transfer-task.ts";
 import type { RandomAccess } from "./upload-source.ts";
 
-/** The module of the transfer pool's threads. */
-
 const RUNNER = createTaskRunner(workerData as TransferSettings);
 
-/** What piscina calls in its threads. */
+/** Runs a task: what piscina calls in the transfer pool's threads. */
 export default async function runInThread({ call, task, port }: ThreadTask): Promise<ThreadResult> {
   let messages = 0;
   const send = (message: ThreadMessage, transfer: readonly Transferable[] = []) => {
@@ -37,7 +35,7 @@ export default async function runInThread({ call, task, port }: ThreadTask): Pro
   }
 }
 
-/** The caller's signal and source, by way of the port. */
+/** The caller's signal and source, through the port. */
 function callerContext(
   call: number,
   port: MessagePort,

@@ -5,8 +5,8 @@ export interface RandomAccess {
 }
 
 /**
- * What to upload: bytes, or something to read them from. They must not change until the upload is done; should they,
- * the digest no longer fits and storage refuses the blob.
+ * What to upload: bytes, or something to read them from. They must not change until the upload is done; should
+ * they, the digest no longer fits and storage refuses the blob.
  */
 export type UploadSource = Uint8Array | SizedSource;
 
@@ -30,7 +30,10 @@ export async function readAll(source: SizedSource): Promise<Uint8Array> {
   return bytes;
 }
 
-/** The bytes from `offset` up to `end`, in pieces of at most `pieceBytes`. Throws an Error where the source ends early. */
+/**
+ * The bytes from `offset` up to `end`, in pieces of at most `pieceBytes`. Throws an Error where the source ends
+ * early.
+ */
 export async function* piecesOf(
   source: RandomAccess,
   offset: number,

@@ -26,7 +26,7 @@ export interface BuildQueueStatistics {
   /** The most that were executing at the same time. */
   readonly maximumExecuting: number;
   readonly completed: number;
-  /** Executions that joined an action which was queued or executing already. */
+  /** Executions that joined an action that was already queued or executing. */
   readonly deduplicated: number;
 }
 
@@ -43,9 +43,9 @@ export interface ExecutionRequest {
 }
 
 /**
- * The scheduler's state: the operations by which clients follow their actions, and the queues from which workers take
- * them. Behaves to workers and clients as Buildbarn's does, with one queue, first in first out, for each instance name
- * prefix and platform; size classes make no difference.
+ * The scheduler's state: the operations by which clients follow their actions, and the queues from which workers
+ * take them. Behaves to workers and clients as Buildbarn's does, with one queue, first in first out, for each
+ * instance name prefix and platform; size classes make no difference.
  */
 export class BuildQueue {
   readonly #options: Required<BuildQueueOptions>;
@@ -81,10 +81,10 @@ export class BuildQueue {
   }
 
   /**
-   * Queues an action, or joins it where it is queued or executing already.
+   * Queues an action, or joins it if it is already queued or executing.
    *
-   * Throws INVALID_ARGUMENT for a timeout out of bounds, and FAILED_PRECONDITION or UNAVAILABLE where no worker
-   * has the platform.
+   * Throws INVALID_ARGUMENT for a timeout out of bounds, and FAILED_PRECONDITION or UNAVAILABLE if no worker has
+   * the platform.
    */
   execute(request: ExecutionRequest): Operation {
     this.#requireOpen();
@@ -120,13 +120,13 @@ export class BuildQueue {
     return this.#operations.values();
   }
 
-  /** Ends the operation for its clients, and the task where no other operation follows it. */
+  /** Ends the operation for its clients, and the task unless another operation follows it. */
   cancel(operation: Operation): void {
     operation.cancel();
     this.#detach(operation);
   }
 
-  /** Forgets the operation. The task is cancelled where no other operation follows it. */
+  /** Forgets the operation, and cancels the task unless another operation follows it. */
   remove(operation: Operation): void {
     this.#operations.delete(operation.name);
     operation.dispose();
@@ -136,7 +136,7 @@ export class BuildQueue {
   /**
    * A worker's call: it says what it does now, and is told what to do. The answer to an idle worker waits for work.
    *
-   * Rejects with INVALID_ARGUMENT for a request that cannot be, RESOURCE_EXHAUSTED while another call of the same
+   * Rejects with INVALID_ARGUMENT for an impossible request, RESOURCE_EXHAUSTED while another call of the same
    * worker is being answered, and the signal's reason.
    */
   async synchronize(request: SynchronizeRequest, signal: AbortSignal): Promise<SynchronizeResponse> {

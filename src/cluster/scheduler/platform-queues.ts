@@ -9,7 +9,7 @@ export interface PlatformQueue {
   readonly key: PlatformKey;
   readonly workers: Map<string, Worker>;
   readonly tasks: Set<Task>;
-  /** Workers whose call is held, the longest held first. */
+  /** Workers whose call is held, in the order in which they came. */
   readonly idle: Set<Worker>;
   removal: NodeJS.Timeout | undefined;
 }
@@ -22,13 +22,13 @@ export interface Worker {
   task: Task | undefined;
   /** Ends the wait of its held call. */
   wake: (() => void) | undefined;
-  /** Runs while no call of it is being answered. */
+  /** Runs while none of its calls is being answered. */
   loss: NodeJS.Timeout | undefined;
-  /** Resolves when the call that is being answered has been; undefined where there is none. */
+  /** Resolves when the call that is being answered has been answered; undefined if there is none. */
   call: Promise<void> | undefined;
 }
 
-/** The queues there are: one for each instance name prefix and platform that workers have, or had recently. */
+/** A queue for each instance name prefix and platform that workers have, or had recently. */
 export class PlatformQueues implements Iterable<PlatformQueue> {
   readonly #options: Required<BuildQueueOptions>;
   readonly #startedAt = performance.now();
@@ -42,7 +42,7 @@ export class PlatformQueues implements Iterable<PlatformQueue> {
     return this.#queues.values();
   }
 
-  /** That of the longest instance name prefix. Throws FAILED_PRECONDITION or UNAVAILABLE where no worker fits. */
+  /** The queue with the longest prefix that fits. Throws FAILED_PRECONDITION or UNAVAILABLE if none does. */
   forAction({ instanceName, platform }: PlatformKey): PlatformQueue {
     const candidates = this.#queues.filter(
       ({ key }) =>
@@ -60,7 +60,7 @@ export class PlatformQueues implements Iterable<PlatformQueue> {
     );
   }
 
-  /** That of exactly this prefix and platform; a new one if there is none. */
+  /** The queue of exactly this prefix and platform; a new one if there is none. */
   forWorker({ instanceName, platform }: PlatformKey): PlatformQueue {
     let queue = this.#queues.find(
       ({ key }) => key.instanceName === instanceName && key.platform === platform,
@@ -74,7 +74,7 @@ export class PlatformQueues implements Iterable<PlatformQueue> {
     return queue;
   }
 
-  /** Forgets a queue whose last worker is gone, unless another one comes in time. */
+  /** Forgets a queue whose last worker is gone, unless another worker comes in time. */
   removeLater(queue: PlatformQueue): void {
     queue.removal = setTimeout(() => {
       this.#queues.splice(this.#queues.indexOf(queue), 1);

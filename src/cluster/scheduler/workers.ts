@@ -14,7 +14,7 @@ import type { Task } from "./operation.ts";
 import { platformKey } from "./platform.ts";
 import type { PlatformQueue, PlatformQueues, Worker } from "./platform-queues.ts";
 
-/** How long a worker's call waits for another one of the same worker to end, before it is refused. */
+/** How long a worker's call waits for the same worker's previous one to end, before it is refused. */
 const CANCELLATION_MILLISECONDS = 200;
 
 /** The workers: who there is, what each executes, and what it is told when it synchronizes. */
@@ -83,7 +83,7 @@ export class Workers {
     }
   }
 
-  /** Lets workers go whose call is held. */
+  /** Answers all calls that are held. */
   close(): void {
     for (const queue of this.#queues) {
       for (const worker of queue.workers.values()) {
@@ -134,7 +134,7 @@ export class Workers {
 
   /** Only one call of a worker is answered at a time. The returned function ends it. */
   async #beginCall(worker: Worker, signal: AbortSignal): Promise<() => void> {
-    // A call that the worker has given up for this one may be a moment from being seen as cancelled.
+    // The worker may have given up the previous call for this one, and we are about to learn of that.
     await waitAtMost(worker.call ?? Promise.resolve(), CANCELLATION_MILLISECONDS, signal);
     if (worker.call) {
       throw failure(
@@ -230,7 +230,7 @@ export class Workers {
 }
 
 interface Waiting {
-  /** Absent where the call must not wait for work, as the worker has something to stop first. */
+  /** Absent if the call must not wait for work, as the worker has to stop something first. */
   readonly signal: AbortSignal | undefined;
   readonly preferBeingIdle: boolean;
 }

@@ -21,7 +21,7 @@ import type { BlobStore } from "./blob-store.ts";
 const CHECKSUM_BYTES = 32;
 
 /**
- * Results of actions, one file each, by instance name and action digest. A result is given out only while all
+ * Action results, one file each, by instance name and action digest. A result is given out only as long as all
  * that it refers to is in the CAS.
  */
 export class ActionCache {
@@ -40,7 +40,7 @@ export class ActionCache {
     return new ActionCache(folder, blobs);
   }
 
-  /** The action's result; undefined where there is none or where outputs of it are no longer in the CAS. */
+  /** The action's result; undefined if there is none, or if some of its outputs are no longer in the CAS. */
   async get(actionDigest: Digest): Promise<ActionResult | undefined> {
     const content = await readFile(this.#path(actionDigest)).catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") {
@@ -52,7 +52,7 @@ export class ActionCache {
       return undefined;
     }
     const result = content.subarray(CHECKSUM_BYTES);
-    // A file cut short by a power failure would otherwise be a success without outputs.
+    // Otherwise a file cut short by a power failure would be a success without outputs.
     if (!checksum(result).equals(content.subarray(0, CHECKSUM_BYTES))) {
       return undefined;
     }

@@ -22,7 +22,7 @@ import {
 import type { BlobStore, BlobWriter } from "./blob-store.ts";
 import type { ServedBlobs } from "./served-blobs.ts";
 
-/** A whole compressed blob's committed size where it was there already (REAPI, ContentAddressableStorage). */
+/** The committed size of a compressed upload whose blob was already there (REAPI, ContentAddressableStorage). */
 const ALREADY_THERE = -1n;
 
 /** The service google.bytestream.ByteStream for CAS blobs, plain and compressed with zstd. */
@@ -43,7 +43,7 @@ export class ByteStreamService {
     };
   }
 
-  /** Gives up what interrupted uploads have left. */
+  /** Drops what interrupted uploads have left. */
   async close(): Promise<void> {
     await this.#interrupted.close();
   }
@@ -121,7 +121,7 @@ export class ByteStreamService {
     return { committedSize: BigInt(writer.committedSize) };
   }
 
-  /** A compressed upload cannot be resumed: nothing of it is kept where it breaks off. */
+  /** A compressed upload cannot be resumed: if it breaks off, nothing of it is kept. */
   async #writeCompressed(
     { digest }: ResourceName,
     { writeOffset }: WriteRequest,
@@ -173,7 +173,7 @@ export class ByteStreamService {
   }
 }
 
-/** Uploads that broke off and may be resumed for a while, by resource name. */
+/** Uploads that broke off, by resource name. They can be resumed for a while. */
 class InterruptedUploads {
   readonly #uploads = new Map<string, { writer: BlobWriter; timer: NodeJS.Timeout }>();
   readonly #milliseconds: number;
@@ -185,14 +185,14 @@ class InterruptedUploads {
   async put(resourceName: string, writer: BlobWriter): Promise<void> {
     const older = this.#remove(resourceName);
     const timer = setTimeout(() => {
-      // What cannot be removed now is removed when the store is opened next.
+      // What cannot be removed now is removed when the store is next opened.
       this.#remove(resourceName)?.abort().catch(ignore);
     }, this.#milliseconds).unref();
     this.#uploads.set(resourceName, { writer, timer });
     await older?.abort();
   }
 
-  /** The upload to go on with at `offset`, undefined for a new one. Throws where there is none to go on with. */
+  /** The upload to continue at `offset`; undefined for a new one. Throws if there is none to continue there. */
   take(resourceName: string, offset: bigint): BlobWriter | undefined {
     if (offset === 0n) {
       this.#remove(resourceName)?.abort().catch(ignore);
@@ -250,7 +250,7 @@ function requireOffset(offset: bigint, expected: number): void {
   }
 }
 
-/** ZSTD_… for data that is no zstd, Z_BUF_ERROR for data that ends early. */
+/** Their codes are ZSTD_… for data that is no zstd, and Z_BUF_ERROR for data that ends early. */
 function isZstdError(error: unknown): error is Error {
   return error instanceof Error && "code" in error && /^(ZSTD_|Z_)/.test(String(error.code));
 }

@@ -24,14 +24,14 @@ import { digestFromWire, digestMessage, relatedDigest } from "../../reapi/wire-d
 import type { BlobStore } from "./blob-store.ts";
 import type { ServedBlobs } from "./served-blobs.ts";
 
-/** What one batch may hold, so that its message stays below gRPC's usual limit of 4 MiB. */
+/** Limit of a batch, so that its message stays below gRPC's usual limit of 4 MiB. */
 export const MAXIMUM_BATCH_BYTES = 4 * 1024 * 1024 - 256 * 1024;
 
 /** Less than this is not worth compressing. */
 const COMPRESS_FROM_BYTES = 1024;
 const DEFAULT_PAGE_SIZE = 1000;
 
-/** The REAPI service ContentAddressableStorage, without the splitting of blobs. */
+/** The REAPI service ContentAddressableStorage, but for the splitting of blobs. */
 export function contentAddressableStorage(
   store: BlobStore,
   served: ServedBlobs,
@@ -137,7 +137,7 @@ async function* getTree(
   const queued = new Map([[digestKey(root), root]]);
   let page: Directory[] = [];
   let pageBytes = 0;
-  // A Map's iteration visits what is added while it goes on: breadth first, each directory once.
+  // A Map's iteration visits what is added meanwhile: breadth first, each directory once.
   for (const digest of queued.values()) {
     const content = await served.read(digest, signal);
     const directory = fromBinary(DirectorySchema, content);
