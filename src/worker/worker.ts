@@ -2,7 +2,7 @@ import { BackendConfigurationError, type BlobBackend, blobBackend } from "../cas
 import { createStorageClient, type StorageClient } from "../cas/storage-client.ts";
 import { ConfigurationError } from "../config/error.ts";
 import { grpcEndpoint } from "../config/grpc-client.ts";
-import type { Client } from "../grpc/grpc.ts";
+import type { Client } from "../grpc/client.ts";
 import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import { Runner } from "../proto/gen/buildbarn/runner/runner_pb.ts";
 import type { Log } from "../telemetry/log.ts";

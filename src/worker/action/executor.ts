@@ -1,7 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { InputSource } from "../../cas/input-source.ts";
-import type { Client } from "../../grpc/grpc.ts";
+import type { Client } from "../../grpc/client.ts";
 import { packAny, StatusError, status } from "../../grpc/status.ts";
 import type { Credentials, Directory } from "../../nfs/file-system.ts";
 import { FileType } from "../../nfs/file-system.ts";

@@ -1,6 +1,6 @@
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { Semaphore } from "../../cas/transfer/semaphore.ts";
+import { Semaphore } from "../../async/semaphore.ts";
 import { StatusError, status } from "../../grpc/status.ts";
 import type { Directory, Name, Node, RegularFile } from "../../nfs/file-system.ts";
 import { FileType } from "../../nfs/file-system.ts";

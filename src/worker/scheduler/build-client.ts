@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { EmptySchema, timestampMs } from "@bufbuild/protobuf/wkt";
-import type { Client } from "../../grpc/grpc.ts";
+import type { Client } from "../../grpc/client.ts";
 import { StatusError, status } from "../../grpc/status.ts";
 import type {
   Digest,

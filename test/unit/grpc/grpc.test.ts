@@ -6,18 +6,25 @@ import { equals } from "@bufbuild/protobuf";
 import type { ServiceError } from "@grpc/grpc-js";
 import { Channel, credentials, Metadata, Server, ServerCredentials } from "@grpc/grpc-js";
 import { BYTE_STREAM_CODECS } from "../../../src/grpc/byte-stream-codecs.ts";
-import type { Handlers } from "../../../src/grpc/grpc.ts";
-import { addService, createClient } from "../../../src/grpc/grpc.ts";
-import { missingBlobs, StatusError, statusFromError } from "../../../src/grpc/status.ts";
+import { createClient } from "../../../src/grpc/client.ts";
+import type { Handlers } from "../../../src/grpc/handlers.ts";
+import { addService } from "../../../src/grpc/handlers.ts";
+import { packAny, StatusError, status, statusFromError } from "../../../src/grpc/status.ts";
 import type { CompletedAction } from "../../../src/proto/gen/buildbarn/completedactionlogger/completed_action_logger_pb.ts";
 import { CompletedActionLogger } from "../../../src/proto/gen/buildbarn/completedactionlogger/completed_action_logger_pb.ts";
 import { ByteStream } from "../../../src/proto/gen/google/bytestream/bytestream_pb.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
+import { PreconditionFailureSchema } from "../../../src/proto/gen/google/rpc/error_details_pb.ts";
 import { StatusSchema } from "../../../src/proto/gen/google/rpc/status_pb.ts";
 import {
   Health,
   HealthCheckResponse_ServingStatus,
 } from "../../../src/proto/gen/grpc/health/v1/health_pb.ts";
+
+/** A status with details. */
+const GONE = status(Code.FAILED_PRECONDITION, "Gone", [
+  packAny(PreconditionFailureSchema, { violations: [{ type: "MISSING", subject: "blobs/00/1" }] }),
+]);
 
 /** What the server has seen, by name of the resource. */
 const cancelled = new Map<string, number>();
@@ -40,7 +47,7 @@ const health: Handlers<typeof Health> = {
   check(call, callback) {
     const { service } = call.request;
     if (service === "missing") {
-      return callback(new StatusError(missingBlobs("Gone", ["blobs/00/1"])));
+      return callback(new StatusError(GONE));
     }
     if (service === "echo") {
       call.sendMetadata(new Metadata());
@@ -125,7 +132,7 @@ describe("a client and a server", () => {
     );
     channel = new Channel(`127.0.0.1:${port}`, credentials.createInsecure(), {});
     healthClient = createClient(Health, channel);
-    bytes = createClient(ByteStream, channel, BYTE_STREAM_CODECS);
+    bytes = createClient(ByteStream, channel, { codecs: BYTE_STREAM_CODECS });
     log = createClient(CompletedActionLogger, channel);
   });
 
@@ -147,11 +154,20 @@ describe("a client and a server", () => {
       assert.equal((await healthClient.check({ service: "echo" }, { metadata })).status, 2);
     });
 
+    it("sends the client's own metadata with every call, beside the call's", async () => {
+      const echo = createClient(Health, channel, { metadata: [["x-status", "1"]] });
+      assert.equal((await echo.check({ service: "echo" })).status, 1);
+      const other = new Metadata();
+      other.set("x-other", "2");
+      assert.equal((await echo.check({ service: "echo" }, { metadata: other })).status, 1);
+      assert.equal(other.get("x-status").length, 0);
+    });
+
     it("passes the server's status and its details on", async () => {
       const error = await rejection(healthClient.check({ service: "missing" }));
       assert.equal(error.code, Code.FAILED_PRECONDITION);
       assert.equal(error.details, "Gone");
-      assert.ok(equals(StatusSchema, statusFromError(error), missingBlobs("Gone", ["blobs/00/1"])));
+      assert.ok(equals(StatusSchema, statusFromError(error), GONE));
     });
 
     it("fails with UNIMPLEMENTED where there is no handler", async () => {
@@ -186,9 +202,9 @@ describe("a client and a server", () => {
           throw new Error("Undecodable");
         },
       };
-      const unencodable = createClient(Health, channel, { check: { request: broken } });
+      const unencodable = createClient(Health, channel, { codecs: { check: { request: broken } } });
       assert.equal((await rejection(unencodable.check({}))).code, Code.INTERNAL);
-      const undecodable = createClient(Health, channel, { check: { response: broken } });
+      const undecodable = createClient(Health, channel, { codecs: { check: { response: broken } } });
       assert.equal((await rejection(undecodable.check({}))).code, Code.INTERNAL);
       assert.equal((await healthClient.check({})).status, HealthCheckResponse_ServingStatus.SERVING);
     });

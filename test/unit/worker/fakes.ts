@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Channel, Server, ServerCredentials } from "@grpc/grpc-js";
+import { type Client, createClient } from "../../../src/grpc/client.ts";
 import { openChannel } from "../../../src/grpc/endpoint.ts";
-import { addService, type Client, createClient, type Handlers } from "../../../src/grpc/grpc.ts";
+import { addService, type Handlers } from "../../../src/grpc/handlers.ts";
 import { StatusError, statusFromError } from "../../../src/grpc/status.ts";
 import {
   type ActionResult,

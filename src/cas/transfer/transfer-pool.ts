@@ -1,46 +1,40 @@
 import { MessageChannel, type MessagePort } from "node:worker_threads";
-import { status as Status } from "@grpc/grpc-js";
 import { Piscina } from "piscina";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
-import type { RandomAccess } from "./byte-stream.ts";
-import {
-  closed,
-  createFetchRunner,
-  type FetchContext,
-  type FetchResults,
-  type FetchSettings,
-  type FetchTask,
-} from "./fetch-tasks.ts";
-import type { PoolMessage, ThreadMessage, ThreadResult, ThreadTask } from "./fetch-thread.ts";
+import { closed, createTaskRunner } from "./task-runner.ts";
+import type { PoolMessage, ThreadMessage, ThreadResult, ThreadTask } from "./thread-messages.ts";
+import type { TransferContext, TransferResults, TransferSettings, TransferTask } from "./transfer-task.ts";
+import type { RandomAccess } from "./upload-source.ts";
 
-/** Does the work of transferring, decompressing, hashing and storing blobs. */
-export interface FetchPool {
+/** Transfers, decompresses, hashes and stores blobs, in threads of its own. */
+export interface TransferPool {
   /** Rejects with {@link BlobError}; with the signal's reason once that aborts. */
-  run<T extends FetchTask>(task: T, context?: FetchContext): Promise<FetchResults[T["kind"]]>;
+  run<T extends TransferTask>(task: T, context?: TransferContext): Promise<TransferResults[T["kind"]]>;
   /** Resolves once every thread runs, and has begun to connect to the servers. Rejects with {@link BlobError}. */
   start(): Promise<void>;
-  /** What runs is aborted; what comes later is rejected. */
+  /** Aborts what runs; what comes later is rejected. */
   close(): Promise<void>;
 }
 
-export interface FetchPoolOptions extends FetchSettings {
-  /** 0 does the work in the calling thread. */
+export interface TransferPoolOptions extends TransferSettings {
+  /** With 0, the calling thread does the work. */
   readonly threads: number;
-  /** The module that runs a {@link ThreadTask}, if it is not our own. */
+  /** The module to run {@link ThreadTask}s with, instead of our own. */
   readonly thread?: URL;
 }
 
 /** A transfer mostly waits: one thread serves many at a time. */
 const TASKS_PER_THREAD = 64;
-/** A task is given to another thread when its thread dies, but not if it may be the one that kills them. */
+/** A task whose thread dies goes to another one, but only so often, as it may be what kills them. */
 const MAXIMUM_THREAD_DEATHS = 2;
 
-export function createFetchPool({ threads, thread, ...settings }: FetchPoolOptions): FetchPool {
+export function createTransferPool({ threads, thread, ...settings }: TransferPoolOptions): TransferPool {
   return threads === 0 ? inlinePool(settings) : threadPool(threads, thread ?? ownThread(), settings);
 }
 
-function inlinePool(settings: FetchSettings): FetchPool {
-  const runner = createFetchRunner(settings);
+function inlinePool(settings: TransferSettings): TransferPool {
+  const runner = createTaskRunner(settings);
   return {
     run: (task, context) => runner.run(task, context),
     start: () => runner.run({ kind: "connect" }),
@@ -50,7 +44,7 @@ function inlinePool(settings: FetchSettings): FetchPool {
   };
 }
 
-function threadPool(threads: number, thread: URL, settings: FetchSettings): FetchPool {
+function threadPool(threads: number, thread: URL, settings: TransferSettings): TransferPool {
   const piscina = new Piscina({
     filename: thread.href,
     workerData: settings,
@@ -62,17 +56,17 @@ function threadPool(threads: number, thread: URL, settings: FetchSettings): Fetc
     // Messages are short-lived: more room for them only makes the process larger.
     resourceLimits: { maxYoungGenerationSizeMb: 8 },
   });
-  // A thread that dies without a task; piscina starts another.
+  // A thread has died without a task; piscina starts another.
   piscina.on("error", () => {});
   const calls = new Map<number, (message: ThreadMessage) => void>();
   let lastCall = 0;
   piscina.on("message", (message: ThreadMessage) => calls.get(message.call)?.(message));
   const closing = new AbortController();
 
-  async function run<T extends FetchTask>(
+  async function run<T extends TransferTask>(
     task: T,
-    context: FetchContext = {},
-  ): Promise<FetchResults[T["kind"]]> {
+    context: TransferContext = {},
+  ): Promise<TransferResults[T["kind"]]> {
     for (let deaths = 0; ; ) {
       context.signal?.throwIfAborted();
       if (closing.signal.aborted) {
@@ -81,7 +75,7 @@ function threadPool(threads: number, thread: URL, settings: FetchSettings): Fetc
       const outcome = await attempt(task, context).catch((error: Error) => error);
       if (!(outcome instanceof Error)) {
         if ("result" in outcome) {
-          return outcome.result as FetchResults[T["kind"]];
+          return outcome.result as TransferResults[T["kind"]];
         }
         context.signal?.throwIfAborted();
         throw new BlobError(outcome.error.code, outcome.error.message);
@@ -91,18 +85,18 @@ function threadPool(threads: number, thread: URL, settings: FetchSettings): Fetc
         throw closed();
       }
       if (++deaths >= MAXIMUM_THREAD_DEATHS) {
-        throw new BlobError(Status.INTERNAL, `${task.kind}: the thread died: ${outcome.message}`, undefined, {
+        throw new BlobError(Code.INTERNAL, `${task.kind}: the thread died: ${outcome.message}`, undefined, {
           cause: outcome,
         });
       }
     }
   }
 
-  async function attempt(task: FetchTask, context: FetchContext): Promise<ThreadResult> {
+  async function attempt(task: TransferTask, context: TransferContext): Promise<ThreadResult> {
     const call = ++lastCall;
-    const { signal, content } = context;
-    const { port1: port, port2 } = signal || content ? new MessageChannel() : {};
-    const answer = port && contentServer(port, content);
+    const { signal, source } = context;
+    const { port1: port, port2 } = signal || source ? new MessageChannel() : {};
+    const answer = port && sourceServer(port, source);
     let received = 0;
     let heard = () => {};
     calls.set(call, (message) => {
@@ -138,7 +132,7 @@ function threadPool(threads: number, thread: URL, settings: FetchSettings): Fetc
   return {
     run,
     async start() {
-      // Tasks go to the thread that has the fewest.
+      // One each, as a task goes to the thread that has the fewest.
       await Promise.all(Array.from({ length: threads }, () => run({ kind: "connect" })));
     },
     async close() {
@@ -151,21 +145,24 @@ function threadPool(threads: number, thread: URL, settings: FetchSettings): Fetc
   };
 }
 
-/** The suffix is .ts as long as sources run as they are, and .js once they are compiled. */
+/** Its suffix is .ts where sources run as they are, and .js where they are compiled. */
 function ownThread(): URL {
-  return new URL(`./fetch-thread${import.meta.url.slice(import.meta.url.lastIndexOf("."))}`, import.meta.url);
+  return new URL(
+    `./transfer-thread${import.meta.url.slice(import.meta.url.lastIndexOf("."))}`,
+    import.meta.url,
+  );
 }
 
-/** Answers a thread that reads the content it is to hash or upload. */
-function contentServer(port: MessagePort, content: RandomAccess | undefined) {
+/** Answers a thread that reads the source it is to hash or upload. */
+function sourceServer(port: MessagePort, source: RandomAccess | undefined) {
   return async ({ id, offset, count }: ThreadMessage & { kind: "read" }): Promise<void> => {
     try {
       // A view would take the whole buffer along.
-      const copy = new Uint8Array(await content!.read(offset, count));
-      port.postMessage({ kind: "content", id, content: copy } satisfies PoolMessage, [copy.buffer]);
+      const copy = new Uint8Array(await source!.read(offset, count));
+      port.postMessage({ kind: "bytes", id, bytes: copy } satisfies PoolMessage, [copy.buffer]);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      port.postMessage({ kind: "contentError", id, message } satisfies PoolMessage);
+      port.postMessage({ kind: "readError", id, message } satisfies PoolMessage);
     }
   };
 }

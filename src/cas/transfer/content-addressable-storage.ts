@@ -1,22 +1,22 @@
 import { zstdCompressSync } from "node:zlib";
-import { status as Status } from "@grpc/grpc-js";
 import { Compressor_Value } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { BlobError } from "../../reapi/blob-error.ts";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+import { BlobError, blobName } from "../../reapi/blob-error.ts";
 import type { Digest } from "../../reapi/digest.ts";
-import { digestMessage, functionValue } from "../../reapi/wire-digest.ts";
+import { digestMessage } from "../../reapi/wire-digest.ts";
 import type { ServerConnection } from "./server-connection.ts";
-import { blobName, decompress, verifyContent } from "./verify.ts";
+import { decompress, verifyContent } from "./verify.ts";
 
-/** What a digest takes in a request or response, beside its blob. */
+/** What a digest takes in a request or response, besides its blob. */
 const DIGEST_OVERHEAD = 96;
-/** Buildbarn's own clients ask for no more at a time. */
+/** Buildbarn's own clients ask for no more at once. */
 const MAXIMUM_FIND_MISSING = 10_000;
-/** Below this a blob and its digest are mostly digest. */
+/** Below this size, a blob and its digest are mostly digest. */
 const SMALLEST_COMPRESSED = 512;
 
 /**
- * The blobs' contents, verified, or why one could not be had, in the digests' order. All digests have the same
- * instance name and function. Rejects when the call as a whole fails.
+ * For each digest, in order, the blob's content, verified, or why it could not be had. All digests must have the
+ * same instance name and function. Rejects if the call as a whole fails.
  */
 export async function batchRead(
   connection: ServerConnection,
@@ -35,27 +35,27 @@ export async function batchRead(
             instanceName,
             digests: wanted.map(digestMessage),
             acceptableCompressors: zstd ? [Compressor_Value.ZSTD] : [],
-            digestFunction: functionValue(digestFunction),
+            digestFunction: digestFunction.value,
           },
-          { signal: attempt.signal, metadata: connection.metadata() },
+          { signal: attempt.signal },
         );
         const byHash = new Map(responses.map((response) => [response.digest?.hash, response]));
         const again: Digest[] = [];
         for (const digest of wanted) {
           const response = byHash.get(digest.hash);
-          const code = response?.status?.code ?? Status.OK;
-          if (code === Status.UNAVAILABLE) {
+          const code = response?.status?.code ?? Code.OK;
+          if (code === Code.UNAVAILABLE) {
             again.push(digest);
           }
           results.set(
             digest.hash,
             response === undefined
               ? new BlobError(
-                  Status.INTERNAL,
+                  Code.INTERNAL,
                   `${blobName(digest)}: BatchReadBlobs left it out of its answer`,
                   digest,
                 )
-              : code !== Status.OK
+              : code !== Code.OK
                 ? new BlobError(
                     code,
                     `${blobName(digest)}: ${response.status?.message || "not found"}`,
@@ -73,7 +73,7 @@ export async function batchRead(
         }
       })
       .catch((error: unknown) => {
-        // Blobs that the server keeps calling unavailable are no reason to fail the others.
+        // The others must not fail for blobs that the server keeps calling unavailable.
         if (!(error instanceof BlobError && error.digest !== undefined)) {
           throw error;
         }
@@ -98,7 +98,7 @@ export interface SmallBlob {
   readonly content: Uint8Array;
 }
 
-/** Stores the blobs. For each: undefined, or why it could not be stored. Otherwise like {@link batchRead}. */
+/** Stores the blobs. For each: undefined, or why it could not be stored. For the rest, as {@link batchRead}. */
 export async function batchUpdate(
   connection: ServerConnection,
   blobs: readonly SmallBlob[],
@@ -120,14 +120,14 @@ export async function batchUpdate(
     }));
     const { responses } = await connection.call("BatchUpdateBlobs", signal, (attempt) =>
       connection.storage.batchUpdateBlobs(
-        { instanceName, requests, digestFunction: functionValue(digestFunction) },
-        { signal: attempt.signal, metadata: connection.metadata() },
+        { instanceName, requests, digestFunction: digestFunction.value },
+        { signal: attempt.signal },
       ),
     );
     const byHash = new Map(responses.map((response) => [response.digest?.hash, response.status]));
     for (const { digest } of batch) {
-      const code = byHash.has(digest.hash) ? (byHash.get(digest.hash)?.code ?? Status.OK) : Status.INTERNAL;
-      if (code !== Status.OK) {
+      const code = byHash.has(digest.hash) ? (byHash.get(digest.hash)?.code ?? Code.OK) : Code.INTERNAL;
+      if (code !== Code.OK) {
         const message = byHash.get(digest.hash)?.message ?? "BatchUpdateBlobs left it out of its answer";
         failures.set(digest.hash, new BlobError(code, `${blobName(digest)}: ${message}`, digest));
       }
@@ -136,7 +136,7 @@ export async function batchUpdate(
   return blobs.map(({ digest }) => failures.get(digest.hash));
 }
 
-/** Those of the digests that the server lacks. All have the same instance name and function. */
+/** Those of the digests that the server lacks. All must have the same instance name and function. */
 export async function findMissing(
   connection: ServerConnection,
   digests: readonly Digest[],
@@ -148,8 +148,8 @@ export async function findMissing(
     const blobDigests = digests.slice(start, start + MAXIMUM_FIND_MISSING).map(digestMessage);
     const { missingBlobDigests } = await connection.call("FindMissingBlobs", signal, (attempt) =>
       connection.storage.findMissingBlobs(
-        { instanceName, blobDigests, digestFunction: functionValue(digestFunction) },
-        { signal: attempt.signal, metadata: connection.metadata() },
+        { instanceName, blobDigests, digestFunction: digestFunction.value },
+        { signal: attempt.signal },
       ),
     );
     for (const { hash, sizeBytes } of missingBlobDigests) {
@@ -159,7 +159,7 @@ export async function findMissing(
   return digests.filter(({ hash, sizeBytes }) => missing.has(`${hash}/${sizeBytes}`));
 }
 
-/** In runs of at most `maximumBytes`, but at least one each. */
+/** Splits the items into runs of at most `maximumBytes`, or of one item that is larger. */
 function split<T>(items: readonly T[], maximumBytes: number, bytes: (item: T) => number): T[][] {
   const batches: T[][] = [];
   let room = 0;

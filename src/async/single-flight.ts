@@ -1,6 +1,6 @@
 /**
- * Work that several callers want at the same time, done once. A caller who gives up leaves the others theirs; the
- * work is aborted when the last one has given up, and whoever comes after that begins anew.
+ * Does once what several callers want at the same time. A caller who gives up does not disturb the others; when the
+ * last one has given up, the work is aborted, and whoever comes next starts it anew.
  */
 export class SingleFlight<T> {
   readonly #flights = new Map<string, Flight<T>>();

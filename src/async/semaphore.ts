@@ -1,4 +1,4 @@
-/** Lets a number of holders in at a time, the others in the order they came. */
+/** Lets a fixed number of callers work at the same time, the others in the order in which they came. */
 export class Semaphore {
   #free: number;
   readonly #waiting: (() => void)[] = [];
@@ -7,7 +7,7 @@ export class Semaphore {
     this.#free = count;
   }
 
-  /** Runs `work` when there is room. Rejects with the signal's reason if that aborts before. */
+  /** Runs `work` as soon as there is room. Rejects with the signal's reason if that aborts first. */
   async run<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     await this.#acquire(signal);
     try {

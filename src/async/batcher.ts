@@ -1,19 +1,19 @@
 export interface BatcherOptions<Item, Result> {
   readonly maximumCount: number;
-  /** Of all the items' {@link bytes} together; a single item may have more. */
+  /** Limit of a batch's {@link bytes}; a single item may have more. */
   readonly maximumBytes: number;
   bytes(item: Item): number;
-  /** Items go together only if they have the same. */
+  /** Only items with the same group share a batch. */
   group(item: Item): string;
-  /** Batches in progress in a group from which on items wait for one to end, and so become larger batches. */
+  /** Batches of a group that run at the same time. Items that come meanwhile wait, and so make larger batches. */
   readonly maximumConcurrency: number;
   /** The results, in the items' order; an Error among them is one item's failure, a rejection that of all. */
   run(items: readonly Item[]): Promise<readonly (Result | Error)[]>;
 }
 
 /**
- * Puts single requests together: those that come in one tick, and under load those that come while earlier batches
- * are under way.
+ * Turns single requests into batches: those of one tick and, under load, those that come while earlier batches
+ * run.
  */
 export class Batcher<Item, Result> {
   readonly #options: BatcherOptions<Item, Result>;
