@@ -197,13 +197,7 @@ export class Connection implements CompoundConnection {
   readonly #finished = (interpreter: Interpreter, detached: boolean): void => {
     if (detached) {
       this.#waiting--;
-      const { writer } = interpreter;
-      if (!this.closed && writer.length > 0) {
-        this.#replies.enqueue(writer.segments());
-        writer.renew();
-      } else {
-        writer.clear();
-      }
+      this.#replies.take(interpreter.writer);
       this.#adjustFlow();
     }
     if (this.#pool.idle.length < MAXIMUM_IDLE) {

@@ -1,6 +1,10 @@
 import type { Socket } from "node:net";
 import type { XdrWriter } from "../../xdr/index.ts";
 
+/** Replies up to this long are copied, one behind the other: each segment of a write costs more than that. */
+const COPY_UP_TO = 2048;
+const CHUNK_BYTES = 16 * 1024;
+
 /**
  * What goes out on one connection: replies that were put together in the batch while requests were served, and
  * segments of those that had to wait. All that is ready leaves in one write.
@@ -10,6 +14,10 @@ export class ReplyQueue {
   readonly #batch: XdrWriter;
   readonly #onFlushed: () => void;
   #ready: Uint8Array[] = [];
+  /** Small replies, of which those from `#chunkStart` to `#chunkEnd` are still to go behind the ready segments. */
+  #chunk: Buffer = Buffer.alloc(0);
+  #chunkStart = 0;
+  #chunkEnd = 0;
   #readyBytes = 0;
   #isHeld = false;
   #flushScheduled = false;
@@ -31,15 +39,52 @@ export class ReplyQueue {
     return this.#socket.writableLength + this.#readyBytes;
   }
 
-  /** Sends the segments of whole records, in order, when the current tick's work is done. */
+  /** Sends the segments of whole records, in order, when the current tick's work is done. They must not change. */
   enqueue(segments: readonly Uint8Array[]): void {
     if (this.#closed) {
       return;
     }
+    this.#endChunk();
     for (const segment of segments) {
       this.#ready.push(segment);
       this.#readyBytes += segment.length;
     }
+    this.#flushSoon();
+  }
+
+  /** As {@link enqueue}, with what the writer has, which can be used again then. */
+  take(writer: XdrWriter): void {
+    if (this.#closed) {
+      writer.clear();
+    } else if (writer.length <= COPY_UP_TO && !writer.hasAttachments) {
+      this.#copy(writer.buffer, writer.position);
+      writer.clear();
+      this.#flushSoon();
+    } else {
+      this.enqueue(writer.segments());
+      writer.renew();
+    }
+  }
+
+  #copy(bytes: Buffer, length: number): void {
+    if (this.#chunkEnd + length > this.#chunk.length) {
+      this.#endChunk();
+      this.#chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+      this.#chunkStart = this.#chunkEnd = 0;
+    }
+    bytes.copy(this.#chunk, this.#chunkEnd, 0, length);
+    this.#chunkEnd += length;
+    this.#readyBytes += length;
+  }
+
+  #endChunk(): void {
+    if (this.#chunkStart < this.#chunkEnd) {
+      this.#ready.push(this.#chunk.subarray(this.#chunkStart, this.#chunkEnd));
+      this.#chunkStart = this.#chunkEnd;
+    }
+  }
+
+  #flushSoon(): void {
     if (this.#flushScheduled || this.#isHeld) {
       return;
     }
@@ -67,6 +112,7 @@ export class ReplyQueue {
   #flush(): void {
     this.#flushScheduled = false;
     this.#readyBytes = 0;
+    this.#endChunk();
     const socket = this.#socket;
     const ready = this.#ready;
     const batch = this.#batch;
