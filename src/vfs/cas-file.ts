@@ -13,7 +13,7 @@ import {
 import type { Digest } from "../reapi/digest.ts";
 import { INPUT_TIME } from "./clock.ts";
 import { casFileId, casFileIsExecutable, casFileSize } from "./handles.ts";
-import type { Owner } from "./owner.ts";
+import { ROOT } from "./owner.ts";
 
 /** As in Buildbarn: a blob has names in any number of places, and nobody counts them. */
 const LINK_COUNT = 9999;
@@ -21,7 +21,6 @@ const EMPTY = Buffer.alloc(0);
 
 /** What CAS files need of their tree. */
 export interface CasFileContext {
-  readonly inputOwner: Owner;
   digestOf(handle: Buffer): Digest;
   readBlob(file: CasFile, offset: number, count: number): MaybePromise<Uint8Array>;
   /**
@@ -67,8 +66,8 @@ export class CasFile implements RegularFile, SparseFile, ExtendedAttributes {
     this.#attributes ??= {
       mode: this.isExecutable ? 0o555 : 0o444,
       linkCount: LINK_COUNT,
-      userId: this.#context.inputOwner.userId,
-      groupId: this.#context.inputOwner.groupId,
+      userId: ROOT.userId,
+      groupId: ROOT.groupId,
       size: casFileSize(this.handle),
       spaceUsed: casFileSize(this.handle),
       fileId: casFileId(this.handle),

@@ -37,7 +37,7 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     owner: Owner,
     time: Timestamp | undefined,
   ) {
-    const content = new FileContent(tree.content, account, base);
+    const content = new FileContent(tree.places, account, base);
     super(tree, account, mode, owner, time);
     this.#content = content;
     this.#updateSize();
