@@ -3,7 +3,8 @@ import { create } from "@bufbuild/protobuf";
 import {
   type Any,
   type Duration,
-  DurationSchema,
+  durationFromMs,
+  durationMs,
   timestampFromMs,
   timestampNow,
 } from "@bufbuild/protobuf/wkt";
@@ -293,9 +294,9 @@ export class BuildQueue {
   #timeout({ timeout }: Action): Duration {
     const { defaultExecutionTimeout, maximumExecutionTimeout } = this.options;
     if (!timeout) {
-      return create(DurationSchema, { seconds: BigInt(Math.ceil(defaultExecutionTimeout / 1000)) });
+      return durationFromMs(defaultExecutionTimeout);
     }
-    const milliseconds = Number(timeout.seconds) * 1000 + timeout.nanos / 1e6;
+    const milliseconds = durationMs(timeout);
     if (milliseconds < 0 || milliseconds > maximumExecutionTimeout) {
       throw failure(
         Code.INVALID_ARGUMENT,
