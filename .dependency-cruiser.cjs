@@ -14,7 +14,7 @@ const mayImport = {
   reapi: ["proto"],
   cas: ["proto", "grpc", "reapi", "telemetry"],
   vfs: ["nfs", "cas", "reapi"],
-  config: ["proto", "grpc"],
+  config: ["proto", "grpc", "reapi", "cas"],
   runner: ["proto", "grpc", "config", "telemetry", "native"],
   worker: ["proto", "grpc", "reapi", "config", "telemetry", "cas", "vfs", "nfs", "mount"],
   cluster: ["proto", "grpc", "reapi", "config", "telemetry", "cas", "user-mode-linux"],
