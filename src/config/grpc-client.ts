@@ -8,7 +8,7 @@ import { positiveMilliseconds } from "./duration.ts";
 import { ConfigurationError } from "./error.ts";
 import { refuse } from "./refuse.ts";
 import { tlsClient } from "./tls.ts";
-import { optional } from "./values.ts";
+import { nonEmpty, optional } from "./values.ts";
 
 /**
  * The endpoint that a ClientConfiguration describes. `path` is where it stands, for messages.
@@ -45,7 +45,10 @@ function headers(
   path: string,
 ): (readonly [string, string])[] {
   refuse(rest, path);
-  return values.map((value) => [header, value] as const);
+  if (header === "") {
+    throw new ConfigurationError(`${path}.header is missing: give a header's name`);
+  }
+  return nonEmpty(values, `${path}.values`).map((value) => [header, value] as const);
 }
 
 function grpcKeepalive(configuration: ClientKeepaliveConfiguration, path: string): GrpcKeepalive {

@@ -1,3 +1,4 @@
+import type { DirectoryCacheOptions } from "../../cas/cache/directory-cache.ts";
 import type { GrpcEndpoint } from "../../grpc/endpoint.ts";
 import type { ApplicationConfiguration } from "../../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
 import type { CachingDirectoryFetcherConfiguration } from "../../proto/gen/buildbarn/configuration/cas/cas_pb.ts";
@@ -26,10 +27,7 @@ export interface BbWorkerSettings extends BlobstoreSettings {
   readonly umask: number | undefined;
 }
 
-export interface DirectoryCacheSettings {
-  readonly maximumCount: number;
-  readonly maximumSizeBytes: number;
-}
+type DirectoryCacheSettings = Omit<DirectoryCacheOptions, "maximumMessageSizeBytes">;
 
 const DEFAULT_MAXIMUM_MESSAGE_SIZE_BYTES = 16 * 1024 * 1024;
 const DEFAULT_CONCURRENCY = 10;

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { BlobBackend } from "../../cas/backend.ts";
+import type { DiskCacheOptions } from "../../cas/cache/disk-cache.ts";
 import type {
   BlobAccessConfiguration,
   BlobReplicatorConfiguration,
@@ -16,15 +17,9 @@ import { blobBackend } from "./backend.ts";
 /** Where a worker's blobs and action results are. */
 export interface BlobstoreSettings {
   readonly contentAddressableStorage: BlobBackend;
-  readonly blobCache: BlobCacheSettings;
+  /** On a local disk. */
+  readonly blobCache: DiskCacheOptions;
   readonly actionCache: BlobBackend;
-}
-
-/** The cache of blobs on a local disk. */
-export interface BlobCacheSettings {
-  readonly directory: string;
-  readonly maximumSizeBytes: number;
-  readonly maximumCount: number;
 }
 
 const DEFAULT_BLOB_CACHE_COUNT = 1_000_000;
@@ -95,7 +90,7 @@ function localReplicator(configuration: BlobReplicatorConfiguration | undefined,
   }
 }
 
-function blobCache(configuration: BlobAccessConfiguration | undefined, path: string): BlobCacheSettings {
+function blobCache(configuration: BlobAccessConfiguration | undefined, path: string): DiskCacheOptions {
   if (configuration?.backend.case !== "local") {
     throw configuration?.backend.case === undefined
       ? new ConfigurationError(`${path}.local is missing: give blocksOnBlockDevice`)
@@ -110,7 +105,7 @@ function blobCache(configuration: BlobAccessConfiguration | undefined, path: str
 const NO_BLOCKS = "the cache has a file for each blob, and evicts what was used least recently; remove it";
 const NO_KEY_LOCATION_MAP = "the cache finds its blobs by their file names; remove it";
 
-function localBlobCache(configuration: LocalBlobAccessConfiguration, path: string): BlobCacheSettings {
+function localBlobCache(configuration: LocalBlobAccessConfiguration, path: string): DiskCacheOptions {
   const { keyLocationMapBackend, blocksBackend, ...rest } = configuration;
   refuse(rest, path, {
     keyLocationMapMaximumGetAttempts: NO_KEY_LOCATION_MAP,
