@@ -24,8 +24,13 @@ export interface NfsServerOptions extends Partial<Limits> {
   fileSystem: FileSystem;
   /** Lets nobody but the own mount see the file system. Needs NFSv4.1. Default: everybody sees it. */
   gate?: Gate;
-  /** Seconds that a silent client keeps its opens and locks for certain, up to a day. Default 90. */
+  /** The lease time that clients are told, in seconds, up to a day. Default 90. */
   leaseSeconds?: number;
+  /**
+   * Seconds that a silent client keeps its opens and locks for certain, up to a day: `leaseSeconds`, which is the
+   * default, or more, for clients whose renewals come late.
+   */
+  enforcedLeaseSeconds?: number;
   /** The lowest NFSv4 minor version: 0, 1 or 2. Default 0; with a gate 1. */
   minimumMinorVersion?: number;
   /** The highest NFSv4 minor version. Default 2. */
@@ -67,11 +72,11 @@ export class NfsServer {
 
   /** Throws RangeError for an option that makes no sense. */
   constructor(options: NfsServerOptions) {
-    const leaseSeconds = leaseOf(options);
+    const { announced, enforced } = leasesOf(options);
     const onFault = options.onFault ?? ((error) => console.error("The file system failed:", error));
     const { fileSystem, gate } = options;
     const limits = limitsOf(options);
-    const state = new ServerState(leaseSeconds, limits, (client) => {
+    const state = new ServerState(enforced, limits, (client) => {
       if (client.admitted) {
         gate?.onLost();
       }
@@ -91,7 +96,7 @@ export class NfsServer {
       limits,
       utf8Names: options.utf8Names ?? false,
       maximumRecord: MAXIMUM_IO + OVERHEAD,
-      leaseSeconds,
+      leaseSeconds: announced,
       operationCounts: new Float64Array(OPERATION_COUNT),
       reportFault: (error, operation) => onFault(error, operationName(operation)),
     };
@@ -239,11 +244,19 @@ function limitsOf(options: Partial<Limits>): Limits {
   return limits;
 }
 
-function leaseOf({ leaseSeconds = 90 }: NfsServerOptions): number {
-  if (leaseSeconds > 0 && leaseSeconds <= MAXIMUM_LEASE) {
-    return leaseSeconds;
+function leasesOf({
+  leaseSeconds: announced = 90,
+  enforcedLeaseSeconds: enforced = announced,
+}: NfsServerOptions): { announced: number; enforced: number } {
+  if (!(announced > 0 && announced <= MAXIMUM_LEASE)) {
+    throw new RangeError(`leaseSeconds is ${announced}; expected more than 0 and at most ${MAXIMUM_LEASE}`);
   }
-  throw new RangeError(`leaseSeconds is ${leaseSeconds}; expected more than 0 and at most ${MAXIMUM_LEASE}`);
+  if (!(enforced >= announced && enforced <= MAXIMUM_LEASE)) {
+    throw new RangeError(
+      `enforcedLeaseSeconds is ${enforced}; expected at least leaseSeconds and at most ${MAXIMUM_LEASE}`,
+    );
+  }
+  return { announced, enforced };
 }
 
 function minorVersionsOf(options: NfsServerOptions): { minimum: number; maximum: number } {

@@ -1,5 +1,7 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
+import type { UnixCredentials } from "../config/bb-runner/application.ts";
+import type { ResourceLimit } from "../config/global.ts";
 import { helperPath } from "../native/helper.ts";
 import { encodeMessage, list, MessageDecoder } from "../native/message.ts";
 
@@ -19,26 +21,12 @@ export interface Command {
    */
   readonly isolated: boolean;
   readonly chrootIntoInputRoot: boolean;
-  readonly credentials: Credentials | undefined;
+  readonly credentials: UnixCredentials | undefined;
   readonly limits: readonly ResourceLimit[];
   /** The first is looked up in the environment's PATH if it has no slash. */
   readonly arguments: readonly string[];
   /** All of it: the command inherits nothing. */
   readonly environment: Readonly<Record<string, string>>;
-}
-
-export interface Credentials {
-  readonly userId: number;
-  readonly groupId: number;
-  readonly additionalGroupIds: readonly number[];
-}
-
-/** A setrlimit(2). */
-export interface ResourceLimit {
-  /** RLIMIT_… of <sys/resource.h>. */
-  readonly resource: number;
-  readonly soft: bigint;
-  readonly hard: bigint;
 }
 
 export interface CommandResult {

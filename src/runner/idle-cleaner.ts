@@ -1,11 +1,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { realpath } from "node:fs/promises";
+import type { BbRunnerSettings } from "../config/bb-runner/application.ts";
 import { StatusError, status } from "../grpc/status.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import { emptyDirectory, HelperError } from "./command.ts";
 import { killLaterProcesses } from "./process-table.ts";
-import type { RunnerSettings } from "./settings.ts";
 
 /** Removes what commands have left on the machine. Rejects if it cannot. */
 export type Cleaner = () => Promise<void>;
@@ -58,16 +58,16 @@ export class IdleCleaner {
  * All that the settings ask for, in Buildbarn's order; each is tried, and the first failure thrown as a StatusError,
  * INTERNAL. When the signal aborts, what takes time is given up, and its reason thrown.
  */
-export function cleanerOf(settings: RunnerSettings, signal: AbortSignal): Cleaner {
+export function cleanerOf(settings: BbRunnerSettings, signal: AbortSignal): Cleaner {
   const cleaners: Cleaner[] = [];
-  const userId = settings.credentials?.userId ?? process.getuid?.() ?? 0;
+  const userId = settings.runCommandsAs?.userId ?? process.getuid?.() ?? 0;
   if (settings.cleanProcessTable) {
     cleaners.push(() => killLaterProcesses(userId));
   }
   for (const path of settings.cleanTemporaryDirectories) {
     cleaners.push(temporaryDirectoryCleaner(path, signal));
   }
-  const [command, ...args] = settings.cleaningCommand;
+  const [command, ...args] = settings.runCommandCleaner;
   if (command !== undefined) {
     cleaners.push(() => runCleaningCommand(command, args, signal));
   }

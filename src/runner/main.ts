@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { bbRunnerSettings } from "../config/bb-runner/application.ts";
 import { ConfigurationError } from "../config/error.ts";
 import { loadConfiguration } from "../config/load-configuration.ts";
 import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
@@ -31,7 +32,8 @@ async function main(): Promise<void> {
   const { promise: stop, resolve } = Promise.withResolvers<NodeJS.Signals>();
   process.once("SIGTERM", resolve);
   process.once("SIGINT", resolve);
-  const runner = await startRunner(loadConfiguration(path, ApplicationConfigurationSchema), log);
+  const settings = bbRunnerSettings(loadConfiguration(path, ApplicationConfigurationSchema));
+  const runner = await startRunner(settings, log);
   log.info("stopping", { signal: await stop });
   await runner.close(GRACE_MILLISECONDS);
   // Everything has been waited for.

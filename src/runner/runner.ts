@@ -1,6 +1,7 @@
 import { constants } from "node:os";
 import { join } from "node:path";
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { BbRunnerSettings } from "../config/bb-runner/application.ts";
 import { packAny, StatusError, status } from "../grpc/status.ts";
 import { POSIXResourceUsageSchema } from "../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import type { RunRequest, RunResponseSchema } from "../proto/gen/buildbarn/runner/runner_pb.ts";
@@ -8,7 +9,6 @@ import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import { type CommandResult, checkPaths, HelperError, runCommand } from "./command.ts";
 import { cleanerOf, IdleCleaner } from "./idle-cleaner.ts";
 import { relativePath } from "./relative-path.ts";
-import type { RunnerSettings } from "./settings.ts";
 import { TemporaryLinks } from "./temporary-links.ts";
 
 export interface RunnerOptions {
@@ -22,7 +22,7 @@ export interface RunnerOptions {
 
 /** What buildbarn.runner.Runner promises, without gRPC around it. */
 export class Runner {
-  readonly #settings: RunnerSettings;
+  readonly #settings: BbRunnerSettings;
   readonly #isolated: boolean;
   readonly #readinessMilliseconds: number;
   readonly #cleaner: IdleCleaner | undefined;
@@ -30,7 +30,7 @@ export class Runner {
   #running = 0;
 
   constructor(
-    settings: RunnerSettings,
+    settings: BbRunnerSettings,
     {
       isolated = false,
       readinessMilliseconds = 10_000,
@@ -40,11 +40,11 @@ export class Runner {
     this.#settings = settings;
     this.#isolated = isolated;
     this.#readinessMilliseconds = readinessMilliseconds;
-    this.#temporaryLinks = new TemporaryLinks(settings.temporarySymlinks);
+    this.#temporaryLinks = new TemporaryLinks(settings.symlinkTemporaryDirectories);
     const cleans =
       settings.cleanProcessTable ||
       settings.cleanTemporaryDirectories.length > 0 ||
-      settings.cleaningCommand.length > 0;
+      settings.runCommandCleaner.length > 0;
     if (cleans) {
       this.#cleaner = new IdleCleaner(cleanerOf(settings, cleaningSignal));
     }
@@ -73,7 +73,7 @@ export class Runner {
       this.#running++;
       try {
         const result = await this.#run(request, signal);
-        if (result.exitCode !== 0 && this.#settings.readinessPaths.length > 0) {
+        if (result.exitCode !== 0 && this.#settings.readinessCheckingPathnames.length > 0) {
           await this.#checkPaths(".", signal);
         }
         return response(result);
@@ -84,10 +84,15 @@ export class Runner {
   }
 
   async #run(request: RunRequest, signal: AbortSignal): Promise<CommandResult> {
-    const { buildDirectory, setTmpdirEnvironmentVariable, chrootIntoInputRoot, credentials, limits } =
-      this.#settings;
+    const {
+      buildDirectoryPath,
+      setTmpdirEnvironmentVariable,
+      chrootIntoInputRoot,
+      runCommandsAs,
+      resourceLimits,
+    } = this.#settings;
     const temporaryDirectory = join(
-      buildDirectory,
+      buildDirectoryPath,
       relativePath("temporary_directory", request.temporaryDirectory),
     );
     await this.#linkTemporaryDirectories(temporaryDirectory);
@@ -95,15 +100,15 @@ export class Runner {
     try {
       return await runCommand(
         {
-          buildDirectory,
+          buildDirectory: buildDirectoryPath,
           inputRootDirectory: relativePath("input_root_directory", request.inputRootDirectory),
           workingDirectory: request.workingDirectory,
           stdoutPath: relativePath("stdout_path", request.stdoutPath),
           stderrPath: relativePath("stderr_path", request.stderrPath),
           isolated: this.#isolated,
           chrootIntoInputRoot,
-          credentials,
-          limits,
+          credentials: runCommandsAs,
+          limits: resourceLimits,
           arguments: request.arguments,
           environment: { ...(setTmpdir && { TMPDIR: temporaryDirectory }), ...request.environmentVariables },
         },
@@ -119,10 +124,15 @@ export class Runner {
   }
 
   async #checkPaths(path: string, signal: AbortSignal): Promise<void> {
-    const { buildDirectory, readinessPaths } = this.#settings;
+    const { buildDirectoryPath, readinessCheckingPathnames } = this.#settings;
     const patience = AbortSignal.timeout(this.#readinessMilliseconds);
     try {
-      await checkPaths(buildDirectory, path, readinessPaths, AbortSignal.any([signal, patience]));
+      await checkPaths(
+        buildDirectoryPath,
+        path,
+        readinessCheckingPathnames,
+        AbortSignal.any([signal, patience]),
+      );
     } catch (error) {
       if (error instanceof HelperError) {
         throw new StatusError(this.#statusOf(error), { cause: error });
@@ -131,7 +141,7 @@ export class Runner {
         throw error;
       }
       const message =
-        `no answer from the file system at ${join(buildDirectory, path)} for ${this.#readinessMilliseconds / 1000} s: ` +
+        `no answer from the file system at ${join(buildDirectoryPath, path)} for ${this.#readinessMilliseconds / 1000} s: ` +
         "its server is gone or stuck; restart the worker, which removes dead mounts";
       throw new StatusError(status(Code.UNAVAILABLE, message), { cause: error });
     }
@@ -174,7 +184,7 @@ export class Runner {
       case "path":
         return status(
           code === "ENOENT" ? Code.FAILED_PRECONDITION : Code.INTERNAL,
-          `${name} is not there in the build directory ${this.#settings.buildDirectory} as this runner sees it ` +
+          `${name} is not there in the build directory ${this.#settings.buildDirectoryPath} as this runner sees it ` +
             `(${reason}). If the worker does see it, its mount is not propagated: the volume they share must be ` +
             'mounted "shared" (Bidirectional) in the worker\'s container and "slave" (HostToContainer) in the runner\'s',
         );

@@ -1,9 +1,10 @@
 import type { Server } from "@grpc/grpc-js";
-import { createServer, listen } from "../config/grpc-server.ts";
+import type { BbRunnerSettings } from "../config/bb-runner/application.ts";
+import { ConfigurationError } from "../config/error.ts";
 import { addService, type CallContext, unary } from "../grpc/handlers.ts";
+import { createServer, listen } from "../grpc/server.ts";
 import { failure, type StatusError, statusFromError } from "../grpc/status.ts";
 import { helperPath } from "../native/helper.ts";
-import type { ApplicationConfiguration } from "../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
 import {
   type CheckReadinessRequest,
   Runner as RunnerService,
@@ -13,7 +14,6 @@ import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import type { Log } from "../telemetry/log.ts";
 import { isolationFailure } from "./command.ts";
 import { Runner } from "./runner.ts";
-import { runnerSettings } from "./settings.ts";
 
 const ISOLATION_ADVICE =
   "commands get no PID and mount namespaces: one that runs as this process's user can outlive its action, and as root " +
@@ -35,12 +35,10 @@ export interface RunningRunner {
 }
 
 /**
- * Starts the Runner service on every address of the configuration. Sets this process's umask if that says so.
- * Throws a ConfigurationError, also for an address that cannot be listened on, and an Error if the native helper has
- * not been built.
+ * Starts the Runner service on every address of the settings, and sets this process's umask if they say so. Throws a
+ * ConfigurationError for an address that cannot be had, and an Error if the native helper has not been built.
  */
-export async function startRunner(configuration: ApplicationConfiguration, log: Log): Promise<RunningRunner> {
-  const settings = runnerSettings(configuration);
+export async function startRunner(settings: BbRunnerSettings, log: Log): Promise<RunningRunner> {
   helperPath("bb_spawn");
   const notIsolated = await isolationFailure();
   if (notIsolated) {
@@ -56,7 +54,7 @@ export async function startRunner(configuration: ApplicationConfiguration, log: 
   });
   const servers: Server[] = [];
   const close = async (graceMilliseconds = 0) => {
-    const graceful = settings.servers.some((server) => server.stopGracefully);
+    const graceful = settings.grpcServers.some((server) => server.stopGracefully);
     const stopped = servers.map(
       (server) => new Promise<void>((resolve) => server.tryShutdown(() => resolve())),
     );
@@ -71,23 +69,24 @@ export async function startRunner(configuration: ApplicationConfiguration, log: 
     clearTimeout(timer);
   };
   try {
-    for (const [index, serverConfiguration] of settings.servers.entries()) {
-      const path = `grpcServers[${index}]`;
-      const server = createServer(serverConfiguration, path);
+    for (const [index, serverSettings] of settings.grpcServers.entries()) {
+      const server = createServer(serverSettings);
       servers.push(server);
       addRunnerService(server, runner, calls, log);
-      await listen(server, serverConfiguration, path);
+      await listen(server, serverSettings).catch((error: Error) => {
+        throw new ConfigurationError(`grpcServers[${index}]: ${error.message}`, { cause: error });
+      });
     }
   } catch (error) {
     await close();
     throw error;
   }
   log.info("runner ready", {
-    addresses: settings.servers.flatMap(({ listenAddresses, listenPaths }) => [
+    addresses: settings.grpcServers.flatMap(({ listenAddresses, listenPaths }) => [
       ...listenAddresses,
       ...listenPaths,
     ]),
-    buildDirectory: settings.buildDirectory,
+    buildDirectory: settings.buildDirectoryPath,
   });
   return { close };
 }

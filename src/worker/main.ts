@@ -1,14 +1,13 @@
 #!/usr/bin/env -S MALLOC_ARENA_MAX=2 node --max-semi-space-size=4
 /** Program: bb_worker CONFIG.jsonnet. */
+import { bbWorkerSettings } from "../config/bb-worker/application.ts";
 import { ConfigurationError } from "../config/error.ts";
-import { applyGlobalConfiguration } from "../config/global.ts";
 import { loadConfiguration } from "../config/load-configuration.ts";
 import { MountError } from "../mount/index.ts";
 import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
 import { mountByNfs } from "./build-directory/nfs-mounted-tree.ts";
 import { Worker } from "./worker.ts";
-import { checkWorkerConfiguration } from "./worker-configuration.ts";
 
 const USAGE = `Usage: bb_worker CONFIG.jsonnet
 
@@ -31,9 +30,11 @@ async function main(log: Log): Promise<number> {
   let worker: Worker;
   const stopping = stopSignals(log);
   try {
-    const configuration = loadConfiguration(path, ApplicationConfigurationSchema);
-    applyGlobalConfiguration(configuration.global);
-    worker = await Worker.start(checkWorkerConfiguration(configuration), mountByNfs, log, stopping.signal);
+    const settings = bbWorkerSettings(loadConfiguration(path, ApplicationConfigurationSchema));
+    if (settings.umask !== undefined) {
+      process.umask(settings.umask);
+    }
+    worker = await Worker.start(settings, mountByNfs, log, stopping.signal);
   } catch (error) {
     if (stopping.signal.aborted && error === stopping.signal.reason) {
       log.info("stopped before it was ready", { reason: error });

@@ -1,7 +1,7 @@
-import { BackendConfigurationError, type BlobBackend, blobBackend } from "../cas/backend.ts";
 import { createStorageClient, type StorageClient } from "../cas/storage-client.ts";
-import { ConfigurationError } from "../config/error.ts";
-import { grpcEndpoint } from "../config/grpc-client.ts";
+import type { BbWorkerSettings } from "../config/bb-worker/application.ts";
+import type { BuildDirectorySettings } from "../config/bb-worker/build-directory.ts";
+import type { RunnerSettings } from "../config/bb-worker/runner.ts";
 import type { Client } from "../grpc/client.ts";
 import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import { Runner } from "../proto/gen/buildbarn/runner/runner_pb.ts";
@@ -15,12 +15,6 @@ import { casStorage } from "./cas-storage.ts";
 import { type Connection, connect, untilConnected } from "./connect.ts";
 import { BuildClient } from "./scheduler/build-client.ts";
 import { checkReadiness, ProblemLog } from "./scheduler/readiness.ts";
-import type {
-  BuildDirectorySettings,
-  ConfiguredBackend,
-  RunnerSettings,
-  WorkerConfiguration,
-} from "./worker-configuration.ts";
 
 /** How long an action waits for a runner that has ended since the thread asked for work. */
 const RUNNER_RECONNECT_MILLISECONDS = 10_000;
@@ -44,11 +38,11 @@ export class Worker {
   /**
    * Mounts the build directories and begins to take work.
    *
-   * Rejects with {@link ConfigurationError}, MountError or BlobError, and with the signal's reason when that aborts
+   * Rejects with MountError or BlobError, and with the signal's reason when that aborts
    * meanwhile; nothing is left behind then.
    */
   static async start(
-    configuration: WorkerConfiguration,
+    configuration: BbWorkerSettings,
     mount: MountTree,
     log: Log,
     signal?: AbortSignal,
@@ -100,7 +94,7 @@ export class Worker {
 }
 
 interface BuildDirectoryContext {
-  readonly configuration: WorkerConfiguration;
+  readonly configuration: BbWorkerSettings;
   readonly settings: BuildDirectorySettings;
   readonly content: StorageClient;
   readonly scheduler: Client<typeof OperationQueue>;
@@ -123,7 +117,8 @@ function runnerThreads(
   settingsOfRunner: RunnerSettings,
   { client: runner, channel }: Connection<typeof Runner>,
 ): BuildClient[] {
-  const { maximumFilePoolFileCount, maximumFilePoolSizeBytes, concurrency, owner } = settingsOfRunner;
+  const { maximumFilePoolFileCount, maximumFilePoolSizeBytes, concurrency } = settingsOfRunner;
+  const owner = { ...settingsOfRunner.buildDirectoryOwner, supplementaryGroupIds: [] };
   const createDirectory: CreateActionDirectory = actionDirectories({
     tree: server.tree,
     owner,
@@ -154,7 +149,7 @@ function runnerThreads(
           },
         },
         instanceNamePrefix: settingsOfRunner.instanceNamePrefix,
-        characterDevices: settingsOfRunner.characterDevices,
+        characterDevices: settingsOfRunner.inputRootCharacterDeviceNodes,
         owner,
         environmentVariables: settingsOfRunner.environmentVariables,
         workerName: JSON.stringify(workerId),
@@ -180,23 +175,13 @@ function workerIdOf({ workerId, concurrency }: RunnerSettings, thread: number): 
   return Object.fromEntries(Object.entries(all).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-async function openStorage(configuration: WorkerConfiguration): Promise<StorageClient> {
+async function openStorage(configuration: BbWorkerSettings): Promise<StorageClient> {
   return createStorageClient({
-    contentAddressableStorage: backend(configuration.contentAddressableStorage),
-    actionCache: backend(configuration.actionCache),
+    contentAddressableStorage: configuration.contentAddressableStorage,
+    actionCache: configuration.actionCache,
     diskCache: configuration.blobCache,
     directoryCache: configuration.directoryCache,
     maximumMessageSizeBytes: configuration.maximumMessageSizeBytes,
     uploadConcurrency: configuration.outputUploadConcurrency,
   });
-}
-
-function backend({ configuration, path }: ConfiguredBackend): BlobBackend {
-  try {
-    return blobBackend(configuration, path, grpcEndpoint);
-  } catch (error) {
-    throw error instanceof BackendConfigurationError
-      ? new ConfigurationError(error.message, { cause: error })
-      : error;
-  }
 }

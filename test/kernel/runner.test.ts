@@ -11,6 +11,7 @@ import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { create } from "@bufbuild/protobuf";
+import { bbRunnerSettings } from "../../src/config/bb-runner/application.ts";
 import { createClient } from "../../src/grpc/client.ts";
 import { openChannel } from "../../src/grpc/endpoint.ts";
 import { isMounted, NfsMount, shareMounts } from "../../src/mount/index.ts";
@@ -19,7 +20,6 @@ import { ApplicationConfigurationSchema } from "../../src/proto/gen/buildbarn/co
 import { Runner } from "../../src/proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../../src/proto/gen/google/rpc/code_pb.ts";
 import { Runner as RunnerWithoutServer } from "../../src/runner/runner.ts";
-import { runnerSettings } from "../../src/runner/settings.ts";
 import { copyPrograms } from "../unit/runner/root-file-system.ts";
 import { unmountVolume } from "./volume.ts";
 
@@ -177,9 +177,11 @@ describe("a runner whose build directory's server does not answer", inKernel, ()
     server.kill("SIGSTOP");
     const configuration = create(ApplicationConfigurationSchema, {
       buildDirectoryPath: buildDirectory,
-      grpcServers: [{}],
+      grpcServers: [
+        { listenPaths: ["/unused"], authenticationPolicy: { policy: { case: "allow", value: {} } } },
+      ],
     });
-    const runner = new RunnerWithoutServer(runnerSettings(configuration), { readinessMilliseconds: 200 });
+    const runner = new RunnerWithoutServer(bbRunnerSettings(configuration), { readinessMilliseconds: 200 });
     const { signal } = new AbortController();
     const never = Promise.all(Array.from({ length: 8 }, () => runner.checkReadiness("x", signal)));
     await assert.rejects(never, {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
-import { type Any, type Duration, DurationSchema, durationMs, timestampNow } from "@bufbuild/protobuf/wkt";
+import { type Any, type Duration, durationFromMs, durationMs, timestampNow } from "@bufbuild/protobuf/wkt";
 import { failure } from "../../grpc/status.ts";
 import type { Action } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import {
@@ -179,7 +179,7 @@ export class BuildQueue {
   #timeout({ timeout }: Action): Duration {
     const { defaultExecutionTimeout, maximumExecutionTimeout } = this.#options;
     if (!timeout) {
-      return create(DurationSchema, { seconds: BigInt(Math.ceil(defaultExecutionTimeout / 1000)) });
+      return durationFromMs(defaultExecutionTimeout);
     }
     const milliseconds = durationMs(timeout);
     if (milliseconds < 0 || milliseconds > maximumExecutionTimeout) {

@@ -1,6 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { InputSource } from "../../cas/input-source.ts";
+import type { CharacterDevice } from "../../config/bb-worker/character-devices.ts";
 import type { Client } from "../../grpc/client.ts";
 import { packAny, StatusError, status } from "../../grpc/status.ts";
 import type { Credentials, Directory } from "../../nfs/file-system.ts";
@@ -27,7 +28,7 @@ import type { Execute, ExecutionContext } from "../scheduler/build-client.ts";
 import type { ActionDirectory, CreateActionDirectory } from "./action-directory.ts";
 import { type ActionRequest, parseActionRequest } from "./action-request.ts";
 import type { ActionStorage } from "./action-storage.ts";
-import { type CharacterDevice, createDeviceNodes } from "./device-nodes.ts";
+import { createDeviceNodes } from "./device-nodes.ts";
 import { executionStatus, isFailed } from "./execution-status.ts";
 import { ExecutionTimeout } from "./execution-timeout.ts";
 import { createParentDirectories, type OutputHierarchy, outputHierarchyOf } from "./output-hierarchy.ts";
@@ -347,13 +348,10 @@ function addCosts(
   if (kinds.length === 0) {
     return;
   }
-  const seconds = secondsOf(metadata.workerCompletedTimestamp!) - secondsOf(metadata.workerStartTimestamp!);
+  const seconds =
+    (timestampMs(metadata.workerCompletedTimestamp!) - timestampMs(metadata.workerStartTimestamp!)) / 1000;
   const expenses = Object.fromEntries(
     kinds.map(([kind, { currency, cost }]) => [kind, { currency, cost: cost * seconds }]),
   );
   metadata.auxiliaryMetadata.push(packAny(MonetaryResourceUsageSchema, { expenses }));
-}
-
-function secondsOf({ seconds, nanos }: { seconds: bigint; nanos: number }): number {
-  return Number(seconds) + nanos / 1e9;
 }

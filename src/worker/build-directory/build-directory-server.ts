@@ -1,8 +1,8 @@
 import type { InputSource } from "../../cas/input-source.ts";
+import type { BuildDirectorySettings } from "../../config/bb-worker/build-directory.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { type FilePool, FileTree } from "../../vfs/index.ts";
 import { SuspendingInputSource } from "../action/suspending-input-source.ts";
-import type { BuildDirectorySettings } from "../worker-configuration.ts";
 
 /** A tree in the kernel's hands. */
 export interface MountedTree {

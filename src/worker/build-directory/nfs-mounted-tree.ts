@@ -1,8 +1,8 @@
+import type { BuildDirectorySettings } from "../../config/bb-worker/build-directory.ts";
 import { NfsMount } from "../../mount/index.ts";
 import { Gate, NfsServer } from "../../nfs/index.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { FileTree } from "../../vfs/index.ts";
-import type { BuildDirectorySettings } from "../worker-configuration.ts";
 import type { MountedTree } from "./build-directory-server.ts";
 
 /**
@@ -32,7 +32,8 @@ export async function mountByNfs(
     fileSystem: tree,
     gate,
     delegations: true,
-    leaseSeconds: settings.leaseSeconds,
+    leaseSeconds: settings.announcedLeaseSeconds,
+    enforcedLeaseSeconds: settings.enforcedLeaseSeconds,
     onFault: (error, operation) =>
       log.error("the build directory's file system failed", { operation, error }),
   });

@@ -3,10 +3,10 @@ import { test } from "node:test";
 import { fromJsonString } from "@bufbuild/protobuf";
 import { defaultPools } from "../../../src/cluster/cluster.ts";
 import { runnerConfiguration, workerConfiguration } from "../../../src/cluster/configurations.ts";
+import { bbRunnerSettings } from "../../../src/config/bb-runner/application.ts";
+import { bbWorkerSettings } from "../../../src/config/bb-worker/application.ts";
 import { ApplicationConfigurationSchema as RunnerSchema } from "../../../src/proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
 import { ApplicationConfigurationSchema as WorkerSchema } from "../../../src/proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
-import { runnerSettings } from "../../../src/runner/settings.ts";
-import { checkWorkerConfiguration } from "../../../src/worker/worker-configuration.ts";
 
 const places = {
   serverAddress: "unix:/run/server",
@@ -17,13 +17,17 @@ const places = {
 
 test("the worker accepts its configuration: one mount, a runner for each pool", () => {
   const text = workerConfiguration(defaultPools(3), places);
-  const { buildDirectories, scheduler } = checkWorkerConfiguration(fromJsonString(WorkerSchema, text));
+  const { buildDirectories, scheduler } = bbWorkerSettings(fromJsonString(WorkerSchema, text));
   assert.equal(scheduler.address, "unix:/run/server");
   assert.equal(buildDirectories.length, 1);
   const [{ mountPath, runners }] = buildDirectories as [(typeof buildDirectories)[0]];
   assert.equal(mountPath, "/run/build");
   assert.deepEqual(
-    runners.map((runner) => [runner.endpoint.address, runner.concurrency, runner.characterDevices.length]),
+    runners.map((runner) => [
+      runner.endpoint.address,
+      runner.concurrency,
+      runner.inputRootCharacterDeviceNodes.length,
+    ]),
     [
       ["unix:/run/runner-plain", 3, 0],
       ["unix:/run/runner-chroot", 3, 6],
@@ -33,13 +37,13 @@ test("the worker accepts its configuration: one mount, a runner for each pool", 
 
 test("the runners accept theirs, and one of them changes the root", () => {
   const settings = defaultPools(1).map((pool) =>
-    runnerSettings(fromJsonString(RunnerSchema, runnerConfiguration(pool, places))),
+    bbRunnerSettings(fromJsonString(RunnerSchema, runnerConfiguration(pool, places))),
   );
   assert.deepEqual(
-    settings.map(({ buildDirectory, chrootIntoInputRoot, servers }) => [
-      buildDirectory,
+    settings.map(({ buildDirectoryPath, chrootIntoInputRoot, grpcServers }) => [
+      buildDirectoryPath,
       chrootIntoInputRoot,
-      servers[0]?.listenPaths,
+      grpcServers[0]?.listenPaths,
     ]),
     [
       ["/run/build", false, ["/run/runner-plain"]],

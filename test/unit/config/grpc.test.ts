@@ -5,10 +5,11 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { grpcEndpoint } from "../../../src/config/grpc-client.ts";
-import { createServer, listen } from "../../../src/config/grpc-server.ts";
+import { grpcServerSettings } from "../../../src/config/grpc-server.ts";
 import { createClient } from "../../../src/grpc/client.ts";
 import { openChannel } from "../../../src/grpc/endpoint.ts";
 import { addService } from "../../../src/grpc/handlers.ts";
+import { createServer, listen } from "../../../src/grpc/server.ts";
 import {
   ClientConfigurationSchema,
   ServerConfigurationSchema,
@@ -16,7 +17,8 @@ import {
 import { Runner } from "../../../src/proto/gen/buildbarn/runner/runner_pb.ts";
 
 const endpoint = (json: JsonValue) => grpcEndpoint(fromJson(ClientConfigurationSchema, json), "scheduler");
-const serverConfiguration = (json: JsonValue) => fromJson(ServerConfigurationSchema, json);
+const server = (json: JsonValue) =>
+  grpcServerSettings(fromJson(ServerConfigurationSchema, json), "grpcServers[0]");
 
 describe("grpcEndpoint", () => {
   it("takes over address, TLS, keepalive and headers", () => {
@@ -59,36 +61,31 @@ describe("grpcEndpoint", () => {
   });
 });
 
-describe("createServer", () => {
-  it("requires an address and an authentication policy", () => {
+describe("grpcServerSettings", () => {
+  it("requires an address and an authentication policy that allows everybody", () => {
+    const listenPaths = ["/x"];
+    assert.throws(() => server({}), /grpcServers\[0\]: give listen/);
+    assert.throws(() => server({ listenPaths }), /authenticationPolicy is missing: give \{"allow"/);
     assert.throws(
-      () => createServer(serverConfiguration({}), "grpcServers[0]"),
-      /grpcServers\[0\]: give listen/,
+      () => server({ listenPaths, authenticationPolicy: { deny: "no" } }),
+      /authenticationPolicy\.deny is not supported: give \{"allow"/,
     );
     assert.throws(
-      () => createServer(serverConfiguration({ listenPaths: ["/x"] }), "grpcServers[0]"),
-      /authenticationPolicy/,
-    );
-    assert.throws(
-      () =>
-        createServer(
-          serverConfiguration({ listenPaths: ["/x"], authenticationPolicy: { deny: "no" } }),
-          "grpcServers[0]",
-        ),
-      /authenticationPolicy/,
+      () => server({ listenPaths, authenticationPolicy: { allow: { private: { role: "a" } } } }),
+      /authenticationPolicy\.allow\.private is not supported/,
     );
   });
 
-  it("serves on a UNIX socket, replacing one that was left behind", async () => {
+  it("is what a server listens by, on a UNIX socket in place of one that was left behind", async () => {
     const folder = mkdtempSync(join(tmpdir(), "grpc-server-"));
-    const configuration = serverConfiguration({
+    const settings = server({
       listenPaths: [join(folder, "socket")],
       authenticationPolicy: { allow: {} },
     });
     for (let run = 0; run < 2; run++) {
-      const server = createServer(configuration, "grpcServers[0]");
+      const server = createServer(settings);
       addService(server, Runner, { checkReadiness: (_call, callback) => callback(null, {}) });
-      await listen(server, configuration, "grpcServers[0]");
+      await listen(server, settings);
       const channel = openChannel({ address: `unix://${folder}/socket` });
       await createClient(Runner, channel).checkReadiness({ path: "" });
       channel.close();
@@ -97,16 +94,13 @@ describe("createServer", () => {
     rmSync(folder, { recursive: true });
   });
 
-  it("names an address that it cannot have", async () => {
-    const configuration = serverConfiguration({
+  it("leads to an error that names an address that cannot be had", async () => {
+    const settings = server({
       listenPaths: ["/no/such/folder/socket"],
       authenticationPolicy: { allow: {} },
     });
-    const server = createServer(configuration, "grpcServers[0]");
-    await assert.rejects(
-      listen(server, configuration, "grpcServers[0]"),
-      /grpcServers\[0\]: cannot listen on unix:/,
-    );
-    server.forceShutdown();
+    const unbound = createServer(settings);
+    await assert.rejects(listen(unbound, settings), /^Error: cannot listen on unix:/);
+    unbound.forceShutdown();
   });
 });

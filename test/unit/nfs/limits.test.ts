@@ -209,6 +209,23 @@ describe("clients", () => {
     assert.equal((await alive.call([["PUTROOTFH"]])).status, Status.OK);
   });
 
+  it("keep what they have for the enforced lease, not the announced one", async (t) => {
+    const leaseSeconds = 0.02;
+    const { connect, session } = await serve(t, {
+      maximumClients: 1,
+      leaseSeconds,
+      enforcedLeaseSeconds: 3600,
+    });
+    await openFile(await session("silent"), "file", { create: "unchecked" });
+    const connection = await connect();
+    const announcedEnd = performance.now() + leaseSeconds * 1000;
+    let asked: number;
+    do {
+      asked = performance.now();
+      assert.equal((await exchangeId(connection, "new")).status, Status.DELAY);
+    } while (asked <= announcedEnd);
+  });
+
   it("have so many sessions and no more", async (t) => {
     const { connect } = await serve(t, { maximumSessionsPerClient: 2 });
     const connection = await connect();
@@ -528,6 +545,7 @@ describe("options", () => {
       [{ leaseSeconds: 0 }, /^leaseSeconds is 0;/],
       [{ leaseSeconds: Number.NaN }, /^leaseSeconds is NaN;/],
       [{ leaseSeconds: 1e9 }, /^leaseSeconds is 1000000000;/],
+      [{ leaseSeconds: 10, enforcedLeaseSeconds: 9 }, /^enforcedLeaseSeconds is 9;/],
       [{ minimumMinorVersion: 2, maximumMinorVersion: 1 }, /^minor versions are 2 to 1;/],
       [{ maximumMinorVersion: 3 }, /^minor versions are 0 to 3;/],
       [{ maximumMinorVersion: 0, gate: new Gate() }, /^minor versions are 1 to 0;/],

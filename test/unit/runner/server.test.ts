@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { bbRunnerSettings } from "../../../src/config/bb-runner/application.ts";
 import { createClient } from "../../../src/grpc/client.ts";
 import { openChannel } from "../../../src/grpc/endpoint.ts";
 import { ApplicationConfigurationSchema } from "../../../src/proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
@@ -34,17 +35,19 @@ async function startTestRunner(test: TestContext, changes: Configuration = {}, s
   const socket = join(buildDirectory, "socket");
   const lines: string[] = [];
   const runner = await startRunner(
-    create(ApplicationConfigurationSchema, {
-      buildDirectoryPath: buildDirectory,
-      grpcServers: [
-        {
-          listenPaths: [socket],
-          authenticationPolicy: { policy: { case: "allow", value: {} } },
-          stopGracefully,
-        },
-      ],
-      ...changes,
-    }),
+    bbRunnerSettings(
+      create(ApplicationConfigurationSchema, {
+        buildDirectoryPath: buildDirectory,
+        grpcServers: [
+          {
+            listenPaths: [socket],
+            authenticationPolicy: { policy: { case: "allow", value: {} } },
+            stopGracefully,
+          },
+        ],
+        ...changes,
+      }),
+    ),
     createLog("info", (line) => lines.push(line)),
   );
   const channel = openChannel({ address: `unix:${socket}` });

@@ -1,38 +1,48 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { bbRunnerSettings } from "../../../src/config/bb-runner/application.ts";
 import { ConfigurationError } from "../../../src/config/error.ts";
 import { ApplicationConfigurationSchema } from "../../../src/proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
-import { runnerSettings } from "../../../src/runner/settings.ts";
 
 type Configuration = Exclude<MessageInitShape<typeof ApplicationConfigurationSchema>, { $typeName: string }>;
 
 const complete: Configuration = {
   buildDirectoryPath: "/worker/build",
-  grpcServers: [{ listenPaths: ["/worker/runner"] }],
+  grpcServers: [
+    {
+      listenPaths: ["/worker/runner"],
+      authenticationPolicy: { policy: { case: "allow", value: {} } },
+    },
+  ],
 };
 
 const settingsOf = (changes: Configuration) =>
-  runnerSettings(create(ApplicationConfigurationSchema, { ...complete, ...changes }));
+  bbRunnerSettings(create(ApplicationConfigurationSchema, { ...complete, ...changes }));
 
 describe("the runner's configuration", () => {
   it("is refused, by the field's name, where it is wrong or asks for what is not supported", () => {
     const cases: [Configuration, RegExp][] = [
-      [{ buildDirectoryPath: "" }, /^buildDirectoryPath: expected an absolute path, got ""/],
-      [{ buildDirectoryPath: "build" }, /^buildDirectoryPath: .*"build"/],
-      [{ grpcServers: [] }, /^grpcServers: at least one/],
+      [{ buildDirectoryPath: "" }, /^buildDirectoryPath is "": give an absolute path/],
+      [{ buildDirectoryPath: "build" }, /^buildDirectoryPath is "build"/],
+      [{ grpcServers: [] }, /^grpcServers is empty: give at least one/],
       [
         { temporaryDirectoryInstaller: { address: "a:1" } },
         /^temporaryDirectoryInstaller is not supported: use/,
       ],
       [{ appleXcodeDeveloperDirectories: { a: "b" } }, /^appleXcodeDeveloperDirectories is not supported/],
-      [{ readinessCheckingPathnames: ["/a", "b"] }, /^readinessCheckingPathnames\[1\]: .*"b"/],
+      [{ readinessCheckingPathnames: ["/a", "b"] }, /^readinessCheckingPathnames\[1\] is "b"/],
       [
         { chrootIntoInputRoot: true, setTmpdirEnvironmentVariable: true },
         /^setTmpdirEnvironmentVariable cannot/,
       ],
       [{ global: { logPaths: ["/log"] } }, /^global\.logPaths is not supported/],
       [{ global: { setResourceLimits: { FILES: {} } } }, /"FILES".*NOFILE/],
+      [
+        { global: { setResourceLimits: { NOFILE: { softLimit: 2n, hardLimit: 1n } } } },
+        /setResourceLimits\["NOFILE"\]: the soft limit is above/,
+      ],
+      [{ global: { setUmask: { umask: 0o1000 } } }, /^global\.setUmask\.umask is 512: give at most/],
     ];
     for (const [changes, message] of cases) {
       assert.throws(
@@ -52,11 +62,11 @@ describe("the runner's configuration", () => {
       runCommandsAs: { userId: 1, groupId: 2, additionalGroupIds: [3] },
     });
     const unlimited = 2n ** 64n - 1n;
-    assert.deepEqual(settings.limits, [
+    assert.deepEqual(settings.resourceLimits, [
       { resource: 7, soft: 1024n, hard: unlimited },
       { resource: 4, soft: unlimited, hard: unlimited },
     ]);
     assert.equal(settings.umask, 0o27);
-    assert.equal(settings.credentials?.additionalGroupIds[0], 3);
+    assert.equal(settings.runCommandsAs?.additionalGroupIds[0], 3);
   });
 });

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fromJson, type JsonObject } from "@bufbuild/protobuf";
+import { bbWorkerSettings } from "../../../src/config/bb-worker/application.ts";
 import { ConfigurationError } from "../../../src/config/error.ts";
 import { loadConfiguration } from "../../../src/config/load-configuration.ts";
 import { ApplicationConfigurationSchema } from "../../../src/proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
-import { checkWorkerConfiguration } from "../../../src/worker/worker-configuration.ts";
 
 const grpc = { grpc: { client: { address: "storage:8981" } } };
 const runner = { endpoint: { address: "unix:///runner" }, concurrency: "2" };
@@ -19,7 +19,7 @@ const buildDirectory = (
   runners: [{ ...runner, ...runnerChanges }],
 });
 const check = (changes: JsonObject = {}) =>
-  checkWorkerConfiguration(
+  bbWorkerSettings(
     fromJson(ApplicationConfigurationSchema, {
       scheduler: { address: "scheduler:8983" },
       blobstore: { contentAddressableStorage: grpc, actionCache: grpc },
@@ -29,7 +29,7 @@ const check = (changes: JsonObject = {}) =>
     }),
   );
 
-describe("checkWorkerConfiguration", () => {
+describe("bbWorkerSettings", () => {
   it("fills in what is left to it", () => {
     const configuration = check();
     assert.deepEqual(configuration.blobCache, {
@@ -47,6 +47,7 @@ describe("checkWorkerConfiguration", () => {
     const file = { path: "/cache", sizeBytes: "5" };
     const { contentAddressableStorage, blobCache } = check({
       blobstore: {
+        actionCache: grpc,
         contentAddressableStorage: {
           readCaching: {
             slow: grpc,
@@ -61,8 +62,7 @@ describe("checkWorkerConfiguration", () => {
       },
     });
     assert.deepEqual(blobCache, { directory: "/cache", maximumSizeBytes: 5, maximumCount: 7 });
-    assert.equal(contentAddressableStorage.configuration?.backend.case, "grpc");
-    assert.equal(contentAddressableStorage.path, "blobstore.contentAddressableStorage.readCaching.slow");
+    assert.equal(contentAddressableStorage.servers[0]?.endpoint.address, "storage:8981");
   });
 
   it("takes the NFS version out of the mount options", () => {
@@ -75,24 +75,37 @@ describe("checkWorkerConfiguration", () => {
     assert.deepEqual(directory?.mountOptions, ["nconnect=2"]);
   });
 
+  it("tells the server's two lease times apart", () => {
+    const leases = (times: JsonObject) => {
+      const mount = { nfsv4: { ...nfsv4, ...times } };
+      const [directory] = check({ buildDirectories: [buildDirectory({}, {}, mount)] }).buildDirectories;
+      return [directory?.announcedLeaseSeconds, directory?.enforcedLeaseSeconds];
+    };
+    assert.deepEqual(leases({}), [60, 60]);
+    assert.deepEqual(leases({ announcedLeaseTime: "30s" }), [30, 30]);
+    assert.deepEqual(leases({ announcedLeaseTime: "30s", enforcedLeaseTime: "90.5s" }), [30, 90.5]);
+    assert.throws(() => leases({ enforcedLeaseTime: "59s" }), /enforcedLeaseTime is shorter than announced/);
+    assert.throws(() => leases({ announcedLeaseTime: "0s" }), /announcedLeaseTime is 0 s: give "1s" to/);
+  });
+
   it("accepts the configuration that is delivered", () => {
     const path = join(import.meta.dirname, "../../../configs/bb_worker.jsonnet");
-    const configuration = checkWorkerConfiguration(
+    const configuration = bbWorkerSettings(
       loadConfiguration(path, ApplicationConfigurationSchema, { HOSTNAME: "host" }),
     );
     assert.deepEqual(configuration.buildDirectories[0]?.runners[0]?.workerId, { node: "host" });
-    assert.equal(configuration.buildDirectories[0]?.runners[0]?.characterDevices.length, 6);
+    assert.equal(configuration.buildDirectories[0]?.runners[0]?.inputRootCharacterDeviceNodes.length, 6);
   });
 
   for (const [what, changes, message] of [
     ["no scheduler", { scheduler: {} }, /scheduler\.address is missing/],
     ["prefetching", { prefetching: {} }, /^prefetching is not supported/],
     ["no build directories", { buildDirectories: [] }, /^buildDirectories is empty/],
-    ["no file pool", { filePool: {} }, /filePool\.blockDevice\.file\.path is missing/],
+    ["no file pool", { filePool: {} }, /^filePool\.blockDevice is missing: give file/],
     [
       "a device as file pool",
       { filePool: { blockDevice: { devicePath: "/dev/sda" } } },
-      /file\.path is missing/,
+      /^filePool\.blockDevice\.devicePath is not supported: give file/,
     ],
     [
       "a native build directory",
@@ -102,18 +115,18 @@ describe("checkWorkerConfiguration", () => {
     [
       "FUSE",
       { buildDirectories: [buildDirectory({}, {}, { fuse: {} })] },
-      /buildDirectories\[0\]\.virtual\.mount\.fuse is not supported: use nfsv4/,
+      /buildDirectories\[0\]\.virtual\.mount\.fuse is not supported: give nfsv4/,
     ],
     ["no mount backend", { buildDirectories: [buildDirectory({}, {}, {})] }, /mount\.nfsv4 is missing/],
     [
       "NFSv4.0, which has no sessions",
       { buildDirectories: [buildDirectory({}, {}, { nfsv4: { linux: { mountOptions: ["vers=4.0"] } } })] },
-      /mountOptions: vers=4\.0 is not supported/,
+      /mountOptions vers=4\.0 is not supported: give vers=4\.1/,
     ],
     [
       "a relative mount path",
       { buildDirectories: [buildDirectory({}, {}, { mountPath: "build", nfsv4 })] },
-      /mountPath must be an absolute path/,
+      /mountPath is "build": give an absolute path/,
     ],
     [
       "hidden files",
@@ -123,7 +136,7 @@ describe("checkWorkerConfiguration", () => {
     [
       "a device that there is not",
       { buildDirectories: [buildDirectory({}, { inputRootCharacterDeviceNodes: ["nosuch"] })] },
-      /runners\[0\]\.inputRootCharacterDeviceNodes: \/dev\/nosuch is not a character device/,
+      /runners\[0\]\.inputRootCharacterDeviceNodes\[0\]: \/dev\/nosuch is not a character device/,
     ],
     [
       "a device outside /dev",
@@ -133,9 +146,9 @@ describe("checkWorkerConfiguration", () => {
     [
       "no concurrency",
       { buildDirectories: [buildDirectory({}, { concurrency: "0" })] },
-      /runners\[0\]\.concurrency must be above 0/,
+      /runners\[0\]\.concurrency is 0: give a number above 0/,
     ],
-    ["a browser that is no URL", { browserUrl: "browser" }, /browserUrl: "browser" is not a URL/],
+    ["a browser that is no URL", { browserUrl: "browser" }, /^browserUrl is "browser": give a URL/],
   ] as [string, JsonObject, RegExp][]) {
     it(`refuses ${what}, by name`, () => {
       assert.throws(

@@ -2,15 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { status as Status } from "@grpc/grpc-js";
-import { BackendConfigurationError, blobBackend } from "../../../src/cas/backend.ts";
+import { blobBackend, type Store } from "../../../src/config/blobstore/backend.ts";
+import { ConfigurationError } from "../../../src/config/error.ts";
 import { BlobAccessConfigurationSchema } from "../../../src/proto/gen/buildbarn/configuration/blobstore/blobstore_pb.ts";
-import { digestOf } from "./fake-storage.ts";
-import { blobError } from "./fixture.ts";
+import { digestOf } from "../cas/fake-storage.ts";
+import { blobError } from "../cas/fixture.ts";
 
-function backend(configuration: JsonValue) {
-  return blobBackend(fromJson(BlobAccessConfigurationSchema, configuration), "cas", ({ address }) => ({
-    address,
-  }));
+function backend(configuration: JsonValue, store: Store = "contentAddressableStorage") {
+  return blobBackend(fromJson(BlobAccessConfigurationSchema, configuration), "blobs", store);
 }
 
 const grpc = (address: string) => ({ grpc: { client: { address } } });
@@ -78,10 +77,7 @@ test("decorations reach the servers within them", () => {
         cacheReplacementPolicy: "LEAST_RECENTLY_USED",
       },
       backend: {
-        deadlineEnforcing: {
-          timeout: "2.5s",
-          backend: { completenessChecking: { maximumTotalTreeSizeBytes: "7", backend: grpc("a:1") } },
-        },
+        deadlineEnforcing: { timeout: "2.5s", backend: grpc("a:1") },
       },
     },
   });
@@ -91,9 +87,12 @@ test("decorations reach the servers within them", () => {
       compression: false,
       existenceCache: { maximumCount: 10, durationMilliseconds: 60_000 },
       timeoutMilliseconds: 2500,
-      completenessChecking: { maximumTotalTreeSizeBytes: 7 },
     },
   ]);
+  const checked = { completenessChecking: { maximumTotalTreeSizeBytes: "7", backend: grpc("a:1") } };
+  assert.deepEqual(backend(checked, "actionCache").servers[0]!.completenessChecking, {
+    maximumTotalTreeSizeBytes: 7,
+  });
 });
 
 test("labels: one backend used in several places is one server", () => {
@@ -115,19 +114,23 @@ test("labels: one backend used in several places is one server", () => {
 });
 
 for (const [what, configuration, message] of [
-  ["nothing", {}, /cas names no backend; supported are grpc/],
-  ["an unsupported backend", { local: {} }, /cas\.local is not supported/],
+  ["nothing", {}, /^blobs is empty: give grpc, /],
+  ["an unsupported backend", { local: {} }, /^blobs\.local is not supported: /],
   [
     "one within another",
     { deadlineEnforcing: { timeout: "1s", backend: { mirrored: {} } } },
-    /cas\.deadlineEnforcing\.backend\.mirrored/,
+    /^blobs\.deadlineEnforcing\.backend\.mirrored is not supported: let a bb_storage/,
   ],
-  ["no client", { grpc: {} }, /cas\.grpc\.client is missing/],
-  ["an unknown label", { label: "x" }, /"x"/],
-  ["no shards", { sharding: {} }, /cas\.sharding\.shards is empty/],
+  ["no client", { grpc: {} }, /^blobs\.grpc\.client\.address is missing/],
+  ["an unknown label", { label: "x" }, /^blobs\.label: .*"x"/],
+  ["no shards", { sharding: {} }, /^blobs\.sharding\.shards is empty/],
   ["a weightless shard", { sharding: { shards: { k: { backend: grpc("a:1") } } } }, /shards\["k"\]\.weight/],
-  ["no time", { deadlineEnforcing: { backend: grpc("a:1") } }, /cas\.deadlineEnforcing\.timeout/],
-  ["no size", { existenceCaching: { backend: grpc("a:1") } }, /cacheSize/],
+  [
+    "no time",
+    { deadlineEnforcing: { backend: grpc("a:1") } },
+    /^blobs\.deadlineEnforcing\.timeout is missing/,
+  ],
+  ["no size", { existenceCaching: { backend: grpc("a:1") } }, /existenceCache is missing: give cacheSize/],
   [
     "a reserved instance name",
     { demultiplexing: { instanceNamePrefixes: { "a/blobs": { backend: grpc("a:1") } } } },
@@ -137,7 +140,16 @@ for (const [what, configuration, message] of [
   test(`refused, with the field's name: ${what}`, () => {
     assert.throws(
       () => backend(configuration),
-      (error) => error instanceof BackendConfigurationError && message.test(error.message),
+      (error) => error instanceof ConfigurationError && message.test(error.message),
     );
+  });
+}
+
+for (const [what, store, configuration] of [
+  ["blobs", "contentAddressableStorage", { completenessChecking: { backend: grpc("a:1") } }],
+  ["action results", "actionCache", { existenceCaching: { backend: grpc("a:1") } }],
+] as const) {
+  test(`refused, since it would have no effect for ${what}`, () => {
+    assert.throws(() => backend(configuration, store), /^ConfigurationError: blobs\.\w+ is not supported: /);
   });
 }

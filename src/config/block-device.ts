@@ -1,0 +1,38 @@
+import type { Configuration } from "../proto/gen/buildbarn/configuration/blockdevice/blockdevice_pb.ts";
+import { ConfigurationError } from "./error.ts";
+import { refuse, unsupported } from "./refuse.ts";
+import { positive } from "./values.ts";
+
+/** What stands for a block device here: a folder on a local disk, and the most bytes that may be in it. */
+export interface FolderSettings {
+  readonly path: string;
+  readonly maximumSizeBytes: number;
+}
+
+/** @param purpose What the folder is for, as in "give a folder for PURPOSE". */
+export function folderSettings(
+  configuration: Configuration | undefined,
+  path: string,
+  purpose: string,
+): FolderSettings {
+  const missing = () => new ConfigurationError(`${path}.file is missing: give a folder for ${purpose}`);
+  if (configuration === undefined) {
+    throw missing();
+  }
+  const { source, ...rest } = configuration;
+  refuse(rest, path, { writeConcurrencyLimit: "the kernel schedules writes; remove it" });
+  switch (source.case) {
+    case undefined:
+      throw missing();
+    case "devicePath":
+      throw unsupported(`${path}.devicePath`, `give file, with the path of a folder for ${purpose}`);
+    case "file": {
+      const { path: folder, sizeBytes, ...rest } = source.value;
+      refuse(rest, `${path}.file`);
+      if (folder === "") {
+        throw new ConfigurationError(`${path}.file.path is missing: give a folder for ${purpose}`);
+      }
+      return { path: folder, maximumSizeBytes: positive(sizeBytes, `${path}.file.sizeBytes`) };
+    }
+  }
+}

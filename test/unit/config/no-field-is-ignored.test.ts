@@ -1,0 +1,331 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  fromJson,
+  type JsonObject,
+  type Message,
+  ScalarType,
+} from "@bufbuild/protobuf";
+import type { BlobBackend } from "../../../src/cas/backend.ts";
+import { bbRunnerSettings } from "../../../src/config/bb-runner/application.ts";
+import { bbWorkerSettings } from "../../../src/config/bb-worker/application.ts";
+import { ConfigurationError } from "../../../src/config/error.ts";
+import { ApplicationConfigurationSchema as RunnerSchema } from "../../../src/proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
+import { ApplicationConfigurationSchema as WorkerSchema } from "../../../src/proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
+import { digestOf } from "../cas/fake-storage.ts";
+
+/*
+ * Every field of every message that a configuration has is given another value, one at a time. Each must change
+ * the settings, or be refused by its path. Each kind of message that is accepted must be in the configurations here,
+ * so that its own fields are tried, too.
+ */
+
+/** Another way to say the same: one copy of a blob at a time is made in any case. */
+const EQUIVALENT = /\.replicator\.local$/;
+
+const keyPair = { inline: { certificate: "certificate", privateKey: "key" } };
+const tls = { serverCertificateAuthorities: "authorities", serverName: "name", clientKeyPair: keyPair };
+const client = {
+  address: "storage:1",
+  tls,
+  keepalive: { time: "60s", timeout: "30s", permitWithoutStream: true },
+  addMetadata: [{ header: "header", values: ["value"] }],
+  initialWindowSizeBytes: 100_000,
+};
+const grpc = { grpc: { client, enableCompression: true } };
+const plain = { grpc: { client: { address: "plain:1" } } };
+const global = { setUmask: { umask: 0o22 } };
+const readCaching = (slow: JsonObject) => ({
+  readCaching: {
+    slow,
+    fast: {
+      local: {
+        keyLocationMapInMemory: { entries: "1000" },
+        blocksOnBlockDevice: { source: { file: { path: "/cache", sizeBytes: "1000" } } },
+      },
+    },
+    replicator: { deduplicating: { local: {} } },
+  },
+});
+
+const worker = (contentAddressableStorage: JsonObject, actionCache: JsonObject = plain): JsonObject => ({
+  scheduler: client,
+  blobstore: { contentAddressableStorage, actionCache },
+  browserUrl: "http://browser",
+  maximumMessageSizeBytes: "1000",
+  outputUploadConcurrency: "5",
+  filePool: { blockDevice: { file: { path: "/pool", sizeBytes: "1000" } } },
+  directoryCache: {
+    maximumCount: "10",
+    maximumSizeBytes: "1000",
+    cacheReplacementPolicy: "LEAST_RECENTLY_USED",
+  },
+  global,
+  buildDirectories: [
+    {
+      virtual: {
+        mount: {
+          mountPath: "/build",
+          nfsv4: {
+            linux: { mountOptions: ["vers=4.1", "nconnect=2"] },
+            announcedLeaseTime: "60s",
+            enforcedLeaseTime: "120s",
+          },
+        },
+        maximumExecutionTimeoutCompensation: "3600s",
+        maximumWritableFileUploadDelay: "60s",
+      },
+      runners: [
+        {
+          endpoint: client,
+          concurrency: "2",
+          platform: { properties: [{ name: "name", value: "value" }] },
+          costsPerSecond: { cpu: { currency: "EUR", cost: 0.1 } },
+        },
+      ],
+    },
+  ],
+});
+
+const workers: JsonObject[] = [
+  worker(grpc),
+  worker(readCaching(plain)),
+  worker(readCaching({ ...plain }), {
+    completenessChecking: { backend: plain, maximumTotalTreeSizeBytes: "1000" },
+  }),
+  worker({ error: { code: 14, message: "down" } }),
+  worker({ sharding: { shards: { a: { backend: plain, weight: 1 }, b: { backend: grpc, weight: 1 } } } }),
+  worker({
+    demultiplexing: {
+      instanceNamePrefixes: { a: { backend: plain, addInstanceNamePrefix: "x" }, "": { backend: grpc } },
+    },
+  }),
+  worker({
+    existenceCaching: {
+      backend: plain,
+      existenceCache: {
+        cacheSize: "1000",
+        cacheDuration: "60s",
+        cacheReplacementPolicy: "LEAST_RECENTLY_USED",
+      },
+    },
+  }),
+  worker({ deadlineEnforcing: { timeout: "60s", backend: plain } }),
+  worker({ withLabels: { labels: { a: plain }, backend: { label: "a" } } }),
+];
+
+const runners: JsonObject[] = [false, true].map((withTmpdir) => ({
+  buildDirectoryPath: "/build",
+  grpcServers: [
+    {
+      listenAddresses: [":1"],
+      listenPaths: ["/socket"],
+      authenticationPolicy: { allow: {} },
+      maximumReceivedMessageSizeBytes: "1000",
+      initialWindowSizeBytes: 100_000,
+      tls: { serverKeyPair: keyPair },
+    },
+  ],
+  setTmpdirEnvironmentVariable: withTmpdir,
+  global: { ...global, setResourceLimits: { NOFILE: { softLimit: "5", hardLimit: "10" } } },
+  runCommandsAs: { userId: 1, groupId: 2, additionalGroupIds: [3] },
+}));
+
+/** What tells settings apart: a backend's route is asked for some blobs. */
+function comparable(settings: object): unknown {
+  return JSON.parse(
+    JSON.stringify(settings, (_name, value) => {
+      if (typeof value === "bigint") {
+        return `${value}n`;
+      }
+      return typeof value?.route === "function" ? { servers: value.servers, routes: routesOf(value) } : value;
+    }),
+  );
+}
+
+function routesOf(backend: BlobBackend): unknown[] {
+  const digests = ["", "a", "b/c"].flatMap((instance) =>
+    Array.from({ length: 20 }, (_, content) => digestOf(`${content}`, instance)),
+  );
+  return digests.map((digest) => {
+    try {
+      return backend.route(digest);
+    } catch (error) {
+      return String((error as { code?: number }).code) + (error as Error).message;
+    }
+  });
+}
+
+/** A message's fields by name, as the generic code here reads and writes them. */
+type Fields = Record<string, unknown>;
+
+/** A field to try: how to give it its new value and how to put back the old one. */
+interface Trial {
+  readonly path: string;
+  /** Of the message that is put where the configuration has none. */
+  readonly newType: string | undefined;
+  apply(): void;
+  undo(): void;
+}
+
+function* trials(message: Message, schema: DescMessage, path: string, tried: Set<string>): Generator<Trial> {
+  tried.add(schema.typeName);
+  const fields = message as unknown as Fields;
+  for (const field of schema.fields) {
+    const here = path === "" ? field.jsonName : `${path}.${field.jsonName}`;
+    const key = field.oneof?.localName ?? field.localName;
+    const before = fields[key];
+    const present = field.oneof
+      ? (before as { case?: string }).case === field.localName
+        ? (before as { value: unknown }).value
+        : undefined
+      : before;
+    for (const value of otherValues(field, present)) {
+      yield {
+        path: here,
+        newType:
+          field.fieldKind === "message" && !isWellKnown(field.message) ? field.message.typeName : undefined,
+        apply: () => {
+          fields[key] = field.oneof ? { case: field.localName, value } : value;
+        },
+        undo: () => {
+          fields[key] = before;
+        },
+      };
+    }
+    for (const [at, inner] of messagesIn(field, present)) {
+      yield* trials(inner, field.message!, `${here}${at}`, tried);
+    }
+  }
+}
+
+/** The messages in a field that the configuration has, and where in the field. */
+function messagesIn(field: DescField, value: unknown): [string, Message][] {
+  if (field.message === undefined || isWellKnown(field.message) || value === undefined) {
+    return [];
+  }
+  switch (field.fieldKind) {
+    case "list":
+      return (value as Message[]).map((item, index) => [`[${index}]`, item]);
+    case "map":
+      return Object.entries(value as Record<string, Message>).map(([key, item]) => [
+        `[${JSON.stringify(key)}]`,
+        item,
+      ]);
+    default:
+      return [["", value as Message]];
+  }
+}
+
+/** Durations, wrappers and the like are values, not messages with fields. */
+function isWellKnown(schema: DescMessage): boolean {
+  return schema.typeName.startsWith("google.protobuf.");
+}
+
+function otherValues(field: DescField, present: unknown): unknown[] {
+  switch (field.fieldKind) {
+    case "scalar":
+      return [otherScalar(field.scalar, present)];
+    case "enum":
+      return field.enum.values.map(({ number }) => number).filter((number) => ![0, present].includes(number));
+    case "message":
+      return [otherMessage(field.message, present)].filter((value) => value !== undefined);
+    case "list":
+      return [[...(present as unknown[]), elementOf(field)]];
+    case "map":
+      return [{ ...(present as object), other: elementOf(field) }];
+  }
+}
+
+function elementOf(field: DescField & { fieldKind: "list" | "map" }): unknown {
+  if (field.message !== undefined) {
+    return otherMessage(field.message, undefined);
+  }
+  return field.scalar === undefined ? 1 : otherScalar(field.scalar, undefined);
+}
+
+/** undefined for a message that is there and whose fields are tried one by one. */
+function otherMessage(schema: DescMessage, present: unknown): unknown {
+  switch (schema.typeName) {
+    case "google.protobuf.Duration":
+      return fromJson(schema, "180s");
+    case "google.protobuf.UInt64Value":
+      return 7n;
+    case "google.protobuf.UInt32Value":
+      return 7;
+    default:
+      return present === undefined ? create(schema) : undefined;
+  }
+}
+
+function otherScalar(type: ScalarType, present: unknown): unknown {
+  switch (type) {
+    case ScalarType.BOOL:
+      return present !== true;
+    case ScalarType.STRING:
+      return "/other";
+    case ScalarType.BYTES:
+      return new Uint8Array(1);
+    case ScalarType.INT64:
+    case ScalarType.UINT64:
+      return 77n;
+    default:
+      return 77;
+  }
+}
+
+for (const [program, schema, settingsOf, configurations] of [
+  ["bb_worker", WorkerSchema, bbWorkerSettings as (message: Message) => object, workers],
+  ["bb_runner", RunnerSchema, bbRunnerSettings as (message: Message) => object, runners],
+] as const) {
+  describe(`${program}'s configuration`, () => {
+    it("has no field that is silently ignored", () => {
+      const ignored = new Set<string>();
+      const accepted = new Set<string>();
+      const tried = new Set<string>();
+      for (const json of configurations) {
+        const configuration = fromJson(schema as DescMessage, json);
+        const before = comparable(settingsOf(configuration));
+        for (const { path, newType, apply, undo } of trials(configuration, schema, "", tried)) {
+          apply();
+          const how = outcome(() => settingsOf(configuration), path, before);
+          undo();
+          if (how === "ignored" && !EQUIVALENT.test(path)) {
+            ignored.add(path);
+          }
+          if (how === "used" && newType !== undefined) {
+            accepted.add(newType);
+          }
+        }
+        assert.deepEqual(comparable(settingsOf(configuration)), before);
+      }
+      assert.deepEqual([...ignored], []);
+      assert.deepEqual(
+        [...accepted].filter((type) => !tried.has(type)),
+        [],
+      );
+    });
+  });
+}
+
+function outcome(settings: () => object, path: string, before: unknown): "used" | "refused" | "ignored" {
+  let after: unknown;
+  try {
+    after = comparable(settings());
+  } catch (error) {
+    assert.ok(error instanceof ConfigurationError, `${path}: ${error}`);
+    // By its path; an error about two fields begins with the path of one of them.
+    const named = error.message.startsWith(path) || error.message.includes(` ${path.split(".").at(-1)}`);
+    assert.ok(named, `${path}: its error does not name it: ${error.message}`);
+    return "refused";
+  }
+  try {
+    assert.deepEqual(after, before);
+    return "ignored";
+  } catch {
+    return "used";
+  }
+}
