@@ -32,6 +32,15 @@ test("waitAtMost: rejects as the promise does, and with the signal's reason", as
   await assert.rejects(waiting, /cancelled/);
 });
 
+test("waitAtMost: leaves no timer and no listener behind", async () => {
+  const timers = () => process.getActiveResourcesInfo().filter((resource) => resource === "Timeout").length;
+  const before = timers();
+  const { signal } = new AbortController();
+  await waitAtMost(Promise.resolve(), 100_000, signal);
+  assert.equal(timers(), before);
+  assert.equal(getEventListeners(signal, "abort").length, 0);
+});
+
 test("unlessAborted: the promise's outcome, or the signal's reason", async () => {
   const { signal } = new AbortController();
   assert.equal(await unlessAborted(Promise.resolve(7), signal), 7);
