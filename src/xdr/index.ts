@@ -1,3 +1,3 @@
-export { XdrError, XdrReader } from "./reader.ts";
+export { wordsOf, XdrError, XdrReader } from "./reader.ts";
 export { RecordReader, RecordTooLongError } from "./record.ts";
 export { XdrWriter } from "./writer.ts";

@@ -104,6 +104,20 @@ export class XdrReader {
     return length;
   }
 
+  /**
+   * Whether the uint32s from `position` on, which must lie within the range, are `words`. For what comes again and
+   * again, such as credentials: a quarter of the steps that its bytes would take.
+   */
+  matches(position: number, words: Uint32Array): boolean {
+    const view = this.#view;
+    for (let index = 0; index < words.length; index++) {
+      if (view.getUint32(position + 4 * index) !== words[index]) {
+        return false;
+      }
+    }
+    return true;
+  }
+
   /** Passes over `length` bytes and their padding; returns the index of the first. */
   skip(length: number): number {
     return this.#advance((length + 3) & ~3);
@@ -118,4 +132,9 @@ export class XdrReader {
     this.position = at + count;
     return at;
   }
+}
+
+/** The big-endian uint32s of bytes whose number is a multiple of 4, for {@link XdrReader.matches}. */
+export function wordsOf(bytes: Buffer): Uint32Array {
+  return Uint32Array.from({ length: bytes.length / 4 }, (_, index) => bytes.readUInt32BE(4 * index));
 }

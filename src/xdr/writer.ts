@@ -9,6 +9,8 @@ export class XdrWriter {
   /** Bytes in {@link buffer}. Attachments do not count. */
   position = 0;
   #view: DataView;
+  /** `buffer.length`, which costs more to ask for. */
+  #capacity: number;
   readonly #attachments: Uint8Array[] = [];
   readonly #attachedAt: number[] = [];
   #attachedBytes = 0;
@@ -16,6 +18,7 @@ export class XdrWriter {
   constructor(capacity: number = INITIAL_CAPACITY) {
     this.buffer = Buffer.allocUnsafeSlow(capacity);
     this.#view = new DataView(this.buffer.buffer);
+    this.#capacity = capacity;
   }
 
   /** Bytes written, attachments included. */
@@ -41,6 +44,7 @@ export class XdrWriter {
     this.clear();
     this.buffer = Buffer.allocUnsafeSlow(INITIAL_CAPACITY);
     this.#view = new DataView(this.buffer.buffer);
+    this.#capacity = INITIAL_CAPACITY;
   }
 
   /** Forgets what was written from `position` on. */
@@ -228,7 +232,7 @@ export class XdrWriter {
 
   #advance(count: number): number {
     const at = this.position;
-    if (at + count > this.buffer.length) {
+    if (at + count > this.#capacity) {
       this.#grow(at + count);
     }
     this.position = at + count;
@@ -240,5 +244,6 @@ export class XdrWriter {
     this.buffer.copy(larger, 0, 0, this.position);
     this.buffer = larger;
     this.#view = new DataView(larger.buffer);
+    this.#capacity = larger.length;
   }
 }

@@ -75,7 +75,6 @@ export class Interpreter extends Compound {
     }
     this.#countAt = batch.reserve(1);
     this.index = 0;
-    this.#forget();
     this.cacheReply = false;
     const { context, minorVersion } = this;
     this.admitted = context.gate === undefined;

@@ -92,7 +92,7 @@ function statusFlags({ client, backChannel }: Session): number {
 function find(connection: CompoundConnection, compound: Compound, at: number): Session | undefined {
   const { buffer } = compound.reader;
   const last = connection.session;
-  if (last !== undefined && isSame(last.id, buffer, at)) {
+  if (last !== undefined && compound.reader.matches(at, last.idWords)) {
     return last;
   }
   const session = compound.context.state.clients.findSession(buffer.toString("latin1", at, at + 16));
@@ -100,15 +100,6 @@ function find(connection: CompoundConnection, compound: Compound, at: number): S
     connection.session = session;
   }
   return session;
-}
-
-function isSame(id: Buffer, buffer: Buffer, at: number): boolean {
-  for (let index = 0; index < 16; index++) {
-    if (id[index] !== buffer[at + index]) {
-      return false;
-    }
-  }
-  return true;
 }
 
 function retry(compound: Compound, slot: Slot, cached: boolean): Status {

@@ -1,3 +1,4 @@
+import { wordsOf } from "../../xdr/index.ts";
 import type { BackChannel, CallbackConnection, ChannelAttributes } from "../callback/back-channel.ts";
 import type { RecallCall } from "../callback/call.ts";
 import type { CallbackProgram } from "../callback/callback-program.ts";
@@ -137,6 +138,7 @@ export class Session {
   /** 16 bytes that cannot be guessed. */
   readonly id: Buffer;
   readonly key: string;
+  readonly idWords: Uint32Array;
   readonly fore: ChannelAttributes;
   readonly backChannel: BackChannel;
   readonly slots: Slot[] = [];
@@ -150,6 +152,7 @@ export class Session {
     this.client = client;
     this.id = id;
     this.key = id.toString("latin1");
+    this.idWords = wordsOf(id);
     this.fore = fore;
     this.backChannel = backChannel;
   }

@@ -1,4 +1,4 @@
-import type { XdrReader, XdrWriter } from "../../xdr/index.ts";
+import { wordsOf, type XdrReader, type XdrWriter } from "../../xdr/index.ts";
 import type { Credentials } from "../file-system.ts";
 import { AuthFlavor, RpcMessageType } from "../protocol/constants.ts";
 
@@ -36,7 +36,7 @@ const NOBODY: Caller = {
  * found again by their bytes.
  */
 export class CallerCache {
-  readonly #bytes: Buffer[] = [];
+  readonly #words: Uint32Array[] = [];
   readonly #callers: Caller[] = [];
   #next = 0;
 
@@ -51,37 +51,29 @@ export class CallerCache {
     reader.uint32();
     reader.skip(reader.length(MAXIMUM_AUTH));
     if (flavor === AuthFlavor.SYS) {
-      return this.#system(reader.buffer, at, length);
+      return this.#system(reader, at, length);
     }
     return flavor === AuthFlavor.NONE && length === 0 ? NOBODY : undefined;
   }
 
-  #system(buffer: Buffer, at: number, length: number): Caller | undefined {
-    for (let index = 0; index < this.#bytes.length; index++) {
-      const known = this.#bytes[index]!;
-      if (known.length === length && sameBytes(known, buffer, at)) {
+  #system(reader: XdrReader, at: number, length: number): Caller | undefined {
+    for (let index = 0; index < this.#words.length; index++) {
+      const known = this.#words[index]!;
+      if (4 * known.length === length && reader.matches(at, known)) {
         return this.#callers[index];
       }
     }
-    const body = Buffer.from(buffer.subarray(at, at + length));
+    const body = Buffer.from(reader.buffer.subarray(at, at + length));
     const caller = parseSystem(body);
     if (caller === undefined) {
       return undefined;
     }
-    this.#bytes[this.#next] = body;
+    // A body that could be parsed is one of whole words.
+    this.#words[this.#next] = wordsOf(body);
     this.#callers[this.#next] = caller;
     this.#next = (this.#next + 1) % REMEMBERED;
     return caller;
   }
-}
-
-function sameBytes(known: Buffer, buffer: Buffer, at: number): boolean {
-  for (let index = 0; index < known.length; index++) {
-    if (known[index] !== buffer[at + index]) {
-      return false;
-    }
-  }
-  return true;
 }
 
 /** authsys_parms (RFC 5531 appendix A). */
