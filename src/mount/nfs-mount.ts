@@ -4,6 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { MountError, type MountedAt, MountHelper } from "./mount-helper.ts";
 import { isMounted, type MountTableEntry, readMountTable } from "./mount-table.ts";
+import type { NetworkNamespace } from "./network-namespace.ts";
 import { describeMountFailure, type NfsVersion, nfsMountOptions } from "./nfs-mount-options.ts";
 
 /** Flags of mount(2), from <sys/mount.h>. */
@@ -21,6 +22,8 @@ const UNSERVED = ["EINTR", "EIO", "ESTALE", "ETIMEDOUT"];
 const PREDECESSOR_MILLISECONDS = 6000;
 
 export interface NfsMountSettings {
+  /** Where the server listens. Default: the network namespace of this process. */
+  readonly network?: NetworkNamespace;
   /** The server's TCP port on 127.0.0.1. */
   readonly port: number;
   /** The directory of the server to mount: absolute, "/"-separated. */
@@ -65,9 +68,11 @@ export class NfsMount implements AsyncDisposable {
    * process serves what is mounted there; when the signal aborts, the mount is given up and its reason thrown.
    */
   static async mount(settings: NfsMountSettings, signal?: AbortSignal): Promise<NfsMount> {
-    const { flags, data } = nfsMountOptions(settings.port, settings.version, settings.mountOptions);
+    const { network, port, version, mountOptions } = settings;
+    const { flags, data } = nfsMountOptions(port, version, mountOptions);
     const path = await withoutSymlinks(settings.mountPath);
-    const helper = new MountHelper();
+    // The kernel connects in the network namespace of the process that calls mount(2).
+    const helper = network ? network.within(() => new MountHelper()) : new MountHelper();
     const giveUp = () => void helper.close();
     try {
       signal?.throwIfAborted();

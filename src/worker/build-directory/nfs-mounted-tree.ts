@@ -1,4 +1,4 @@
-import { NfsMount } from "../../mount/index.ts";
+import { NetworkNamespace, NfsMount } from "../../mount/index.ts";
 import { Gate, NfsServer } from "../../nfs/index.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { FileTree } from "../../vfs/index.ts";
@@ -6,8 +6,8 @@ import type { BuildDirectorySettings } from "../worker-configuration.ts";
 import type { MountedTree } from "./build-directory-server.ts";
 
 /**
- * Serves a tree by NFSv4 on loopback, at a port that is free, to nobody but the mount that is made here. The
- * process that dies without closing it is unmounted by a supervisor.
+ * Serves a tree by NFSv4, in a network namespace of its own, to nobody but the mount that is made here. When the process
+ * dies without closing it, a supervisor unmounts it.
  */
 export async function mountByNfs(
   tree: FileTree,
@@ -36,10 +36,11 @@ export async function mountByNfs(
     onFault: (error, operation) =>
       log.error("the build directory's file system failed", { operation, error }),
   });
-  const port = await server.listen();
+  using network = NetworkNamespace.create();
+  const port = await server.listen({ fd: network.openTcpSocket() });
   try {
     const mount = await gate.open((name) =>
-      NfsMount.mount({ port, serverPath: `/${name}`, mountPath, version, mountOptions }, signal),
+      NfsMount.mount({ network, port, serverPath: `/${name}`, mountPath, version, mountOptions }, signal),
     );
     log.info("mounted a build directory", { mountPath, port, version });
     return {
