@@ -10,9 +10,10 @@
  *   ID unmount TARGET MOUNT                             umount2(2); gone, written back, or EBUSY
  *   ID force-unmount TARGET MOUNT                       gone within 5 s, waiting for no server
  *   ID sync TARGET MOUNT                                syncfs(2)
+ *   ID statfs TARGET MOUNT                              statfs(2); EINTR if its server does not answer within 2 s
  *   ID lock PATH HOLDER                                 flock(2) until this process ends; EAGAIN if another has it
  *
- * The file that is locked has HOLDER in it. The three before it fail if MOUNT is not what is mounted at TARGET: with
+ * The file that is locked has HOLDER in it. The four before it fail if MOUNT is not what is mounted at TARGET: with
  * ENOENT if it is not there any more, with EBUSY if something else is mounted upon it. What others have mounted is
  * never touched; what others have unmounted is not kept in use.
  *
@@ -37,6 +38,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -50,6 +52,8 @@ enum {
   anchor_milliseconds = 20000,
   /* How long an anchor may take to answer: it may itself wait for the server. */
   answer_milliseconds = 500,
+  /* How long a server may take to answer that is asked whether it is there. */
+  statfs_milliseconds = 2000,
   /* Without an anchor: how long until the mount is detached, in use or not. */
   force_milliseconds = 3000,
   detach_milliseconds = 1000,
@@ -128,14 +132,20 @@ static int mount_of(int fd) {
   return mount;
 }
 
-/* The errno of syncfs(2) on the mount's file system; ENOENT if another is mounted at target. */
-static int sync_mount(const char *target, int mount) {
+/* Opens the root of the mount at target; -1 and ENOENT if another is mounted there. */
+static int open_mount(const char *target, int mount) {
   int fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0)
-    return errno;
-  if (mount_of(fd) != mount)
-    return ENOENT;
-  return syncfs(fd) == 0 ? 0 : errno;
+  if (fd < 0 || mount_of(fd) == mount)
+    return fd;
+  close(fd);
+  errno = ENOENT;
+  return -1;
+}
+
+/* The errno of syncfs(2) on the mount's file system. */
+static int sync_mount(const char *target, int mount) {
+  int fd = open_mount(target, mount);
+  return fd >= 0 && syncfs(fd) == 0 ? 0 : errno;
 }
 
 /* A child's errno, or EINTR if it had to be killed because it did not end in time. */
@@ -159,6 +169,17 @@ static int unmount_within(const char *target, int flags, long milliseconds) {
   if (child == 0)
     _exit(umount2(target, flags) == 0 ? 0 : errno);
   return child < 0 ? errno : wait_for(child, milliseconds);
+}
+
+/* The errno of statfs(2) on the mount, which asks its server each time; EINTR if that does not answer. */
+static int statfs_mount(const char *target, int mount) {
+  pid_t child = fork_child();
+  if (child == 0) {
+    struct statfs answer;
+    int fd = open_mount(target, mount);
+    _exit(fd >= 0 && fstatfs(fd, &answer) == 0 ? 0 : errno);
+  }
+  return child < 0 ? errno : wait_for(child, statfs_milliseconds);
 }
 
 /* Whether a mount point as /proc/self/mountinfo has it, with octal escapes and ended by a space, is the target. */
@@ -424,8 +445,9 @@ static bool begin(struct message *request) {
   int mount_id = mounts ? no_mount : (int)take_number(request, INT_MAX);
   bool unmounts = strcmp(verb, "unmount") == 0;
   bool forces = strcmp(verb, "force-unmount") == 0;
+  bool syncs = strcmp(verb, "sync") == 0;
   if (request->malformed || request->next != request->end ||
-      !(mounts || unmounts || forces || strcmp(verb, "sync") == 0))
+      !(mounts || unmounts || forces || syncs || strcmp(verb, "statfs") == 0))
     return false;
 
   struct pending *slot = find_pending(0);
@@ -453,7 +475,7 @@ static bool begin(struct message *request) {
       _exit(umount2(target, UMOUNT_NOFOLLOW) == 0 ? 0 : errno);
     if (forces)
       _exit(force_unmount(target, mount_id, entry != NULL ? entry->anchor : (struct anchor){0}));
-    _exit(sync_mount(target, mount_id));
+    _exit(syncs ? sync_mount(target, mount_id) : statfs_mount(target, mount_id));
   }
   if (begun.pid < 0) {
     error = errno;

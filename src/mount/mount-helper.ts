@@ -125,6 +125,14 @@ export class MountHelper {
     return (await this.#call("sync", target, mountId)).error;
   }
 
+  /**
+   * statfs(2), which always asks the file server. Resolves to "" or an errno: "EINTR" if there is no answer within two
+   * seconds, "ENOENT" or "EBUSY" as `unmount` does.
+   */
+  async statfs({ target, mountId }: MountedAt): Promise<string> {
+    return (await this.#call("statfs", target, mountId)).error;
+  }
+
   /** Ends the helper, which ends pending calls and unmounts by force what is supervised and still mounted. */
   async close(): Promise<void> {
     this.#keepAlive(true);

@@ -1,11 +1,10 @@
-import { once } from "node:events";
 import { mkdir, readFile, realpath } from "node:fs/promises";
-import { connect } from "node:net";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { MountError, type MountedAt, MountHelper } from "./mount-helper.ts";
 import { isMounted, type MountTableEntry, readMountTable } from "./mount-table.ts";
+import type { NetworkNamespace } from "./network-namespace.ts";
 import { describeMountFailure, type NfsVersion, nfsMountOptions } from "./nfs-mount-options.ts";
 
 /** Flags of mount(2), from <sys/mount.h>. */
@@ -16,13 +15,15 @@ const MS_SHARED = 1 << 20;
 /** Between two attempts to unmount what is in use. */
 const RETRY_MILLISECONDS = 50;
 
-/** How long a port of this machine may take to say whether anything listens at it. */
-const CONNECT_MILLISECONDS = 2000;
+/** What statfs(2) says of a mount that can never be used again, or whose server does not answer. */
+const UNSERVED = ["EINTR", "EIO", "ESTALE", "ETIMEDOUT"];
 
 /** How long a worker that has died may still be unmounting (native/bb_mount.c). */
 const PREDECESSOR_MILLISECONDS = 6000;
 
 export interface NfsMountSettings {
+  /** Where the server listens. Default: the network namespace of this process. */
+  readonly network?: NetworkNamespace;
   /** The server's TCP port on 127.0.0.1. */
   readonly port: number;
   /** The directory of the server to mount: absolute, "/"-separated. */
@@ -67,14 +68,16 @@ export class NfsMount implements AsyncDisposable {
    * process serves what is mounted there; when the signal aborts, the mount is given up and its reason thrown.
    */
   static async mount(settings: NfsMountSettings, signal?: AbortSignal): Promise<NfsMount> {
-    const { flags, data } = nfsMountOptions(settings.port, settings.version, settings.mountOptions);
+    const { network, port, version, mountOptions } = settings;
+    const { flags, data } = nfsMountOptions(port, version, mountOptions);
     const path = await withoutSymlinks(settings.mountPath);
-    const helper = new MountHelper();
+    // The kernel connects in the network namespace of the process that calls mount(2).
+    const helper = network ? network.within(() => new MountHelper()) : new MountHelper();
     const giveUp = () => void helper.close();
     try {
       signal?.throwIfAborted();
       signal?.addEventListener("abort", giveUp);
-      await clearStaleMountsWith(helper, path, settings.port);
+      await clearStaleMountsWith(helper, path);
       await mkdir(path, { recursive: true });
       const source = `127.0.0.1:${settings.serverPath}`;
       const { error, mountId } = await helper.mount({
@@ -151,8 +154,8 @@ export class NfsMount implements AsyncDisposable {
 
 /**
  * Removes by force the NFS mounts of this machine's servers that an earlier run has left at the path, also several
- * upon each other. Something else mounted there stays. Throws a {@link MountError}, EBUSY, and removes nothing, if one
- * of them is still served.
+ * upon each other. Something else mounted there stays. Throws a {@link MountError}, EBUSY, if a worker has the path
+ * locked, or one of the mounts is still served: that one, and what lies beneath it, stays.
  */
 export async function clearStaleMounts(path: string): Promise<void> {
   const realPath = await withoutSymlinks(path);
@@ -219,23 +222,22 @@ export function loopbackMounts(
   return other === -1 ? stack : stack.slice(0, other);
 }
 
-/** `ownPort`: where this process listens, so that no other can be the server. */
-async function clearStaleMountsWith(helper: MountHelper, path: string, ownPort?: number): Promise<void> {
-  const mounts = loopbackMounts(path);
-  for (const { superOptions } of mounts) {
-    // The kernel does not show NFS's own port.
-    const port = Number(/(?:^|,)port=(\d+)/.exec(superOptions)?.[1] ?? 2049);
-    if (port === ownPort || !(await isListenedOn(port))) {
-      continue;
-    }
-    const message =
-      `${path} is mounted, and what listens at its server's port ${port} may be another worker: ` +
-      "stop that one, or set another mountPath; if it is none, unmount the directory";
-    throw new MountError(message, "EBUSY");
-  }
+/**
+ * A worker that is alive, or still unmounting, has the lock; any other server answers when the kernel asks it. The port
+ * in a mount's options tells nothing: it may be one of another network namespace, or somebody else's by now.
+ */
+async function clearStaleMountsWith(helper: MountHelper, path: string): Promise<void> {
   await lockPath(helper, path);
   for (const { mountId } of loopbackMounts(path)) {
-    const error = await helper.forceUnmount({ target: path, mountId });
+    const mount = { target: path, mountId };
+    const answer = await helper.statfs(mount);
+    if (answer !== "ENOENT" && !UNSERVED.includes(answer)) {
+      const message =
+        `${path} is mounted, and its server is alive (statfs: ${answer || "answered"}), though nobody has locked ` +
+        `${path}.lock: stop that server and unmount the directory, or set another mountPath`;
+      throw new MountError(message, "EBUSY");
+    }
+    const error = await helper.forceUnmount(mount);
     if (error !== "" && error !== "ENOENT") {
       throw new MountError(`cannot unmount what an earlier run left at ${path}: ${error}`, error);
     }
@@ -243,8 +245,8 @@ async function clearStaleMountsWith(helper: MountHelper, path: string, ownPort?:
 }
 
 /**
- * Has the helper lock PATH.lock: the port of a worker in another network namespace cannot be asked for. Throws a
- * {@link MountError}: EBUSY, naming the holder, if another worker has it.
+ * Has the helper lock PATH.lock, by which workers know of each other. Throws a {@link MountError}: EBUSY, naming the
+ * holder, if another worker has it.
  */
 async function lockPath(helper: MountHelper, path: string): Promise<void> {
   const file = `${path}.lock`;
@@ -263,19 +265,6 @@ async function lockPath(helper: MountHelper, path: string): Promise<void> {
   const holder = await readFile(file, "utf8");
   const message = `${path} is another worker's, ${holder}, which has locked ${file}: stop it, or set another mountPath`;
   throw new MountError(message, "EBUSY");
-}
-
-/** Whether anything listens at a port of 127.0.0.1, answering or not. */
-async function isListenedOn(port: number): Promise<boolean> {
-  const socket = connect({ host: "127.0.0.1", port });
-  try {
-    await once(socket, "connect", { signal: AbortSignal.timeout(CONNECT_MILLISECONDS) });
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ECONNREFUSED";
-  } finally {
-    socket.on("error", () => {}).destroy();
-  }
 }
 
 async function unmountWith(helper: MountHelper, mount: MountedAt, graceMilliseconds: number): Promise<void> {

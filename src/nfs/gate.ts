@@ -22,12 +22,16 @@ export interface GateOptions {
  * The Linux client does so by mounting `127.0.0.1:/NAME`:
  *
  * ```ts
- * await server.gate.open((name) => mount(`127.0.0.1:/${name}`, target));
+ * await gate.open((name) => mount(`127.0.0.1:/${name}`, target));
  * ```
  *
  * Needs NFSv4.1: only a session ties later connections to the client that was admitted. A session id is 128
  * random bits that none but the client and the server know. A client record belongs to the connection that made
  * it: on no other can a session be made of it, whatever owner or clientid is claimed there.
+ *
+ * A session is not bound to connections: Linux, when it must connect again, has nothing but the session id to show.
+ * Whoever can capture packets learns that id, and could as well write into the connection that carries it. Against
+ * them only a network helps that they are not on, such as a network namespace of the server and its mount.
  */
 export class Gate {
   readonly root: Directory = new EmptyDirectory();

@@ -4,4 +4,4 @@ export type { Limits } from "./limits.ts";
 export { MemoryFileSystem, type MemoryFileSystemOptions } from "./memory/memory-file-system.ts";
 export type { OperationName } from "./protocol/operation.ts";
 export { ReadOnlyDirectory, ReadOnlyFile } from "./read-only.ts";
-export { NfsServer, type NfsServerOptions, type NfsServerStatistics } from "./server.ts";
+export { type ListenOptions, NfsServer, type NfsServerOptions, type NfsServerStatistics } from "./server.ts";

@@ -51,6 +51,13 @@ export interface NfsServerOptions extends Partial<Limits> {
   onFault?: (error: unknown, operation: OperationName | undefined) => void;
 }
 
+/** See {@link NfsServer.listen}. */
+export interface ListenOptions {
+  readonly host?: string;
+  readonly port?: number;
+  readonly fd?: number;
+}
+
 /** Counts since the server was made. */
 export interface NfsServerStatistics {
   readonly connections: number;
@@ -113,11 +120,14 @@ export class NfsServer {
     });
   }
 
-  /** Resolves to the port once connections are taken. `port` 0 (the default) takes any that is free. */
-  async listen(options: { host?: string; port?: number } = {}): Promise<number> {
+  /**
+   * Resolves to the port once connections are taken. `port` 0 (the default) takes any that is free. Instead of an
+   * address, `fd` can name a bound TCP socket, such as one of another network namespace; the server closes it.
+   */
+  async listen({ host = "127.0.0.1", port = 0, fd }: ListenOptions = {}): Promise<number> {
     await new Promise<void>((resolve, reject) => {
       this.#listener.once("error", reject);
-      this.#listener.listen({ host: options.host ?? "127.0.0.1", port: options.port ?? 0 }, () => {
+      this.#listener.listen(fd === undefined ? { host, port } : { fd }, () => {
         this.#listener.off("error", reject);
         resolve();
       });

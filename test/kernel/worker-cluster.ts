@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -234,14 +234,27 @@ export class WorkerCluster {
     return this.server.queue.untilWorkers(this.concurrency, AbortSignal.timeout(120_000));
   }
 
+  /** The process that has mounted the build directory. */
+  get mountHelper(): number {
+    const { pid } = this.worker.process;
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").trim().split(" ");
+    const helper = children.find((child) => readFileSync(`/proc/${child}/comm`, "latin1") === "bb_mount\n");
+    assert.ok(helper, "the worker has no mount helper");
+    return Number(helper);
+  }
+
   /** The small root file system with another file in it. */
-  async rootWith(path: string, content: Uint8Array): Promise<{ inputRoot: Digest; file: Digest }> {
+  async rootWith(
+    path: string,
+    content: Uint8Array,
+    isExecutable = false,
+  ): Promise<{ inputRoot: Digest; file: Digest }> {
     const { storage } = this.server;
     const base = entriesBelow(join(this.#volume, "root"));
     const { digest, fileDigests } = await storage.importInputRoot(
       (async function* () {
         yield* base;
-        yield { path, type: "file" as const, isExecutable: false, content };
+        yield { path, type: "file" as const, isExecutable, content };
       })(),
     );
     return { inputRoot: digest, file: fileDigests.get(path)! };

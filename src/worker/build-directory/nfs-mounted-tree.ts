@@ -1,13 +1,13 @@
 import type { BuildDirectorySettings } from "../../config/bb-worker/build-directory.ts";
-import { NfsMount } from "../../mount/index.ts";
+import { NetworkNamespace, NfsMount } from "../../mount/index.ts";
 import { Gate, NfsServer } from "../../nfs/index.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { FileTree } from "../../vfs/index.ts";
 import type { MountedTree } from "./build-directory-server.ts";
 
 /**
- * Serves a tree by NFSv4 on loopback, at a port that is free, to nobody but the mount that is made here. The
- * process that dies without closing it is unmounted by a supervisor.
+ * Serves a tree by NFSv4, in a network namespace of its own, to nobody but the mount that is made here. When the process
+ * dies without closing it, a supervisor unmounts it.
  */
 export async function mountByNfs(
   tree: FileTree,
@@ -37,10 +37,11 @@ export async function mountByNfs(
     onFault: (error, operation) =>
       log.error("the build directory's file system failed", { operation, error }),
   });
-  const port = await server.listen();
+  using network = NetworkNamespace.create();
+  const port = await server.listen({ fd: network.openTcpSocket() });
   try {
     const mount = await gate.open((name) =>
-      NfsMount.mount({ port, serverPath: `/${name}`, mountPath, version, mountOptions }, signal),
+      NfsMount.mount({ network, port, serverPath: `/${name}`, mountPath, version, mountOptions }, signal),
     );
     log.info("mounted a build directory", { mountPath, port, version });
     return {

@@ -114,12 +114,13 @@ describe("a supervised mount", { ...asRoot, timeout: 30_000 }, () => {
     }
     const above = await helper.mount(mount);
     const at = (mountId: number) => ({ target, mountId });
-    for (const call of ["sync", "unmount", "forceUnmount"] as const) {
+    for (const call of ["sync", "statfs", "unmount", "forceUnmount"] as const) {
       assert.equal(await helper[call](at(below.mountId)), "EBUSY");
       assert.equal(await helper[call](at(2 ** 31 - 1)), "ENOENT");
     }
     for (const { mountId } of [above, below]) {
       assert.equal(await helper.sync(at(mountId)), "");
+      assert.equal(await helper.statfs(at(mountId)), "");
       assert.equal(await helper.unmount(at(mountId)), "");
       assert.equal(await helper.forceUnmount(at(mountId)), "ENOENT");
     }
