@@ -24,7 +24,7 @@ export interface BlobRoute {
 /** Some storage servers, and for every blob one of them. */
 export interface BlobBackend {
   readonly servers: readonly BlobServer[];
-  /** Throws BlobError where the configuration has an error, or nothing, for the digest's instance name. */
+  /** Throws BlobError: a configured `error`, or INVALID_ARGUMENT for an instance name without a backend. */
   route(digest: Digest): BlobRoute;
 }
 
