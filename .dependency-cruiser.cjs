@@ -1,35 +1,39 @@
+const { readFileSync } = require("node:fs");
+const { join } = require("node:path");
+
 /**
- * The "may import" column of docs/architecture.md, checked by `npm run check`.
- * A folder under src/ may import itself, and the folders named here.
+ * A folder under src/ may import itself, and what the layout table of docs/architecture.md allows it, and
+ * async/, which imports nothing itself:
+ * | `src/NAME/` | what lives there | `folder`, `folder` (only …) |
  */
-const mayImport = {
-  xdr: [],
-  proto: [],
-  mount: ["native"],
-  telemetry: [],
-  native: [],
-  "user-mode-linux": [],
-  nfs: ["xdr"],
-  grpc: ["proto"],
-  reapi: ["proto"],
-  cas: ["proto", "grpc", "reapi", "telemetry"],
-  vfs: ["nfs", "cas", "reapi"],
-  config: ["proto", "grpc", "reapi", "cas"],
-  runner: ["proto", "grpc", "config", "telemetry", "native"],
-  worker: ["proto", "grpc", "reapi", "config", "telemetry", "cas", "vfs", "nfs", "mount"],
-  cluster: ["proto", "grpc", "reapi", "config", "telemetry", "cas", "user-mode-linux"],
-};
+const layout = readFileSync(join(__dirname, "docs/architecture.md"), "utf8");
+const rows = [...layout.matchAll(/^\| `src\/([\w-]+)\/` *\|.*\|([^|]*)\|$/gm)];
+if (rows.length === 0) {
+  throw new Error("docs/architecture.md has no layout table: no row begins with | `src/NAME/` |");
+}
+const mayImport = Object.fromEntries(rows.map(([, folder, cell]) => [folder, foldersIn(cell)]));
+
+/** The folders named in a cell, without what is in brackets behind them. */
+function foldersIn(cell) {
+  return [...cell.replaceAll(/\([^)]*\)/g, "").matchAll(/`([\w-]+)`/g)].map(([, folder]) => folder);
+}
 
 const folderRules = Object.entries(mayImport).map(([folder, others]) => ({
   name: `src-${folder}-imports-only-what-it-may`,
   severity: "error",
   from: { path: `^src/${folder}/` },
-  to: { path: "^src/", pathNot: `^src/(${[folder, ...others].join("|")})/` },
+  to: { path: "^src/", pathNot: `^src/(${[folder, "async", ...others].join("|")})/` },
 }));
 
 module.exports = {
   forbidden: [
     ...folderRules,
+    {
+      name: "every-folder-is-in-the-layout-table",
+      severity: "error",
+      from: { path: "^src/", pathNot: `^src/(${Object.keys(mayImport).join("|")})/` },
+      to: {},
+    },
     {
       name: "vfs-sees-only-the-nfs-interface",
       comment: "The tree implements the interface; it knows nothing of the protocol.",
@@ -38,10 +42,19 @@ module.exports = {
       to: { path: "^src/nfs/", pathNot: "^src/nfs/file-system\\.ts$" },
     },
     {
-      name: "no-circular",
+      name: "vfs-sees-only-the-input-source",
+      comment: "The tree reads its inputs through that interface; it knows nothing of caches and transfers.",
       severity: "error",
-      from: {},
-      to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } },
+      from: { path: "^src/vfs/" },
+      to: { path: "^src/cas/", pathNot: "^src/cas/input-source\\.ts$" },
+    },
+    { name: "no-circular", severity: "error", from: {}, to: { circular: true } },
+    {
+      name: "nfs-state-knows-no-compound",
+      comment: "Clients, sessions, opens and locks; not the requests that come for them.",
+      severity: "error",
+      from: { path: "^src/nfs/(state|callback|delegations|attributes|permissions)/" },
+      to: { path: "^src/nfs/(compound|operations|transport)/" },
     },
     { name: "not-to-unresolvable", severity: "error", from: {}, to: { couldNotResolve: true } },
     {

@@ -5,12 +5,10 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { CHROOT_PROPERTY, startCluster } from "../src/cluster/cluster.ts";
 import { EmbeddedStorage } from "../src/cluster/storage/embedded-storage.ts";
-import { openChannel } from "../src/grpc/endpoint.ts";
 import { makeDigest, SHA256 } from "../src/reapi/digest.ts";
+import { startChrootedCluster } from "./chrooted-cluster.ts";
 import { collectDebianRoot } from "./demo/debian-root.ts";
-import { ExecutionClient } from "./demo/execution-client.ts";
 import { rootEntries } from "./demo/root-entries.ts";
 import { insideKernel, runInKernel } from "./kernel.ts";
 import { syntheticRoot } from "./synthetic-root.ts";
@@ -42,21 +40,8 @@ async function prepare(): Promise<number> {
 
 async function measure(data: string): Promise<number> {
   const { hash, sizeBytes } = JSON.parse(readFileSync(path.join(data, "root.json"), "utf8"));
-  await using cluster = await startCluster({
-    folder: data,
-    listen: "localhost:0",
-    kernel: "this",
-    pools: [
-      {
-        name: "chroot",
-        concurrency: 1,
-        platform: { properties: [CHROOT_PROPERTY] },
-        chrootIntoInputRoot: true,
-      },
-    ],
-  });
-  const channel = openChannel({ address: cluster.address });
-  const client = new ExecutionClient(cluster.storage, channel, [CHROOT_PROPERTY]);
+  await using chrooted = await startChrootedCluster(data);
+  const { client } = chrooted;
   const rows: (string | number)[][] = [["worker started", ...workerMemory()]];
   const script = `find / -xdev | wc -l; find /tree -name '*.txt' | head -n ${filesToRead} | xargs cat | wc -c`;
   const outcome = await client.run(
@@ -65,7 +50,6 @@ async function measure(data: string): Promise<number> {
   );
   rows.push(["find / and cat", ...workerMemory()]);
   console.log(`the action printed: ${(await client.stdout(outcome)).trim().split("\n").join(", ")}`);
-  channel.close();
   console.log(formatTable(["", "RSS, MiB", "highest RSS, MiB"], rows));
   return 0;
 }

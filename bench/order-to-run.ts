@@ -8,15 +8,14 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { CHROOT_PROPERTY, startCluster } from "../src/cluster/cluster.ts";
 import { EmbeddedStorage } from "../src/cluster/storage/embedded-storage.ts";
-import { openChannel } from "../src/grpc/endpoint.ts";
 import {
   DirectorySchema,
   SymlinkNodeSchema,
 } from "../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { type Digest, makeDigest, SHA256 } from "../src/reapi/digest.ts";
-import { ExecutionClient, type Outcome } from "./demo/execution-client.ts";
+import { startChrootedCluster } from "./chrooted-cluster.ts";
+import type { ExecutionClient, Outcome } from "./demo/execution-client.ts";
 import { insideKernel, runInKernel } from "./kernel.ts";
 import { syntheticRoot } from "./synthetic-root.ts";
 import { formatTable } from "./table.ts";
@@ -65,21 +64,8 @@ function compileStatically(folder: string): string {
 
 async function measure(data: string): Promise<number> {
   const roots = JSON.parse(readFileSync(path.join(data, "roots.json"), "utf8")) as Root[];
-  await using cluster = await startCluster({
-    folder: data,
-    listen: "localhost:0",
-    kernel: "this",
-    pools: [
-      {
-        name: "chroot",
-        concurrency: 1,
-        platform: { properties: [CHROOT_PROPERTY] },
-        chrootIntoInputRoot: true,
-      },
-    ],
-  });
-  const channel = openChannel({ address: cluster.address });
-  const client = new ExecutionClient(cluster.storage, channel, [CHROOT_PROPERTY]);
+  await using chrooted = await startChrootedCluster(data);
+  const { cluster, client } = chrooted;
   const rows = [];
   for (const root of roots) {
     const base = makeDigest("", SHA256, root.hash, root.sizeBytes);
@@ -93,7 +79,6 @@ async function measure(data: string): Promise<number> {
     const blobs = Math.max(...outcomes.map((outcome) => outcome.served.byBlob.size));
     rows.push([root.files, outcomes.length, quantile(0.5), quantile(0.9), quantile(1), blobs]);
   }
-  channel.close();
   console.log(
     formatTable(
       ["files in input root", "actions", "median, ms", "90%, ms", "most, ms", "blobs fetched"],

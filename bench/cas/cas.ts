@@ -147,8 +147,8 @@ async function store(how: string, options: Partial<StorageClientOptions>): Promi
 console.log(`RSS before: ${(process.memoryUsage.rss() / MiB).toFixed(0)} MiB`);
 await bareGrpc();
 const threads = process.argv.slice(2).map(Number);
-for (const fetchThreads of threads.length > 0 ? threads : [1]) {
-  await store(`${fetchThreads} threads`, { fetchThreads });
+for (const transferThreads of threads.length > 0 ? threads : [1]) {
+  await store(`${transferThreads} threads`, { transferThreads });
 }
 console.table(rows);
 storage.disconnect();

@@ -3,7 +3,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Channel } from "@grpc/grpc-js";
 import type { EmbeddedStorage } from "../../src/cluster/storage/embedded-storage.ts";
 import type { ReadStatistics } from "../../src/cluster/storage/served-blobs.ts";
-import { type Client, createClient } from "../../src/grpc/grpc.ts";
+import { type Client, createClient } from "../../src/grpc/client.ts";
 import {
   type ActionResult,
   ActionSchema,
@@ -13,7 +13,8 @@ import {
   ExecuteResponseSchema,
   Execution,
 } from "../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { computeDigest, type Digest, digestFunctionFor, makeDigest } from "../../src/reapi/digest.ts";
+import { computeDigest, type Digest } from "../../src/reapi/digest.ts";
+import { digestFromWire, digestMessage } from "../../src/reapi/wire-digest.ts";
 
 export interface CommandLine {
   readonly arguments: readonly string[];
@@ -71,8 +72,8 @@ export class ExecutionClient {
       toBinary(
         ActionSchema,
         create(ActionSchema, {
-          commandDigest: toWire(command),
-          inputRootDigest: toWire(inputRoot),
+          commandDigest: digestMessage(command),
+          inputRootDigest: digestMessage(inputRoot),
           platform: this.#platform,
         }),
       ),
@@ -110,12 +111,7 @@ export class ExecutionClient {
     if (file?.digest === undefined) {
       throw new Error(`the action made no ${path}`);
     }
-    const digest = makeDigest(
-      "",
-      digestFunctionFor(0, file.digest.hash),
-      file.digest.hash,
-      file.digest.sizeBytes,
-    );
+    const digest = digestFromWire("", 0, file.digest, "digest");
     const content = await this.#storage.blobs.read(digest);
     const computed = computeDigest("", digest.function, content);
     if (computed.hash !== digest.hash || computed.sizeBytes !== digest.sizeBytes) {
@@ -129,7 +125,7 @@ export class ExecutionClient {
   }
 
   async #execute(action: Digest): Promise<ExecuteResponse> {
-    for await (const operation of this.#execution.execute({ actionDigest: toWire(action) })) {
+    for await (const operation of this.#execution.execute({ actionDigest: digestMessage(action) })) {
       if (operation.result.case === "response") {
         return fromBinary(ExecuteResponseSchema, operation.result.value.value);
       }
@@ -147,13 +143,9 @@ export class ExecutionClient {
     if (digest === undefined) {
       return Buffer.from(raw ?? []).toString();
     }
-    const blob = makeDigest("", digestFunctionFor(0, digest.hash), digest.hash, digest.sizeBytes);
+    const blob = digestFromWire("", 0, digest, "digest");
     return Buffer.from(await this.#storage.blobs.read(blob)).toString();
   }
-}
-
-function toWire(digest: Digest): { hash: string; sizeBytes: bigint } {
-  return { hash: digest.hash, sizeBytes: BigInt(digest.sizeBytes) };
 }
 
 function timeOf(timestamp: { seconds: bigint; nanos: number } | undefined): number {

@@ -3,7 +3,8 @@ import path from "node:path";
 import { fromBinary } from "@bufbuild/protobuf";
 import type { EmbeddedStorage } from "../../src/cluster/storage/embedded-storage.ts";
 import { DirectorySchema } from "../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { type Digest, digestFunctionFor, makeDigest } from "../../src/reapi/digest.ts";
+import type { Digest } from "../../src/reapi/digest.ts";
+import { relatedDigest } from "../../src/reapi/wire-digest.ts";
 
 export interface Placement {
   files: number;
@@ -35,13 +36,13 @@ export async function placeByHardLinks(
     placement.directories++;
     const directory = fromBinary(DirectorySchema, await storage.blobs.read(digest));
     for (const child of directory.directories) {
-      queue.push([fromWire(child.digest!), path.join(folder, child.name)]);
+      queue.push([relatedDigest(digest, child.digest, "digest of an entry"), path.join(folder, child.name)]);
     }
     for (const child of directory.symlinks) {
       await symlink(child.target, path.join(folder, child.name));
     }
     for (const child of directory.files) {
-      const blob = fromWire(child.digest!);
+      const blob = relatedDigest(digest, child.digest, "digest of an entry");
       const cached = path.join(
         cacheFolder,
         `${blob.hash}-${blob.sizeBytes}-${child.isExecutable ? "x" : "r"}`,
@@ -77,8 +78,4 @@ async function writeOnce(
     await file.close();
   }
   return blob.sizeBytes;
-}
-
-function fromWire(digest: { hash: string; sizeBytes: bigint }): Digest {
-  return makeDigest("", digestFunctionFor(0, digest.hash), digest.hash, digest.sizeBytes);
 }

@@ -9,17 +9,17 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { CHROOT_PROPERTY, startCluster } from "../../src/cluster/cluster.ts";
 import type { EmbeddedStorage } from "../../src/cluster/storage/embedded-storage.ts";
-import { openChannel } from "../../src/grpc/endpoint.ts";
 import {
   DirectoryNodeSchema,
   DirectorySchema,
   FileNodeSchema,
 } from "../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { type Digest, makeDigest, SHA256 } from "../../src/reapi/digest.ts";
+import { digestMessage } from "../../src/reapi/wire-digest.ts";
+import { startChrootedCluster } from "../chrooted-cluster.ts";
 import { formatTable } from "../table.ts";
-import { type CommandLine, ExecutionClient, type Outcome } from "./execution-client.ts";
+import type { CommandLine, ExecutionClient, Outcome } from "./execution-client.ts";
 import { type Placement, placeByHardLinks } from "./hardlinked-root.ts";
 import { mountOperations, operationsSince } from "./mount-operations.ts";
 import type { DemoPlan, PlainDigest } from "./plan.ts";
@@ -55,23 +55,10 @@ const plan = JSON.parse(readFileSync(path.join(data, "plan.json"), "utf8")) as D
 process.exitCode = await main();
 
 async function main(): Promise<number> {
-  await using cluster = await startCluster({
-    folder: data,
-    listen: "localhost:0",
-    kernel: "this",
-    pools: [
-      {
-        name: "chroot",
-        concurrency: 1,
-        platform: { properties: [CHROOT_PROPERTY] },
-        chrootIntoInputRoot: true,
-      },
-    ],
-  });
+  await using chrooted = await startChrootedCluster(data);
+  const { cluster, client } = chrooted;
   console.log("   The cluster runs, the worker has its NFS mount.");
-  const channel = openChannel({ address: cluster.address });
   try {
-    const client = new ExecutionClient(cluster.storage, channel, [CHROOT_PROPERTY]);
     const outcomes = await runActions(cluster.storage, client);
     const placed = await runHardLinked(cluster.storage);
     printTables(outcomes, placed);
@@ -80,8 +67,6 @@ async function main(): Promise<number> {
     console.error(`\n   FAILED: ${error instanceof Error ? error.message : error}`);
     console.error(lastLines(cluster.logPath));
     return 1;
-  } finally {
-    channel.close();
   }
 }
 
@@ -129,9 +114,9 @@ async function runActions(storage: EmbeddedStorage, client: ExecutionClient): Pr
 /** The built program and the script in the same root file system, and an empty directory to work in. */
 async function rootToRunIn(storage: EmbeddedStorage, lua: Digest): Promise<Digest> {
   const put = async (directory: Parameters<typeof create<typeof DirectorySchema>>[1]) =>
-    toWire(await storage.putBlob(toBinary(DirectorySchema, create(DirectorySchema, directory))));
+    digestMessage(await storage.putBlob(toBinary(DirectorySchema, create(DirectorySchema, directory))));
   const root = fromBinary(DirectorySchema, await storage.blobs.read(toDigest(plan.inputRoot)));
-  const program = await put({ files: [{ name: "lua", digest: toWire(lua), isExecutable: true }] });
+  const program = await put({ files: [{ name: "lua", digest: digestMessage(lua), isExecutable: true }] });
   const directories = root.directories.filter(({ name }) => name !== "build");
   return await storage.putBlob(
     toBinary(
@@ -142,7 +127,7 @@ async function rootToRunIn(storage: EmbeddedStorage, lua: Digest): Promise<Diges
           ...root.files,
           create(FileNodeSchema, {
             name: "primes.lua",
-            digest: toWire(await storage.putBlob(Buffer.from(luaScript))),
+            digest: digestMessage(await storage.putBlob(Buffer.from(luaScript))),
           }),
         ],
         directories: [
@@ -245,19 +230,14 @@ function printTables(
           lazy.orderToRunMilliseconds,
           lazy.runMilliseconds,
         ),
-        row(
-          "hard-linked, empty cache",
-          placements[0]!.files,
-          placements[0]!.bytesWritten,
-          placements[0]!.milliseconds,
-          runMilliseconds,
-        ),
-        row(
-          "hard-linked, full cache",
-          placements[1]!.files,
-          placements[1]!.bytesWritten,
-          placements[1]!.milliseconds,
-          runMilliseconds,
+        ...placements.map(({ files, bytesWritten, milliseconds }, index) =>
+          row(
+            `hard-linked, ${index === 0 ? "empty" : "full"} cache`,
+            files,
+            bytesWritten,
+            milliseconds,
+            runMilliseconds,
+          ),
         ),
       ],
     ),
@@ -319,10 +299,6 @@ function lastLines(file: string): string {
 
 function toDigest({ hash, sizeBytes }: PlainDigest): Digest {
   return makeDigest("", SHA256, hash, sizeBytes);
-}
-
-function toWire({ hash, sizeBytes }: PlainDigest): { hash: string; sizeBytes: bigint } {
-  return { hash, sizeBytes: BigInt(sizeBytes) };
 }
 
 function keyOf({ hash, sizeBytes }: PlainDigest): string {

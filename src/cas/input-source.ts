@@ -1,9 +1,8 @@
 import type { Digest } from "../reapi/digest.ts";
 
 /**
- * What the file tree needs of the CAS: directories and ranges of files, by digest. Answers from memory are
- * returned at once, all else as promises; any number of callers may ask for the same thing at the same time
- * and it is fetched once.
+ * What the file tree needs of the CAS: directories and ranges of files, by digest. What is in memory is returned
+ * at once, all else as a promise. What any number of callers want at the same time is fetched once.
  *
  * Throws or rejects with {@link BlobError}.
  */
@@ -12,8 +11,8 @@ export interface InputSource {
   directory(digest: Digest): InputDirectory | Promise<InputDirectory>;
 
   /**
-   * `count` bytes from `offset` on, fewer at the blob's end, and at least one before the end. The view is
-   * never written to afterwards.
+   * At most `count` bytes from `offset` on, and at least one before the blob's end. What is returned never changes
+   * afterwards.
    */
   read(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array>;
 }

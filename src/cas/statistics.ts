@@ -4,23 +4,23 @@ export interface StorageStatistics {
   blobsFetched: number;
   /** Chunks of large blobs fetched from storage. */
   chunksFetched: number;
-  /** By both; chunks as far as they were asked for or read ahead. */
+  /** Bytes of both. */
   bytesFetched: number;
-  /** Of the blobs, those that were Directory messages. */
+  /** How many of the blobs were Directory messages. */
   directoriesFetched: number;
   directoryBytesFetched: number;
-  /** Answers to read() by where they came from. */
+  /** Answers to read(), by where they came from. */
   memoryHits: number;
   diskHits: number;
   misses: number;
-  /** Answers to directory() that were in memory, and not. */
+  /** Answers to directory(), by whether they were in memory. */
   directoryHits: number;
   directoryMisses: number;
   /** Blobs whose content did not match their digest, from storage or from the disk. */
   corruptBlobs: number;
   blobsUploaded: number;
   bytesUploaded: number;
-  /** Uploads that were not needed, as storage had the blob. */
+  /** Uploads that were spared, as storage had the blob. */
   uploadsSpared: number;
   bytesUploadSpared: number;
   /** What the caches hold now. */

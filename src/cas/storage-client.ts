@@ -9,9 +9,10 @@ import { MemoryCache } from "./cache/memory-cache.ts";
 import type { InputDirectory, InputSource } from "./input-source.ts";
 import { BlobReader } from "./read/blob-reader.ts";
 import { newStatistics, type StorageStatistics } from "./statistics.ts";
-import { createFetchPool } from "./transfer/fetch-pool.ts";
 import { DEFAULT_RETRY_POLICY, type RetryPolicy, SYSTEM_CLOCK } from "./transfer/retry.ts";
-import { Uploader, type UploadSource } from "./uploader.ts";
+import { createTransferPool } from "./transfer/transfer-pool.ts";
+import type { UploadSource } from "./transfer/upload-source.ts";
+import { Uploader } from "./uploader.ts";
 
 export interface StorageClientOptions {
   readonly contentAddressableStorage: BlobBackend;
@@ -26,51 +27,36 @@ export interface StorageClientOptions {
   readonly maximumMessageSizeBytes?: number;
   /** Blobs up to this size are fetched whole, larger ones in pieces of it. Default 2 MiB. */
   readonly chunkSizeBytes?: number;
-  /** Most that is fetched of a large blob ahead of a sequential reader. Default 16 MiB. */
+  /** How far ahead of a sequential reader a large blob is fetched, at most. Default 16 MiB. */
   readonly readAheadBytes?: number;
   /**
-   * Threads that transfer, hash and store; each takes about 35 MiB. Default 1, from 8 processors on 2; 0 does all in
-   * the calling thread.
+   * Threads that transfer, hash and store; each takes about 35 MiB. Default 1, or 2 with 8 processors and more.
+   * With 0, the calling thread does it all.
    */
-  readonly fetchThreads?: number;
+  readonly transferThreads?: number;
   /** Buildbarn's `outputUploadConcurrency`. Default 16. */
   readonly uploadConcurrency?: number;
   readonly retryPolicy?: Partial<RetryPolicy>;
 }
 
 /**
- * All that a worker needs of storage. Methods reject with BlobError, and with the signal's reason where one is given
- * and aborts. `directory` and `read` are those of {@link InputSource}.
+ * All that a worker needs of storage. Methods reject with BlobError, and with the signal's reason where one is
+ * given and aborts. `directory` and `read` are those of {@link InputSource}.
  */
 export interface StorageClient extends InputSource, AsyncDisposable {
-  /** Resolves once fetching can begin without delay. Storage need not answer yet. Rejects with BlobError. */
+  /** Resolves once fetching can begin without delay. Does not wait for storage. Rejects with BlobError. */
   start(): Promise<void>;
-  /** A whole blob, such as an Action or Command; INVALID_ARGUMENT if it is larger than a message may be. */
+  /** A whole blob, such as a Command; INVALID_ARGUMENT if it is larger than a message may be. */
   message(digest: Digest): Promise<Uint8Array>;
-  /** Sees to it that the blob is in the local cache. */
-  prefetch(digest: Digest): Promise<void>;
-  /** Makes `path` a hard link to the blob's file in the local cache, which must not be written to. */
-  link(digest: Digest, path: string): Promise<void>;
-  /** Stores the content unless storage has it. */
+  /** Stores a blob unless storage has it. */
   upload(digest: Digest, source: UploadSource, signal?: AbortSignal): Promise<void>;
-  /** Computes the content's digest, off this thread where it is large. */
-  hash(
-    instanceName: string,
-    digestFunction: DigestFunction,
-    source: UploadSource,
-    signal?: AbortSignal,
-  ): Promise<Digest>;
-  /** Both. */
+  /** The same for a blob whose digest is not known yet. Resolves to the digest. */
   hashAndUpload(
     instanceName: string,
     digestFunction: DigestFunction,
     source: UploadSource,
     signal?: AbortSignal,
   ): Promise<Digest>;
-  /** Those of the digests that storage lacks. */
-  findMissing(digests: readonly Digest[]): Promise<Digest[]>;
-  /** undefined if there is none. */
-  getActionResult(actionDigest: Digest, signal?: AbortSignal): Promise<ActionResult | undefined>;
   updateActionResult(actionDigest: Digest, result: ActionResult, signal?: AbortSignal): Promise<void>;
   statistics(): Readonly<StorageStatistics>;
   /** Ends all transfers; callers that wait for them get UNAVAILABLE. */
@@ -79,7 +65,7 @@ export interface StorageClient extends InputSource, AsyncDisposable {
 
 const MiB = 1024 * 1024;
 
-/** Rejects with an Error where the cache directory is unusable or in use. No server is contacted yet. */
+/** Rejects with an Error if the cache directory is unusable or in use. Does not contact any server yet. */
 export async function createStorageClient(options: StorageClientOptions): Promise<StorageClient> {
   const { contentAddressableStorage: storage } = options;
   const retryPolicy = { ...DEFAULT_RETRY_POLICY, ...options.retryPolicy };
@@ -87,8 +73,8 @@ export async function createStorageClient(options: StorageClientOptions): Promis
 
   const disk = await DiskCache.open(options.diskCache);
   const memory = new MemoryCache(options.memoryCacheSizeBytes ?? 32 * MiB);
-  const pool = createFetchPool({
-    threads: options.fetchThreads ?? (availableParallelism() < 8 ? 1 : 2),
+  const pool = createTransferPool({
+    threads: options.transferThreads ?? (availableParallelism() < 8 ? 1 : 2),
     servers: storage.servers,
     retryPolicy,
   });
@@ -117,12 +103,7 @@ export async function createStorageClient(options: StorageClientOptions): Promis
     concurrency: options.uploadConcurrency ?? 16,
     now: SYSTEM_CLOCK.now,
   });
-  const message = (digest: Digest) => reader.whole(digest, maximumMessageSizeBytes, "message");
-  const findMissing = (digests: readonly Digest[]) => uploader.findMissing(digests);
-  const actionCache = new ActionCacheClient(options.actionCache, retryPolicy, SYSTEM_CLOCK, {
-    message,
-    findMissing,
-  });
+  const actionCache = new ActionCacheClient(options.actionCache, retryPolicy, SYSTEM_CLOCK);
 
   async function hashAndUpload(
     instanceName: string,
@@ -147,15 +128,9 @@ export async function createStorageClient(options: StorageClientOptions): Promis
     directory: (digest): InputDirectory | Promise<InputDirectory> => directories.get(digest),
     read: (digest, offset, count) => reader.read(digest, offset, count),
     start: () => pool.start(),
-    message,
-    prefetch: (digest) => reader.prefetch(digest),
-    link: (digest, path) => reader.link(digest, path),
+    message: (digest) => reader.whole(digest, maximumMessageSizeBytes, "message"),
     upload: (digest, source, signal) => uploader.upload(digest, source, signal),
-    hash: (instanceName, digestFunction, source, signal) =>
-      uploader.hash(instanceName, digestFunction, source, signal),
     hashAndUpload,
-    findMissing,
-    getActionResult: (actionDigest, signal) => actionCache.get(actionDigest, signal),
     updateActionResult: (actionDigest, result, signal) => actionCache.update(actionDigest, result, signal),
     statistics: () => ({
       ...statistics,

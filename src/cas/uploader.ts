@@ -1,47 +1,38 @@
 import { LRUCache } from "lru-cache";
-import { BlobError } from "../reapi/blob-error.ts";
+import { Batcher } from "../async/batcher.ts";
+import { Semaphore } from "../async/semaphore.ts";
+import { SingleFlight } from "../async/single-flight.ts";
+import { asBlobError, BlobError, blobFailure } from "../reapi/blob-error.ts";
 import { computeDigest, type Digest, type DigestFunction, digestKey, makeDigest } from "../reapi/digest.ts";
-import { toPortable } from "../reapi/wire-digest.ts";
 import type { BlobBackend, BlobRoute } from "./backend.ts";
 import type { StorageStatistics } from "./statistics.ts";
-import { Batcher } from "./transfer/batcher.ts";
-import type { RandomAccess } from "./transfer/byte-stream.ts";
-import type { FetchPool } from "./transfer/fetch-pool.ts";
-import type { PortableError } from "./transfer/fetch-tasks.ts";
-import { asBlobError } from "./transfer/retry.ts";
-import { Semaphore } from "./transfer/semaphore.ts";
-import { SingleFlight } from "./transfer/single-flight.ts";
-import { blobFailure } from "./transfer/verify.ts";
-
-/**
- * Content to upload: bytes, or what can be read at any offset, and more than once. It must not change until the
- * upload is done; should it, the digest no longer fits and storage refuses it.
- */
-export type UploadSource = Uint8Array | (RandomAccess & { readonly sizeBytes: number });
+import { type PortableError, toPortable } from "./transfer/portable.ts";
+import type { TransferPool } from "./transfer/transfer-pool.ts";
+import { readAll, sizedSource, type UploadSource } from "./transfer/upload-source.ts";
 
 export interface UploaderOptions {
   readonly backend: BlobBackend;
-  readonly pool: FetchPool;
+  readonly pool: TransferPool;
   readonly statistics: StorageStatistics;
-  /** Writes to storage at a time; a batch of small blobs is one. */
+  /** How many writes to storage run at the same time; a batch of small blobs is one. */
   readonly concurrency: number;
   /** Milliseconds, never going back. */
   readonly now: () => number;
 }
 
-/** Up to here, content is hashed at once: that takes less time than a detour over a thread (40 µs). */
+/** Content up to this size is hashed at once: that takes less time than a detour through a thread (40 µs). */
 const INLINE_HASH_BYTES = 64 * 1024;
-/** Up to here, blobs share a message. */
+/** Blobs up to this size share a message. */
 const BATCHED_BLOB_BYTES = 64 * 1024;
 const BATCH_BYTES = 2 * 1024 * 1024;
 const BATCH_COUNT = 500;
 const FIND_MISSING_COUNT = 5_000;
 const BATCHES_IN_PROGRESS = 4;
 
-/** Brings blobs to storage, if they are not there. */
+/** Stores the blobs that storage lacks. */
 export class Uploader {
   readonly #backend: BlobBackend;
-  readonly #pool: FetchPool;
+  readonly #pool: TransferPool;
   readonly #statistics: StorageStatistics;
   readonly #semaphore: Semaphore;
   readonly #uploads = new SingleFlight<void>();
@@ -84,8 +75,8 @@ export class Uploader {
   }
 
   /**
-   * Rejects with {@link BlobError}; with the signal's reason once that aborts. A blob that somebody else is
-   * uploading is waited for.
+   * Stores a blob, or waits for whoever is already uploading it. Rejects with {@link BlobError}; with the signal's
+   * reason once that aborts.
    */
   async upload(digest: Digest, source: UploadSource, signal?: AbortSignal): Promise<void> {
     const key = `${digestKey(digest)}-${digest.instanceName}`;
@@ -94,7 +85,7 @@ export class Uploader {
     try {
       await this.#uploads.run(key, signal, start);
     } catch (error) {
-      // What failed may have been the other caller's content.
+      // It may have been the other caller's source that failed.
       if (!joined || signal?.aborted) {
         throw error;
       }
@@ -102,7 +93,7 @@ export class Uploader {
     }
   }
 
-  /** The digest of the content, computed without holding up this thread where it is large. */
+  /** The digest of the source's content. If that is large, a thread computes it. */
   async hash(
     instanceName: string,
     digestFunction: DigestFunction,
@@ -112,26 +103,20 @@ export class Uploader {
     if (source instanceof Uint8Array && source.length <= INLINE_HASH_BYTES) {
       return computeDigest(instanceName, digestFunction, source);
     }
-    const content = randomAccess(source);
-    if (content.sizeBytes <= INLINE_HASH_BYTES) {
-      return computeDigest(instanceName, digestFunction, await readAll(content));
+    const sized = sizedSource(source);
+    if (sized.sizeBytes <= INLINE_HASH_BYTES) {
+      return computeDigest(instanceName, digestFunction, await readAll(sized));
     }
     const hash = await this.#pool.run(
       {
         kind: "hash",
         function: digestFunction.value,
         hashLength: digestFunction.hashBytes * 2,
-        sizeBytes: content.sizeBytes,
+        sizeBytes: sized.sizeBytes,
       },
-      { content, signal },
+      { source: sized, signal },
     );
-    return makeDigest(instanceName, digestFunction, hash, content.sizeBytes);
-  }
-
-  /** Those of the digests that storage lacks. Uploading does not need to be preceded by this. */
-  async findMissing(digests: readonly Digest[]): Promise<Digest[]> {
-    const missing = await Promise.all(digests.map((digest) => this.#isMissing(this.#routed(digest))));
-    return digests.filter((_, index) => missing[index]);
+    return makeDigest(instanceName, digestFunction, hash, sized.sizeBytes);
   }
 
   async #upload(digest: Digest, source: UploadSource, signal: AbortSignal): Promise<void> {
@@ -142,9 +127,9 @@ export class Uploader {
       return;
     }
     signal.throwIfAborted();
-    const content = randomAccess(source);
+    const sized = sizedSource(source);
     if (digest.sizeBytes <= BATCHED_BLOB_BYTES) {
-      await this.#small.add({ ...routed, content: await readAll(content) });
+      await this.#small.add({ ...routed, content: await readAll(sized) });
     } else {
       await this.#semaphore.run(signal, () =>
         this.#pool.run(
@@ -153,7 +138,7 @@ export class Uploader {
             server: routed.route.server,
             digest: toPortable(digest, routed.route.instanceName),
           },
-          { content, signal },
+          { source: sized, signal },
         ),
       );
     }
@@ -216,24 +201,4 @@ interface Small extends Routed {
 
 function existenceKey({ digest, route }: Routed): string {
   return `${digestKey(digest)}-${route.instanceName}`;
-}
-
-function randomAccess(source: UploadSource): RandomAccess & { readonly sizeBytes: number } {
-  if (!(source instanceof Uint8Array)) {
-    return source;
-  }
-  return { sizeBytes: source.length, read: (offset, count) => source.subarray(offset, offset + count) };
-}
-
-async function readAll(content: RandomAccess & { readonly sizeBytes: number }): Promise<Uint8Array> {
-  const bytes = new Uint8Array(content.sizeBytes);
-  for (let offset = 0; offset < bytes.length; ) {
-    const part = await content.read(offset, bytes.length - offset);
-    if (part.length === 0) {
-      throw new Error(`the content ends at ${offset} of ${bytes.length} bytes`);
-    }
-    bytes.set(part, offset);
-    offset += part.length;
-  }
-  return bytes;
 }

@@ -16,7 +16,7 @@ export interface RunnerPool {
 }
 
 export interface WorkerPlaces {
-  /** Where the worker finds scheduler and storage, as gRPC clients write it. */
+  /** Where the worker finds scheduler and storage, as gRPC clients write addresses. */
   readonly serverAddress: string;
   /** Where build directories are mounted; absolute. */
   readonly mountPath: string;
@@ -24,6 +24,17 @@ export interface WorkerPlaces {
   readonly filePoolPath: string;
   /** Where a pool's runner listens: a socket's absolute path. */
   readonly runnerSocket: (pool: RunnerPool) => string;
+}
+
+/** What the worker host is told, as JSON. */
+export interface WorkerHostSettings {
+  /** Configuration files. */
+  readonly worker: string;
+  readonly runners: readonly string[];
+  /** Where the lifeline is to be connected to: a socket's path, or host and port. */
+  readonly lifeline: { readonly path: string } | { readonly host: string; readonly port: number };
+  /** The network device that has to be set up first, and its address. */
+  readonly network?: { readonly device: string; readonly address: string };
 }
 
 const CHARACTER_DEVICES = ["full", "null", "random", "tty", "urandom", "zero"];

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `npm start`: the whole cluster until it is stopped. */
+/** `npm start`: runs the whole cluster until it is stopped. */
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -42,7 +42,7 @@ async function main(): Promise<number> {
   if (!/:\d+$/.test(values.listen)) {
     throw new UsageError(`--listen ${values.listen}: expected an address such as localhost:8980`);
   }
-  // What goes wrong is told by the errors themselves.
+  // Our own errors tell what goes wrong.
   setLogVerbosity(logVerbosity.NONE);
   const stopped = new Promise<string>((resolve) => {
     process.once("SIGINT", () => resolve("SIGINT"));
@@ -86,7 +86,7 @@ function readArguments() {
   }
 }
 
-/** At least so many that waiting for files does not leave the processor idle. */
+/** At least enough that the processor is not idle while actions wait for files. */
 function defaultConcurrency(): number {
   return Math.max(8, availableParallelism());
 }

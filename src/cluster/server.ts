@@ -1,10 +1,11 @@
 import { rm } from "node:fs/promises";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
-import { addService } from "../grpc/grpc.ts";
+import { addService } from "../grpc/handlers.ts";
 import { Execution } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import { Operations } from "../proto/gen/google/longrunning/operations_pb.ts";
-import { BuildQueue, type BuildQueueOptions } from "./scheduler/build-queue.ts";
+import { BuildQueue } from "./scheduler/build-queue.ts";
+import type { BuildQueueOptions } from "./scheduler/build-queue-options.ts";
 import { executionService } from "./scheduler/execution.ts";
 import { operationQueueService } from "./scheduler/operation-queue.ts";
 import { operationsService } from "./scheduler/operations.ts";
@@ -13,7 +14,7 @@ import { EmbeddedStorage, type StorageOptions } from "./storage/embedded-storage
 export interface ClusterServerOptions extends StorageOptions {
   /** Where clients connect: "HOST:PORT", port 0 for a free one, or "unix:PATH". */
   readonly listen: string;
-  /** Where workers connect. They find storage there, too. */
+  /** Where workers connect, for work and for storage. */
   readonly listenForWorkers: string;
   readonly scheduler?: BuildQueueOptions;
 }
@@ -24,8 +25,8 @@ const SERVER_OPTIONS = {
 };
 
 /**
- * Scheduler and storage in this process: REAPI for clients at one address, the same and Buildbarn's OperationQueue
- * for workers at another.
+ * Scheduler and storage in this process: REAPI for clients at one address; the same, with Buildbarn's
+ * OperationQueue, for workers at another.
  */
 export class ClusterServer {
   readonly storage: EmbeddedStorage;
@@ -49,7 +50,7 @@ export class ClusterServer {
     this.workersAddress = workersAddress;
   }
 
-  /** Rejects with an error that says what to do where an address is in use or the folder cannot be written. */
+  /** Rejects if an address is in use or the folder cannot be written; the error says what to do. */
   static async start(options: ClusterServerOptions): Promise<ClusterServer> {
     const storage = await EmbeddedStorage.open(options);
     const queue = new BuildQueue(options.scheduler);
@@ -75,7 +76,7 @@ export class ClusterServer {
     }
   }
 
-  /** Ends all calls. Workers are to be stopped before. */
+  /** Ends all calls. Stop the workers first. */
   async close(): Promise<void> {
     this.queue.close();
     for (const server of this.#servers) {
@@ -85,7 +86,7 @@ export class ClusterServer {
   }
 }
 
-/** Resolves to the address with the port it got. */
+/** Resolves to the address, with the actual port. */
 async function bind(server: Server, listen: string): Promise<string> {
   // A socket that an earlier run left behind would count as in use.
   if (listen.startsWith("unix:")) {

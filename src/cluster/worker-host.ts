@@ -1,7 +1,7 @@
 /**
- * Program: runs bb_worker and its bb_runners where the kernel can mount NFS, and ends them, the worker first, when
- * the connection to the process that started it ends. If that comes without a word, the scheduler is gone, too, and
- * the worker need not finish anything. Its argument is a file with {@link WorkerHostSettings}.
+ * Program: runs bb_worker and its bb_runners where the kernel can mount NFS. When the lifeline to the cluster
+ * ends, it stops them, the worker first. If the lifeline ends without a word, the scheduler is gone, too, and the
+ * worker need not finish anything. Argument: a file with {@link WorkerHostSettings}.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -10,27 +10,14 @@ import { connect } from "node:net";
 import { extname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { createLog } from "../telemetry/log.ts";
-
-export interface WorkerHostSettings {
-  /** Configuration files. */
-  readonly worker: string;
-  readonly runners: readonly string[];
-  /** What to connect to for as long as the cluster lives: a socket's path, or host and port. */
-  readonly lifeline: { readonly path: string } | { readonly host: string; readonly port: number };
-  /** The address that this machine gets at its network device, where it has to be set up. */
-  readonly network?: { readonly device: string; readonly address: string };
-}
-
-/** Said over the lifeline when worker and runners have been seen to work: from now on they are kept running. */
-export const READY = "ready.";
-/** Said over the lifeline before it is cut in order. */
-export const STOP = "stop.";
+import type { WorkerHostSettings } from "./configurations.ts";
+import { READY, STOP } from "./lifeline.ts";
 
 /** How long the worker may take to finish or hand back its actions and to unmount. */
 const WORKER_STOP_MILLISECONDS = 45_000;
-/** The runners have nothing to finish when the worker is gone. */
+/** Once the worker is gone, the runners have nothing to finish. */
 const RUNNER_STOP_MILLISECONDS = 10_000;
-/** A program that ends by itself sooner than this after its start is not started again. */
+/** A program that ends by itself within this time of its start is not started again. */
 const CRASH_MILLISECONDS = 2000;
 
 const LOG = createLog();
@@ -83,7 +70,7 @@ function setUpNetwork({ device, address }: { device: string; address: string }):
   }
 }
 
-/** bb_worker or a bb_runner, started again when it ends without having been told to. */
+/** bb_worker or a bb_runner. If it ends without having been told to, it is started again. */
 class Program {
   readonly #name: "worker" | "runner";
   readonly #configuration: string;
@@ -99,12 +86,12 @@ class Program {
     this.#child = this.#start();
   }
 
-  /** Resolves when it ended and there is no point in starting it again. */
+  /** Resolves when it has ended and there is no point in starting it again. */
   get crashed(): Promise<void> {
     return this.#crashed.promise;
   }
 
-  /** Sends SIGTERM so many times: a second one tells bb_worker to hand back what it runs at once. */
+  /** Sends SIGTERM `times` times: a second one tells bb_worker to hand back at once what it runs. */
   async stop(milliseconds: number, times = 1): Promise<void> {
     this.#stopping = true;
     if (hasEnded(this.#child)) {
@@ -115,7 +102,7 @@ class Program {
       this.#child.kill("SIGKILL");
     }, milliseconds);
     for (let sent = 0; sent < times; sent++) {
-      // Signals of a kind that come at the same time are one.
+      // Two signals of a kind that come at the same time count as one.
       if (sent > 0) {
         await setTimeout(100);
       }
@@ -130,8 +117,8 @@ class Program {
   #start(): ChildProcess {
     const started = performance.now();
     const entry = join(import.meta.dirname, "..", this.#name, `main${extname(import.meta.filename)}`);
-    // It is not to outlive this process, however that ends.
-    // As the first line of the worker's main.ts has it: else much of its memory would be garbage and free pages.
+    // It must not outlive this process, however that ends.
+    // As in the first line of the worker's main.ts; otherwise much of its memory would be garbage and free pages.
     const flags = this.#name === "worker" ? ["--max-semi-space-size=4"] : [];
     const command = ["--pdeathsig", "TERM", process.execPath, ...flags, entry, this.#configuration];
     const child = spawn("setpriv", command, {
@@ -157,6 +144,4 @@ function hasEnded(child: ChildProcess): boolean {
   return child.exitCode !== null || child.signalCode !== null;
 }
 
-if (import.meta.main) {
-  process.exitCode = await main();
-}
+process.exitCode = await main();

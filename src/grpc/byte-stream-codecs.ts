@@ -2,15 +2,15 @@ import { create } from "@bufbuild/protobuf";
 import { BinaryReader, BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { ByteStream } from "../proto/gen/google/bytestream/bytestream_pb.ts";
 import { ReadResponseSchema, WriteRequestSchema } from "../proto/gen/google/bytestream/bytestream_pb.ts";
-import type { Codec, Codecs } from "./grpc.ts";
+import type { Codec, Codecs } from "./service-definition.ts";
 
 const DATA_FIELD = 10;
 const NO_DATA = new Uint8Array(0);
 
 /**
- * Codecs for the messages that carry blobs. Encoding copies the data once, into the message; decoding does not
- * copy it: `data` is a view of the received message and keeps that in memory as long as it lives.
- * Malformed bytes throw, and with that fail the call.
+ * Codecs for the messages that carry blobs. Encoding copies the data once, into the message. Decoding does not
+ * copy it: `data` is a view of the received message, which it keeps in memory. Malformed bytes throw, and so fail
+ * the call.
  */
 export const BYTE_STREAM_CODECS = {
   read: { response: readResponseCodec() },
@@ -73,7 +73,7 @@ function writeRequestCodec(): Codec<typeof WriteRequestSchema> {
   };
 }
 
-/** Ends a message with its data. */
+/** Completes a message with its data. */
 function withData(head: BinaryWriter, data: Uint8Array = NO_DATA): Buffer {
   if (data.length > 0) {
     head.tag(DATA_FIELD, WireType.LengthDelimited).uint32(data.length);

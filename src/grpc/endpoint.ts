@@ -1,8 +1,8 @@
 import type { ChannelOptions } from "@grpc/grpc-js";
-import { Channel, ChannelCredentials, Metadata } from "@grpc/grpc-js";
+import { Channel, ChannelCredentials } from "@grpc/grpc-js";
 
 /**
- * A gRPC server to call and how: what Buildbarn's grpc.ClientConfiguration says, as plain data, so that it can be
+ * A gRPC server, and how to call it: what Buildbarn's grpc.ClientConfiguration says, as plain data that can be
  * handed to a worker thread.
  */
 export interface GrpcEndpoint {
@@ -17,12 +17,12 @@ export interface GrpcEndpoint {
   readonly initialWindowSizeBytes?: number;
 }
 
-/** PEM texts. Absent authorities mean the system's. */
+/** PEM texts. Without authorities, the system's are used. */
 export interface GrpcTls {
   readonly serverCertificateAuthorities?: string;
   readonly certificate?: string;
   readonly privateKey?: string;
-  /** Expected in the server's certificate instead of the address's host. */
+  /** The name that the server's certificate must have, instead of the address's host. */
   readonly serverName?: string;
 }
 
@@ -33,20 +33,11 @@ export interface GrpcKeepalive {
 }
 
 /**
- * A channel to the endpoint; it connects when it is first used. Whoever opens it closes it. Messages of any size
- * are received. Calls are not retried by the channel: that is left to the caller, who knows what can be repeated.
+ * A channel to the endpoint, which connects when it is first used. Whoever opens it closes it. Messages may have
+ * any size. The channel does not retry calls: that is left to the caller, who knows what can be repeated.
  */
 export function openChannel(endpoint: GrpcEndpoint): Channel {
   return new Channel(endpoint.address, channelCredentials(endpoint.tls), channelOptions(endpoint));
-}
-
-/** The endpoint's headers, to be given with a call; a new object, which may be added to. */
-export function endpointMetadata(endpoint: GrpcEndpoint): Metadata {
-  const metadata = new Metadata();
-  for (const [name, value] of endpoint.metadata ?? []) {
-    metadata.add(name, value);
-  }
-  return metadata;
 }
 
 function channelCredentials(tls: GrpcTls | undefined): ChannelCredentials {

@@ -4,16 +4,16 @@ import type { Any } from "@bufbuild/protobuf/wkt";
 import { anyPack } from "@bufbuild/protobuf/wkt";
 import { Metadata } from "@grpc/grpc-js";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
-import { PreconditionFailureSchema } from "../proto/gen/google/rpc/error_details_pb.ts";
 import type { Status } from "../proto/gen/google/rpc/status_pb.ts";
 import { StatusSchema } from "../proto/gen/google/rpc/status_pb.ts";
+import { CodedError } from "./coded-error.ts";
 
 /** The trailer in which gRPC carries a google.rpc.Status. */
 const DETAILS_TRAILER = "grpc-status-details-bin";
 
 /**
- * An error with a gRPC status. Thrown by our own code, and what a grpc-js handler passes to its callback or emits
- * as "error"; the details reach the client.
+ * An error with a gRPC status. Our own code throws it, and grpc-js's handlers pass it to their callback or emit
+ * it as "error"; its details reach the client.
  */
 export class StatusError extends Error {
   override readonly name = "StatusError";
@@ -29,7 +29,7 @@ export class StatusError extends Error {
     return this.status.code;
   }
 
-  /** grpc-js's name for the message. */
+  /** The message, under grpc-js's name for it. */
   get details(): string {
     return this.status.message;
   }
@@ -48,9 +48,19 @@ export function status(code: Code, message: string, details: Any[] = []): Status
   return create(StatusSchema, { code, message, details });
 }
 
+/** Shorthand for an error with a code, a message and no details. */
+export function failure(code: Code, message: string, options?: ErrorOptions): StatusError {
+  return new StatusError(status(code, message), options);
+}
+
+/** The error that gives a call the status that any thrown value stands for. */
+export function toStatusError(error: unknown): StatusError {
+  return error instanceof StatusError ? error : new StatusError(statusFromError(error), { cause: error });
+}
+
 /**
- * The status that any thrown value stands for: a StatusError's own; that of a grpc-js ServiceError, with the
- * details the server sent; CANCELLED for an AbortError; otherwise UNKNOWN with the error's message.
+ * The status that any thrown value stands for: that of a StatusError or CodedError; that of a grpc-js ServiceError,
+ * with the details the server sent; CANCELLED for an AbortError; otherwise UNKNOWN with the error's message.
  */
 export function statusFromError(error: unknown): Status {
   if (error instanceof StatusError) {
@@ -59,25 +69,18 @@ export function statusFromError(error: unknown): Status {
   if (!(error instanceof Error)) {
     return status(Code.UNKNOWN, String(error));
   }
+  if (error instanceof CodedError) {
+    return status(error.code as Code, error.message);
+  }
   if (isServiceError(error)) {
     return sentStatus(error.metadata) ?? status(error.code, error.details);
   }
   return status(error.name === "AbortError" ? Code.CANCELLED : Code.UNKNOWN, error.message);
 }
 
-/** Wraps a message, or what `create` makes one of, for a field of type google.protobuf.Any. */
+/** Wraps a message, or the object to make one of, for a field of type google.protobuf.Any. */
 export function packAny<D extends DescMessage>(desc: D, message: MessageInitShape<D>): Any {
   return anyPack(desc, create(desc, message));
-}
-
-/**
- * The FAILED_PRECONDITION by which REAPI reports blobs that are not in the CAS, so that the client uploads them
- * again. `subjects` are "blobs/HASH/SIZE", or "blobs/FUNCTION/HASH/SIZE" where the hash's length does not tell the
- * digest function.
- */
-export function missingBlobs(message: string, subjects: readonly string[]): Status {
-  const violations = subjects.map((subject) => ({ type: "MISSING", subject }));
-  return status(Code.FAILED_PRECONDITION, message, [packAny(PreconditionFailureSchema, { violations })]);
 }
 
 function isServiceError(error: Error): error is Error & { code: Code; details: string; metadata: Metadata } {

@@ -13,15 +13,16 @@
  *   {@link Name}. The server has checked that it is 1 to 255 bytes long, has no `/` and no NUL,
  *   and is neither `.` nor `..`.
  * - **The server checks permissions** by mode, owner and group before it calls. The file system need not.
- * - **Numbers are exact**: sizes, offsets, cookies and change counters are integers up to 2^53-1. Files that go
- *   on from there to 2^63-1 are for file systems that offer {@link HugeFile}; others never see such an offset.
+ * - **Attributes are there at once**: see {@link NodeBase.attributes}, and {@link FileSystem.refresh} where they are not.
+ * - **Numbers are exact**: sizes, offsets, cookies and change counters are integers up to 2^53-1. The server answers
+ *   NFS4ERR_FBIG to what would reach beyond that.
  */
 
 /** One byte per char, as `buffer.latin1Slice()` makes it. `Buffer.from(name, "latin1")` gives the bytes. */
 export type Name = string;
 
-/** An offset or a length in a {@link HugeFile}: a number up to 2^53-1, a bigint from there to 2^63-1. */
-export type Offset = number | bigint;
+/** No file goes on beyond so many bytes, the last integer before which all are exact: 2^53-1. */
+export const MAXIMUM_FILE_SIZE: number = Number.MAX_SAFE_INTEGER;
 
 /** A value, where it is there; a promise, where it must be waited for. */
 export type MaybePromise<T> = T | Promise<T>;
@@ -103,8 +104,6 @@ export interface Attributes {
   groupId: number;
   /** Bytes. */
   size: number;
-  /** {@link HugeFile} only: the size, where it is 2^53 or more; {@link size} is the nearest number then. */
-  hugeSize?: bigint | undefined;
   /** Bytes of storage in use. */
   spaceUsed: number;
   /** Stable and unique within the file system, also over time. */
@@ -124,8 +123,6 @@ export interface AttributeChanges {
   groupId?: number;
   /** Regular files only: truncates or extends (with a hole). */
   size?: number;
-  /** {@link HugeFile} only: a size of 2^53 to 2^63-1, in the place of {@link size}. */
-  hugeSize?: bigint;
   /** A time, or `"now"` for the server's own clock. */
   accessTime?: Timestamp | "now";
   modifyTime?: Timestamp | "now";
@@ -148,13 +145,13 @@ export interface Credentials {
 export interface NodeBase {
   /** Opaque, 1 to 128 bytes, the same for as long as the node exists. Never mutated. */
   readonly handle: Uint8Array;
-  /** The live object: see {@link Attributes}. */
-  attributes(): MaybePromise<Attributes>;
+  /** The live object: see {@link Attributes}. Never a promise: {@link FileSystem.refresh} is for what must be fetched. */
+  attributes(): Attributes;
   /** Applies all of the changes or none. */
   setAttributes(changes: AttributeChanges): MaybePromise<void>;
 }
 
-/** A file with content. More of it by {@link SparseFile}, {@link CloneableFile}, {@link HugeFile}, {@link DelegableFile}. */
+/** A file with content. More of it by {@link SparseFile}, {@link CloneableFile}, {@link DelegableFile}. */
 export interface RegularFile extends NodeBase {
   readonly type: typeof FileType.REGULAR;
 
@@ -167,11 +164,11 @@ export interface RegularFile extends NodeBase {
 
   /**
    * Immutable files only. A client asks to open the file for writing by its handle alone (CLAIM_FH, RFC 8881
-   * §18.16), so that there is no entry in which a private copy could take its place. Always throws: STALE,
-   * whereupon Linux looks the path up once more and finds the private copy; or what else says that the file
-   * cannot be written.
+   * §18.16), so that there is no entry in which a private copy could take its place. Always throws: STALE, having
+   * seen to it that the next look-up of the file's name finds a private copy, as Linux then looks the path up once
+   * more; or what else says that the file cannot be written.
    */
-  refuseWriting?(): never;
+  redirectWriting?(): never;
 
   /**
    * At most `count` bytes from `offset` on; fewer only at the end of the file or where the file system
@@ -293,6 +290,13 @@ export interface FileSystem {
    */
   resolve(handle: Uint8Array): MaybePromise<Node | undefined>;
 
+  /**
+   * Only where attributes must be fetched from somewhere: brings those of the node up to date. The server awaits it
+   * before each operation on a node that it has kept as the current or the saved filehandle. What {@link resolve},
+   * a look-up, a listing or a creation hands out must be up to date already.
+   */
+  refresh?(node: Node): MaybePromise<void>;
+
   /** For the space_*, files_* and max* attributes (statfs). */
   statistics(): FileSystemStatistics;
 }
@@ -306,33 +310,20 @@ export interface FileSystemStatistics {
   totalFiles: number;
   freeFiles: number;
   availableFiles: number;
-  maximumFileSize: Offset;
-}
-
-/**
- * Files that may be longer than 2^53-1 bytes. Below that the server gives numbers here, too, and expects them:
- * a bigint only stands for what a number would not say exactly. So do the methods of {@link SparseFile} and
- * {@link CloneableFile} of such a file: it implements `SparseFile<Offset>` and `CloneableFile<Offset>`.
- */
-export interface HugeFile {
-  readonly huge: true;
-  /** As {@link RegularFile.read}. */
-  read(offset: Offset, count: number): MaybePromise<Uint8Array>;
-  /** As {@link RegularFile.write}. Throws FBIG. */
-  write(offset: Offset, data: Uint8Array, stable: boolean): MaybePromise<void>;
+  maximumFileSize: number;
 }
 
 /** Files with holes: SEEK, ALLOCATE, DEALLOCATE, READ_PLUS (RFC 7862). */
-export interface SparseFile<O extends Offset = number> {
+export interface SparseFile {
   /**
    * The first offset at or after `offset` that is data (or a hole). The end of the file counts as a hole.
    * undefined where there is none. Throws NXIO at or past the end of the file.
    */
-  seek(offset: O, what: "data" | "hole"): MaybePromise<O | undefined>;
+  seek(offset: number, what: "data" | "hole"): MaybePromise<number | undefined>;
   /** Reserves space, extending the file where it ends earlier. */
-  allocate(offset: O, length: O): MaybePromise<void>;
+  allocate(offset: number, length: number): MaybePromise<void>;
   /** Makes a hole; the size stays. */
-  deallocate(offset: O, length: O): MaybePromise<void>;
+  deallocate(offset: number, length: number): MaybePromise<void>;
 }
 
 /**
@@ -344,12 +335,12 @@ export interface DelegableFile {
 }
 
 /** COPY and CLONE within the file system (RFC 7862 §15.2, §15.13). */
-export interface CloneableFile<O extends Offset = number> {
+export interface CloneableFile {
   /**
    * Makes `length` bytes from `offset` of this file those of `source` from `sourceOffset`, sharing storage
    * where that is possible. The range lies within `source`. Resolves to the number of bytes copied.
    */
-  cloneRange(source: RegularFile, sourceOffset: O, offset: O, length: O): MaybePromise<O>;
+  cloneRange(source: RegularFile, sourceOffset: number, offset: number, length: number): MaybePromise<number>;
 }
 
 /** Extended attributes of the `user.` namespace, without the prefix (RFC 8276). */
@@ -366,11 +357,6 @@ export interface ExtendedAttributes {
   removeExtendedAttribute(name: Name): MaybePromise<void>;
   /** In an order that stays while none is added or removed. */
   listExtendedAttributes(): MaybePromise<readonly Name[]>;
-}
-
-/** Whether the node is a {@link HugeFile}. */
-export function isHuge(node: Node): node is RegularFile & HugeFile {
-  return "huge" in node;
 }
 
 /** Whether the node is a {@link SparseFile}. */

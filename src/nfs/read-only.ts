@@ -22,7 +22,7 @@ export abstract class ReadOnlyDirectory implements Directory {
   readonly type = FileType.DIRECTORY;
   abstract readonly handle: Uint8Array;
 
-  abstract attributes(): MaybePromise<Attributes>;
+  abstract attributes(): Attributes;
   abstract parent(): Directory | undefined;
   abstract lookup(name: Name): MaybePromise<Node | undefined>;
   abstract readDirectory(cookie: Cookie, visit: EntryVisitor): MaybePromise<boolean>;
@@ -70,10 +70,10 @@ export abstract class ReadOnlyFile implements RegularFile {
   readonly immutable = true;
   abstract readonly handle: Uint8Array;
 
-  abstract attributes(): MaybePromise<Attributes>;
+  abstract attributes(): Attributes;
   abstract read(offset: number, count: number): MaybePromise<Uint8Array>;
 
-  refuseWriting(): never {
+  redirectWriting(): never {
     refuse();
   }
 

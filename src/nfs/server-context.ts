@@ -1,7 +1,6 @@
 import type { Callbacks } from "./callback/callbacks.ts";
-import type { OperationHandler } from "./compound/compound.ts";
 import type { Delegations } from "./delegations/delegations.ts";
-import type { FileSystem } from "./file-system.ts";
+import type { FileSystem, MaybePromise, Node } from "./file-system.ts";
 import type { Gate } from "./gate.ts";
 import type { Limits } from "./limits.ts";
 import type { ServerState } from "./state/server-state.ts";
@@ -9,12 +8,12 @@ import type { ServerState } from "./state/server-state.ts";
 /** What the parts of one server share. */
 export interface ServerContext {
   readonly fileSystem: FileSystem;
+  /** {@link FileSystem.refresh}, where the file system has it. */
+  readonly refresh: ((node: Node) => MaybePromise<void>) | undefined;
   readonly gate: Gate | undefined;
   readonly state: ServerState;
   readonly callbacks: Callbacks;
   readonly delegations: Delegations;
-  /** By minor version and operation number. */
-  readonly operations: readonly (readonly (OperationHandler | undefined)[])[];
   readonly minimumMinorVersion: number;
   readonly maximumMinorVersion: number;
   readonly limits: Limits;

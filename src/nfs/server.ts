@@ -66,7 +66,7 @@ export class NfsServer {
   readonly #context: ServerContext;
   readonly #listener: Server;
   readonly #connections = new Set<Connection>();
-  readonly #pool: ConnectionPool = { batch: new XdrWriter(), idle: [] };
+  readonly #pool: ConnectionPool = { batch: new XdrWriter(), idle: [], operations: OPERATIONS };
   #sweeper: NodeJS.Timeout | undefined;
   #drained: (() => void) | undefined;
 
@@ -74,7 +74,7 @@ export class NfsServer {
   constructor(options: NfsServerOptions) {
     const { announced, enforced } = leasesOf(options);
     const onFault = options.onFault ?? ((error) => console.error("The file system failed:", error));
-    const { gate } = options;
+    const { fileSystem, gate } = options;
     const limits = limitsOf(options);
     const state = new ServerState(enforced, limits, (client) => {
       if (client.admitted) {
@@ -85,12 +85,12 @@ export class NfsServer {
     state.onLocksGone = (file) => callbacks.notifyLocks(file);
     const { minimum, maximum } = minorVersionsOf(options);
     this.#context = {
-      fileSystem: options.fileSystem,
+      fileSystem,
+      refresh: fileSystem.refresh && ((node) => fileSystem.refresh?.(node)),
       gate,
       state,
       callbacks,
       delegations: new Delegations(state, callbacks, options.delegations ?? false),
-      operations: OPERATIONS,
       minimumMinorVersion: minimum,
       maximumMinorVersion: maximum,
       limits,

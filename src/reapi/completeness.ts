@@ -1,83 +1,102 @@
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { fromBinary } from "@bufbuild/protobuf";
-import { status as Status } from "@grpc/grpc-js";
 import {
   type ActionResult,
-  type Digest as DigestMessage,
-  type Tree,
+  type Directory,
+  DirectorySchema,
+  type OutputDirectory,
   TreeSchema,
 } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "./blob-error.ts";
-import { type Digest, makeDigest } from "./digest.ts";
+import { type Digest, digestKey } from "./digest.ts";
+import { relatedDigest } from "./wire-digest.ts";
 
-/** What is needed of storage to check a result. */
+/** Where the blobs of a result should be. */
 export interface ResultStorage {
-  message(digest: Digest): Promise<Uint8Array>;
-  findMissing(digests: readonly Digest[]): Promise<Digest[]>;
+  has(digest: Digest): boolean;
+  /** Rejects with BlobError NOT_FOUND for a blob that is not there. */
+  read(digest: Digest): Promise<Uint8Array>;
 }
 
 /**
- * Whether everything that the result refers to is in storage: its files, logs and directories with the files in
- * them. A result whose trees are larger than allowed counts as incomplete.
+ * Whether everything that an action's result refers to is in storage: its logs and files, its trees and
+ * directories, and the files in these. Only such a result may be given out (REAPI, GetActionResult). A tree or
+ * directory that is no such message counts as missing.
  *
- * Rejects with BlobError where storage fails, and InvalidDigestError for what is no digest.
+ * Rejects with InvalidDigestError for a result with something that is no digest, and as `storage` does.
  */
 export async function isComplete(
   result: ActionResult,
   actionDigest: Digest,
-  maximumTotalTreeSizeBytes: number,
   storage: ResultStorage,
 ): Promise<boolean> {
-  const wanted: Digest[] = [];
-  const want = (message: DigestMessage | undefined): Digest | undefined => {
-    if (message === undefined) {
-      return undefined;
-    }
-    const digest = makeDigest(
-      actionDigest.instanceName,
-      actionDigest.function,
-      message.hash,
-      message.sizeBytes,
-    );
-    wanted.push(digest);
-    return digest;
-  };
-  want(result.stdoutDigest);
-  want(result.stderrDigest);
-  for (const { digest } of result.outputFiles) {
-    want(digest);
+  const { stdoutDigest, stderrDigest, outputFiles, outputDirectories } = result;
+  const logs = [stdoutDigest, stderrDigest].filter((digest) => digest !== undefined);
+  const outputs = [...logs, ...outputFiles.map(({ digest }) => digest)];
+  if (!outputs.every((digest) => storage.has(relatedDigest(actionDigest, digest, "digest of an output")))) {
+    return false;
   }
-  let treeBytes = 0;
-  for (const { treeDigest, rootDirectoryDigest } of result.outputDirectories) {
-    want(rootDirectoryDigest);
-    const digest = want(treeDigest);
-    if (digest === undefined) {
-      continue;
-    }
-    treeBytes += digest.sizeBytes;
-    if (treeBytes > maximumTotalTreeSizeBytes) {
+  for (const directory of outputDirectories) {
+    if (!(await isDirectoryComplete(directory, actionDigest, storage))) {
       return false;
     }
-    const tree = await readTree(digest, storage);
-    if (tree === undefined) {
-      return false;
-    }
-    for (const directory of [tree.root, ...tree.children]) {
-      for (const { digest } of directory?.files ?? []) {
-        want(digest);
-      }
-    }
   }
-  return (await storage.findMissing(wanted)).length === 0;
+  return true;
 }
 
-async function readTree(digest: Digest, storage: ResultStorage): Promise<Tree | undefined> {
+/** An output directory comes as a Tree, as the digest of its root Directory, or as both. */
+async function isDirectoryComplete(
+  { treeDigest, rootDirectoryDigest }: OutputDirectory,
+  context: Digest,
+  storage: ResultStorage,
+): Promise<boolean> {
+  const hasFiles = ({ files }: Directory) =>
+    files.every(({ digest }) => storage.has(relatedDigest(context, digest, "digest of a file")));
+  if (treeDigest) {
+    const tree = await readMessage(TreeSchema, relatedDigest(context, treeDigest, "tree_digest"), storage);
+    if (!tree || (tree.root && !hasFiles(tree.root)) || !tree.children.every(hasFiles)) {
+      return false;
+    }
+  }
+  if (!rootDirectoryDigest) {
+    return true;
+  }
+  const root = relatedDigest(context, rootDirectoryDigest, "root_directory_digest");
+  // A Map's iteration visits what is added meanwhile: each directory once, even if a lying storage has them in a
+  // circle.
+  const directories = new Map([[digestKey(root), root]]);
+  for (const digest of directories.values()) {
+    const directory = await readMessage(DirectorySchema, digest, storage);
+    if (!directory || !hasFiles(directory)) {
+      return false;
+    }
+    for (const child of directory.directories) {
+      const childDigest = relatedDigest(context, child.digest, "digest of a directory");
+      directories.set(digestKey(childDigest), childDigest);
+    }
+  }
+  return true;
+}
+
+/** undefined where the blob is missing, or no such message. */
+async function readMessage<D extends DescMessage>(
+  schema: D,
+  digest: Digest,
+  storage: ResultStorage,
+): Promise<MessageShape<D> | undefined> {
+  let message: Uint8Array;
   try {
-    return fromBinary(TreeSchema, await storage.message(digest));
+    message = await storage.read(digest);
   } catch (error) {
-    // A tree that is missing, or is none, is no output.
-    if (!(error instanceof BlobError) || error.code === Status.NOT_FOUND) {
+    if (error instanceof BlobError && error.code === Code.NOT_FOUND) {
       return undefined;
     }
     throw error;
+  }
+  try {
+    return fromBinary(schema, message);
+  } catch {
+    return undefined;
   }
 }

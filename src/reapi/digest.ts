@@ -1,11 +1,14 @@
 import { createHash, type Hash } from "node:crypto";
+import { CodedError } from "../grpc/coded-error.ts";
+import type { DigestFunction_Value } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 
-/** A REAPI digest function: how content is hashed, and how the function is named on the wire. */
+/** A REAPI digest function: how it hashes, and what it is called on the wire. */
 export interface DigestFunction {
   /** Lower-case name, as in ByteStream resource names: "sha256". */
   readonly name: string;
-  /** Value of the REAPI enum `DigestFunction.Value`. */
-  readonly value: number;
+  /** As REAPI messages name it. */
+  readonly value: DigestFunction_Value;
   /** Length of a hash in bytes. */
   readonly hashBytes: number;
   createHash(): Hash;
@@ -20,10 +23,7 @@ export const SHA256: DigestFunction = {
 
 const SUPPORTED_FUNCTIONS: readonly DigestFunction[] = [SHA256];
 
-/**
- * Names a blob: REAPI's Digest together with what it needs to be looked up anywhere, the instance name
- * and the digest function.
- */
+/** Names a blob: REAPI's Digest with what else it takes to look the blob up, instance name and digest function. */
 export interface Digest {
   readonly instanceName: string;
   readonly function: DigestFunction;
@@ -32,14 +32,15 @@ export interface Digest {
   readonly sizeBytes: number;
 }
 
-/** A digest, digest function or size from the wire that cannot be one. Maps to INVALID_ARGUMENT. */
-export class InvalidDigestError extends Error {
+/** Something from the wire is not the digest, resource name, instance name or digest function that it should be. */
+export class InvalidDigestError extends CodedError {
   override readonly name = "InvalidDigestError";
+  readonly code = Code.INVALID_ARGUMENT;
 }
 
 /**
- * The function that a REAPI message names; 0 (unknown) means that the sender leaves it to the hash's length,
- * as older clients do.
+ * The function that a REAPI message names by its `DigestFunction.Value`. Older clients leave that at 0 (unknown):
+ * then the length of the hash tells.
  */
 export function digestFunctionFor(value: number, hash: string): DigestFunction {
   const found = SUPPORTED_FUNCTIONS.find((candidate) =>
@@ -53,6 +54,11 @@ export function digestFunctionFor(value: number, hash: string): DigestFunction {
     );
   }
   return found;
+}
+
+/** The function that a resource name calls by its name; undefined for anything else. */
+export function digestFunctionNamed(name: string | undefined): DigestFunction | undefined {
+  return SUPPORTED_FUNCTIONS.find((candidate) => candidate.name === name);
 }
 
 /** Checks what came from the wire. `sizeBytes` may be a bigint, as generated code has it. */
@@ -74,7 +80,7 @@ export function makeDigest(
   return { instanceName, function: digestFunction, hash, sizeBytes: size };
 }
 
-/** Identifies the content, whatever the instance it came from: `sha256-HASH-SIZE`. */
+/** Identifies the content, whatever instance it came from: `sha256-HASH-SIZE`. */
 export function digestKey(digest: Digest): string {
   return `${digest.function.name}-${digest.hash}-${digest.sizeBytes}`;
 }

@@ -1,42 +1,40 @@
-import type {
-  DigestFunction_Value,
-  Digest as DigestMessage,
-} from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { type Digest, type DigestFunction, digestFunctionFor } from "./digest.ts";
+import type { Digest as DigestMessage } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { type Digest, digestFunctionFor, InvalidDigestError, makeDigest } from "./digest.ts";
+import { checkInstanceName } from "./resource-name.ts";
 
-/** A digest as plain data, which can be sent to a thread. */
-export interface PortableDigest {
-  readonly instanceName: string;
-  /** REAPI's `DigestFunction.Value`. */
-  readonly function: number;
-  readonly hash: string;
-  readonly sizeBytes: number;
-}
-
-/** For a thread; under the instance name that the server knows it by. */
-export function toPortable(digest: Digest, instanceName: string): PortableDigest {
-  return {
-    instanceName,
-    function: digest.function.value,
-    hash: digest.hash,
-    sizeBytes: digest.sizeBytes,
-  };
-}
-
-export function fromPortable(digest: PortableDigest): Digest {
-  return { ...digest, function: digestFunctionFor(digest.function, digest.hash) };
-}
+/** A digest as REAPI messages carry it: without instance name and digest function. */
+export type WireDigest = Pick<DigestMessage, "hash" | "sizeBytes">;
 
 /** REAPI's Digest message. */
-export function digestMessage(digest: Digest): Pick<DigestMessage, "hash" | "sizeBytes" | "$typeName"> {
-  return {
-    $typeName: "build.bazel.remote.execution.v2.Digest",
-    hash: digest.hash,
-    sizeBytes: BigInt(digest.sizeBytes),
-  };
+export function digestMessage({ hash, sizeBytes }: Digest): WireDigest & Pick<DigestMessage, "$typeName"> {
+  return { $typeName: "build.bazel.remote.execution.v2.Digest", hash, sizeBytes: BigInt(sizeBytes) };
 }
 
-/** As generated code has it. */
-export function functionValue(digestFunction: DigestFunction): DigestFunction_Value {
-  return digestFunction.value as DigestFunction_Value;
+/**
+ * The digest in a request, checked. `functionValue` is the request's `digest_function`; `what` names the digest's
+ * field for the error.
+ *
+ * @throws InvalidDigestError
+ */
+export function digestFromWire(
+  instanceName: string,
+  functionValue: number,
+  digest: WireDigest | undefined,
+  what: string,
+): Digest {
+  checkInstanceName(instanceName);
+  if (digest === undefined) {
+    throw new InvalidDigestError(`the request has no ${what}`);
+  }
+  const { hash, sizeBytes } = digest;
+  return makeDigest(instanceName, digestFunctionFor(functionValue, hash), hash, sizeBytes);
+}
+
+/**
+ * A digest in a message that was itself found by the digest `context`: of the same instance and digest function.
+ *
+ * @throws InvalidDigestError
+ */
+export function relatedDigest(context: Digest, digest: WireDigest | undefined, what: string): Digest {
+  return digestFromWire(context.instanceName, context.function.value, digest, what);
 }

@@ -1,11 +1,15 @@
-import type { Server, ServerUnaryCall } from "@grpc/grpc-js";
+import type { Server } from "@grpc/grpc-js";
 import type { BbRunnerSettings } from "../config/bb-runner/application.ts";
 import { ConfigurationError } from "../config/error.ts";
-import { addService } from "../grpc/grpc.ts";
+import { addService, type CallContext, unary } from "../grpc/handlers.ts";
 import { createServer, listen } from "../grpc/server.ts";
-import { StatusError, status, statusFromError } from "../grpc/status.ts";
+import { failure, type StatusError, statusFromError } from "../grpc/status.ts";
 import { helperPath } from "../native/helper.ts";
-import { Runner as RunnerService } from "../proto/gen/buildbarn/runner/runner_pb.ts";
+import {
+  type CheckReadinessRequest,
+  Runner as RunnerService,
+  type RunRequest,
+} from "../proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import type { Log } from "../telemetry/log.ts";
 import { isolationFailure } from "./command.ts";
@@ -124,43 +128,41 @@ class Calls {
   }
 }
 
-type UnaryCall = Pick<ServerUnaryCall<unknown, unknown>, "on" | "cancelled" | "getPath">;
-type Callback<T> = (error: StatusError | null, response?: T) => void;
-
 function addRunnerService(server: Server, runner: Runner, calls: Calls, log: Log): void {
-  const answer = <T>(call: UnaryCall, callback: Callback<T>, work: (signal: AbortSignal) => Promise<T>) => {
-    const cancelled = new AbortController();
-    call.on("cancelled", () => cancelled.abort());
-    if (call.cancelled) {
-      cancelled.abort();
-    }
+  const served = <T>(
+    { path, signal }: CallContext,
+    work: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> => {
     const respond = async () => {
       try {
-        const response = await work(AbortSignal.any([cancelled.signal, calls.ending]));
+        const response = await work(AbortSignal.any([signal, calls.ending]));
         if (calls.ending.aborted) {
           throw shuttingDown();
         }
-        callback(null, response);
+        return response;
       } catch (error) {
-        const failure = statusFromError(error);
-        if (!cancelled.signal.aborted) {
-          log.warn("call failed", { method: call.getPath(), code: failure.code, error: failure.message });
+        if (!signal.aborted) {
+          const { code, message } = statusFromError(error);
+          log.warn("call failed", { method: path, code, error: message });
         }
-        callback(new StatusError(failure));
+        throw error;
       }
     };
-    calls.add(respond());
+    const response = respond();
+    calls.add(response);
+    return response;
   };
   addService(server, RunnerService, {
-    checkReadiness: (call, callback) =>
-      answer(call, callback, async (signal) => {
-        await runner.checkReadiness(call.request.path, signal);
+    checkReadiness: unary(({ path }: CheckReadinessRequest, context) =>
+      served(context, async (signal) => {
+        await runner.checkReadiness(path, signal);
         return {};
       }),
-    run: (call, callback) => answer(call, callback, (signal) => runner.run(call.request, signal)),
+    ),
+    run: unary((request: RunRequest, context) => served(context, (signal) => runner.run(request, signal))),
   });
 }
 
 function shuttingDown(): StatusError {
-  return new StatusError(status(Code.UNAVAILABLE, "the runner is shutting down"));
+  return failure(Code.UNAVAILABLE, "the runner is shutting down");
 }

@@ -1,14 +1,14 @@
 #!/bin/bash
-# The first process in user-mode Linux: in-kernel.ts boots the kernel with it, on the host's own tree.
+# The first process in user-mode Linux: main.ts boots the kernel with it, on the host's own tree.
 # $job holds the command (argv, env) and how to run it (settings), each a list of NUL-ended strings.
-# The serial lines are pipes to in-kernel.ts: ttyS1 and ttyS2 the command's output, ttyS3 what became of it.
+# The serial lines are pipes to main.ts: ttyS1 and ttyS2 carry the command's output, ttyS3 what became of it.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 kernel=$(uname -r)
 modules=/usr/lib/uml/modules/$kernel
 
 tell() { printf '%s\n' "$*" >/dev/ttyS3; }
 
-# Only a panic ends the kernel at once; in-kernel.ts then shows its log.
+# Only a panic ends the kernel at once; main.ts then shows its log.
 die() {
   echo "init.sh: $*" >/dev/kmsg
   echo c >/proc/sysrq-trigger

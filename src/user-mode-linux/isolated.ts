@@ -1,21 +1,19 @@
 /**
- * Program: runs a command in user-mode Linux with a network that reaches nothing but the given UNIX sockets of this
- * machine. To be started in a network namespace of its own, as root; its arguments are a folder whose changes stay,
- * the sockets' paths separated by ":", and the command. Inside, the n-th socket (from 1) is port n of 10.0.2.1, once
- * the device vec0 has the address 10.0.2.2/30.
+ * Program: runs a command in user-mode Linux with a network that reaches nothing but the given UNIX sockets of
+ * this machine. To be started as root, in a network namespace of its own. Arguments: a folder whose changes stay,
+ * the sockets' paths separated by ":", and the command. Inside, the sockets are ports of HOST_ADDRESS, counted
+ * from 1, once the network device has been set up as GUEST_NETWORK says (network.ts).
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { extname, join } from "node:path";
 import { pipeline } from "node:stream";
-
-export const HOST_ADDRESS = "10.0.2.1";
-export const GUEST_NETWORK = { device: "vec0", address: "10.0.2.2/30" };
+import { HOST_ADDRESS } from "./network.ts";
 
 const DEVICE = "tap0";
 const LAUNCHER = join(import.meta.dirname, `main${extname(import.meta.filename)}`);
-/** As long as setTimeout can wait: the cluster decides when to stop. */
+/** As long as setTimeout can wait, as the cluster decides when to stop. */
 const SECONDS_UNTIL_TIMEOUT = 2_000_000;
 
 async function main([out, sockets, ...command]: string[]): Promise<number> {
@@ -53,7 +51,7 @@ async function main([out, sockets, ...command]: string[]): Promise<number> {
 async function relay(port: number, path: string): Promise<void> {
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (incoming) => {
     const outgoing = connect({ path, allowHalfOpen: true });
-    // A connection that breaks on one side is ended on the other; there is nobody to tell.
+    // A connection that breaks on one side ends on the other; there is nobody to tell.
     pipeline(incoming, outgoing, () => {});
     pipeline(outgoing, incoming, () => {});
   });
@@ -61,7 +59,4 @@ async function relay(port: number, path: string): Promise<void> {
   await once(server, "listening");
 }
 
-if (import.meta.main) {
-  process.exitCode = await main(process.argv.slice(2));
-  process.exit();
-}
+process.exit(await main(process.argv.slice(2)));

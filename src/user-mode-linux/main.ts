@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import { parseArgs } from "node:util";
+import { kernelCanMountNfs } from "./host-kernel.ts";
 
 const HELP = `Usage: npm run in-kernel -- [OPTION…] [--] COMMAND [ARGUMENT…]
 
@@ -43,7 +44,7 @@ interface Job {
   timeoutSeconds: number;
   /** As the kernel's `mem=` wants it, for example "3G". */
   memory: string;
-  /** The tap device that is the other end of the network inside, if there is to be one. */
+  /** The tap device at the other end of the network inside, if there is to be a network. */
   tap: string | undefined;
   tty: boolean;
   /** Private scratch folder of this run, removed at its end. */
@@ -54,7 +55,7 @@ interface Job {
 const TIMED_OUT = 124;
 const FAILED = 125;
 
-/** How long after the time-out the kernel inside may take to describe what hangs. */
+/** How long the kernel inside may take, after the time-out, to describe what hangs. */
 const GRACE_SECONDS = 10;
 
 class UsageError extends Error {}
@@ -120,15 +121,7 @@ function readArguments(argv: string[]): { job: Job; native: boolean } {
       }
     },
   };
-  return { job, native: values.native || (!values.uml && hostHasNfsClient()) };
-}
-
-function hostHasNfsClient(): boolean {
-  if (process.getuid?.() !== 0) {
-    return false;
-  }
-  spawnSync("modprobe", ["-aq", "nfs", "nfsv4"]);
-  return /\bnfs4$/m.test(fs.readFileSync("/proc/filesystems", "utf8"));
+  return { job, native: values.native || (!values.uml && process.getuid?.() === 0 && kernelCanMountNfs()) };
 }
 
 function environment(kernel: "uml" | "native", out: string): NodeJS.ProcessEnv {
@@ -238,7 +231,7 @@ function bootUserModeLinux(job: Job): ChildProcess {
   ].flatMap((parameter) => parameter.split(" ").filter((word) => word !== ""));
   allowManyMappings(job);
   job.note("booting user-mode Linux");
-  // The watcher at fd 7 ends them all when this process is gone, however it went.
+  // The watcher at fd 7 ends them all when this process is gone, however it ended.
   const script = '(cat <&7 >/dev/null; kill -KILL 0) & exec taskset --cpu-list "$@" 7<&-';
   return spawn("sh", ["-c", script, "sh", processor(), "linux.uml", ...parameters], {
     detached: true,
@@ -248,8 +241,8 @@ function bootUserModeLinux(job: Job): ChildProcess {
 }
 
 /**
- * The processor to pin user-mode Linux to. A system call inside costs 15 µs when its kernel and its processes
- * share one, 65 µs when they are free to wander.
+ * The processor to pin user-mode Linux to: a system call inside costs 15 µs if its kernel and its processes share
+ * one, and 65 µs if they are free to wander.
  */
 function processor(): string {
   const list = /^Cpus_allowed_list:\s*(\S+)/m.exec(fs.readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";

@@ -1,10 +1,12 @@
-import { FileSystemError, FileSystemStatus, FileType, type Name } from "../nfs/file-system.ts";
+import { FileSystemError, FileSystemStatus, type Name } from "../nfs/file-system.ts";
 import type { Digest } from "../reapi/digest.ts";
 import type { CasDirectory } from "./directories/cas-directory.ts";
-import { type DirectoryAccount, TreeDirectory, type TreeNode } from "./directories/directory.ts";
+import { DIRECTORY_MODE, TreeDirectory, type TreeNode } from "./directories/directory.ts";
+import type { DirectoryAccount } from "./directories/directory-account.ts";
 import type { RootDirectory } from "./directories/root-directory.ts";
 import { type Fault, faultKey } from "./faults.ts";
-import type { Owner, TreeContext } from "./node.ts";
+import type { TreeContext } from "./node.ts";
+import { type Owner, ROOT } from "./owner.ts";
 import { Quota, type QuotaLimits } from "./quota.ts";
 import type { WritableFile } from "./writable-file.ts";
 
@@ -50,12 +52,12 @@ export class BuildDirectory implements DirectoryAccount {
     onRemove: (removed: BuildDirectory) => void,
   ) {
     this.name = name;
-    this.owner = options.owner ?? tree.inputOwner;
+    this.owner = options.owner ?? ROOT;
     this.quota = new Quota(options.quota ?? {}, (error) => this.report(error));
     this.#root = root;
     this.#onFault = options.onFault;
     this.#onRemove = onRemove;
-    this.directory = new TreeDirectory(tree, this, root, undefined, tree.directoryMode, this.owner);
+    this.directory = new TreeDirectory(tree, this, root, undefined, DIRECTORY_MODE, this.owner);
     root.add(name, this.directory);
   }
 
@@ -76,13 +78,6 @@ export class BuildDirectory implements DirectoryAccount {
       directory = child;
     }
     return directory;
-  }
-
-  /** `mode`: the permission bits. Throws EXIST. */
-  async createCharacterDevice(path: Path, major: number, minor: number, mode: number): Promise<void> {
-    const { parent, name } = await this.#makeParents(path);
-    const special = { type: FileType.CHARACTER_DEVICE, major, minor };
-    await parent.createSpecial(name, { userId: 0, groupId: 0, supplementaryGroupIds: [] }, special, { mode });
   }
 
   /** Throws EXIST, or DQUOT. */
@@ -188,6 +183,6 @@ export class BuildDirectory implements DirectoryAccount {
   }
 
   #mode() {
-    return { mode: this.directory.tree.directoryMode };
+    return { mode: DIRECTORY_MODE };
   }
 }

@@ -11,8 +11,9 @@ import {
   type SparseFile,
 } from "../nfs/file-system.ts";
 import type { Digest } from "../reapi/digest.ts";
+import { INPUT_TIME } from "./clock.ts";
 import { casFileId, casFileIsExecutable, casFileSize } from "./handles.ts";
-import { INPUT_TIME, type Owner } from "./node.ts";
+import { ROOT } from "./owner.ts";
 
 /** As in Buildbarn: a blob has names in any number of places, and nobody counts them. */
 const LINK_COUNT = 9999;
@@ -20,7 +21,6 @@ const EMPTY = Buffer.alloc(0);
 
 /** What CAS files need of their tree. */
 export interface CasFileContext {
-  readonly inputOwner: Owner;
   digestOf(handle: Buffer): Digest;
   readBlob(file: CasFile, offset: number, count: number): MaybePromise<Uint8Array>;
   /**
@@ -66,8 +66,8 @@ export class CasFile implements RegularFile, SparseFile, ExtendedAttributes {
     this.#attributes ??= {
       mode: this.isExecutable ? 0o555 : 0o444,
       linkCount: LINK_COUNT,
-      userId: this.#context.inputOwner.userId,
-      groupId: this.#context.inputOwner.groupId,
+      userId: ROOT.userId,
+      groupId: ROOT.groupId,
       size: casFileSize(this.handle),
       spaceUsed: casFileSize(this.handle),
       fileId: casFileId(this.handle),
@@ -90,7 +90,7 @@ export class CasFile implements RegularFile, SparseFile, ExtendedAttributes {
       changes.accessTime === undefined &&
       changes.modifyTime === undefined;
     if (!changesNothing) {
-      this.refuseWriting();
+      this.redirectWriting();
     }
   }
 
@@ -99,12 +99,12 @@ export class CasFile implements RegularFile, SparseFile, ExtendedAttributes {
     return available <= 0 ? EMPTY : this.#context.readBlob(this, offset, available);
   }
 
-  refuseWriting(): never {
+  redirectWriting(): never {
     this.#context.refuseChange(this);
   }
 
   write(_offset: number, _data: Uint8Array, _stable: boolean): void {
-    this.refuseWriting();
+    this.redirectWriting();
   }
 
   commit(): void {}
@@ -122,11 +122,11 @@ export class CasFile implements RegularFile, SparseFile, ExtendedAttributes {
   }
 
   allocate(): void {
-    this.refuseWriting();
+    this.redirectWriting();
   }
 
   deallocate(): void {
-    this.refuseWriting();
+    this.redirectWriting();
   }
 
   getExtendedAttribute(_name: Name): undefined {
@@ -137,7 +137,7 @@ export class CasFile implements RegularFile, SparseFile, ExtendedAttributes {
     if (how === "replace") {
       throw new FileSystemError(FileSystemStatus.NOXATTR);
     }
-    this.refuseWriting();
+    this.redirectWriting();
   }
 
   removeExtendedAttribute(_name: Name): never {

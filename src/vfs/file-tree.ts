@@ -12,7 +12,7 @@ import type { Digest } from "../reapi/digest.ts";
 import { BuildDirectory, type BuildDirectoryOptions } from "./build-directory.ts";
 import { CasFile, type CasFileContext } from "./cas-file.ts";
 import { type Clock, SystemClock } from "./clock.ts";
-import type { ContentStorage } from "./content/file-content.ts";
+import type { ContentPlaces } from "./content/file-content.ts";
 import type { FilePool } from "./content/file-pool.ts";
 import { MemoryBudget } from "./content/own-bytes.ts";
 import { CasDirectory } from "./directories/cas-directory.ts";
@@ -20,7 +20,7 @@ import { TreeDirectory, type TreeLeaf } from "./directories/directory.ts";
 import { RootDirectory } from "./directories/root-directory.ts";
 import { toBlobError } from "./faults.ts";
 import { HandleCodec } from "./handles.ts";
-import type { NumberedNode, Owner, TreeContext } from "./node.ts";
+import type { NumberedNode, TreeContext } from "./node.ts";
 import { WritableFile } from "./writable-file.ts";
 
 /** How long lookups answer with a private copy after a change was refused. Linux looks up at once. */
@@ -32,7 +32,8 @@ const REMEMBERED_CAS_FILES = 4096;
 /** Bytes: what ext4 with blocks of 4 KiB, the usual home of the file pool, can hold in a file. */
 const MAXIMUM_FILE_SIZE = 2 ** 44 - 4096;
 
-const ROOT_USER: Owner = { userId: 0, groupId: 0 };
+/** For all small files together; when they are used up, small files go to the pool too. */
+const SMALL_FILES_BYTES = 64 * 1024 * 1024;
 
 export interface FileTreeOptions {
   readonly source: InputSource;
@@ -40,14 +41,8 @@ export interface FileTreeOptions {
   readonly pool: FilePool;
   /** Actions cannot write to files of their input root. Otherwise they get a private copy. Default: false. */
   readonly inputsReadOnly?: boolean;
-  /** Who owns the input files, which all actions share. Default: root. */
-  readonly inputOwner?: Owner;
-  /** Permission bits of the directories that actions do not make themselves. Default 0o777, as in Buildbarn. */
-  readonly directoryMode?: number;
   /** Bytes: a longer file goes to the pool. Default: 64 KiB. */
   readonly smallFileBytes?: number;
-  /** Bytes for all small files together; when they are used up, small files go to the pool too. Default: 64 MiB. */
-  readonly memoryBytes?: number;
   readonly clock?: Clock;
 }
 
@@ -70,10 +65,8 @@ export interface FileTreeCounts {
 export class FileTree implements FileSystem, TreeContext, CasFileContext {
   readonly clock: Clock;
   readonly source: InputSource;
-  readonly content: ContentStorage;
+  readonly places: ContentPlaces;
   readonly inputsReadOnly: boolean;
-  readonly inputOwner: Owner;
-  readonly directoryMode: number;
   readonly root: RootDirectory;
   readonly #codec = new HandleCodec();
   readonly #nodes = new Map<number, NumberedNode>();
@@ -88,15 +81,13 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
   constructor(options: FileTreeOptions) {
     this.clock = options.clock ?? new SystemClock();
     this.source = options.source;
-    this.content = {
+    this.places = {
       source: options.source,
       pool: options.pool,
-      memory: new MemoryBudget(options.memoryBytes ?? 64 * 1024 * 1024),
+      memory: new MemoryBudget(SMALL_FILES_BYTES),
       smallFileBytes: options.smallFileBytes ?? 64 * 1024,
     };
     this.inputsReadOnly = options.inputsReadOnly ?? false;
-    this.inputOwner = options.inputOwner ?? ROOT_USER;
-    this.directoryMode = options.directoryMode ?? 0o777;
     this.root = new RootDirectory(this);
   }
 
@@ -133,7 +124,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
   }
 
   statistics(): FileSystemStatistics {
-    const { totalBytes, freeBytes } = this.content.pool.space();
+    const { totalBytes, freeBytes } = this.places.pool.space();
     const files = Number.MAX_SAFE_INTEGER;
     return {
       totalSpace: totalBytes,
@@ -154,7 +145,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
       expandedDirectories: 0,
       writableFiles: 0,
       otherNodes: 0,
-      memoryBytes: this.content.memory.usedBytes,
+      memoryBytes: this.places.memory.usedBytes,
     };
     for (const node of this.#nodes.values()) {
       if (node instanceof TreeDirectory) {

@@ -8,6 +8,6 @@ export { type Fault, FilePoolError } from "./faults.ts";
 export { FileTree, type FileTreeCounts, type FileTreeOptions } from "./file-tree.ts";
 export { TreeDevice, TreePipe, TreeSymlink } from "./leaves.ts";
 export { toName, toText } from "./names.ts";
-export type { Owner } from "./node.ts";
+export type { Owner } from "./owner.ts";
 export { QuotaExceededError, type QuotaLimits } from "./quota.ts";
 export { WritableFile } from "./writable-file.ts";

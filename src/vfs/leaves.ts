@@ -1,6 +1,7 @@
 import { type AttributeChanges, FileType, type Symlink, type Timestamp } from "../nfs/file-system.ts";
 import type { ContentAccount } from "./content/file-content.ts";
-import { Leaf, type Owner, refuseSize, type TreeContext } from "./node.ts";
+import { Leaf, refuseSize, type TreeContext } from "./node.ts";
+import type { Owner } from "./owner.ts";
 
 export class TreeSymlink extends Leaf implements Symlink {
   readonly type = FileType.SYMLINK;

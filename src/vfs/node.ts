@@ -10,28 +10,19 @@ import {
 } from "../nfs/file-system.ts";
 import type { CasFile } from "./cas-file.ts";
 import type { Clock } from "./clock.ts";
-import type { ContentAccount, ContentStorage } from "./content/file-content.ts";
+import type { ContentAccount, ContentPlaces } from "./content/file-content.ts";
 import type { CasDirectory } from "./directories/cas-directory.ts";
+import type { Owner } from "./owner.ts";
 import type { Quota } from "./quota.ts";
 
-/** The time of all inputs, 2000-01-01T00:00:00Z as in Buildbarn: the same in each action, and older than outputs. */
-export const INPUT_TIME: Timestamp = { seconds: 946_684_800, nanoseconds: 0 };
-
 const MAXIMUM_EXTENDED_ATTRIBUTES_BYTES = 64 * 1024;
-
-export interface Owner {
-  readonly userId: number;
-  readonly groupId: number;
-}
 
 /** What nodes need of the tree that they are in. */
 export interface TreeContext {
   readonly clock: Clock;
   readonly source: InputSource;
-  readonly content: ContentStorage;
+  readonly places: ContentPlaces;
   readonly inputsReadOnly: boolean;
-  readonly inputOwner: Owner;
-  readonly directoryMode: number;
   /** Gives the node its number; it can be resolved until {@link unregister}. */
   register(node: NumberedNode): number;
   unregister(node: NumberedNode): void;

@@ -12,7 +12,8 @@ import {
 import type { Digest } from "../reapi/digest.ts";
 import { CasFile } from "./cas-file.ts";
 import { type ContentAccount, FileContent } from "./content/file-content.ts";
-import { Leaf, type Owner, type TreeContext } from "./node.ts";
+import { Leaf, type TreeContext } from "./node.ts";
+import type { Owner } from "./owner.ts";
 
 const COPY_BYTES = 1024 * 1024;
 
@@ -36,7 +37,7 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     owner: Owner,
     time: Timestamp | undefined,
   ) {
-    const content = new FileContent(tree.content, account, base);
+    const content = new FileContent(tree.places, account, base);
     super(tree, account, mode, owner, time);
     this.#content = content;
     this.#updateSize();

@@ -1,38 +1,21 @@
 import type { GenService, GenServiceMethods } from "@bufbuild/protobuf/codegenv2";
 import { type Channel, connectivityState } from "@grpc/grpc-js";
-import { endpointMetadata, type GrpcEndpoint, openChannel } from "../grpc/endpoint.ts";
-import { type CallOptions, type Client, createClient } from "../grpc/grpc.ts";
+import { type Client, createClient } from "../grpc/client.ts";
+import { type GrpcEndpoint, openChannel } from "../grpc/endpoint.ts";
 
 export interface Connection<S extends GenService<GenServiceMethods>> {
   readonly client: Client<S>;
   readonly channel: Channel;
 }
 
-/**
- * A client for a service of unary methods at an endpoint, whose calls carry the endpoint's headers. Its channel
- * belongs to `resources`.
- */
+/** A client for a service at an endpoint. Its channel belongs to `resources`. */
 export function connect<S extends GenService<GenServiceMethods>>(
   service: S,
   endpoint: GrpcEndpoint,
   resources: AsyncDisposableStack,
 ): Connection<S> {
   const channel = resources.adopt(openChannel(endpoint), (channel) => channel.close());
-  const client = createClient(service, channel);
-  if (endpoint.metadata === undefined) {
-    return { client, channel };
-  }
-  const methods = Object.entries(
-    client as Record<string, (request: unknown, options?: CallOptions) => unknown>,
-  );
-  const withHeaders = Object.fromEntries(
-    methods.map(([name, method]) => [
-      name,
-      (request: unknown, options?: CallOptions) =>
-        method(request, { ...options, metadata: endpointMetadata(endpoint) }),
-    ]),
-  ) as Client<S>;
-  return { client: withHeaders, channel };
+  return { client: createClient(service, channel, { metadata: endpoint.metadata }), channel };
 }
 
 /**

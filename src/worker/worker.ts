@@ -2,16 +2,16 @@ import { createStorageClient, type StorageClient } from "../cas/storage-client.t
 import type { BbWorkerSettings } from "../config/bb-worker/application.ts";
 import type { BuildDirectorySettings } from "../config/bb-worker/build-directory.ts";
 import type { RunnerSettings } from "../config/bb-worker/runner.ts";
-import type { Client } from "../grpc/grpc.ts";
+import type { Client } from "../grpc/client.ts";
 import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import { Runner } from "../proto/gen/buildbarn/runner/runner_pb.ts";
 import type { Log } from "../telemetry/log.ts";
 import { DirectoryFilePool } from "../vfs/index.ts";
+import { actionBlobAccess } from "./action/action-blob-access.ts";
 import { actionDirectories, type CreateActionDirectory } from "./action/action-directory.ts";
 import { createExecutor } from "./action/executor.ts";
 import { BoundedFilePool } from "./build-directory/bounded-file-pool.ts";
 import { BuildDirectoryServer, type MountTree } from "./build-directory/build-directory-server.ts";
-import { casStorage } from "./cas-storage.ts";
 import { type Connection, connect, untilConnected } from "./connect.ts";
 import { BuildClient } from "./scheduler/build-client.ts";
 import { checkReadiness, ProblemLog } from "./scheduler/readiness.ts";
@@ -21,7 +21,7 @@ const RUNNER_RECONNECT_MILLISECONDS = 10_000;
 
 /** A worker process: storage, build directories and the threads that take work. */
 export class Worker {
-  readonly content: StorageClient;
+  readonly storage: StorageClient;
   /** Resolves with the reason when a build directory cannot be used any more: stop at once, and start again. */
   readonly lost: Promise<Error>;
   readonly #resources: AsyncDisposableStack;
@@ -29,8 +29,8 @@ export class Worker {
   readonly #handBack = new AbortController();
   readonly #threads: Promise<void>[] = [];
 
-  private constructor(content: StorageClient, lost: Promise<Error>, resources: AsyncDisposableStack) {
-    this.content = content;
+  private constructor(storage: StorageClient, lost: Promise<Error>, resources: AsyncDisposableStack) {
+    this.storage = storage;
     this.lost = lost;
     this.#resources = resources;
   }
@@ -48,7 +48,7 @@ export class Worker {
     signal?: AbortSignal,
   ): Promise<Worker> {
     await using resources = new AsyncDisposableStack();
-    const content = resources.use(await openStorage(configuration));
+    const storage = resources.use(await openStorage(configuration));
     const pool = new BoundedFilePool(
       new DirectoryFilePool(configuration.filePool.path),
       configuration.filePool.maximumSizeBytes,
@@ -59,15 +59,15 @@ export class Worker {
     const lost: Promise<Error>[] = [];
     for (const settings of configuration.buildDirectories) {
       const server = resources.use(
-        await BuildDirectoryServer.start(settings, content, pool, mount, log, signal),
+        await BuildDirectoryServer.start(settings, storage, pool, mount, log, signal),
       );
       lost.push(server.lost);
-      const context = { configuration, settings, content, scheduler, resources, log };
+      const context = { configuration, settings, storage, scheduler, resources, log };
       clients.push(...buildDirectoryThreads(context, server));
     }
-    await content.start();
+    await storage.start();
     signal?.throwIfAborted();
-    const worker = new Worker(content, Promise.race(lost), resources.move());
+    const worker = new Worker(storage, Promise.race(lost), resources.move());
     worker.#threads.push(
       ...clients.map((client) => client.run(worker.#drain.signal, worker.#handBack.signal)),
     );
@@ -96,7 +96,7 @@ export class Worker {
 interface BuildDirectoryContext {
   readonly configuration: BbWorkerSettings;
   readonly settings: BuildDirectorySettings;
-  readonly content: StorageClient;
+  readonly storage: StorageClient;
   readonly scheduler: Client<typeof OperationQueue>;
   readonly resources: AsyncDisposableStack;
   readonly log: Log;
@@ -112,7 +112,7 @@ function buildDirectoryThreads(context: BuildDirectoryContext, server: BuildDire
 
 /** The composition of what one runner's actions go through. */
 function runnerThreads(
-  { configuration, settings, content, scheduler, log }: BuildDirectoryContext,
+  { configuration, settings, storage, scheduler, log }: BuildDirectoryContext,
   server: BuildDirectoryServer,
   settingsOfRunner: RunnerSettings,
   { client: runner, channel }: Connection<typeof Runner>,
@@ -126,7 +126,7 @@ function runnerThreads(
     nextName: () => server.nextName(),
     sync: () => server.sync(),
   });
-  const storage = casStorage(content, settings.maximumWritableFileUploadDelay);
+  const blobAccess = actionBlobAccess(storage, settings.maximumWritableFileUploadDelay);
   const problems = new ProblemLog(log.with({ runner: settingsOfRunner.endpoint.address }));
 
   return Array.from({ length: concurrency }, (_, thread) => {
@@ -138,9 +138,8 @@ function runnerThreads(
       platform: settingsOfRunner.platform,
       sizeClass: settingsOfRunner.sizeClass,
       execute: createExecutor({
-        storage,
-        content: server.storageWaits,
-        storageWaits: server.storageWaits,
+        blobAccess,
+        inputs: server.inputs,
         createDirectory,
         runner: {
           run: async (request, options) => {

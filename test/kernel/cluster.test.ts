@@ -11,8 +11,8 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { CHROOT_PROPERTY, type Cluster, defaultPools, startCluster } from "../../src/cluster/cluster.ts";
 import type { EmbeddedStorage } from "../../src/cluster/storage/embedded-storage.ts";
+import { createClient } from "../../src/grpc/client.ts";
 import { openChannel } from "../../src/grpc/endpoint.ts";
-import { createClient } from "../../src/grpc/grpc.ts";
 import {
   ActionSchema,
   CommandSchema,

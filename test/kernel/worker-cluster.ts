@@ -10,8 +10,8 @@ import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { ClusterServer, type ClusterServerOptions } from "../../src/cluster/server.ts";
 import { entriesBelow } from "../../src/cluster/storage/import-input-root.ts";
+import { createClient } from "../../src/grpc/client.ts";
 import { openChannel } from "../../src/grpc/endpoint.ts";
-import { createClient } from "../../src/grpc/grpc.ts";
 import { shareMounts } from "../../src/mount/index.ts";
 import {
   ActionSchema as ActionMessage,

@@ -8,13 +8,16 @@ import type { StorageStatistics } from "../statistics.ts";
 export interface DirectoryCacheOptions {
   /** In directories. */
   readonly maximumCount: number;
-  /** Of the messages, as Buildbarn's `directoryCache` counts; decoded they take about three times as much. */
+  /**
+   * Of the encoded messages, as Buildbarn's `directoryCache` counts; decoded, they take about three times as
+   * much.
+   */
   readonly maximumSizeBytes: number;
   /** Larger messages are refused. */
   readonly maximumMessageSizeBytes: number;
 }
 
-/** Decoded directories. */
+/** Keeps decoded directories; decodes each once, however many ask for it. */
 export class DirectoryCache {
   readonly #reader: BlobReader;
   readonly #statistics: StorageStatistics;
@@ -34,7 +37,7 @@ export class DirectoryCache {
 
   /** See InputSource. */
   get(digest: Digest): InputDirectory | Promise<InputDirectory> {
-    // The same content under another instance name has other digests in it.
+    // Under another instance name, the same content holds other digests.
     const key = `${digestKey(digest)}-${digest.instanceName}`;
     const cached = this.#directories.get(key);
     if (cached !== undefined) {

@@ -2,11 +2,11 @@ import { mkdir, readdir, readFile, rm, unlink, writeFile } from "node:fs/promise
 import { join } from "node:path";
 import { LRUCache } from "lru-cache";
 import { type Digest, digestKey } from "../../reapi/digest.ts";
-import { claimDirectory, releaseDirectory } from "./directory-owner.ts";
 import { OpenFile } from "./open-file.ts";
+import { acquireProcessLock, releaseProcessLock } from "./process-lock.ts";
 
 export interface DiskCacheOptions {
-  /** Made if need be. Belongs to one process at a time. */
+  /** Made if it does not exist. Belongs to one process at a time. */
   readonly directory: string;
   readonly maximumSizeBytes: number;
   readonly maximumCount: number;
@@ -15,9 +15,9 @@ export interface DiskCacheOptions {
 /** A blob's file. Only its owner in the cache changes it. */
 export interface DiskEntry {
   readonly key: string;
-  /** Where the file lies while it is not complete. */
+  /** Where the file is while it is not complete. */
   readonly partialPath?: string;
-  /** Whether this process has seen the content's hash. Files of earlier runs are checked at their first use. */
+  /** Whether this process has hashed the content. Files of earlier runs are checked when they are first used. */
   verified: boolean;
   /** Called when the file is removed. */
   readonly evicted?: () => void;
@@ -27,16 +27,16 @@ const MAXIMUM_OPEN_FILES = 256;
 const KEY_PATTERN = /^[a-z0-9]+-[0-9a-f]+-\d+$/;
 
 /**
- * Blobs in files of a local directory, the least recently used removed when there are too many of them.
+ * Keeps blobs in files of a local directory; removes the least recently used when there are too many.
  *
  *     blobs/HH/FUNCTION-HASH-SIZE   complete and verified content; HH are the hash's first two digits
  *     partial/…                     what is being fetched; nothing there outlives the process
  *     order                         the keys from least to most recently used, written when the cache is closed
  *     owner                         the process that uses the directory
  *
- * A file appears under `blobs` by a rename, when its content has been verified. After a crash of the machine it may
- * nevertheless be empty or short, as nothing is synced; so what an earlier run left is hashed again before its
- * first use. One blob may be larger than the cache: it is kept until another one comes.
+ * A file is renamed into `blobs` once its content has been verified. As nothing is synced, it may still be empty
+ * or short after a crash of the machine; so what an earlier run left is hashed again before its first use. A
+ * single blob may be larger than the cache: it is kept until another one comes.
  */
 export class DiskCache {
   readonly #directory: string;
@@ -52,7 +52,7 @@ export class DiskCache {
     this.#maximumSizeBytes = maximumSizeBytes;
     this.#maximumCount = maximumCount;
     this.#entries = new LRUCache<string, DiskEntry>({
-      // The bounds are applied by #evict(), as the cache would refuse what is larger than its maximum.
+      // #evict() applies the bounds, as this cache would refuse whatever is larger than its maximum.
       maxSize: Number.MAX_SAFE_INTEGER,
       dispose: (entry, key, reason) => {
         if (reason === "set") {
@@ -67,13 +67,13 @@ export class DiskCache {
   }
 
   /**
-   * Takes over what an earlier run has left. Rejects with an Error where the directory is unusable, or another
-   * process's.
+   * Takes over what an earlier run left. Rejects with an Error if the directory is unusable, or in use by another
+   * process.
    */
   static async open(options: DiskCacheOptions): Promise<DiskCache> {
     const cache = new DiskCache(options);
     await mkdir(options.directory, { recursive: true, mode: 0o700 });
-    await claimDirectory(cache.#ownerFile, `the blob cache ${options.directory}`);
+    await acquireProcessLock(cache.#ownerFile, `the blob cache ${options.directory}`);
     await rm(cache.#partialDirectory, { recursive: true, force: true });
     await mkdir(cache.#partialDirectory, { recursive: true, mode: 0o700 });
     await cache.#index();
@@ -96,7 +96,7 @@ export class DiskCache {
     return join(this.#directory, "partial");
   }
 
-  /** Where a complete blob lies, or will lie. */
+  /** Where a complete blob is, or will be. */
   blobPath(key: string): string {
     const hashStart = key.indexOf("-") + 1;
     return join(this.#directory, "blobs", key.slice(hashStart, hashStart + 2), key);
@@ -106,7 +106,7 @@ export class DiskCache {
     return partialPath ?? this.blobPath(key);
   }
 
-  /** For a file that is not complete; never the same twice. */
+  /** A new path for a file that is not complete. */
   temporaryPath(): string {
     return join(this.#partialDirectory, String(++this.#lastTemporary));
   }
@@ -116,26 +116,26 @@ export class DiskCache {
     return this.#entries.get(key);
   }
 
-  /** Whether there is such a blob; no use of it. */
+  /** Whether there is such a blob. Does not count as a use. */
   has(key: string): boolean {
     return this.#entries.has(key);
   }
 
-  /** Takes over a file of the given size; also when an entry has grown. */
+  /** Takes over a file of the given size, or notes that it has grown. */
   set(entry: DiskEntry, sizeBytes: number): void {
     this.#entries.set(entry.key, entry, { size: Math.max(1, sizeBytes) });
     this.#evict();
   }
 
-  /** Takes over a verified file that lies at its {@link blobPath}. */
+  /** Takes over a verified file that is at its {@link blobPath}. */
   add(digest: Digest): void {
     const key = digestKey(digest);
     this.set({ key, verified: true }, digest.sizeBytes);
   }
 
   /**
-   * Takes over what was a partial file, which has been renamed to its {@link blobPath}; also if it had been evicted
-   * meanwhile, unless somebody has begun anew since.
+   * Takes over a partial file that has been completed and renamed to its {@link blobPath}. If it was evicted
+   * meanwhile it comes back, unless somebody has begun to fetch it anew.
    */
   complete(partial: DiskEntry, digest: Digest): void {
     const current = this.#entries.peek(partial.key);
@@ -148,7 +148,7 @@ export class DiskCache {
     this.#entries.delete(key);
   }
 
-  /** Throws an Error where the file is not there, or not as long as it must be. It is closed by the cache. */
+  /** Throws an Error if the file is gone, or not as long as it must be. The cache closes it. */
   openFile(entry: DiskEntry, sizeBytes: number): OpenFile {
     const { key } = entry;
     const open = this.#openFiles.get(key);
@@ -168,11 +168,11 @@ export class DiskCache {
   async close(): Promise<void> {
     this.#openFiles.clear();
     const keys = [...this.#entries.rkeys()].filter((key) => this.#entries.peek(key)?.evicted === undefined);
-    // The order is a convenience: without it the next start takes any.
+    // The order is a convenience: without it, the next start makes one up.
     await writeFile(join(this.#directory, "order"), keys.join("\n"), { mode: 0o600 }).catch(() => {});
     await Promise.all(this.#removals);
     await rm(this.#partialDirectory, { recursive: true, force: true });
-    await releaseDirectory(this.#ownerFile);
+    await releaseProcessLock(this.#ownerFile);
   }
 
   async #index(): Promise<void> {
@@ -197,7 +197,7 @@ export class DiskCache {
     }
   }
 
-  /** Best effort: what cannot be removed now is found at the next start. */
+  /** Best effort: what cannot be removed now is found by the next start. */
   #remove(path: string): void {
     const removal = unlink(path)
       .catch(() => {})

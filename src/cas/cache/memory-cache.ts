@@ -9,10 +9,10 @@ interface Piece {
   readonly content: Uint8Array;
 }
 
-/** What an entry takes beside its content: the cache's slots and three objects. */
+/** What an entry takes besides its content: the cache's slots and three objects. */
 const OVERHEAD_BYTES = 400;
 
-/** Small blobs and chunks of large ones in memory, the least recently used dropped first. */
+/** Keeps small blobs and chunks of large ones in memory; drops the least recently used first. */
 export class MemoryCache {
   readonly #pieces: LRUCache<string | ChunkKey, Piece>;
 
@@ -25,8 +25,8 @@ export class MemoryCache {
   }
 
   /**
-   * Looked up by the digest's own string, whose hash code the engine keeps, as this is the hot path. Should two
-   * functions have the same hash, only one of the blobs is cached.
+   * This is the hot path, so the key is the digest's own string, whose hash code the engine keeps. Of two blobs
+   * with the same hash by different functions only one is cached.
    */
   blob(digest: Digest): Uint8Array | undefined {
     const piece = this.#pieces.get(digest.hash);
@@ -62,7 +62,7 @@ export class MemoryCache {
   }
 }
 
-/** A hash is often part of the text of a whole directory, which a key must not keep in memory. */
+/** A hash is often a slice of a whole directory's text, which a key must not keep in memory. */
 function unshared(hash: string): string {
   return Buffer.from(hash, "latin1").toString("latin1");
 }

@@ -1,8 +1,7 @@
-import { status as Status } from "@grpc/grpc-js";
-import { BlobError } from "../../reapi/blob-error.ts";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+import { BlobError, blobName } from "../../reapi/blob-error.ts";
 import { type Digest, makeDigest } from "../../reapi/digest.ts";
 import type { InputDirectory, InputFile, InputSubdirectory, InputSymlink } from "../input-source.ts";
-import { blobName } from "../transfer/verify.ts";
 
 const MAXIMUM_NAME_BYTES = 255;
 /** PATH_MAX without its NUL. */
@@ -16,11 +15,11 @@ const FIXED32 = 5;
 
 /**
  * Decodes a REAPI Directory message straight into what the tree needs, without the generated code's objects, as a
- * root may have hundreds of thousands of entries. Node properties are passed over. Digests get the instance name
- * and function of the directory's own digest.
+ * root may have hundreds of thousands of entries. Node properties are skipped. Digests take the instance name and
+ * function of the directory's own digest.
  *
- * Throws {@link BlobError} with INVALID_ARGUMENT for bytes that are no such message, for names that no file can
- * have and for a name that occurs twice.
+ * Throws {@link BlobError} INVALID_ARGUMENT for bytes that are no such message, for a name that no file can have,
+ * and for one that occurs twice.
  */
 export function decodeDirectory(digest: Digest, message: Uint8Array): InputDirectory {
   const decoder = new DirectoryDecoder(digest, message);
@@ -28,7 +27,7 @@ export function decodeDirectory(digest: Digest, message: Uint8Array): InputDirec
     return decoder.directory();
   } catch (error) {
     throw new BlobError(
-      Status.INVALID_ARGUMENT,
+      Code.INVALID_ARGUMENT,
       `directory ${blobName(digest)}: ${(error as Error).message}`,
       digest,
       { cause: error },
@@ -36,10 +35,10 @@ export function decodeDirectory(digest: Digest, message: Uint8Array): InputDirec
   }
 }
 
-/** Reads the fields of one message; nested ones by moving {@link #end}. All methods throw Error. */
+/** Reads the fields of a message, and of those nested in it, up to their ends. All methods throw Error. */
 class DirectoryDecoder {
   readonly #bytes: Uint8Array;
-  /** The bytes as chars, made once: parts of it are much cheaper than texts made one by one. */
+  /** The bytes as chars, made once: slices of it are much cheaper than strings made one by one. */
   readonly #text: string;
   readonly #digest: Digest;
   #position = 0;
@@ -148,7 +147,7 @@ class DirectoryDecoder {
     ) {
       return { instanceName, function: digestFunction, hash, sizeBytes };
     }
-    // Says what is wrong with it.
+    // Throws an error that says what is wrong with it.
     return makeDigest(instanceName, digestFunction, hash, sizeBytes);
   }
 
@@ -172,17 +171,17 @@ class DirectoryDecoder {
     return string;
   }
 
-  /** Reads a length; returns where what it counts ends. */
+  /** Reads a length; returns the position at which the bytes that it counts end. */
   #length(limit: number): number {
     const length = this.#varint(limit);
-    // Also false for a length that is no safe integer.
+    // A length that is no safe integer fails this, too.
     if (!(length <= limit - this.#position)) {
       throw new Error("a field is longer than its message");
     }
     return this.#position + length;
   }
 
-  /** An unsigned varint of up to 64 bits. Above 2^53 it is not exact, which all who use it refuse or ignore. */
+  /** An unsigned varint of up to 64 bits. Above 2^53 it is not exact; its users refuse or ignore such numbers. */
   #varint(limit: number): number {
     let value = 0;
     let scale = 1;
@@ -200,7 +199,7 @@ class DirectoryDecoder {
     throw new Error("a number has more than 64 bits");
   }
 
-  /** Passes over a field that is of no interest here. */
+  /** Skips a field that is of no interest here. */
   #skip(tag: number, limit: number): void {
     if (tag < 8) {
       throw new Error("a field has the number 0");
@@ -250,8 +249,8 @@ interface Named {
 }
 
 /**
- * REAPI wants each list sorted, and then comparing neighbours is enough, and one walk over all three lists
- * together. Lists that are not sorted by bytes, as from clients that compare UTF-16, cost a set.
+ * REAPI wants each list sorted: then it is enough to compare neighbours, and to walk through two lists side by
+ * side. Lists that are not sorted by bytes, as from clients that compare UTF-16, cost a set.
  */
 function checkNoNameTwice(...lists: readonly (readonly Named[])[]): void {
   const filled = lists.filter((list) => list.length > 0);

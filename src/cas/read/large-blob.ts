@@ -1,41 +1,40 @@
-import { status as Status } from "@grpc/grpc-js";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+import { asBlobError, blobFailure } from "../../reapi/blob-error.ts";
 import type { Digest } from "../../reapi/digest.ts";
-import { type PortableDigest, toPortable } from "../../reapi/wire-digest.ts";
 import type { DiskCache, DiskEntry } from "../cache/disk-cache.ts";
 import type { MemoryCache } from "../cache/memory-cache.ts";
 import { OpenFile } from "../cache/open-file.ts";
 import type { StorageStatistics } from "../statistics.ts";
-import type { FetchPool } from "../transfer/fetch-pool.ts";
-import { asBlobError } from "../transfer/retry.ts";
-import { blobFailure } from "../transfer/verify.ts";
+import { type PortableDigest, toPortable } from "../transfer/portable.ts";
+import type { TransferPool } from "../transfer/transfer-pool.ts";
 import { ReadAhead } from "./read-ahead.ts";
 
-/** What large blobs share. */
+/** What all large blobs share. */
 export interface LargeBlobContext {
-  readonly pool: FetchPool;
+  readonly pool: TransferPool;
   readonly disk: DiskCache;
   readonly memory: MemoryCache;
   readonly statistics: StorageStatistics;
   readonly chunkSizeBytes: number;
   readonly readAheadBytes: number;
-  /** The blob is no longer partial: complete, corrupt or evicted. */
+  /** Called when the blob is no longer partial: it is complete, corrupt or evicted. */
   ended(blob: LargeBlob): void;
   /** Reads from what has taken the blob's place. */
   read(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array>;
 }
 
-/** One per chunk, and its key in the memory cache. */
+/** A chunk's state; also its key in the memory cache. */
 interface Chunk {
-  /** In the partial file. */
+  /** Whether it is in the partial file. */
   stored: boolean;
   fetch: Promise<Uint8Array> | undefined;
 }
 
 /**
- * A blob that is larger than a chunk, while not all of it has been fetched. Its chunks go into a sparse file. When
- * the last one is in, the whole file is hashed before that chunk, or anything more, is handed out: so whoever
- * reads all of a file learns before its end if it is corrupt. Who reads only part of a blob gets bytes that storage
- * vouches for, and no hash.
+ * A blob that is larger than a chunk, as long as not all of it has been fetched. Its chunks go into a sparse
+ * file. Once the last one is in, the whole file is hashed before that chunk, or anything more, is handed out:
+ * whoever reads all of a file learns before its end if it is corrupt. Whoever reads only a part has storage's
+ * word for it.
  */
 export class LargeBlob {
   readonly digest: Digest;
@@ -51,7 +50,7 @@ export class LargeBlob {
   #verification: Promise<void> | undefined;
   #ended = false;
 
-  /** Throws an Error of node:fs where the partial file cannot be made. */
+  /** Throws an Error of node:fs if the partial file cannot be made. */
   constructor(
     digest: Digest,
     key: string,
@@ -74,16 +73,16 @@ export class LargeBlob {
     context.disk.set(this.entry, 0);
   }
 
-  /** No more than the chunk that `offset` lies in. */
+  /** The answer does not go beyond the chunk that `offset` is in. */
   read(offset: number, count: number): Uint8Array | Promise<Uint8Array> {
     const { chunkSizeBytes, disk, memory, statistics } = this.#context;
     disk.get(this.entry.key);
     if (this.#verification !== undefined) {
       return this.#verification.then(() => this.#context.read(this.digest, offset, count));
     }
-    const until = this.#readAhead.note(offset, count);
-    if (until > 0) {
-      this.#fetchAhead(this.#readAhead.from, until);
+    const ahead = this.#readAhead.note(offset, count);
+    if (ahead !== undefined) {
+      this.#fetchMissing(ahead.from, ahead.until);
     }
     const index = Math.floor(offset / chunkSizeBytes);
     const start = offset - index * chunkSizeBytes;
@@ -111,14 +110,14 @@ export class LargeBlob {
     const step = Math.max(1, Math.floor(readAheadBytes / chunkSizeBytes));
     for (let from = 0; from < this.#chunks.length; from += step) {
       const until = Math.min(from + step, this.#chunks.length);
-      this.#fetchAhead(from * chunkSizeBytes, until * chunkSizeBytes);
+      this.#fetchMissing(from * chunkSizeBytes, until * chunkSizeBytes);
       await Promise.all(this.#chunks.slice(from, until).map((chunk) => chunk.fetch));
     }
     await this.#verification;
   }
 
-  /** Starts fetching what is not there of the range, in as few pieces as can be. */
-  #fetchAhead(from: number, until: number): void {
+  /** Starts fetching what is missing of the range, in as few pieces as possible. */
+  #fetchMissing(from: number, until: number): void {
     const { chunkSizeBytes } = this.#context;
     const end = Math.min(Math.ceil(until / chunkSizeBytes), this.#chunks.length);
     let start = Math.floor(from / chunkSizeBytes);
@@ -141,14 +140,14 @@ export class LargeBlob {
     return stored || fetch !== undefined;
   }
 
-  /** Fetches the chunks from `from` to before `to`. */
+  /** Fetches the chunks from `from` up to, not including, `to`. */
   #fetch(from: number, to: number): void {
     const { pool, chunkSizeBytes } = this.#context;
     const offset = from * chunkSizeBytes;
     const arrivals = this.#chunks.slice(from, to).map((chunk) => {
       const arrival = Promise.withResolvers<Uint8Array>();
       chunk.fetch = arrival.promise;
-      // Nobody may be waiting for what was read ahead.
+      // Perhaps nobody waits for what is read ahead.
       arrival.promise.catch(() => {});
       return arrival;
     });
@@ -174,7 +173,7 @@ export class LargeBlob {
       )
       .catch((error: unknown) => {
         const failure = blobFailure(this.digest, asBlobError(error, "ByteStream.Read"));
-        if (failure.code === Status.DATA_LOSS) {
+        if (failure.code === Code.DATA_LOSS) {
           this.#context.statistics.corruptBlobs++;
         }
         for (const [index, { reject }] of arrivals.entries()) {
@@ -190,7 +189,7 @@ export class LargeBlob {
   async #arrived(index: number, content: Uint8Array, stored: boolean): Promise<Uint8Array> {
     const { disk, memory, statistics } = this.#context;
     const chunk = this.#chunks[index]!;
-    // Again, as the thread died that had brought it.
+    // It came before, from a thread that died.
     if (chunk.stored) {
       return content;
     }
@@ -222,12 +221,12 @@ export class LargeBlob {
     try {
       await pool.run({ kind: "verifyFile", digest: this.#portable, path: this.#path, destination });
     } catch (error) {
-      // An evicted file cannot be verified: its chunks are no worse for that than those of a blob read in part.
+      // An evicted file cannot be verified any more; its chunks are as good as those of any blob read in part.
       if (this.#ended) {
         return;
       }
       const failure = blobFailure(this.digest, asBlobError(error, "verification"));
-      if (failure.code === Status.DATA_LOSS) {
+      if (failure.code === Code.DATA_LOSS) {
         statistics.corruptBlobs++;
       }
       this.#end();
@@ -238,7 +237,7 @@ export class LargeBlob {
     this.#end();
   }
 
-  /** Reads that come later go to whatever takes this blob's place. */
+  /** From now on, reads go to whatever takes this blob's place. */
   #end(): void {
     if (this.#ended) {
       return;

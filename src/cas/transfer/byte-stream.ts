@@ -1,15 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { pipeline, Readable } from "node:stream";
 import { createZstdCompress, zstdCompressSync } from "node:zlib";
-import { status as Status } from "@grpc/grpc-js";
-import { BlobError } from "../../reapi/blob-error.ts";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+import { asBlobError, BlobError } from "../../reapi/blob-error.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { type Compressor, readResourceName, writeResourceName } from "../../reapi/resource-name.ts";
-import { type Attempt, asBlobError } from "./retry.ts";
+import type { Attempt } from "./retry.ts";
 import type { ServerConnection } from "./server-connection.ts";
+import { piecesOf, type RandomAccess } from "./upload-source.ts";
 import { decompress, wrongSize } from "./verify.ts";
 
-/** In one WriteRequest. */
+/** How much goes into one WriteRequest. */
 const WRITE_PIECE_BYTES = 256 * 1024;
 /** A blob is worth compressing if its beginning is. */
 const SAMPLE_BYTES = 64 * 1024;
@@ -17,9 +18,9 @@ const WORTHWHILE_RATIO = 0.9;
 const SMALLEST_COMPRESSED = 1024;
 
 /**
- * Reads `length` bytes from `offset` on and hands them to `take` as they come, in order; nothing is verified. A
- * broken stream goes on where it broke. Rejects with DATA_LOSS where the server has fewer bytes, or more at
- * what should be the blob's end.
+ * Reads `length` bytes from `offset` on and hands them to `take` in order, as they come, unverified. A broken
+ * stream goes on where it broke. Rejects with DATA_LOSS if the server has fewer bytes, or more after what should
+ * be the blob's end.
  */
 export async function readRange(
   connection: ServerConnection,
@@ -40,7 +41,7 @@ export async function readRange(
         readOffset: BigInt(position),
         readLimit: BigInt(limit),
       },
-      { signal: attempt.signal, metadata: connection.metadata() },
+      { signal: attempt.signal },
     );
     try {
       for await (const { data } of responses) {
@@ -53,13 +54,13 @@ export async function readRange(
           attempt.progress();
           take(wanted < data.length ? data.subarray(0, wanted) : data);
         }
-        // A server that knows no limits would go on to the blob's end.
+        // A server that does not know limits would go on to the blob's end.
         if (position === end && !toBlobEnd) {
           return;
         }
       }
     } catch (error) {
-      if (limit === 0 || asBlobError(error, "").code !== Status.UNIMPLEMENTED) {
+      if (limit === 0 || asBlobError(error, "").code !== Code.UNIMPLEMENTED) {
         throw error;
       }
       connection.limitsReads = false;
@@ -72,7 +73,7 @@ export async function readRange(
   await connection.stream("ByteStream.Read", signal, read);
 }
 
-/** The whole blob, compressed on its way if that is offered; not verified but for its size. */
+/** The whole blob, compressed on its way if the server offers that. Of it, only the size is verified. */
 export async function readWhole(
   connection: ServerConnection,
   digest: Digest,
@@ -98,7 +99,7 @@ export async function readWhole(
   return content;
 }
 
-/** Begins anew when the stream breaks: not every server honours an offset into a compressed blob. */
+/** A stream that breaks begins anew: not every server honours an offset into a compressed blob. */
 async function readCompressed(
   connection: ServerConnection,
   digest: Digest,
@@ -110,7 +111,7 @@ async function readCompressed(
     let length = 0;
     const responses = connection.byteStream.read(
       { resourceName: readResourceName(digest, "zstd") },
-      { signal: attempt.signal, metadata: connection.metadata() },
+      { signal: attempt.signal },
     );
     for await (const { data } of responses) {
       attempt.alive();
@@ -129,24 +130,18 @@ async function readCompressed(
   return content;
 }
 
-/** Content that can be read from anywhere, and again: an upload that breaks must go back. */
-export interface RandomAccess {
-  /** At least one byte and at most `count`. The range is within the content. */
-  read(offset: number, count: number): Uint8Array | Promise<Uint8Array>;
-}
-
 /**
- * Stores a blob. A broken stream goes on from what the server says it has, where it says so. Resolves early,
- * without having sent all, if somebody else has stored the blob meanwhile.
+ * Stores a blob. A broken stream goes on from what the server says it has, if it says so. Resolves early, before
+ * all has been sent, if somebody else has stored the blob meanwhile.
  */
 export async function write(
   connection: ServerConnection,
   digest: Digest,
-  content: RandomAccess,
+  source: RandomAccess,
   signal?: AbortSignal,
 ): Promise<void> {
   const { zstd } = await connection.capabilities(digest.instanceName);
-  const compressor = zstd && (await isWorthCompressing(digest, content)) ? "zstd" : "identity";
+  const compressor = zstd && (await isWorthCompressing(digest, source)) ? "zstd" : "identity";
   const resourceName = writeResourceName(digest, compressor, randomUUID());
   let broken = false;
   await connection.stream("ByteStream.Write", signal, async (attempt) => {
@@ -159,12 +154,12 @@ export async function write(
     }
     broken = true;
     const { committedSize } = await connection.byteStream.write(
-      requests(resourceName, digest, content, offset, compressor, attempt),
-      { signal: attempt.signal, metadata: connection.metadata() },
+      requests(resourceName, digest, source, offset, compressor, attempt),
+      { signal: attempt.signal },
     );
     if (compressor === "identity" && Number(committedSize) !== digest.sizeBytes) {
       throw new BlobError(
-        Status.UNAVAILABLE,
+        Code.UNAVAILABLE,
         `ByteStream.Write: the server kept ${committedSize} of ${digest.sizeBytes} bytes`,
         digest,
       );
@@ -180,13 +175,13 @@ async function committed(
   try {
     const { committedSize, complete } = await connection.byteStream.queryWriteStatus(
       { resourceName },
-      { signal: attempt.signal, metadata: connection.metadata() },
+      { signal: attempt.signal },
     );
     return complete ? 0 : Number(committedSize);
   } catch (error) {
     const { code } = asBlobError(error, "");
-    // Servers that cannot tell, and uploads they have forgotten, begin anew.
-    if (code === Status.UNIMPLEMENTED || code === Status.NOT_FOUND) {
+    // The server cannot tell, or has forgotten the upload: it begins anew.
+    if (code === Code.UNIMPLEMENTED || code === Code.NOT_FOUND) {
       return 0;
     }
     throw error;
@@ -196,13 +191,13 @@ async function committed(
 async function* requests(
   resourceName: string,
   digest: Digest,
-  content: RandomAccess,
+  source: RandomAccess,
   offset: number,
   compressor: Compressor,
   attempt: Attempt,
 ) {
   let writeOffset = offset;
-  const plain = pieces(digest, content, offset);
+  const plain = piecesOf(source, offset, digest.sizeBytes, WRITE_PIECE_BYTES);
   for await (const data of compressor === "zstd" ? compressed(plain) : plain) {
     attempt.alive();
     yield { resourceName, writeOffset: BigInt(writeOffset), data };
@@ -212,30 +207,15 @@ async function* requests(
   yield { resourceName, writeOffset: BigInt(writeOffset), finishWrite: true };
 }
 
-async function* pieces(digest: Digest, content: RandomAccess, offset: number): AsyncGenerator<Uint8Array> {
-  while (offset < digest.sizeBytes) {
-    const data = await content.read(offset, Math.min(WRITE_PIECE_BYTES, digest.sizeBytes - offset));
-    if (data.length === 0) {
-      throw new BlobError(
-        Status.INTERNAL,
-        `upload of ${digest.hash}: the content ends at ${offset} of ${digest.sizeBytes} bytes`,
-        digest,
-      );
-    }
-    yield data;
-    offset += data.length;
-  }
-}
-
 function compressed(plain: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-  // Failures reach whoever iterates the result.
+  // Whoever iterates the result sees failures.
   return pipeline(Readable.from(plain), createZstdCompress(), () => {});
 }
 
-async function isWorthCompressing(digest: Digest, content: RandomAccess): Promise<boolean> {
+async function isWorthCompressing(digest: Digest, source: RandomAccess): Promise<boolean> {
   if (digest.sizeBytes < SMALLEST_COMPRESSED) {
     return false;
   }
-  const sample = await content.read(0, Math.min(SAMPLE_BYTES, digest.sizeBytes));
+  const sample = await source.read(0, Math.min(SAMPLE_BYTES, digest.sizeBytes));
   return zstdCompressSync(sample).length < sample.length * WORTHWHILE_RATIO;
 }

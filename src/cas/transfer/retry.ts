@@ -1,12 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { status as Status } from "@grpc/grpc-js";
-import { BlobError } from "../../reapi/blob-error.ts";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+import { asBlobError, BlobError } from "../../reapi/blob-error.ts";
 
 /** Where time comes from, so that tests need not wait for it. */
 export interface Clock {
   /** Rejects when the signal aborts. */
   sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
-  /** Calls back once; the returned function cancels. */
+  /** Calls back once, unless the returned function is called first. */
   timer(milliseconds: number, callback: () => void): () => void;
   /** Milliseconds, never going back. */
   now(): number;
@@ -21,17 +21,19 @@ export const SYSTEM_CLOCK: Clock = {
   now: () => performance.now(),
 };
 
-/** How long and how often to try. A server that does not answer fails a call after at most
- * `maximumAttempts × (timeout + maximumDelayMilliseconds)`. */
+/**
+ * How long and how often to try. A call to a server that does not answer fails after at most
+ * `maximumAttempts × (timeout + maximumDelayMilliseconds)`.
+ */
 export interface RetryPolicy {
-  /** Attempts without progress. A stream that brought data begins to count anew. */
+  /** Attempts without progress: after data has come, counting begins anew. */
   readonly maximumAttempts: number;
-  /** Doubles with each attempt; what is waited is between half of it and all of it. */
+  /** Doubles with each attempt. The actual delay is random, between half of it and all of it. */
   readonly initialDelayMilliseconds: number;
   readonly maximumDelayMilliseconds: number;
   /** For one attempt of a call that is not a stream. */
   readonly attemptTimeoutMilliseconds: number;
-  /** Longest silence in a stream. */
+  /** The longest silence in a stream. */
   readonly idleTimeoutMilliseconds: number;
 }
 
@@ -45,17 +47,16 @@ export const DEFAULT_RETRY_POLICY: RetryPolicy = {
 
 export interface Attempt {
   readonly signal: AbortSignal;
-  /** The server is still there: the timeout begins anew. */
+  /** The server is still there: starts the timeout anew. */
   alive(): void;
-  /** Something is done that need not be repeated: so does the counting of attempts. */
+  /** Part of the work need not be repeated: starts the timeout and the counting of attempts anew. */
   progress(): void;
 }
 
 /**
- * Runs `attempt` until it succeeds, fails with a status that a repetition cannot change, or has failed
- * `maximumAttempts` times without progress. An attempt is aborted, and fails with DEADLINE_EXCEEDED, when
- * it shows no life for `timeoutMilliseconds`. Rejects with {@link BlobError}; with the signal's reason
- * once that aborts.
+ * Runs `attempt` until it succeeds, fails with a status that no repetition can change, or has failed
+ * `maximumAttempts` times without progress. An attempt that shows no life for `timeoutMilliseconds` is aborted,
+ * and fails with DEADLINE_EXCEEDED. Rejects with {@link BlobError}; with the signal's reason once that aborts.
  */
 export async function retry<T>(
   what: string,
@@ -95,7 +96,7 @@ export async function retry<T>(
       signal?.throwIfAborted();
       const failure = silent
         ? new BlobError(
-            Status.DEADLINE_EXCEEDED,
+            Code.DEADLINE_EXCEEDED,
             `${what}: no answer for ${timeoutMilliseconds / 1000} s, ${failures + 1} of ${policy.maximumAttempts} attempts`,
           )
         : asBlobError(error, what);
@@ -116,29 +117,16 @@ export async function retry<T>(
   }
 }
 
-/** Any failure of a call, with its gRPC status and what the call was for. */
-export function asBlobError(error: unknown, what: string): BlobError {
-  if (error instanceof BlobError) {
-    return error;
-  }
-  if (error instanceof Error && "code" in error && typeof error.code === "number") {
-    const details = "details" in error && typeof error.details === "string" ? error.details : error.message;
-    return new BlobError(error.code, `${what}: ${details}`, undefined, { cause: error });
-  }
-  const message = error instanceof Error ? error.message : String(error);
-  return new BlobError(Status.INTERNAL, `${what}: ${message}`, undefined, { cause: error });
-}
-
 /**
- * CANCELLED is here because we ask only when we have not cancelled ourselves: then the server went away.
- * grpc-js reports a stream that the server reset as INTERNAL.
+ * CANCELLED means that the server went away, as what we cancel ourselves does not come here. grpc-js reports a
+ * stream that the server reset as INTERNAL.
  */
 function isRetriable({ code, message }: BlobError): boolean {
   return (
-    code === Status.UNAVAILABLE ||
-    code === Status.DEADLINE_EXCEEDED ||
-    code === Status.ABORTED ||
-    code === Status.CANCELLED ||
-    (code === Status.INTERNAL && message.includes("RST_STREAM"))
+    code === Code.UNAVAILABLE ||
+    code === Code.DEADLINE_EXCEEDED ||
+    code === Code.ABORTED ||
+    code === Code.CANCELLED ||
+    (code === Code.INTERNAL && message.includes("RST_STREAM"))
   );
 }

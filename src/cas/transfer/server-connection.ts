@@ -1,24 +1,25 @@
-import { type Channel, type Metadata, status as Status } from "@grpc/grpc-js";
+import type { Channel } from "@grpc/grpc-js";
 import { BYTE_STREAM_CODECS } from "../../grpc/byte-stream-codecs.ts";
-import { endpointMetadata, openChannel } from "../../grpc/endpoint.ts";
-import { type Client, createClient } from "../../grpc/grpc.ts";
+import { type Client, createClient } from "../../grpc/client.ts";
+import { openChannel } from "../../grpc/endpoint.ts";
 import {
   Capabilities,
   Compressor_Value,
   ContentAddressableStorage,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { ByteStream } from "../../proto/gen/google/bytestream/bytestream_pb.ts";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
 import type { BlobServer } from "../backend.ts";
 import { type Attempt, type Clock, type RetryPolicy, retry } from "./retry.ts";
 
-/** What a storage server announces, as far as its clients go by it. */
+/** What we heed of a storage server's capabilities. */
 export interface StorageCapabilities {
-  /** Most bytes of blobs in one BatchReadBlobs or BatchUpdateBlobs. */
+  /** Limit of the blobs' sizes in one BatchReadBlobs or BatchUpdateBlobs. */
   readonly maximumBatchBytes: number;
-  /** Zstandard for ByteStream and BatchReadBlobs. */
+  /** Whether ByteStream and BatchReadBlobs know Zstandard. */
   readonly zstd: boolean;
-  /** Zstandard for BatchUpdateBlobs. */
+  /** Whether BatchUpdateBlobs knows Zstandard. */
   readonly batchUpdateZstd: boolean;
 }
 
@@ -26,16 +27,16 @@ export interface StorageCapabilities {
 const MESSAGE_BUDGET = 4 * 1024 * 1024 - 256 * 1024;
 
 /**
- * HTTP/2's default of 64 KiB halves the throughput even on loopback. More than this gains little, and is what may be
- * sent in vain by a server that knows no limit to a read.
+ * HTTP/2's default of 64 KiB halves the throughput even on loopback. More than this gains little; and a server
+ * that does not know read limits may send this much in vain.
  */
 const WINDOW_BYTES = 1024 * 1024;
 
-/** One channel to a storage server with the clients on it, and how calls on it are repeated. */
+/** A channel to a storage server, the clients on it, and the repetition of their calls. */
 export class ServerConnection {
   readonly storage: Client<typeof ContentAddressableStorage>;
   readonly byteStream: Client<typeof ByteStream>;
-  /** Learned when a server answers a limited read with UNIMPLEMENTED, as Buildbarn's does. */
+  /** False once the server has answered a limited read with UNIMPLEMENTED, as Buildbarn's does. */
   limitsReads = true;
   readonly #channel: Channel;
   readonly #capabilitiesClient: Client<typeof Capabilities>;
@@ -49,19 +50,15 @@ export class ServerConnection {
     this.#policy = policy;
     this.#clock = clock;
     this.#channel = openChannel({ initialWindowSizeBytes: WINDOW_BYTES, ...server.endpoint });
-    this.storage = createClient(ContentAddressableStorage, this.#channel);
-    this.byteStream = createClient(ByteStream, this.#channel, BYTE_STREAM_CODECS);
-    this.#capabilitiesClient = createClient(Capabilities, this.#channel);
+    const { metadata } = server.endpoint;
+    this.storage = createClient(ContentAddressableStorage, this.#channel, { metadata });
+    this.byteStream = createClient(ByteStream, this.#channel, { codecs: BYTE_STREAM_CODECS, metadata });
+    this.#capabilitiesClient = createClient(Capabilities, this.#channel, { metadata });
   }
 
-  /** Begins to connect, before the first call does. */
+  /** Begins to connect, without waiting for the first call. */
   open(): void {
     this.#channel.getConnectivityState(true);
-  }
-
-  /** To be given with a call. */
-  metadata(): Metadata {
-    return endpointMetadata(this.#server.endpoint);
   }
 
   /** A call without streams, repeated as the policy says. */
@@ -74,7 +71,7 @@ export class ServerConnection {
     return retry(this.#describe(what), this.#policy, timeout, this.#clock, signal, attempt);
   }
 
-  /** A call with a stream, which may take as long as something moves. */
+  /** A call with a stream, which may take any time as long as something moves. */
   stream<T>(
     what: string,
     signal: AbortSignal | undefined,
@@ -102,7 +99,7 @@ export class ServerConnection {
   async #askCapabilities(instanceName: string): Promise<StorageCapabilities> {
     try {
       const { cacheCapabilities } = await this.call("GetCapabilities", undefined, ({ signal }) =>
-        this.#capabilitiesClient.getCapabilities({ instanceName }, { signal, metadata: this.metadata() }),
+        this.#capabilitiesClient.getCapabilities({ instanceName }, { signal }),
       );
       const announced = Number(cacheCapabilities?.maxBatchTotalSizeBytes ?? 0n);
       const zstd = (compressors: readonly Compressor_Value[] = []) =>
@@ -113,7 +110,7 @@ export class ServerConnection {
         batchUpdateZstd: zstd(cacheCapabilities?.supportedBatchUpdateCompressors),
       };
     } catch (error) {
-      if (error instanceof BlobError && error.code === Status.UNIMPLEMENTED) {
+      if (error instanceof BlobError && error.code === Code.UNIMPLEMENTED) {
         return { maximumBatchBytes: MESSAGE_BUDGET, zstd: false, batchUpdateZstd: false };
       }
       throw error;

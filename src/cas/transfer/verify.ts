@@ -1,12 +1,7 @@
 import { zstdDecompressSync } from "node:zlib";
-import { status as Status } from "@grpc/grpc-js";
-import { BlobError } from "../../reapi/blob-error.ts";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+import { BlobError, blobName } from "../../reapi/blob-error.ts";
 import type { Digest } from "../../reapi/digest.ts";
-
-/** How messages name a blob. */
-export function blobName(digest: Digest): string {
-  return `blob ${digest.hash}-${digest.sizeBytes}-${JSON.stringify(digest.instanceName)}`;
-}
 
 /** Throws DATA_LOSS unless the content is what the digest names. */
 export function verifyContent(digest: Digest, content: Uint8Array): void {
@@ -20,7 +15,7 @@ export function verifyContent(digest: Digest, content: Uint8Array): void {
 export function verifyHash(digest: Digest, hash: string): void {
   if (hash !== digest.hash) {
     throw new BlobError(
-      Status.DATA_LOSS,
+      Code.DATA_LOSS,
       `${blobName(digest)} is corrupt: its content has the ${digest.function.name} hash ${hash}`,
       digest,
     );
@@ -29,7 +24,7 @@ export function verifyHash(digest: Digest, hash: string): void {
 
 export function wrongSize(digest: Digest, sizeBytes: number): BlobError {
   return new BlobError(
-    Status.DATA_LOSS,
+    Code.DATA_LOSS,
     `${blobName(digest)} is corrupt: ${sizeBytes} bytes came instead of ${digest.sizeBytes}`,
     digest,
   );
@@ -43,21 +38,10 @@ export function decompress(digest: Digest, compressed: Uint8Array): Uint8Array {
     return zstdDecompressSync(compressed, options);
   } catch (error) {
     throw new BlobError(
-      Status.DATA_LOSS,
+      Code.DATA_LOSS,
       `${blobName(digest)} cannot be decompressed to its size: ${(error as Error).message}`,
       digest,
       { cause: error },
     );
   }
-}
-
-/** A failure of one blob's transfer, told with the blob's name. */
-export function blobFailure(digest: Digest, error: BlobError): BlobError {
-  if (error.digest === digest) {
-    return error;
-  }
-  const message = error.message.includes(digest.hash)
-    ? error.message
-    : `${blobName(digest)}: ${error.message}`;
-  return new BlobError(error.code, message, digest, { cause: error });
 }

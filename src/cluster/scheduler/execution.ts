@@ -2,8 +2,9 @@ import { randomUUID } from "node:crypto";
 import { fromBinary } from "@bufbuild/protobuf";
 import type { Any } from "@bufbuild/protobuf/wkt";
 import type { Metadata } from "@grpc/grpc-js";
-import type { Handlers } from "../../grpc/grpc.ts";
-import { missingBlobs, packAny, StatusError } from "../../grpc/status.ts";
+import type { Handlers } from "../../grpc/handlers.ts";
+import { type CallContext, serverStreaming } from "../../grpc/handlers.ts";
+import { failure, packAny, StatusError } from "../../grpc/status.ts";
 import {
   type Action,
   ActionSchema,
@@ -20,10 +21,9 @@ import type { Operation as OperationMessage } from "../../proto/gen/google/longr
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
 import { type Digest, digestKey } from "../../reapi/digest.ts";
-import { missingBlobSubject } from "../../reapi/resource-name.ts";
-import { type CallContext, failure, serverStreaming } from "../handlers.ts";
+import { missingBlobs } from "../../reapi/missing-blobs.ts";
+import { digestFromWire, relatedDigest } from "../../reapi/wire-digest.ts";
 import type { EmbeddedStorage } from "../storage/embedded-storage.ts";
-import { digestFromWire, relatedDigest } from "../storage/wire-digest.ts";
 import type { BuildQueue } from "./build-queue.ts";
 import { operationMessage } from "./operation.ts";
 import { platformKey } from "./platform.ts";
@@ -98,9 +98,7 @@ async function readNeeded(storage: EmbeddedStorage, digest: Digest, what: string
       throw error;
     }
     throw new StatusError(
-      missingBlobs(`Failed to obtain ${what}: blob ${digestKey(digest)} is not in the CAS`, [
-        missingBlobSubject(digest),
-      ]),
+      missingBlobs(`Failed to obtain ${what}: blob ${digestKey(digest)} is not in the CAS`, [digest]),
       { cause: error },
     );
   }

@@ -1,9 +1,9 @@
-import type { Handlers } from "../../grpc/grpc.ts";
+import type { Handlers } from "../../grpc/handlers.ts";
+import { unary } from "../../grpc/handlers.ts";
 import type {
   OperationQueue,
   SynchronizeRequest,
 } from "../../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
-import { unary } from "../handlers.ts";
 import type { BuildQueue } from "./build-queue.ts";
 
 /** The service buildbarn.remoteworker.OperationQueue, which workers call. */

@@ -1,8 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import type { Any } from "@bufbuild/protobuf/wkt";
+import { waitAtMost } from "../../async/wait.ts";
 import { packAny, status } from "../../grpc/status.ts";
 import {
-  type DigestFunction_Value,
   ExecuteOperationMetadataSchema,
   type ExecuteResponse,
   ExecuteResponseSchema,
@@ -16,7 +16,6 @@ import {
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
-import { waitAtMost } from "./wait.ts";
 
 /** One execution of an action, from queue to result. Clients follow it by one operation each. */
 export class Task {
@@ -24,7 +23,7 @@ export class Task {
   /** What the worker is told. */
   readonly desiredState: DesiredState_Executing;
   readonly operations = new Set<Operation>();
-  /** How often a worker asked for it again after it had been given it. */
+  /** How often a worker that already had it asked for it again. */
   retryCount = 0;
   /** Called once, when there is a response. */
   onCompletion: () => void = () => {};
@@ -52,13 +51,13 @@ export class Task {
     return this.#changed.promise;
   }
 
-  /** A worker has it now. `leaveWorker` is called when that is over. */
+  /** A worker has it now. `leaveWorker` is called when it no longer does. */
   start(leaveWorker: () => void): void {
     this.#leaveWorker = leaveWorker;
     this.#enter(ExecutionStage_Value.EXECUTING);
   }
 
-  /** The first response counts. */
+  /** Only the first response counts. */
   complete(response: ExecuteResponse): void {
     if (this.#response) {
       return;
@@ -69,6 +68,11 @@ export class Task {
     this.#enter(ExecutionStage_Value.COMPLETED);
   }
 
+  /** Completes it without a result. */
+  fail(code: Code, message: string): void {
+    this.complete(create(ExecuteResponseSchema, { status: status(code, message) }));
+  }
+
   #enter(stage: ExecutionStage_Value): void {
     this.#stage = stage;
     this.#changed.resolve();
@@ -76,11 +80,11 @@ export class Task {
   }
 }
 
-/** What a client was given to follow a task. */
+/** What a client is given to follow a task with. */
 export class Operation {
   readonly name: string;
   readonly task: Task;
-  /** Called when no client has waited for the operation for its time. */
+  /** Called when no client has waited for the operation for a while. */
   onAbandoned: () => void = () => {};
   readonly #abandonedTimeout: number;
   readonly #updateInterval: number;
@@ -105,8 +109,8 @@ export class Operation {
   }
 
   /**
-   * The operation as it is now and, again, at every change and update interval until it is done. While this is
-   * iterated the operation is not abandoned. Throws the signal's reason when that aborts.
+   * The operation as it is now, and again after every change and update interval, until it is done. As long as
+   * this is iterated, the operation does not count as abandoned. Throws the signal's reason when that aborts.
    */
   async *follow(signal: AbortSignal): AsyncGenerator<OperationMessage> {
     this.#waiters++;
@@ -129,7 +133,7 @@ export class Operation {
     }
   }
 
-  /** Done for its clients, with CANCELLED, where the task is not completed. */
+  /** Ends the operation with CANCELLED, unless the task is completed. */
   cancel(): void {
     if (this.task.response) {
       return;
@@ -149,7 +153,7 @@ export class Operation {
 
 const CANCELLED = status(Code.CANCELLED, "The operation was cancelled");
 
-/** An operation's message; it is done where there is a result. */
+/** An operation's message. The operation is done if there is a result. */
 export function operationMessage(
   name: string,
   stage: ExecutionStage_Value,
@@ -161,7 +165,7 @@ export function operationMessage(
     metadata: packAny(ExecuteOperationMetadataSchema, {
       stage: result ? ExecutionStage_Value.COMPLETED : stage,
       actionDigest: digestMessage(actionDigest),
-      digestFunction: actionDigest.function.value as DigestFunction_Value,
+      digestFunction: actionDigest.function.value,
     }),
     ...(result && {
       done: true,

@@ -1,4 +1,6 @@
-import type { Handlers } from "../../grpc/grpc.ts";
+import type { Handlers } from "../../grpc/handlers.ts";
+import { unary } from "../../grpc/handlers.ts";
+import { failure } from "../../grpc/status.ts";
 import type {
   CancelOperationRequest,
   DeleteOperationRequest,
@@ -6,7 +8,6 @@ import type {
   Operations,
 } from "../../proto/gen/google/longrunning/operations_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
-import { failure, unary } from "../handlers.ts";
 import type { BuildQueue } from "./build-queue.ts";
 import type { Operation } from "./operation.ts";
 

@@ -1,7 +1,7 @@
+import { failure } from "../../grpc/status.ts";
 import type { Platform } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { checkInstanceName } from "../../reapi/resource-name.ts";
-import { failure } from "../handlers.ts";
 
 /** Where a worker belongs, or an action wants to run. */
 export interface PlatformKey {
@@ -11,7 +11,7 @@ export interface PlatformKey {
   readonly platform: string;
 }
 
-/** Throws INVALID_ARGUMENT for an instance name that cannot be one and for properties that are out of order. */
+/** Throws INVALID_ARGUMENT for an impossible instance name and for properties that are out of order. */
 export function platformKey(instanceName: string, platform: Platform | undefined): PlatformKey {
   checkInstanceName(instanceName);
   const properties = (platform?.properties ?? []).map(({ name, value }) => ({ name, value }));
@@ -29,7 +29,7 @@ export function platformKey(instanceName: string, platform: Platform | undefined
   return { instanceName, platform: JSON.stringify({ properties }) };
 }
 
-/** What follows the prefix in the instance name; undefined where it does not begin with it. */
+/** What follows the prefix in the instance name; undefined if the name does not begin with the prefix. */
 export function instanceNameSuffix(prefix: string, instanceName: string): string | undefined {
   if (prefix === "") {
     return instanceName;

@@ -2,7 +2,9 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import type { Handlers } from "../../grpc/grpc.ts";
+import type { Handlers } from "../../grpc/handlers.ts";
+import { unary } from "../../grpc/handlers.ts";
+import { failure } from "../../grpc/status.ts";
 import {
   type ActionCache as ActionCacheProto,
   type ActionResult,
@@ -11,16 +13,15 @@ import {
   type UpdateActionResultRequest,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+import { isComplete } from "../../reapi/completeness.ts";
 import { type Digest, digestKey } from "../../reapi/digest.ts";
-import { failure, unary } from "../handlers.ts";
+import { digestFromWire } from "../../reapi/wire-digest.ts";
 import type { BlobStore } from "./blob-store.ts";
-import { isComplete } from "./completeness.ts";
-import { digestFromWire } from "./wire-digest.ts";
 
 const CHECKSUM_BYTES = 32;
 
 /**
- * Results of actions, one file each, by instance name and action digest. A result is given out only while all
+ * Action results, one file each, by instance name and action digest. A result is given out only as long as all
  * that it refers to is in the CAS.
  */
 export class ActionCache {
@@ -39,7 +40,7 @@ export class ActionCache {
     return new ActionCache(folder, blobs);
   }
 
-  /** The action's result; undefined where there is none or where outputs of it are no longer in the CAS. */
+  /** The action's result; undefined if there is none, or if some of its outputs are no longer in the CAS. */
   async get(actionDigest: Digest): Promise<ActionResult | undefined> {
     const content = await readFile(this.#path(actionDigest)).catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") {
@@ -51,12 +52,12 @@ export class ActionCache {
       return undefined;
     }
     const result = content.subarray(CHECKSUM_BYTES);
-    // A file cut short by a power failure would otherwise be a success without outputs.
+    // Otherwise a file cut short by a power failure would be a success without outputs.
     if (!checksum(result).equals(content.subarray(0, CHECKSUM_BYTES))) {
       return undefined;
     }
     const actionResult = fromBinary(ActionResultSchema, result);
-    return (await isComplete(this.#blobs, actionDigest, actionResult)) ? actionResult : undefined;
+    return (await isComplete(actionResult, actionDigest, this.#blobs)) ? actionResult : undefined;
   }
 
   async update(actionDigest: Digest, actionResult: ActionResult): Promise<void> {

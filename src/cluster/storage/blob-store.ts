@@ -56,11 +56,6 @@ export class BlobStore {
     return store;
   }
 
-  /** How many blobs there are. */
-  get size(): number {
-    return this.#known.size;
-  }
-
   has(digest: Digest): boolean {
     return this.#known.has(digestKey(digest));
   }
@@ -122,9 +117,9 @@ export class BlobStore {
   }
 
   /**
-   * Stores a blob that is in memory already.
+   * Stores a blob that is in memory.
    *
-   * Rejects with {@link BlobError} INVALID_ARGUMENT where content and digest do not match.
+   * Rejects with {@link BlobError} INVALID_ARGUMENT if content and digest do not match.
    */
   async put(digest: Digest, content: Uint8Array): Promise<void> {
     requireMatch(digest, computeDigest(digest.instanceName, digest.function, content));
@@ -139,14 +134,14 @@ export class BlobStore {
     }
   }
 
-  /** Begins to store a blob that arrives in pieces. The caller commits or aborts it. */
+  /** Begins to store a blob that comes in pieces. The caller commits or aborts it. */
   async startWrite(digest: Digest): Promise<BlobWriter> {
     const path = this.temporaryPath();
     const file = await open(path, "wx");
     return new BlobWriter(digest, path, file, (digest, path) => this.#adopt(digest, path));
   }
 
-  /** Makes known a blob whose file has been put at `path(digest)`, complete and verified, by someone else. */
+  /** Takes over a blob whose complete and verified file somebody else has put at `path(digest)`. */
   noteStored(digest: Digest): void {
     this.#known.add(digestKey(digest));
   }
@@ -156,13 +151,13 @@ export class BlobStore {
     await rm(this.path(digest), { force: true });
   }
 
-  /** Where the blob's file is, or is to be. */
+  /** Where the blob's file is, or will be. */
   path(digest: Digest): string {
     const { hash, sizeBytes } = digest;
     return join(this.folder, digest.function.name, hash.slice(0, 2), `${hash}-${sizeBytes}`);
   }
 
-  /** The name of a file to be made, on the file system that blobs are on. */
+  /** The path of a file to be made, on the same file system as the blobs. */
   temporaryPath(): string {
     return join(this.folder, "tmp", String(this.#temporaryFiles++));
   }
@@ -214,8 +209,7 @@ export class BlobWriter {
   }
 
   /**
-   * Appends. Rejects with {@link BlobError} INVALID_ARGUMENT as soon as there is more content than the digest
-   * says.
+   * Appends. Rejects with {@link BlobError} INVALID_ARGUMENT as soon as there is more content than the digest says.
    */
   async write(chunk: Uint8Array): Promise<void> {
     if (this.committedSize + chunk.length > this.digest.sizeBytes) {
@@ -234,8 +228,8 @@ export class BlobWriter {
   }
 
   /**
-   * Makes the blob part of the store. Rejects with {@link BlobError} INVALID_ARGUMENT where the content is not
-   * the digest's; then, too, the writer is done with.
+   * Makes the blob part of the store. Rejects with {@link BlobError} INVALID_ARGUMENT if the content is not the
+   * digest's. Either way, the writer cannot be used any more.
    */
   async commit(): Promise<void> {
     await this.#file.close();

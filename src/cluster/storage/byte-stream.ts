@@ -1,7 +1,9 @@
 import { pipeline } from "node:stream";
 import { createZstdCompress, createZstdDecompress } from "node:zlib";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Handlers } from "../../grpc/grpc.ts";
+import type { Handlers } from "../../grpc/handlers.ts";
+import { clientStreaming, serverStreaming, unary } from "../../grpc/handlers.ts";
+import { failure } from "../../grpc/status.ts";
 import type {
   ByteStream,
   QueryWriteStatusRequest,
@@ -12,12 +14,15 @@ import type {
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
 import { digestKey } from "../../reapi/digest.ts";
-import { clientStreaming, failure, serverStreaming, unary } from "../handlers.ts";
+import {
+  parseReadResourceName,
+  parseWriteResourceName,
+  type ResourceName,
+} from "../../reapi/resource-name.ts";
 import type { BlobStore, BlobWriter } from "./blob-store.ts";
-import { parseReadResourceName, parseWriteResourceName, type ResourceName } from "./resource-name.ts";
 import type { ServedBlobs } from "./served-blobs.ts";
 
-/** A whole compressed blob's committed size where it was there already (REAPI, ContentAddressableStorage). */
+/** The committed size of a compressed upload whose blob was already there (REAPI, ContentAddressableStorage). */
 const ALREADY_THERE = -1n;
 
 /** The service google.bytestream.ByteStream for CAS blobs, plain and compressed with zstd. */
@@ -38,7 +43,7 @@ export class ByteStreamService {
     };
   }
 
-  /** Gives up what interrupted uploads have left. */
+  /** Drops what interrupted uploads have left. */
   async close(): Promise<void> {
     await this.#interrupted.close();
   }
@@ -116,7 +121,7 @@ export class ByteStreamService {
     return { committedSize: BigInt(writer.committedSize) };
   }
 
-  /** A compressed upload cannot be resumed: nothing of it is kept where it breaks off. */
+  /** A compressed upload cannot be resumed: if it breaks off, nothing of it is kept. */
   async #writeCompressed(
     { digest }: ResourceName,
     { writeOffset }: WriteRequest,
@@ -168,7 +173,7 @@ export class ByteStreamService {
   }
 }
 
-/** Uploads that broke off and may be resumed for a while, by resource name. */
+/** Uploads that broke off, by resource name. They can be resumed for a while. */
 class InterruptedUploads {
   readonly #uploads = new Map<string, { writer: BlobWriter; timer: NodeJS.Timeout }>();
   readonly #milliseconds: number;
@@ -180,14 +185,14 @@ class InterruptedUploads {
   async put(resourceName: string, writer: BlobWriter): Promise<void> {
     const older = this.#remove(resourceName);
     const timer = setTimeout(() => {
-      // What cannot be removed now is removed when the store is opened next.
+      // What cannot be removed now is removed when the store is next opened.
       this.#remove(resourceName)?.abort().catch(ignore);
     }, this.#milliseconds).unref();
     this.#uploads.set(resourceName, { writer, timer });
     await older?.abort();
   }
 
-  /** The upload to go on with at `offset`, undefined for a new one. Throws where there is none to go on with. */
+  /** The upload to continue at `offset`; undefined for a new one. Throws if there is none to continue there. */
   take(resourceName: string, offset: bigint): BlobWriter | undefined {
     if (offset === 0n) {
       this.#remove(resourceName)?.abort().catch(ignore);
@@ -245,7 +250,7 @@ function requireOffset(offset: bigint, expected: number): void {
   }
 }
 
-/** ZSTD_… for data that is no zstd, Z_BUF_ERROR for data that ends early. */
+/** Their codes are ZSTD_… for data that is no zstd, and Z_BUF_ERROR for data that ends early. */
 function isZstdError(error: unknown): error is Error {
   return error instanceof Error && "code" in error && /^(ZSTD_|Z_)/.test(String(error.code));
 }

@@ -1,5 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Handlers } from "../../grpc/grpc.ts";
+import type { Handlers } from "../../grpc/handlers.ts";
+import { unary } from "../../grpc/handlers.ts";
 import {
   type Capabilities,
   Compressor_Value,
@@ -7,7 +8,6 @@ import {
   type ServerCapabilitiesSchema,
   SymlinkAbsolutePathStrategy_Value,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { unary } from "../handlers.ts";
 import { MAXIMUM_BATCH_BYTES } from "./content-addressable-storage.ts";
 
 const CAPABILITIES: MessageInitShape<typeof ServerCapabilitiesSchema> = {

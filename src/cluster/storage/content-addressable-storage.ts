@@ -1,8 +1,9 @@
 import { promisify } from "node:util";
 import { type ZstdOptions, zstdCompress, zstdDecompress } from "node:zlib";
 import { fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
-import type { Handlers } from "../../grpc/grpc.ts";
-import { status } from "../../grpc/status.ts";
+import type { Handlers } from "../../grpc/handlers.ts";
+import { serverStreaming, unary } from "../../grpc/handlers.ts";
+import { failure, status, statusFromError } from "../../grpc/status.ts";
 import {
   type BatchReadBlobsRequest,
   type BatchReadBlobsResponse_ResponseSchema,
@@ -19,20 +20,18 @@ import {
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
 import { type Digest, digestKey } from "../../reapi/digest.ts";
-import { digestMessage } from "../../reapi/wire-digest.ts";
-import { failure, serverStreaming, toStatusError, unary } from "../handlers.ts";
+import { digestFromWire, digestMessage, relatedDigest } from "../../reapi/wire-digest.ts";
 import type { BlobStore } from "./blob-store.ts";
 import type { ServedBlobs } from "./served-blobs.ts";
-import { digestFromWire, relatedDigest } from "./wire-digest.ts";
 
-/** What one batch may hold, so that its message stays below gRPC's usual limit of 4 MiB. */
+/** Limit of a batch, so that its message stays below gRPC's usual limit of 4 MiB. */
 export const MAXIMUM_BATCH_BYTES = 4 * 1024 * 1024 - 256 * 1024;
 
 /** Less than this is not worth compressing. */
 const COMPRESS_FROM_BYTES = 1024;
 const DEFAULT_PAGE_SIZE = 1000;
 
-/** The REAPI service ContentAddressableStorage, without the splitting of blobs. */
+/** The REAPI service ContentAddressableStorage, but for the splitting of blobs. */
 export function contentAddressableStorage(
   store: BlobStore,
   served: ServedBlobs,
@@ -78,7 +77,7 @@ async function update(
     await store.put(expected, await plain(data, compressor, expected));
     return { digest, status: status(Code.OK, "") };
   } catch (error) {
-    return { digest, status: toStatusError(error).status };
+    return { digest, status: statusFromError(error) };
   }
 }
 
@@ -119,7 +118,7 @@ async function read(
     }
     return { digest: wireDigest, data: await compress(content), compressor: Compressor_Value.ZSTD };
   } catch (error) {
-    return { digest: wireDigest, status: toStatusError(error).status };
+    return { digest: wireDigest, status: statusFromError(error) };
   }
 }
 
@@ -138,7 +137,7 @@ async function* getTree(
   const queued = new Map([[digestKey(root), root]]);
   let page: Directory[] = [];
   let pageBytes = 0;
-  // A Map's iteration visits what is added while it goes on: breadth first, each directory once.
+  // A Map's iteration visits what is added meanwhile: breadth first, each directory once.
   for (const digest of queued.values()) {
     const content = await served.read(digest, signal);
     const directory = fromBinary(DirectorySchema, content);

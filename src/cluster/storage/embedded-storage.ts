@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Server } from "@grpc/grpc-js";
 import { BYTE_STREAM_CODECS } from "../../grpc/byte-stream-codecs.ts";
-import { addService } from "../../grpc/grpc.ts";
+import { addService } from "../../grpc/handlers.ts";
 import {
   ActionCache as ActionCacheProto,
   Capabilities,
@@ -29,7 +29,7 @@ export interface StorageOptions {
   readonly onRead?: ReadInterceptor | undefined;
 }
 
-/** CAS and action cache in a folder, and the gRPC services that give access to them. */
+/** CAS and action cache in a folder, and the gRPC services that serve them. */
 export class EmbeddedStorage {
   readonly blobs: BlobStore;
   readonly actionCache: ActionCache;
@@ -56,7 +56,7 @@ export class EmbeddedStorage {
     addService(server, Capabilities, capabilitiesService());
   }
 
-  /** Stores a blob and gives its digest. */
+  /** Stores a blob. Resolves to its digest. */
   async putBlob(content: Uint8Array): Promise<Digest> {
     const digest = computeDigest("", SHA256, content);
     await this.blobs.put(digest, content);
@@ -70,12 +70,12 @@ export class EmbeddedStorage {
     return importInputRoot(this.blobs, entries);
   }
 
-  /** A folder of this machine as an input root. */
+  /** Imports a folder of this machine as an input root. */
   importDirectory(hostPath: string): Promise<ImportedInputRoot> {
     return this.importInputRoot(entriesBelow(hostPath));
   }
 
-  /** What clients read from the CAS since the last {@link resetStatistics}. The caller's to keep. */
+  /** What clients have read from the CAS since the last {@link resetStatistics}; a copy. */
   statistics(): ReadStatistics {
     return this.#served.statistics();
   }

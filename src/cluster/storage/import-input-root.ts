@@ -20,14 +20,14 @@ export type InputRootEntry = {
   | { readonly type: "file"; readonly isExecutable: boolean; readonly content: Uint8Array }
 );
 
-/** An input root that is in the CAS now. */
+/** An input root that has been put into the CAS. */
 export interface ImportedInputRoot {
   readonly digest: Digest;
   readonly files: number;
-  /** The root among them. */
+  /** With the root. */
   readonly directories: number;
   readonly symlinks: number;
-  /** Sum of the files' sizes; equal files count as often as they occur. */
+  /** Sum of the files' sizes; a file that occurs twice counts twice. */
   readonly bytes: number;
   /** Digests of files by path. */
   readonly fileDigests: ReadonlyMap<string, Digest>;
@@ -47,10 +47,10 @@ interface Folder {
 const FILES_PER_TASK = 64;
 
 /**
- * Puts files of this machine into the store and makes the Directory messages for them. Files are read and hashed
- * by several threads. A later entry replaces an earlier one of the same path.
+ * Puts files of this machine into the store and makes the Directory messages for them. Several threads read and
+ * hash the files. An entry replaces an earlier one of the same path.
  *
- * Throws for a path that cannot be one in an input root, and where a file cannot be read.
+ * Throws for a path that cannot be one in an input root, and for a file that cannot be read.
  */
 export async function importInputRoot(
   store: BlobStore,
@@ -93,7 +93,7 @@ export async function importInputRoot(
   return { digest, ...counts, fileDigests };
 }
 
-/** What is below a folder of this machine, for {@link importInputRoot}. Sockets, devices and pipes are left out. */
+/** What is below a folder of this machine, for {@link importInputRoot}; sockets, devices and pipes are skipped. */
 export async function* entriesBelow(hostPath: string, path = ""): AsyncGenerator<InputRootEntry> {
   for (const entry of await readdir(hostPath, { withFileTypes: true })) {
     const entryHostPath = join(hostPath, entry.name);
@@ -120,7 +120,7 @@ function subfolder(folder: Folder, name: string): Folder {
   return child;
 }
 
-/** The folder that the path's last part is in, made if need be. */
+/** The folder that holds the path's last part, made if it does not exist, and that part. */
 function locate(root: Folder, path: string): [Folder, string] {
   const names = path.split("/");
   if (names.some((name) => name === "" || name === "." || name === ".." || name.includes("\0"))) {

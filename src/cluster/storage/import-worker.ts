@@ -2,11 +2,11 @@ import { closeSync, mkdirSync, openSync, readSync, renameSync, rmSync, statSync,
 import { dirname } from "node:path";
 import { SHA256 } from "../../reapi/digest.ts";
 
-/** Files to be put into a blob store by a thread of the pool. */
+/** Files for a thread of the pool to put into a blob store. */
 export interface ImportTask {
   /** The store's folder. */
   readonly folder: string;
-  /** A name for temporary files, used by no other task. */
+  /** A path for temporary files that no other task uses. */
   readonly temporaryPath: string;
   readonly hostPaths: readonly string[];
 }
@@ -16,10 +16,10 @@ export interface ImportedFile {
   readonly sizeBytes: number;
 }
 
-/** Each thread has this module, and so its own. */
+/** One per thread, as each has this module for itself. */
 const BUFFER = Buffer.allocUnsafeSlow(1024 * 1024);
 
-/** Copies files into the store, each hashed on its way, and gives their digests in the same order. */
+/** Copies files into the store and hashes them on the way. Returns their digests in the same order. */
 export default function importFiles({ folder, temporaryPath, hostPaths }: ImportTask): ImportedFile[] {
   return hostPaths.map((hostPath) => importFile(folder, temporaryPath, hostPath));
 }

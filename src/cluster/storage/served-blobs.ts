@@ -1,23 +1,24 @@
+import { unlessAborted } from "../../async/wait.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import type { BlobStore } from "./blob-store.ts";
 
-/** What clients were given since the last reset. */
+/** What clients have read since the last reset. */
 export interface ReadStatistics {
-  /** Reads that clients asked for: one per blob of a batch, one per ByteStream.Read. */
+  /** One per blob of a batch, and one per ByteStream.Read. */
   reads: number;
   /** Bytes of content sent, before compression. */
   bytes: number;
-  /** The same by blob: "HASH-SIZE" to what was read of it. */
+  /** The same for each blob, by "HASH-SIZE". */
   byBlob: Map<string, { reads: number; bytes: number }>;
 }
 
 /**
- * Called before each piece of a blob is read for a client, with the offset it begins at. A test makes the read
- * fail by throwing, late by a promise, and hang by one that never resolves.
+ * Called before each piece of a blob is read for a client, with the piece's offset. By throwing, a test makes the
+ * read fail; by a promise it makes it late, or hang if the promise never resolves.
  */
 export type ReadInterceptor = (digest: Digest, offset: number) => void | Promise<void>;
 
-/** The blobs as clients get them: what leaves the store is counted here, and faults are injected here. */
+/** The blobs as clients get them: counts what leaves the store, and lets tests inject faults. */
 export class ServedBlobs {
   readonly #store: BlobStore;
   readonly #intercept: ReadInterceptor | undefined;
@@ -28,7 +29,7 @@ export class ServedBlobs {
     this.#intercept = intercept;
   }
 
-  /** As {@link BlobStore.read}. Rejects with the signal's reason where the client does not wait for it. */
+  /** As {@link BlobStore.read}. Rejects with the signal's reason once the client no longer waits. */
   async read(digest: Digest, signal: AbortSignal): Promise<Uint8Array> {
     const count = this.#beginRead(digest);
     await this.#interception(digest, 0, signal);
@@ -37,7 +38,7 @@ export class ServedBlobs {
     return content;
   }
 
-  /** As {@link BlobStore.stream}. Throws the signal's reason where the client does not wait for it. */
+  /** As {@link BlobStore.stream}. Throws the signal's reason once the client no longer waits. */
   async *stream(
     digest: Digest,
     offset: number,
@@ -83,14 +84,7 @@ export class ServedBlobs {
       return;
     }
     signal.throwIfAborted();
-    const aborted = Promise.withResolvers<never>();
-    const abort = () => aborted.reject(signal.reason);
-    signal.addEventListener("abort", abort);
-    try {
-      await Promise.race([this.#intercept(digest, offset), aborted.promise]);
-    } finally {
-      signal.removeEventListener("abort", abort);
-    }
+    await unlessAborted(Promise.resolve(this.#intercept(digest, offset)), signal);
   }
 }
 

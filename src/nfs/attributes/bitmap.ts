@@ -1,3 +1,4 @@
+import type { XdrWriter } from "../../xdr/index.ts";
 import { Attribute } from "../protocol/attribute.ts";
 
 /** bitmap4 of the attribute numbers, as three words. */
@@ -44,3 +45,18 @@ export const SETTABLE = bitmap(SETTABLE_ALWAYS);
 
 /** What SETATTR may set: also the times that the holder of a delegation has kept. */
 export const SETTABLE_LATER = bitmap([...SETTABLE_ALWAYS, A.TIME_DELEG_ACCESS, A.TIME_DELEG_MODIFY]);
+
+/** Appends a bitmap4 without trailing zero words. */
+export function writeBitmap(writer: XdrWriter, word0: number, word1: number, word2: number): void {
+  const words = word2 !== 0 ? 3 : word1 !== 0 ? 2 : word0 !== 0 ? 1 : 0;
+  writer.uint32(words);
+  if (words > 0) {
+    writer.uint32(word0);
+  }
+  if (words > 1) {
+    writer.uint32(word1);
+  }
+  if (words > 2) {
+    writer.uint32(word2);
+  }
+}

@@ -1,6 +1,5 @@
 import { XdrError, type XdrReader } from "../../xdr/index.ts";
-import { MAXIMUM_OFFSET } from "../compound/offset.ts";
-import type { AttributeChanges, Timestamp } from "../file-system.ts";
+import { type AttributeChanges, MAXIMUM_FILE_SIZE, type Timestamp } from "../file-system.ts";
 import { Attribute } from "../protocol/attribute.ts";
 import { Status } from "../protocol/status.ts";
 import { SETTABLE, SUPPORTED } from "./bitmap.ts";
@@ -29,8 +28,8 @@ export class ChangeRequest {
   }
 
   /**
-   * Returns OK, ATTRNOTSUPP for an attribute we do not have, INVAL for one that cannot be set, or BADOWNER for
-   * an owner that is not a number. Reads the whole fattr4 whatever it returns. Throws XdrError. `settable`: the
+   * Returns OK, ATTRNOTSUPP for an attribute we do not have, INVAL for one that cannot be set, BADOWNER for an owner
+   * that is not a number, or FBIG for a size that no file can have. Reads the whole fattr4 whatever it returns. Throws XdrError. `settable`: the
    * words of the bitmap that are allowed here.
    */
   read(reader: XdrReader, minorVersion: number, settable: readonly number[] = SETTABLE): Status {
@@ -70,12 +69,8 @@ export class ChangeRequest {
     const { changes, word0, word1 } = this;
     let status: Status = Status.OK;
     if (word0 & (1 << Attribute.SIZE)) {
-      const size = reader.exactUint64();
-      if (typeof size === "number") {
-        changes.size = size;
-      } else if (size <= MAXIMUM_OFFSET) {
-        changes.hugeSize = size;
-      } else {
+      changes.size = reader.uint64();
+      if (changes.size > MAXIMUM_FILE_SIZE) {
         status = Status.FBIG;
       }
     }

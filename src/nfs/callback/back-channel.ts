@@ -1,7 +1,5 @@
 import { XdrError, type XdrReader, XdrWriter } from "../../xdr/index.ts";
 import { Status } from "../protocol/status.ts";
-import type { ChannelAttributes } from "../state/session.ts";
-import type { Connection } from "../transport/connection.ts";
 import {
   beginCall,
   beginCompound,
@@ -17,13 +15,30 @@ import {
 /** Calls that wait for a slot, of a client that does not answer. Whoever sends a further one may try it again later. */
 const MAXIMUM_QUEUED = 256;
 
+/** Limits of one direction of a session (channel_attrs4, RFC 8881 §18.36). Sizes in bytes. */
+export interface ChannelAttributes {
+  readonly maxRequestSize: number;
+  readonly maxResponseSize: number;
+  readonly maxResponseSizeCached: number;
+  readonly maxOperations: number;
+  readonly maxRequests: number;
+}
+
+/** What the channel needs of the connections that a client offers for calls. */
+export interface CallbackConnection {
+  /** The xid of the next call to the client: one count for all sessions that share the connection. */
+  nextCallbackXid(): number;
+  /** Sends whole records when the current tick's work is done. */
+  enqueue(...records: Uint8Array[]): void;
+}
+
 /** One place for a call, with the sequenceid that the client expects next (RFC 8881 §2.10.6). */
 interface Slot {
   sequenceid: number;
   /** The call under way. It keeps its place until it is answered: only then the client's sequenceid is known. */
   call: CallbackCall | undefined;
   /** What carries the call; undefined when it has to be sent again. */
-  connection: Connection | undefined;
+  connection: CallbackConnection | undefined;
   xid: number;
 }
 
@@ -38,7 +53,7 @@ export class BackChannel implements CallbackPath {
   fault = false;
   readonly #sessionId: Buffer;
   readonly #minorVersion: number;
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Set<CallbackConnection>();
   readonly #slots: Slot[] = [];
   /** Slots that the client lets us use just now. */
   #usable: number;
@@ -71,14 +86,14 @@ export class BackChannel implements CallbackPath {
   }
 
   /** The client offers the connection for calls. */
-  bind(connection: Connection): void {
+  bind(connection: CallbackConnection): void {
     this.#offered = true;
     this.#connections.add(connection);
     this.#sendNext();
   }
 
   /** The connection has ended: calls that went out on it go out again on another, as soon as there is one. */
-  unbind(connection: Connection): void {
+  unbind(connection: CallbackConnection): void {
     if (!this.#connections.delete(connection)) {
       return;
     }
@@ -113,7 +128,7 @@ export class BackChannel implements CallbackPath {
   }
 
   /** The reply to a call; false when it is none of this channel's. */
-  reply(connection: Connection, xid: number, reader: XdrReader): boolean {
+  reply(connection: CallbackConnection, xid: number, reader: XdrReader): boolean {
     const slot = this.#slots.find((used) => used.connection === connection && used.xid === xid);
     if (slot?.call === undefined) {
       return false;
@@ -244,7 +259,7 @@ export class BackChannel implements CallbackPath {
     return slot;
   }
 
-  #transmit(slot: Slot, call: CallbackCall, connection: Connection): void {
+  #transmit(slot: Slot, call: CallbackCall, connection: CallbackConnection): void {
     slot.call = call;
     slot.xid = connection.nextCallbackXid();
     const record = this.#encode(slot, call);

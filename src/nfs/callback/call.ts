@@ -25,6 +25,14 @@ export interface CallbackCall {
   failed(): void;
 }
 
+/** CB_RECALL of a delegation, as far as it has come. */
+export interface RecallCall extends CallbackCall {
+  /** Sent, and neither answered nor failed. */
+  underWay: boolean;
+  /** The client has agreed, or will not do it whatever we say. */
+  readonly answeredForGood: boolean;
+}
+
 /** A way to call one client. */
 export interface CallbackPath {
   readonly isUp: boolean;

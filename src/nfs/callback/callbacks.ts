@@ -1,9 +1,9 @@
-import type { Client } from "../state/client.ts";
 import { takeReady } from "../state/lock-waiters.ts";
-import type { Delegation, FileState } from "../state/states.ts";
+import type { Client, Delegation, FileState } from "../state/records.ts";
+
 import type { CallbackPath } from "./call.ts";
 import { CallbackProgram } from "./callback-program.ts";
-import { GetAttributes, type HeldAttributes } from "./get-attributes.ts";
+import { GetAttributes, type HoldersAttributes } from "./get-attributes.ts";
 import { NotifyLock } from "./notify-lock.ts";
 import { Recall } from "./recall.ts";
 import { portAt } from "./universal-address.ts";
@@ -76,8 +76,8 @@ export class Callbacks {
   }
 
   /** Asks the holder for the attributes; undefined where it does not answer in time (or did not lately), or nonsense. */
-  attributes(delegation: Delegation): Promise<HeldAttributes | undefined> {
-    const { promise, resolve } = Promise.withResolvers<HeldAttributes | undefined>();
+  attributes(delegation: Delegation): Promise<HoldersAttributes | undefined> {
+    const { promise, resolve } = Promise.withResolvers<HoldersAttributes | undefined>();
     const { client } = delegation;
     const path = pathTo(client);
     if (path === undefined || performance.now() < client.silentUntil) {

@@ -1,17 +1,17 @@
 import { XdrError, type XdrReader, type XdrWriter } from "../../xdr/index.ts";
-import { writeBitmap } from "../attributes/encode.ts";
-import { MAXIMUM_OFFSET } from "../compound/offset.ts";
-import type { Offset, Timestamp } from "../file-system.ts";
+import { writeBitmap } from "../attributes/bitmap.ts";
+import { MAXIMUM_FILE_SIZE, type Timestamp } from "../file-system.ts";
 import { Attribute } from "../protocol/attribute.ts";
 import { Status } from "../protocol/status.ts";
-import type { Delegation } from "../state/states.ts";
+import type { Delegation } from "../state/records.ts";
+
 import { type CallbackCall, CallbackOperation } from "./call.ts";
 
 /** What the holder of a WRITE delegation says of the file. */
-export interface HeldAttributes {
+export interface HoldersAttributes {
   readonly change: number;
   /** Bytes. */
-  readonly size: Offset;
+  readonly size: number;
   /** Where the holder keeps the times (RFC 9754 §5). */
   readonly accessTime: Timestamp | undefined;
   readonly modifyTime: Timestamp | undefined;
@@ -28,10 +28,10 @@ export class GetAttributes implements CallbackCall {
   readonly operation = CallbackOperation.GETATTR;
   wanted = true;
   readonly #delegation: Delegation;
-  readonly #done: (attributes: HeldAttributes | undefined) => void;
+  readonly #done: (attributes: HoldersAttributes | undefined) => void;
 
   /** `done` is called once, with undefined where no answer came that makes sense. */
-  constructor(delegation: Delegation, done: (attributes: HeldAttributes | undefined) => void) {
+  constructor(delegation: Delegation, done: (attributes: HoldersAttributes | undefined) => void) {
     this.#delegation = delegation;
     this.#done = done;
   }
@@ -58,7 +58,7 @@ export class GetAttributes implements CallbackCall {
     this.#settle(undefined);
   }
 
-  #settle(attributes: HeldAttributes | undefined): void {
+  #settle(attributes: HoldersAttributes | undefined): void {
     if (!this.wanted) {
       return;
     }
@@ -67,7 +67,7 @@ export class GetAttributes implements CallbackCall {
   }
 
   /** An fattr4 with change, size and, of the times, those that the holder gave. */
-  #read(reader: XdrReader): HeldAttributes {
+  #read(reader: XdrReader): HoldersAttributes {
     const words = [0, 0, 0];
     const count = reader.length(MAXIMUM_BITMAP_WORDS);
     for (let index = 0; index < count; index++) {
@@ -79,14 +79,14 @@ export class GetAttributes implements CallbackCall {
     }
     const end = reader.length(MAXIMUM_ATTRIBUTES) + reader.position;
     const change = reader.uint64();
-    const size = reader.exactUint64();
+    const size = reader.uint64();
     const accessTime = (word2 & ACCESS) !== 0 ? readTime(reader) : undefined;
     const modifyTime = (word2 & MODIFY) !== 0 ? readTime(reader) : undefined;
     if (reader.position !== end) {
       throw new XdrError("the attribute values do not fill the length given");
     }
-    if (size > MAXIMUM_OFFSET) {
-      throw new XdrError(`expected a size below 2^63, got ${size}`);
+    if (size > MAXIMUM_FILE_SIZE) {
+      throw new XdrError(`expected a size below 2^53, got ${size}`);
     }
     return { change, size, accessTime, modifyTime };
   }

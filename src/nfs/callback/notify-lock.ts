@@ -1,5 +1,6 @@
 import type { XdrWriter } from "../../xdr/index.ts";
-import type { LockWaiter } from "../state/lock-waiters.ts";
+import type { LockWaiter } from "../state/records.ts";
+
 import { type CallbackCall, CallbackOperation } from "./call.ts";
 
 /** CB_NOTIFY_LOCK (RFC 8881 §20.11): a lock that was denied may be had now. A hint: nobody minds if it is lost. */

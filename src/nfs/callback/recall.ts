@@ -1,7 +1,8 @@
 import type { XdrReader, XdrWriter } from "../../xdr/index.ts";
 import { Status } from "../protocol/status.ts";
-import type { Delegation } from "../state/states.ts";
-import { type CallbackCall, CallbackOperation } from "./call.ts";
+import type { Delegation } from "../state/records.ts";
+
+import { CallbackOperation, type RecallCall } from "./call.ts";
 
 /**
  * Statuses after which CB_RECALL is worth another try: the client is busy, or OPEN's reply, by which it learns of
@@ -10,14 +11,12 @@ import { type CallbackCall, CallbackOperation } from "./call.ts";
 const AGAIN: ReadonlySet<Status> = new Set([Status.DELAY, Status.BAD_STATEID, Status.BADHANDLE]);
 
 /** CB_RECALL (RFC 8881 §20.2): the client is to return the delegation. */
-export class Recall implements CallbackCall {
+export class Recall implements RecallCall {
   readonly operation = CallbackOperation.RECALL;
   readonly #delegation: Delegation;
   /** First word of the server's stateids. */
   readonly #instance: number;
-  /** Sent, and neither answered nor failed. */
   underWay = false;
-  /** The client has agreed, or will not do it whatever we say. */
   answeredForGood = false;
 
   constructor(delegation: Delegation, instance: number) {
@@ -26,7 +25,7 @@ export class Recall implements CallbackCall {
   }
 
   get wanted(): boolean {
-    return this.#delegation.held;
+    return this.#delegation.isHeld;
   }
 
   encode(writer: XdrWriter): void {

@@ -1,75 +1,60 @@
-import { crc32 } from "node:zlib";
-import { XdrError, XdrReader, XdrWriter } from "../../xdr/index.ts";
+import { XdrReader, XdrWriter } from "../../xdr/index.ts";
 import { ChangeRequest } from "../attributes/decode.ts";
-import { AttributeRequest } from "../attributes/encode.ts";
-import { type Credentials, FileSystemError, type MaybePromise, type Node } from "../file-system.ts";
-import { LAST_OPERATION, Operation } from "../protocol/operation.ts";
-import { Status } from "../protocol/status.ts";
+import { AttributeRequest } from "../attributes/request.ts";
+import type { Credentials, MaybePromise, Node } from "../file-system.ts";
+import type { Status } from "../protocol/status.ts";
 import type { ServerContext } from "../server-context.ts";
-import type { Client } from "../state/client.ts";
-import type { OwnerSequence } from "../state/owners.ts";
-import type { Session, Slot } from "../state/session.ts";
+import { LockRange } from "../state/lock-range.ts";
+import type { Client, OwnerSequence, Session, SessionConnection, Slot, State } from "../state/records.ts";
 import { StateidArgument } from "../state/stateid.ts";
-import type { State } from "../state/states.ts";
-import type { Connection } from "../transport/connection.ts";
-import { LockRange } from "./lock-range.ts";
 import { OpenArguments } from "./open-arguments.ts";
 
 /**
  * An operation: reads its arguments from `compound.reader`, writes its result behind the status to
- * `compound.writer` and returns the status, or a promise of it. It writes nothing before it has to wait, and
- * takes `compound.writer` anew after it has waited. What it wrote stands whatever the status is; where it
- * throws, nothing does.
+ * `compound.writer` and returns the status, or a promise of it. It takes `compound.writer` anew after it has waited, and
+ * writes nothing before. What it wrote stands whatever the status is; where it throws, nothing does.
  */
 export type OperationHandler = (compound: Compound) => MaybePromise<Status>;
 
-/** SEQUENCE's way to say that the request is a retry: its reply is {@link Compound.replay}. */
-export const REPLAYED_COMPOUND = -1;
-/** A retry that came while the request is still being served: the slot will answer it. */
-export const NO_REPLY = -2;
-/** The operation is a retry by an NFSv4.0 owner's seqid: its result is {@link Compound.replay}. */
-export const REPLAYED_OPERATION = -3;
+/** By minor version and operation number; undefined where there is no such operation. */
+export type OperationTable = readonly (readonly (OperationHandler | undefined)[])[];
 
-const NONE: Credentials = { userId: 65534, groupId: 65534, supplementaryGroupIds: [] };
-const SOLO_OPERATIONS: ReadonlySet<number> = new Set([
-  Operation.EXCHANGE_ID,
-  Operation.CREATE_SESSION,
-  Operation.DESTROY_SESSION,
-  Operation.BIND_CONN_TO_SESSION,
-  Operation.DESTROY_CLIENTID,
-]);
-/** NFSv4.0 has no other limit. */
-const MAXIMUM_OPERATIONS = 512;
-/** Then others have their turn: an operation may take milliseconds where a client holds all it may. */
-const OPERATIONS_PER_TURN = 8;
-const MAXIMUM_TAG = 4096;
-/** Bytes of a reply of NFSv4.0 that is kept for a retry. */
-const MAXIMUM_KEPT_REPLY = 8 * 1024;
-/** What an NFSv4.0 request may fail with without using up the owner's seqid (RFC 7530 §9.1.7). */
-const KEEPS_SEQID: ReadonlySet<Status> = new Set([
-  Status.STALE_CLIENTID,
-  Status.STALE_STATEID,
-  Status.BAD_STATEID,
-  Status.BAD_SEQID,
-  Status.BADXDR,
-  Status.RESOURCE,
-  Status.NOFILEHANDLE,
-]);
+/** What operations need of the connection that a request came by. */
+export interface CompoundConnection extends SessionConnection {
+  /** Tells it from all others, also earlier and later ones. */
+  readonly name: string;
+  readonly remoteAddress: string;
+  /** The session that the last SEQUENCE named. */
+  session: Session | undefined;
+  /** The session's replies and callbacks may use this connection. */
+  addSession(session: Session): void;
+  /** With a gate, records of clients that are never admitted must not pile up. */
+  readonly mayMakeClient: boolean;
+  /** The client record was made here. */
+  addClient(client: Client): void;
+  /** Whether the client record was made here, or a session of it is at home here. */
+  speaksFor(client: Client): boolean;
+  /** NFSv4.0: a request of this connection is the client's. */
+  nameClient(client: Client): void;
+  /** NFSv4.0: whose all requests of this connection are; undefined where that cannot be told. */
+  readonly soleClient: Client | undefined;
+}
 
-/** NFSv4.0: what must not be done again when a request comes again. Owners' seqids see to the others. */
-const NOT_IDEMPOTENT: ReadonlySet<number> = new Set([
-  Operation.CREATE,
-  Operation.LINK,
-  Operation.REMOVE,
-  Operation.RENAME,
-  Operation.SETATTR,
-  Operation.WRITE,
-]);
+const NOBODY: Credentials = { userId: 65534, groupId: 65534, supplementaryGroupIds: [] };
 
-/** One COMPOUND request on its way: the context of its operations. Used again for the next one. */
+/** One COMPOUND request on its way, as its operations see it. */
 export class Compound {
   readonly context: ServerContext;
   readonly reader = new XdrReader();
+  /** The connection's batch of replies; a writer of the compound's own from the first wait on. */
+  writer: XdrWriter;
+  connection!: CompoundConnection;
+  xid = 0;
+  credentials: Credentials = NOBODY;
+  /** Flavor and user: who may replace what this request makes. */
+  principal = "";
+  minorVersion = 0;
+
   /** The last name read. */
   name = "";
   /** Arguments that many operations have, read into place. */
@@ -78,14 +63,6 @@ export class Compound {
   readonly changeRequest = new ChangeRequest();
   readonly openArguments = new OpenArguments();
   readonly lockRange = new LockRange();
-  /** The connection's batch of replies; this compound's own one from the first wait on. */
-  writer: XdrWriter;
-  connection!: Connection;
-  xid = 0;
-  credentials: Credentials = NONE;
-  /** Flavor and user: who may replace what this request makes. */
-  principal = "";
-  minorVersion = 0;
 
   /** Current and saved filehandle. */
   node: Node | undefined;
@@ -104,6 +81,7 @@ export class Compound {
   /** May see more than the gate's empty root. */
   admitted = true;
 
+  /** What a retry is answered with: see kept-replies.ts. */
   replay: Buffer | undefined;
   /** NFSv4.0: whose seqid the operation at hand uses. */
   ownerSequence: OwnerSequence | undefined;
@@ -111,89 +89,17 @@ export class Compound {
   /** Place of the operation in the request, and their number. */
   index = 0;
   count = 0;
-  operation = 0;
   /** Length of the request in bytes, from the RPC header on. */
   requestLength = 0;
   requestStart = 0;
-  /** Where the reply's record begins, and COMPOUND4res in it. */
-  #start = 0;
-  /** The writer's length at `start`: attachments of earlier replies in the batch count in it. */
-  #startLength = 0;
-  #resultsAt = 0;
-  #countAt = 0;
-  /** Where the result of the operation at hand begins. */
-  #operationAt = 0;
-  readonly #own = new XdrWriter(1024);
-  readonly #resolved = (status: Status) => this.#resume(status);
-  readonly #goOn = () => this.#execute();
-  readonly #rejected = (error: unknown) => this.#resume(this.#failure(error));
+  /** Where the reply's record begins in the writer. */
+  replyStart = 0;
+  /** The compound's own writer. */
+  protected readonly own = new XdrWriter(1024);
 
   constructor(context: ServerContext) {
     this.context = context;
-    this.writer = this.#own;
-  }
-
-  /**
-   * Serves the request at `reader.position` (COMPOUND4args) and appends the whole reply record to the
-   * writer, from `start` on; COMPOUND4res is to begin at the writer's position.
-   */
-  run(start: number): void {
-    const { reader, writer } = this;
-    this.#start = start;
-    this.#startLength = writer.length - (writer.position - start);
-    this.#resultsAt = writer.position;
-    const tagAt = reader.position;
-    const tagLength = reader.length(MAXIMUM_TAG);
-    reader.skip(tagLength);
-    this.minorVersion = reader.uint32();
-    this.count = reader.uint32();
-    writer.uint32(Status.OK);
-    if (tagLength === 0) {
-      writer.uint32(0);
-    } else {
-      writer.opaque(reader.buffer.subarray(tagAt + 4, tagAt + 4 + tagLength));
-    }
-    this.#countAt = writer.reserve(1);
-    this.index = 0;
-    this.node = this.savedNode = undefined;
-    this.currentState = this.savedState = undefined;
-    this.session = this.slot = this.client = undefined;
-    this.cacheReply = false;
-    this.admitted = this.context.gate === undefined;
-    const maximumMinor = this.context.maximumMinorVersion;
-    const minimumMinor = this.context.minimumMinorVersion;
-    if (this.minorVersion > maximumMinor || this.minorVersion < minimumMinor) {
-      this.#finish(Status.MINOR_VERS_MISMATCH);
-      return;
-    }
-    if (this.count > MAXIMUM_OPERATIONS) {
-      this.#finish(this.minorVersion === 0 ? Status.RESOURCE : Status.TOO_MANY_OPS);
-      return;
-    }
-    if (this.minorVersion === 0) {
-      this.#beginUnsequenced();
-    } else {
-      this.#execute();
-    }
-  }
-
-  /** NFSv4.0: a request that comes again gets the reply that was kept. */
-  #beginUnsequenced(): void {
-    const { reader } = this;
-    const request = reader.buffer.subarray(reader.position, reader.end);
-    const slot = this.context.state.duplicates.find(this.xid, crc32(request));
-    if (slot.busy) {
-      slot.retryConnection = this.connection;
-      slot.retryXid = this.xid;
-      this.#finishReplay(NO_REPLY);
-    } else if (slot.reply !== undefined) {
-      this.replay = slot.reply;
-      this.#finishReplay(REPLAYED_COMPOUND);
-    } else {
-      slot.busy = true;
-      this.slot = slot;
-      this.#execute();
-    }
+    this.writer = this.own;
   }
 
   /** Who asks, as far as that is known: in NFSv4.0 many operations name no client. */
@@ -201,232 +107,13 @@ export class Compound {
     return this.client ?? this.connection.soleClient;
   }
 
-  /** Bytes that the reply's COMPOUND4res has so far; stays comparable across waits. */
+  /** Bytes that the reply has so far; stays comparable across waits. */
   get replyLength(): number {
-    return this.writer.position - this.#start;
+    return this.writer.position - this.replyStart;
   }
 
   /** Bytes of reply the client takes for the whole RPC message, and for one READDIR or READ in it. */
   get replyLimit(): number {
     return this.session?.fore.maxResponseSize ?? this.context.maximumRecord;
-  }
-
-  #execute(): void {
-    while (this.index < this.count) {
-      let result: MaybePromise<Status>;
-      try {
-        result = this.#step();
-      } catch (error) {
-        result = this.#failure(error);
-      }
-      if (typeof result !== "number") {
-        this.#detach();
-        result.then(this.#resolved, this.#rejected);
-        return;
-      }
-      if (!this.#complete(result)) {
-        return;
-      }
-      if (this.index % OPERATIONS_PER_TURN === 0 && this.index < this.count) {
-        this.#detach();
-        setImmediate(this.#goOn);
-        return;
-      }
-    }
-    this.#finish(Status.OK);
-  }
-
-  #resume(status: Status): void {
-    if (this.#complete(status)) {
-      this.#execute();
-    }
-  }
-
-  /** Starts the next operation. */
-  #step(): MaybePromise<Status> {
-    const { writer, context } = this;
-    this.#operationAt = writer.position;
-    let operation: number = Operation.ILLEGAL;
-    writer.uint32(operation);
-    writer.uint32(0);
-    operation = this.reader.uint32();
-    if (operation < Operation.ACCESS || operation > LAST_OPERATION[this.minorVersion]!) {
-      this.operation = Operation.ILLEGAL;
-      return Status.OP_ILLEGAL;
-    }
-    this.operation = operation;
-    writer.patch(this.#operationAt, operation);
-    context.operationCounts[operation]!++;
-    // A session says how long a reply may be; here one request could ask for hundreds of MiB.
-    if (this.minorVersion === 0 && writer.length - this.#startLength > context.maximumRecord) {
-      return Status.RESOURCE;
-    }
-    if (this.minorVersion > 0 && this.session === undefined && operation !== Operation.SEQUENCE) {
-      if (!SOLO_OPERATIONS.has(operation)) {
-        return Status.OP_NOT_IN_SESSION;
-      }
-      if (this.count !== 1) {
-        return Status.NOT_ONLY_OP;
-      }
-    }
-    const handler = context.operations[this.minorVersion]![operation];
-    if (handler === undefined) {
-      return Status.NOTSUPP;
-    }
-    return handler(this);
-  }
-
-  /** Puts the operation's status in its place. False when the compound is over; its reply is on its way. */
-  #complete(result: Status): boolean {
-    const { writer } = this;
-    let status = result;
-    if (status < 0) {
-      if (status !== REPLAYED_OPERATION) {
-        this.#finishReplay(status);
-        return false;
-      }
-      writer.truncate(this.#operationAt);
-      writer.raw(this.replay!);
-      status = this.replay!.readUInt32BE(4);
-      this.replay = undefined;
-    } else {
-      writer.patch(this.#operationAt + 4, status);
-    }
-    const session = this.session;
-    if (session !== undefined) {
-      const length = writer.length - this.#startLength;
-      if (length > session.fore.maxResponseSize) {
-        status = this.#replaceResult(Status.REP_TOO_BIG);
-      } else if (this.cacheReply && length > session.fore.maxResponseSizeCached) {
-        status = this.#replaceResult(Status.REP_TOO_BIG_TO_CACHE);
-      }
-    } else if (NOT_IDEMPOTENT.has(this.operation)) {
-      this.cacheReply = true;
-    }
-    if (this.ownerSequence !== undefined) {
-      this.#completeOwner(status);
-    }
-    this.index++;
-    if (status === Status.OK) {
-      return true;
-    }
-    this.#finish(status);
-    return false;
-  }
-
-  #replaceResult(status: Status): Status {
-    this.writer.truncate(this.#operationAt);
-    this.writer.uint32(this.operation);
-    this.writer.uint32(status);
-    return status;
-  }
-
-  #completeOwner(status: Status): void {
-    const sequence = this.ownerSequence!;
-    this.ownerSequence = undefined;
-    sequence.busy = false;
-    if (KEEPS_SEQID.has(status)) {
-      return;
-    }
-    sequence.seqid = (sequence.seqid + 1) >>> 0;
-    sequence.started = true;
-    sequence.reply = Buffer.from(this.writer.buffer.subarray(this.#operationAt, this.writer.position));
-    sequence.replyNode = this.node;
-  }
-
-  /** The status for what an operation threw; its result is taken back. */
-  #failure(error: unknown): Status {
-    this.writer.truncate(this.#operationAt + 8);
-    // SETATTR4res has the attributes that were set whatever the status is.
-    if (this.operation === Operation.SETATTR) {
-      this.writer.uint32(0);
-    }
-    if (error instanceof FileSystemError) {
-      return error.status;
-    }
-    if (error instanceof XdrError) {
-      return Status.BADXDR;
-    }
-    this.context.reportFault(error, this.operation);
-    return Status.SERVERFAULT;
-  }
-
-  #finish(status: Status): void {
-    const { writer, slot } = this;
-    writer.patch(this.#resultsAt, status);
-    writer.patch(this.#countAt, this.index);
-    if (slot !== undefined) {
-      slot.busy = false;
-      const session = this.session;
-      if (session !== undefined) {
-        session.active--;
-        session.client.renewedAt = this.context.state.now;
-      }
-      if (this.cacheReply || slot.retryConnection !== undefined) {
-        this.#keepReply(slot);
-      }
-    }
-    this.#end();
-  }
-
-  #keepReply(slot: Slot): void {
-    const { writer } = this;
-    const length = writer.length - this.#startLength - (this.#resultsAt - this.#start);
-    const reply = Buffer.allocUnsafe(length);
-    let at = 0;
-    for (const segment of writer.segments(this.#resultsAt)) {
-      reply.set(segment, at);
-      at += segment.length;
-    }
-    if (slot.retryConnection !== undefined) {
-      slot.retryConnection.sendReply(slot.retryXid, reply);
-      slot.retryConnection = undefined;
-    }
-    // A session's client has agreed on how long such a reply may be.
-    if (this.cacheReply && (this.session !== undefined || length <= MAXIMUM_KEPT_REPLY)) {
-      slot.reply = reply;
-    }
-  }
-
-  /** The whole reply is one that was given before, or none is to be given now. */
-  #finishReplay(status: Status): void {
-    const { writer } = this;
-    if (status === NO_REPLY) {
-      writer.truncate(this.#start);
-    } else {
-      writer.truncate(this.#resultsAt);
-      writer.raw(this.replay!);
-    }
-    this.replay = undefined;
-    this.#end();
-  }
-
-  #end(): void {
-    const { connection, writer } = this;
-    const detached = writer === this.#own;
-    const length = writer.length - this.#startLength;
-    if (length > 0) {
-      writer.patch(this.#start, (0x8000_0000 | (length - 4)) >>> 0);
-    }
-    this.reader.clear();
-    this.node = this.savedNode = undefined;
-    this.currentState = this.savedState = undefined;
-    this.session = this.slot = this.client = undefined;
-    connection.finished(this, detached);
-  }
-
-  /** Leaves the connection's batch: replies that are ready go out before this one. */
-  #detach(): void {
-    if (this.writer === this.#own) {
-      return;
-    }
-    const shift = this.#start;
-    this.#own.clear();
-    this.writer.moveTo(this.#own, shift);
-    this.writer = this.#own;
-    this.#start = this.#startLength = 0;
-    this.#resultsAt -= shift;
-    this.#countAt -= shift;
-    this.#operationAt -= shift;
   }
 }

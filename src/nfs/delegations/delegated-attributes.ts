@@ -1,17 +1,16 @@
-import type { AttributeRequest } from "../attributes/encode.ts";
+import type { AttributeRequest } from "../attributes/request.ts";
 import type { Callbacks } from "../callback/callbacks.ts";
-import type { HeldAttributes } from "../callback/get-attributes.ts";
-import { sizeOf, withSize } from "../compound/offset.ts";
+import type { HoldersAttributes } from "../callback/get-attributes.ts";
 import type { AttributeChanges, Attributes, Timestamp } from "../file-system.ts";
 import { Attribute } from "../protocol/attribute.ts";
-import type { Delegation } from "../state/states.ts";
+import type { Delegation } from "../state/records.ts";
 
 const CHANGE_OR_SIZE = (1 << Attribute.CHANGE) | (1 << Attribute.SIZE);
 const MODIFY_OR_METADATA = (1 << (Attribute.TIME_METADATA - 32)) | (1 << (Attribute.TIME_MODIFY - 32));
 const ACCESS = 1 << (Attribute.TIME_ACCESS - 32);
 
 /** Whether the holder of the WRITE delegation may know better what is asked for. */
-export function asksHolder(request: AttributeRequest, delegation: Delegation): boolean {
+export function mayKnowBetter(delegation: Delegation, request: AttributeRequest): boolean {
   const times = delegation.timestamps ? MODIFY_OR_METADATA | ACCESS : MODIFY_OR_METADATA;
   return (request.word0 & CHANGE_OR_SIZE) !== 0 || (request.word1 & times) !== 0;
 }
@@ -21,7 +20,10 @@ export function asksHolder(request: AttributeRequest, delegation: Delegation): b
  * answer. As long as the holder has modified data, `change` goes up with every question: it need not say whether it
  * has modified the data again. Questions at the same time share one call.
  */
-export function askHolder(callbacks: Callbacks, delegation: Delegation): Promise<Attributes | undefined> {
+export function attributesFromHolder(
+  callbacks: Callbacks,
+  delegation: Delegation,
+): Promise<Attributes | undefined> {
   delegation.question ??= ask(callbacks, delegation).finally(() => {
     delegation.question = undefined;
   });
@@ -34,26 +36,26 @@ async function ask(callbacks: Callbacks, delegation: Delegation): Promise<Attrib
     return undefined;
   }
   const file = delegation.file.node;
-  let attributes = await file.attributes();
+  let attributes = file.attributes();
   // Returned meanwhile: what the holder knew is in the file.
-  if (!delegation.held) {
+  if (!delegation.isHeld) {
     return attributes;
   }
-  if (held.change !== delegation.given.change || held.size !== sizeOf(attributes)) {
+  if (held.change !== delegation.given.change || held.size !== attributes.size) {
     delegation.modified = true;
   }
   const changes = changesOf(delegation, held, attributes);
   if (changes !== undefined) {
     await file.setAttributes(changes);
-    attributes = await file.attributes();
+    attributes = file.attributes();
   }
-  return withSize(attributes, held.size);
+  return { ...attributes, size: held.size };
 }
 
 /** What the file itself is to take over, so that nothing goes back when the holder loses its data. */
 function changesOf(
   delegation: Delegation,
-  held: HeldAttributes,
+  held: HoldersAttributes,
   attributes: Attributes,
 ): AttributeChanges | undefined {
   const { modified, timestamps } = delegation;

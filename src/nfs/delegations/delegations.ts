@@ -1,22 +1,28 @@
+import type { XdrWriter } from "../../xdr/index.ts";
+import type { AttributeRequest } from "../attributes/request.ts";
 import type { Callbacks } from "../callback/callbacks.ts";
-import type { Compound } from "../compound/compound.ts";
-import { reachOf } from "../compound/offset.ts";
-import type { OpenArguments } from "../compound/open-arguments.ts";
 import {
   type Attributes,
   FileType,
   isDelegable,
+  MAXIMUM_FILE_SIZE,
   type MaybePromise,
   type Node,
   type RegularFile,
 } from "../file-system.ts";
-import { ensure } from "../permissions/access.ts";
 import { DelegationType, Share, Want, WhyNoDelegation } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import type { Client } from "../state/client.ts";
+import {
+  type Client,
+  Delegation,
+  type FileState,
+  type GivenAttributes,
+  type OpenState,
+} from "../state/records.ts";
 import type { ServerState } from "../state/server-state.ts";
-import { Delegation, type FileState, type GivenAttributes, type OpenState } from "../state/states.ts";
-import { askHolder, asksHolder } from "./delegated-attributes.ts";
+import type { StateidArgument } from "../state/stateid.ts";
+
+import { attributesFromHolder, mayKnowBetter } from "./delegated-attributes.ts";
 import { RecentRecalls } from "./recent-recalls.ts";
 
 const LIMIT_BY_SIZE = 1;
@@ -57,31 +63,31 @@ export class Delegations {
    * OK, or DELAY while delegations are called back so that the file may change: those of other clients; of an
    * immutable file, all.
    */
-  recallForChange(compound: Compound, file: RegularFile): Status {
-    return this.#recall(compound, file, isAny, file.immutable);
+  recallForChange(caller: Client | undefined, file: RegularFile): Status {
+    return this.#recall(caller, file, isAny, file.immutable);
   }
 
   /**
    * OK, or DELAY while delegations of other clients are called back so that the file may lose a name, or a copy to be
    * written may take its place there.
    */
-  recallForRemoval(compound: Compound, file: RegularFile): Status {
-    return this.#recall(compound, file, isAny);
+  recallForRemoval(caller: Client | undefined, file: RegularFile): Status {
+    return this.#recall(caller, file, isAny);
   }
 
   /** OK, or DELAY while the delegation of another client, which may have written data, is called back. */
-  recallForRead(compound: Compound, file: RegularFile): Status {
-    return this.#recall(compound, file, isForWriting);
+  recallForRead(caller: Client | undefined, file: RegularFile): Status {
+    return this.#recall(caller, file, isForWriting);
   }
 
   /** OK, or DELAY while delegations that an OPEN conflicts with are called back. */
-  recallForOpen(compound: Compound, file: RegularFile, access: number, deny: number): Status {
+  recallForOpen(caller: Client | undefined, file: RegularFile, access: number, deny: number): Status {
     const writes = (access & Share.WRITE) !== 0 || (deny & Share.READ) !== 0;
-    return this.#recall(compound, file, writes ? isAny : isForWriting);
+    return this.#recall(caller, file, writes ? isAny : isForWriting);
   }
 
   #recall(
-    compound: Compound,
+    caller: Client | undefined,
     file: RegularFile,
     conflicts: (delegation: Delegation) => boolean,
     ownToo = false,
@@ -90,7 +96,6 @@ export class Delegations {
     if ((file.immutable ? state.delegations : state.mutableDelegations) === 0) {
       return Status.OK;
     }
-    const { caller } = compound;
     let status: Status = Status.OK;
     for (const delegation of [...(state.findFile(file)?.delegations ?? [])]) {
       if ((delegation.client === caller && !ownToo) || !conflicts(delegation)) {
@@ -114,37 +119,41 @@ export class Delegations {
   }
 
   /**
-   * The node's attributes, as far as `compound.attributeRequest` asks for them: where a client with a WRITE
-   * delegation knows them better, as it says. Rejects with DELAY while the delegation is called back, because
-   * the client does not say.
+   * The node's attributes, as far as `request` asks for them: where a client with a WRITE
+   * delegation knows them better, as it says. DELAY while the delegation is called back, because the client does not
+   * say.
    */
-  attributesOf(compound: Compound, node: Node): MaybePromise<Attributes> {
+  attributesOf(
+    node: Node,
+    request: AttributeRequest,
+    caller: Client | undefined,
+  ): MaybePromise<Attributes | Status> {
     if (this.#state.mutableDelegations === 0 || node.type !== FileType.REGULAR) {
       return node.attributes();
     }
     const holder = this.#state
       .findFile(node)
-      ?.delegations?.find(({ type, client }) => type === Share.WRITE && client !== compound.caller);
-    if (holder === undefined || !asksHolder(compound.attributeRequest, holder)) {
+      ?.delegations?.find(({ type, client }) => type === Share.WRITE && client !== caller);
+    if (holder === undefined || !mayKnowBetter(holder, request)) {
       return node.attributes();
     }
     if (holder.recalledAt !== undefined) {
-      return this.#attributesAfterRecall(compound, node);
+      return this.#attributesAfterRecall(node, caller);
     }
-    return askHolder(this.#callbacks, holder).then(
-      (attributes) => attributes ?? this.#attributesAfterRecall(compound, node),
+    return attributesFromHolder(this.#callbacks, holder).then(
+      (attributes) => attributes ?? this.#attributesAfterRecall(node, caller),
     );
   }
 
-  async #attributesAfterRecall(compound: Compound, file: RegularFile): Promise<Attributes> {
-    ensure(this.recallForRead(compound, file));
-    return file.attributes();
+  #attributesAfterRecall(file: RegularFile, caller: Client | undefined): Attributes | Status {
+    const recalled = this.recallForRead(caller, file);
+    return recalled === Status.OK ? file.attributes() : recalled;
   }
 
   /** Gives the client of an OPEN the delegation that it may have; {@link write} then tells it. */
-  grant(compound: Compound, open: OpenState, { access, want }: OpenArguments): Delegation | undefined {
+  grant(open: OpenState, access: number, want: number): Delegation | undefined {
     // NFSv4.0: the request may be an old one that comes again.
-    if (compound.minorVersion === 0 && !open.owner.confirmed) {
+    if (open.client.minorVersion === 0 && !open.owner.confirmed) {
       return undefined;
     }
     return this.give(open.client, open.file.node, open.file, access, want);
@@ -178,13 +187,7 @@ export class Delegations {
     if (type === Share.READ && !timestamps) {
       return this.#state.delegate(client, node, type, false, NOTHING);
     }
-    const attributes = node.attributes();
-    if (attributes instanceof Promise) {
-      // Not worth the wait.
-      attributes.catch(() => {});
-      return undefined;
-    }
-    const { change, accessTime, modifyTime } = attributes;
+    const { change, accessTime, modifyTime } = node.attributes();
     const given = { change, accessTime: { ...accessTime }, modifyTime: { ...modifyTime } };
     return this.#state.delegate(client, node, type, timestamps, given);
   }
@@ -241,16 +244,15 @@ export class Delegations {
 
   /** Appends open_delegation4: the delegation, or why there is none. The rest is as in {@link give}. */
   write(
-    compound: Compound,
+    writer: XdrWriter,
     delegation: Delegation | undefined,
     client: Client,
     node: RegularFile,
     access: number,
     want: number,
   ): void {
-    const { writer } = compound;
     if (delegation !== undefined) {
-      writeDelegation(compound, delegation);
+      writeDelegation(writer, this.#state.instance, delegation);
       return;
     }
     if ((want & ASKS) === 0) {
@@ -269,8 +271,7 @@ export class Delegations {
   }
 
   /** FREE_STATEID of a delegation that was revoked. */
-  free(compound: Compound): Status {
-    const { word1, word2 } = compound.stateid;
+  free({ word1, word2 }: StateidArgument): Status {
     const state = this.#state.states.get(word1, word2);
     if (!(state instanceof Delegation) || !state.revoked) {
       return Status.BAD_STATEID;
@@ -306,8 +307,8 @@ function typeFor(client: Client, access: number, want: number): number {
   return client.minorVersion === 0 ? Share.WRITE : Share.NONE;
 }
 
-function writeDelegation(compound: Compound, delegation: Delegation): void {
-  const { writer, context } = compound;
+/** open_delegation4 of one that is given. `instance` begins the server's stateids. */
+function writeDelegation(writer: XdrWriter, instance: number, delegation: Delegation): void {
   const writes = delegation.type === Share.WRITE;
   if (delegation.timestamps) {
     writer.uint32(writes ? DelegationType.WRITE_ATTRIBUTES : DelegationType.READ_ATTRIBUTES);
@@ -315,13 +316,13 @@ function writeDelegation(compound: Compound, delegation: Delegation): void {
     writer.uint32(writes ? DelegationType.WRITE : DelegationType.READ);
   }
   writer.uint32(delegation.seqid);
-  writer.uint32(context.state.instance);
+  writer.uint32(instance);
   writer.uint32(delegation.index);
   writer.uint32(delegation.generation);
   writer.bool(false);
   if (writes) {
     writer.uint32(LIMIT_BY_SIZE);
-    writer.exactUint64(reachOf(delegation.file.node));
+    writer.uint64(MAXIMUM_FILE_SIZE);
   }
   // An ACE that allows nobody anything: the client asks with ACCESS.
   writer.uint32(0);

@@ -1,8 +1,4 @@
-import { larger, minus, offsetOf, plus, smaller } from "../compound/offset.ts";
-import type { Offset } from "../file-system.ts";
-
 /** Bytes of a chunk: as much as one READ asks for, so that such a READ is answered by a view. */
-const CHUNK_BITS = 20n;
 const CHUNK = 2 ** 20;
 const SMALLEST = 4096;
 /** Behind the first chunk: so that a capacity goes into few enough chunks to clone or drop them all at once. */
@@ -24,7 +20,7 @@ interface Chunk {
 
 /** The bytes of a sparse file in memory. Costs time and memory for what was written, not for its length. */
 export class Content {
-  size: Offset = 0;
+  size: number = 0;
   /** Bytes of memory in use. */
   spaceUsed = 0;
   readonly #chunks = new Map<number, Chunk>();
@@ -38,11 +34,11 @@ export class Content {
   }
 
   /** A view that nobody changes any more, or a copy. */
-  read(offset: Offset, count: number): Uint8Array {
+  read(offset: number, count: number): Uint8Array {
     if (offset >= this.size) {
       return EMPTY;
     }
-    const length = Number(smaller(minus(this.size, offset), count));
+    const length = Math.min(this.size - offset, count);
     const index = chunkOf(offset);
     const start = withinChunk(offset);
     const chunk = this.#chunks.get(index);
@@ -60,7 +56,7 @@ export class Content {
   }
 
   /** Where it throws because memory is short, what came before has been written. */
-  write(offset: Offset, data: Uint8Array): void {
+  write(offset: number, data: Uint8Array): void {
     let index = chunkOf(offset);
     let start = withinChunk(offset);
     let done = 0;
@@ -76,12 +72,12 @@ export class Content {
       }
     } finally {
       if (done > 0) {
-        this.size = larger(this.size, plus(offset, done));
+        this.size = Math.max(this.size, offset + done);
       }
     }
   }
 
-  truncate(size: Offset): void {
+  truncate(size: number): void {
     if (size < this.size) {
       this.clear(size, this.size);
     }
@@ -89,7 +85,7 @@ export class Content {
   }
 
   /** Makes the range read as zeros and gives its memory back where whole chunks are concerned. */
-  clear(from: Offset, to: Offset): void {
+  clear(from: number, to: number): void {
     if (from >= to) {
       return;
     }
@@ -114,7 +110,7 @@ export class Content {
   }
 
   /** The first offset from `offset` on that is data (or a hole); the end where there is none. */
-  seek(offset: Offset, data: boolean): Offset {
+  seek(offset: number, data: boolean): number {
     let index = chunkOf(offset);
     let page = Math.floor(withinChunk(offset) / PAGE);
     while (offsetAt(index, page * PAGE) < this.size) {
@@ -122,12 +118,12 @@ export class Content {
       if (chunk !== undefined) {
         const found = chunk.pages.indexOf(data ? 1 : 0, page);
         if (found >= 0) {
-          return smaller(larger(offset, offsetAt(index, found * PAGE)), this.size);
+          return Math.min(Math.max(offset, offsetAt(index, found * PAGE)), this.size);
         }
         index++;
       } else {
         if (!data) {
-          return larger(offset, offsetAt(index, page * PAGE));
+          return Math.max(offset, offsetAt(index, page * PAGE));
         }
         const ordered = this.#inOrder();
         const next = ordered[lowerBound(ordered, index)];
@@ -142,9 +138,9 @@ export class Content {
   }
 
   /** Takes over a range of another content (or of this one, elsewhere), by chunks where they match. */
-  cloneRange(source: Content, sourceOffset: Offset, offset: Offset, length: Offset): void {
-    const end = plus(offset, length);
-    const sourceEnd = plus(sourceOffset, length);
+  cloneRange(source: Content, sourceOffset: number, offset: number, length: number): void {
+    const end = offset + length;
+    const sourceEnd = sourceOffset + length;
     this.clear(offset, end);
     const first = chunkOf(sourceOffset);
     const last = chunkOf(sourceEnd);
@@ -152,7 +148,7 @@ export class Content {
       const from = index === first ? withinChunk(sourceOffset) : 0;
       const to = index === last ? withinChunk(sourceEnd) : CHUNK;
       const chunk = source.#chunks.get(index)!;
-      const at = plus(offset, minus(offsetAt(index, from), sourceOffset));
+      const at = offset + offsetAt(index, from) - sourceOffset;
       // Behind the end of the file a chunk has nothing that could show.
       const whole = from === 0 && (to >= chunk.bytes.length || sourceEnd >= source.size);
       if (whole && withinChunk(at) === 0 && !this.#chunks.has(chunkOf(at))) {
@@ -161,7 +157,7 @@ export class Content {
         this.#copyPages(chunk, from, Math.min(to, chunk.bytes.length), at);
       }
     }
-    this.size = larger(this.size, end);
+    this.size = Math.max(this.size, end);
   }
 
   #share(chunk: Chunk, index: number): void {
@@ -171,7 +167,7 @@ export class Content {
   }
 
   /** Writes what the chunk has of data from `from` to `to`; its holes stay holes. */
-  #copyPages(chunk: Chunk, from: number, to: number, offset: Offset): void {
+  #copyPages(chunk: Chunk, from: number, to: number, offset: number): void {
     let start = from;
     while (start < to) {
       const data = chunk.pages.indexOf(1, Math.floor(start / PAGE));
@@ -182,7 +178,7 @@ export class Content {
       const first = Math.max(start, data * PAGE);
       const end = Math.min(to, hole < 0 ? CHUNK : hole * PAGE);
       if (first < end) {
-        this.write(plus(offset, first - from), chunk.bytes.subarray(first, end));
+        this.write(offset + first - from, chunk.bytes.subarray(first, end));
       }
       start = Math.max(end, first + 1);
     }
@@ -263,17 +259,16 @@ export class Content {
 
 const EMPTY = new Uint8Array(0);
 
-function chunkOf(offset: Offset): number {
-  return typeof offset === "number" ? Math.floor(offset / CHUNK) : Number(offset >> CHUNK_BITS);
+function chunkOf(offset: number): number {
+  return Math.floor(offset / CHUNK);
 }
 
-function withinChunk(offset: Offset): number {
-  return typeof offset === "number" ? offset % CHUNK : Number(BigInt.asUintN(Number(CHUNK_BITS), offset));
+function withinChunk(offset: number): number {
+  return offset % CHUNK;
 }
 
-function offsetAt(index: number, start: number): Offset {
-  const offset = index * CHUNK + start;
-  return offset <= Number.MAX_SAFE_INTEGER ? offset : offsetOf((BigInt(index) << CHUNK_BITS) + BigInt(start));
+function offsetAt(index: number, start: number): number {
+  return index * CHUNK + start;
 }
 
 /** The place of the first number that is `wanted` or more. */

@@ -14,8 +14,10 @@ import {
 } from "../file-system.ts";
 import { Entries } from "./entries.ts";
 import { MemoryFile } from "./file.ts";
-import { type MemoryNode, MemoryNodeBase, type Owner, timeNow } from "./node.ts";
+import { MemoryNodeBase, type Owner, timeNow } from "./node.ts";
 import { MemoryDevice, MemoryPipe, MemorySymlink } from "./special.ts";
+
+export type MemoryNode = MemoryFile | MemoryDirectory | MemorySymlink | MemoryDevice | MemoryPipe;
 
 export class MemoryDirectory extends MemoryNodeBase implements Directory {
   readonly type = FileType.DIRECTORY;

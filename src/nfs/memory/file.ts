@@ -1,4 +1,3 @@
-import { MAXIMUM_OFFSET, plus, smaller } from "../compound/offset.ts";
 import {
   type AttributeChanges,
   type CloneableFile,
@@ -7,8 +6,6 @@ import {
   FileSystemError,
   FileSystemStatus,
   FileType,
-  type HugeFile,
-  type Offset,
   type RegularFile,
   type SparseFile,
 } from "../file-system.ts";
@@ -17,29 +14,27 @@ import { MemoryNodeBase, type Owner, timeNow } from "./node.ts";
 
 export class MemoryFile
   extends MemoryNodeBase
-  implements RegularFile, HugeFile, SparseFile<Offset>, CloneableFile<Offset>, DelegableFile
+  implements RegularFile, SparseFile, CloneableFile, DelegableFile
 {
   readonly type = FileType.REGULAR;
   readonly immutable = false;
-  readonly huge = true;
   readonly delegable = true;
   readonly #content = new Content((bytes) => this.fileSystem.account(bytes));
   #users = 0;
 
   constructor(fileSystem: Owner, owner: Credentials, changes: AttributeChanges) {
     super(fileSystem, owner, changes, 0o644);
-    const size = changes.hugeSize ?? changes.size;
+    const { size } = changes;
     if (size !== undefined && size > 0) {
       this.resize(size);
     }
   }
 
-  read(offset: Offset, count: number): Uint8Array {
+  read(offset: number, count: number): Uint8Array {
     return this.#content.read(offset, count);
   }
 
-  write(offset: Offset, data: Uint8Array): void {
-    checkEnd(plus(offset, data.length));
+  write(offset: number, data: Uint8Array): void {
     try {
       this.#content.write(offset, data);
     } finally {
@@ -49,16 +44,15 @@ export class MemoryFile
 
   commit(): void {}
 
-  seek(offset: Offset, what: "data" | "hole"): Offset | undefined {
+  seek(offset: number, what: "data" | "hole"): number | undefined {
     const found = this.#content.seek(offset, what === "data");
     return what === "data" && found >= this.#content.size ? undefined : found;
   }
 
-  allocate(offset: Offset, length: Offset): void {
-    const end = plus(offset, length);
-    checkEnd(end);
-    this.fileSystem.account(Number(length));
-    this.fileSystem.account(-Number(length));
+  allocate(offset: number, length: number): void {
+    const end = offset + length;
+    this.fileSystem.account(length);
+    this.fileSystem.account(-length);
     if (end <= this.#content.size) {
       return;
     }
@@ -66,16 +60,15 @@ export class MemoryFile
     this.#written();
   }
 
-  deallocate(offset: Offset, length: Offset): void {
-    this.#content.clear(offset, smaller(plus(offset, length), this.#content.size));
+  deallocate(offset: number, length: number): void {
+    this.#content.clear(offset, Math.min(offset + length, this.#content.size));
     this.#written();
   }
 
-  cloneRange(source: RegularFile, sourceOffset: Offset, offset: Offset, length: Offset): Offset {
+  cloneRange(source: RegularFile, sourceOffset: number, offset: number, length: number): number {
     if (!(source instanceof MemoryFile)) {
       throw new FileSystemError(FileSystemStatus.XDEV);
     }
-    checkEnd(plus(offset, length));
     try {
       this.#content.cloneRange(source.#content, sourceOffset, offset, length);
     } finally {
@@ -99,8 +92,7 @@ export class MemoryFile
     return this.#users > 0;
   }
 
-  protected override resize(size: Offset): void {
-    checkEnd(size);
+  protected override resize(size: number): void {
     this.#content.truncate(size);
     this.#measure();
   }
@@ -115,13 +107,6 @@ export class MemoryFile
   #measure(): void {
     const { size, spaceUsed } = this.#content;
     this.values.spaceUsed = spaceUsed;
-    this.values.size = Number(size);
-    this.values.hugeSize = typeof size === "bigint" ? size : undefined;
-  }
-}
-
-function checkEnd(end: Offset): void {
-  if (typeof end === "bigint" && end > MAXIMUM_OFFSET) {
-    throw new FileSystemError(FileSystemStatus.FBIG);
+    this.values.size = size;
   }
 }

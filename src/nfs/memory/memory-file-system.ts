@@ -1,13 +1,13 @@
 import { randomBytes } from "node:crypto";
-import { MAXIMUM_OFFSET } from "../compound/offset.ts";
 import {
   type FileSystem,
   FileSystemError,
   type FileSystemStatistics,
   FileSystemStatus,
+  MAXIMUM_FILE_SIZE,
 } from "../file-system.ts";
-import { MemoryDirectory } from "./directory.ts";
-import type { MemoryNode, Owner } from "./node.ts";
+import { MemoryDirectory, type MemoryNode } from "./directory.ts";
+import type { MemoryNodeBase, Owner } from "./node.ts";
 
 const HANDLE_BYTES = 16;
 const UNLIMITED_FILES = 0xffff_ffff;
@@ -75,21 +75,22 @@ export class MemoryFileSystem implements FileSystem {
       totalFiles: UNLIMITED_FILES,
       freeFiles: UNLIMITED_FILES - this.#nodes.size,
       availableFiles: UNLIMITED_FILES - this.#nodes.size,
-      maximumFileSize: MAXIMUM_OFFSET,
+      maximumFileSize: MAXIMUM_FILE_SIZE,
     };
   }
 
-  #register(node: MemoryNode, overhead: number): { handle: Uint8Array; fileId: number } {
+  #register(node: MemoryNodeBase, overhead: number): { handle: Uint8Array; fileId: number } {
     this.#account(overhead);
     const fileId = this.#nextId++;
     const handle = Buffer.alloc(HANDLE_BYTES);
     this.#mark.copy(handle);
     handle.writeBigUInt64BE(BigInt(fileId), 8);
-    this.#nodes.set(fileId, node);
+    // Every class of nodes is one of the union.
+    this.#nodes.set(fileId, node as MemoryNode);
     return { handle, fileId };
   }
 
-  #forget(node: MemoryNode): void {
+  #forget(node: MemoryNodeBase): void {
     const { fileId, spaceUsed } = node.attributes();
     if (this.#nodes.delete(fileId)) {
       this.#account(-spaceUsed - node.overhead);

@@ -6,12 +6,8 @@ import {
   FileSystemError,
   FileSystemStatus,
   type Name,
-  type Offset,
   type Timestamp,
 } from "../file-system.ts";
-import type { MemoryDirectory } from "./directory.ts";
-import type { MemoryFile } from "./file.ts";
-import type { MemoryDevice, MemoryPipe, MemorySymlink } from "./special.ts";
 
 /** What a node costs with its first name, and what another name or an extended attribute does, in bytes. */
 const NODE_BYTES = 1024;
@@ -21,14 +17,12 @@ const EXTENDED_BYTES = 128;
 const MAXIMUM_LIST = 64 * 1024;
 const LISTED_BYTES = 6;
 
-export type MemoryNode = MemoryFile | MemoryDirectory | MemorySymlink | MemoryDevice | MemoryPipe;
-
 /** What the nodes need of their file system. */
 export interface Owner {
   /** Gives the node, for which `overhead` bytes are accounted, a handle and a fileId; throws NOSPC. */
-  register(node: MemoryNode, overhead: number): { handle: Uint8Array; fileId: number };
+  register(node: MemoryNodeBase, overhead: number): { handle: Uint8Array; fileId: number };
   /** The node has neither names nor users any more. */
-  forget(node: MemoryNode): void;
+  forget(node: MemoryNodeBase): void;
   /** Bytes of memory more (or less, when negative) in use; throws NOSPC. */
   account(bytes: number): void;
 }
@@ -55,7 +49,7 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
     const now = timeNow();
     this.fileSystem = fileSystem;
     this.overhead = NODE_BYTES + bytes;
-    const { handle, fileId } = fileSystem.register(this as never, this.overhead);
+    const { handle, fileId } = fileSystem.register(this, this.overhead);
     this.handle = handle;
     this.values = {
       mode: changes.mode ?? mode,
@@ -63,7 +57,6 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
       userId: changes.userId ?? owner.userId,
       groupId: changes.groupId ?? owner.groupId,
       size: 0,
-      hugeSize: undefined,
       spaceUsed: 0,
       fileId,
       change: 1,
@@ -80,7 +73,7 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
   setAttributes(changes: AttributeChanges): void {
     const { values } = this;
     const now = timeNow();
-    const size = changes.hugeSize ?? changes.size;
+    const { size } = changes;
     if (size !== undefined) {
       this.resize(size);
     }
@@ -154,7 +147,7 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
     this.values.linkCount = left;
     this.touch(timeNow());
     if (left <= 0 && !this.inUse) {
-      this.fileSystem.forget(this as never);
+      this.fileSystem.forget(this);
     }
   }
 
@@ -167,7 +160,7 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
     return false;
   }
 
-  protected resize(_size: Offset): void {
+  protected resize(_size: number): void {
     throw new FileSystemError(FileSystemStatus.INVAL);
   }
 

@@ -1,11 +1,5 @@
 import type { Compound } from "../compound/compound.ts";
-import {
-  type Attributes,
-  FileType,
-  hasExtendedAttributes,
-  type MaybePromise,
-  type Node,
-} from "../file-system.ts";
+import { FileType, hasExtendedAttributes } from "../file-system.ts";
 import { Permission, permissions } from "../permissions/access.ts";
 import { Access } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
@@ -14,25 +8,17 @@ const BASIC = Access.READ | Access.LOOKUP | Access.MODIFY | Access.EXTEND | Acce
 const EXTENDED = Access.XATTR_READ | Access.XATTR_WRITE | Access.XATTR_LIST;
 
 /** RFC 8881 §18.1. */
-export function access(compound: Compound): MaybePromise<Status> {
+export function access(compound: Compound): Status {
   const requested = compound.reader.uint32();
   const { node } = compound;
   if (node === undefined) {
     return Status.NOFILEHANDLE;
   }
-  const attributes = node.attributes();
-  if (attributes instanceof Promise) {
-    return attributes.then((arrived) => answer(compound, node, requested, arrived));
-  }
-  return answer(compound, node, requested, attributes);
-}
-
-function answer(compound: Compound, node: Node, requested: number, attributes: Attributes): Status {
   const known = compound.minorVersion >= 2 && hasExtendedAttributes(node) ? BASIC | EXTENDED : BASIC;
   if (compound.minorVersion === 0 && (requested & ~BASIC) !== 0) {
     return Status.INVAL;
   }
-  const granted = permissions(node.type, attributes, compound.credentials);
+  const granted = permissions(node.type, node.attributes(), compound.credentials);
   let allowed = 0;
   if (granted & Permission.READ) {
     allowed |= Access.READ | Access.XATTR_READ | Access.XATTR_LIST;

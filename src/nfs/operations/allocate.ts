@@ -1,29 +1,34 @@
 import type { Compound } from "../compound/compound.ts";
-import { type ReachedSparseFile, withinReach } from "../compound/offset.ts";
-import { FileType, isSparse, type MaybePromise, type Offset } from "../file-system.ts";
-import { andThen } from "../permissions/access.ts";
+import { checkIo, checkPermission, notAFile } from "../compound/io.ts";
+import {
+  FileType,
+  isSparse,
+  MAXIMUM_FILE_SIZE,
+  type MaybePromise,
+  type RegularFile,
+  type SparseFile,
+} from "../file-system.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { checkIo, checkPermission, notAFile } from "../state/io.ts";
 
 /** RFC 7862 §15.1. */
-export function allocate(compound: Compound): MaybePromise<Status> {
+export function allocate(compound: Compound): Promise<Status> {
   return change(compound, (file, offset, length) => file.allocate(offset, length));
 }
 
 /** RFC 7862 §15.4. */
-export function deallocate(compound: Compound): MaybePromise<Status> {
+export function deallocate(compound: Compound): Promise<Status> {
   return change(compound, (file, offset, length) => file.deallocate(offset, length));
 }
 
-function change(
+async function change(
   compound: Compound,
-  act: (file: ReachedSparseFile, offset: Offset, length: Offset) => MaybePromise<void>,
-): MaybePromise<Status> {
+  act: (file: RegularFile & SparseFile, offset: number, length: number) => MaybePromise<void>,
+): Promise<Status> {
   const { reader, node, context } = compound;
-  compound.stateid.read(compound);
-  const offset = reader.exactUint64();
-  const length = reader.exactUint64();
+  compound.stateid.read(compound.reader);
+  const offset = reader.uint64();
+  const length = reader.uint64();
   if (node === undefined) {
     return Status.NOFILEHANDLE;
   }
@@ -40,16 +45,17 @@ function change(
   if (length === 0) {
     return Status.INVAL;
   }
-  if (!withinReach(node, offset, length)) {
+  if (offset + length > MAXIMUM_FILE_SIZE) {
     return Status.FBIG;
   }
-  const recalled = context.delegations.recallForChange(compound, node);
+  const recalled = context.delegations.recallForChange(compound.caller, node);
   if (recalled !== Status.OK) {
     return recalled;
   }
-  return andThen(checkPermission(compound, node, Share.WRITE), (permitted) =>
-    permitted === Status.OK
-      ? andThen(act(node as ReachedSparseFile, offset, length), () => Status.OK)
-      : permitted,
-  );
+  const permitted = checkPermission(compound, node, Share.WRITE);
+  if (permitted !== Status.OK) {
+    return permitted;
+  }
+  await act(node, offset, length);
+  return Status.OK;
 }

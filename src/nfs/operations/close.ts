@@ -1,14 +1,15 @@
 import type { Compound } from "../compound/compound.ts";
+import { isSameNode } from "../compound/io.ts";
+import { checkOwnerSeqid } from "../compound/owner-seqid.ts";
+import { resolveStateid } from "../compound/stateid.ts";
 import { Status } from "../protocol/status.ts";
-import { isSameNode } from "../state/io.ts";
-import { checkOwnerSeqid } from "../state/owner-seqid.ts";
-import { OpenState } from "../state/states.ts";
+import { OpenState } from "../state/records.ts";
 
 /** RFC 8881 §18.2. Locks made from the open go with it. */
 export function close(compound: Compound): Status {
   const { reader, stateid, context, node } = compound;
   const seqid = reader.uint32();
-  stateid.read(compound);
+  stateid.read(compound.reader);
   if (node === undefined) {
     return Status.NOFILEHANDLE;
   }
@@ -56,7 +57,7 @@ export function resolveOpen(compound: Compound, seqid: number): Status {
       compound.client = owner.client;
     }
   }
-  const status = stateid.resolve(compound);
+  const status = resolveStateid(compound);
   if (status !== Status.OK) {
     return status;
   }

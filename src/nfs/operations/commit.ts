@@ -1,11 +1,10 @@
 import type { Compound } from "../compound/compound.ts";
-import { FileType, type MaybePromise } from "../file-system.ts";
-import { andThen } from "../permissions/access.ts";
+import { notAFile } from "../compound/io.ts";
+import { FileType } from "../file-system.ts";
 import { Status } from "../protocol/status.ts";
-import { notAFile } from "../state/io.ts";
 
 /** RFC 8881 §18.3. */
-export function commit(compound: Compound): MaybePromise<Status> {
+export async function commit(compound: Compound): Promise<Status> {
   const { reader, node } = compound;
   const offset = reader.exactUint64();
   const count = reader.uint32();
@@ -18,8 +17,7 @@ export function commit(compound: Compound): MaybePromise<Status> {
   if (typeof offset === "bigint" && offset + BigInt(count) >= 2n ** 64n) {
     return Status.INVAL;
   }
-  return andThen(node.commit(), () => {
-    compound.writer.fixed(compound.context.state.verifier);
-    return Status.OK;
-  });
+  await node.commit();
+  compound.writer.fixed(compound.context.state.verifier);
+  return Status.OK;
 }

@@ -1,114 +1,77 @@
 import type { Compound } from "../compound/compound.ts";
-import {
-  minus,
-  plus,
-  type ReachedCloneableFile,
-  type ReachedFile,
-  sizeOf,
-  smaller,
-  withinReach,
-} from "../compound/offset.ts";
-import {
-  FileType,
-  isCloneable,
-  type MaybePromise,
-  type Node,
-  type Offset,
-  type RegularFile,
-} from "../file-system.ts";
-import { andThen } from "../permissions/access.ts";
+import { checkIo, checkPermission, notAFile } from "../compound/io.ts";
+import { FileType, isCloneable, MAXIMUM_FILE_SIZE, type Node, type RegularFile } from "../file-system.ts";
 import { MAXIMUM_IO, Share, Stable } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { checkIo, checkPermission, notAFile } from "../state/io.ts";
 
 /** Bytes that one COPY moves where the file system cannot share them; the client asks for the rest again. */
 const MAXIMUM_COPIED = 16 * MAXIMUM_IO;
 const MAXIMUM_SOURCE_SERVERS = 64;
 
-/** Two files and the ranges in them: COPY and CLONE alike. */
+/** Two files and the ranges in them, in bytes: COPY and CLONE alike. */
 interface Ranges {
-  readonly source: ReachedFile;
-  readonly target: ReachedFile;
-  readonly sourceOffset: Offset;
-  readonly offset: Offset;
-  readonly length: Offset;
+  readonly source: RegularFile;
+  readonly target: RegularFile;
+  readonly sourceOffset: number;
+  readonly offset: number;
+  readonly length: number;
 }
 
 /** RFC 7862 §15.2, within the server and synchronous. */
-export function copy(compound: Compound): MaybePromise<Status> {
+export async function copy(compound: Compound): Promise<Status> {
+  const ranges = readRanges(compound);
   const { reader } = compound;
-  const { savedNode: source, node: target } = compound;
-  const sourceStatus = readState(compound, source, Share.READ);
-  const targetStatus = readState(compound, target, Share.WRITE);
-  const sourceOffset = reader.exactUint64();
-  const offset = reader.exactUint64();
-  const count = reader.exactUint64();
   reader.bool();
   reader.bool();
-  const servers = reader.length(MAXIMUM_SOURCE_SERVERS);
-  if (servers > 0) {
+  if (reader.length(MAXIMUM_SOURCE_SERVERS) > 0) {
     return Status.NOTSUPP;
   }
-  const status = checkFiles(compound, source, target, sourceStatus, targetStatus);
+  if (typeof ranges === "number") {
+    return ranges;
+  }
+  const status = check(compound, ranges);
   if (status !== Status.OK) {
     return status;
   }
-  return prepare(
-    compound,
-    source as RegularFile,
-    target as RegularFile,
-    sourceOffset,
-    offset,
-    count,
-    (ranges) => {
-      const limited = isCloneable(ranges.target)
-        ? ranges
-        : { ...ranges, length: smaller(ranges.length, MAXIMUM_COPIED) };
-      return andThen(transfer(limited), (copied) => answerCopy(compound, copied));
-    },
-  );
+  const copied = await transfer(ranges);
+  const { writer, context } = compound;
+  writer.uint32(0);
+  writer.uint64(copied);
+  writer.uint32(Stable.UNSTABLE);
+  writer.fixed(context.state.verifier);
+  writer.bool(true);
+  writer.bool(true);
+  return Status.OK;
 }
 
 /** RFC 7862 §15.13. */
-export function clone(compound: Compound): MaybePromise<Status> {
-  const { reader } = compound;
-  const { savedNode: source, node: target } = compound;
-  const sourceStatus = readState(compound, source, Share.READ);
-  const targetStatus = readState(compound, target, Share.WRITE);
-  const sourceOffset = reader.exactUint64();
-  const offset = reader.exactUint64();
-  const count = reader.exactUint64();
-  const status = checkFiles(compound, source, target, sourceStatus, targetStatus);
+export async function clone(compound: Compound): Promise<Status> {
+  const ranges = readRanges(compound);
+  if (typeof ranges === "number") {
+    return ranges;
+  }
+  if (!isCloneable(ranges.target)) {
+    return Status.NOTSUPP;
+  }
+  const status = check(compound, ranges);
   if (status !== Status.OK) {
     return status;
   }
-  if (!isCloneable(target!)) {
-    return Status.NOTSUPP;
-  }
-  return prepare(
-    compound,
-    source as RegularFile,
-    target as RegularFile,
-    sourceOffset,
-    offset,
-    count,
-    (ranges) => andThen(transfer(ranges), () => Status.OK),
-  );
+  await transfer(ranges);
+  return Status.OK;
 }
 
-/** Reads a stateid and checks it against the node. */
-function readState(compound: Compound, node: Node | undefined, wanted: number): Status {
-  compound.stateid.read(compound);
-  return node?.type === FileType.REGULAR ? checkIo(compound, node, wanted) : Status.OK;
-}
-
-function checkFiles(
-  compound: Compound,
-  source: Node | undefined,
-  target: Node | undefined,
-  sourceStatus: Status,
-  targetStatus: Status,
-): Status {
+/**
+ * Reads what COPY and CLONE begin with, two stateids and the ranges, and checks the stateids against the saved and the
+ * current node. A length of 0 has become all that follows (RFC 7862 §15.2.3).
+ */
+function readRanges(compound: Compound): Ranges | Status {
+  const { reader, savedNode: source, node: target } = compound;
+  const sourceStatus = readState(compound, source, Share.READ);
+  const targetStatus = readState(compound, target, Share.WRITE);
+  const sourceOffset = reader.uint64();
+  const offset = reader.uint64();
+  const count = reader.uint64();
   if (source === undefined || target === undefined) {
     return Status.NOFILEHANDLE;
   }
@@ -118,94 +81,61 @@ function checkFiles(
   if (target.type !== FileType.REGULAR) {
     return notAFile(target, compound.minorVersion);
   }
-  return sourceStatus === Status.OK ? targetStatus : sourceStatus;
+  if (sourceStatus !== Status.OK || targetStatus !== Status.OK) {
+    return sourceStatus === Status.OK ? targetStatus : sourceStatus;
+  }
+  const length = count === 0 ? source.attributes().size - sourceOffset : count;
+  return { source, target, sourceOffset, offset, length };
 }
 
-function prepare(
-  compound: Compound,
-  source: RegularFile,
-  target: RegularFile,
-  sourceOffset: Offset,
-  offset: Offset,
-  count: Offset,
-  act: (ranges: Ranges) => MaybePromise<Status>,
-): MaybePromise<Status> {
-  const { delegations } = compound.context;
-  const recalled = delegations.recallForChange(compound, target);
+/** Reads a stateid and checks it against the node. */
+function readState(compound: Compound, node: Node | undefined, wanted: number): Status {
+  compound.stateid.read(compound.reader);
+  return node?.type === FileType.REGULAR ? checkIo(compound, node, wanted) : Status.OK;
+}
+
+/** Whether the caller may do it, and the ranges lie where they can. */
+function check(compound: Compound, { source, target, sourceOffset, offset, length }: Ranges): Status {
+  const recalled = compound.context.delegations.recallForChange(compound.caller, target);
   if (recalled !== Status.OK) {
     return recalled;
   }
-  return andThen(checkPermission(compound, source, Share.READ), (mayRead) => {
-    if (mayRead !== Status.OK) {
-      return mayRead;
-    }
-    return andThen(checkPermission(compound, target, Share.WRITE), (mayWrite) => {
-      if (mayWrite !== Status.OK) {
-        return mayWrite;
-      }
-      return andThen(source.attributes(), (attributes) => {
-        const size = sizeOf(attributes);
-        if (sourceOffset > size) {
-          return Status.INVAL;
-        }
-        // A count of 0 means all that follows (RFC 7862 §15.2.3).
-        const length = count === 0 ? minus(size, sourceOffset) : count;
-        const sourceEnd = plus(sourceOffset, length);
-        if (sourceEnd > size || !withinReach(source, sourceOffset, length)) {
-          return Status.INVAL;
-        }
-        if (!withinReach(target, offset, length)) {
-          return Status.FBIG;
-        }
-        if (source === target && sourceOffset < plus(offset, length) && offset < sourceEnd) {
-          return length === 0 ? act({ source, target, sourceOffset, offset, length }) : Status.INVAL;
-        }
-        return act({ source, target, sourceOffset, offset, length });
-      });
-    });
-  });
+  const mayRead = checkPermission(compound, source, Share.READ);
+  if (mayRead !== Status.OK) {
+    return mayRead;
+  }
+  const mayWrite = checkPermission(compound, target, Share.WRITE);
+  if (mayWrite !== Status.OK) {
+    return mayWrite;
+  }
+  const sourceEnd = sourceOffset + length;
+  if (length < 0 || sourceEnd > source.attributes().size) {
+    return Status.INVAL;
+  }
+  if (offset + length > MAXIMUM_FILE_SIZE) {
+    return Status.FBIG;
+  }
+  const overlap = source === target && sourceOffset < offset + length && offset < sourceEnd;
+  return overlap && length > 0 ? Status.INVAL : Status.OK;
 }
 
-/** Resolves to the number of bytes that the target now has of the source. */
-function transfer({ source, target, sourceOffset, offset, length }: Ranges): MaybePromise<Offset> {
+/** Resolves to the number of bytes that the target now has of the source: fewer where they have to be moved. */
+async function transfer({ source, target, sourceOffset, offset, length }: Ranges): Promise<number> {
   if (length === 0) {
     return 0;
   }
   if (isCloneable(target)) {
-    return (target as ReachedCloneableFile).cloneRange(source, sourceOffset, offset, length);
+    return target.cloneRange(source, sourceOffset, offset, length);
   }
-  // COPY has limited it.
-  return copyFrom(source, target, sourceOffset, offset, Number(length), 0);
-}
-
-function copyFrom(
-  source: ReachedFile,
-  target: ReachedFile,
-  sourceOffset: Offset,
-  offset: Offset,
-  length: number,
-  done: number,
-): MaybePromise<number> {
-  if (done === length) {
-    return done;
-  }
-  return andThen(source.read(plus(sourceOffset, done), Math.min(length - done, MAXIMUM_IO)), (data) => {
+  const wanted = Math.min(length, MAXIMUM_COPIED);
+  let done = 0;
+  while (done < wanted) {
+    const data = await source.read(sourceOffset + done, Math.min(wanted - done, MAXIMUM_IO));
     if (data.length === 0) {
-      return done;
+      break;
     }
-    return andThen(target.write(plus(offset, done), data, false), () =>
-      copyFrom(source, target, sourceOffset, offset, length, done + data.length),
-    );
-  });
-}
-
-function answerCopy(compound: Compound, copied: Offset): Status {
-  const { writer, context } = compound;
-  writer.uint32(0);
-  writer.exactUint64(copied);
-  writer.uint32(Stable.UNSTABLE);
-  writer.fixed(context.state.verifier);
-  writer.bool(true);
-  writer.bool(true);
-  return Status.OK;
+    await target.write(offset + done, data, false);
+    done += data.length;
+  }
+  return done;
 }

@@ -1,10 +1,11 @@
 import { XdrError, type XdrReader, type XdrWriter } from "../../xdr/index.ts";
+import type { ChannelAttributes } from "../callback/back-channel.ts";
 import type { Compound } from "../compound/compound.ts";
 import { AuthFlavor, MAXIMUM_IO, MAXIMUM_OPAQUE, SessionFlag } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import type { ServerContext } from "../server-context.ts";
-import type { Client } from "../state/client.ts";
-import type { ChannelAttributes, Session } from "../state/session.ts";
+import type { BackChannelArguments } from "../state/clients.ts";
+import type { Client, Session } from "../state/records.ts";
 
 const KNOWN_FLAGS = SessionFlag.PERSIST | SessionFlag.CONN_BACK_CHAN | SessionFlag.CONN_RDMA;
 const RPCSEC_GSS = 6;
@@ -23,11 +24,11 @@ export function createSession(compound: Compound): Status {
   const clientHigh = reader.uint32();
   const clientLow = reader.uint32();
   const sequence = reader.uint32();
-  const flags = reader.uint32();
-  const fore = readChannel(reader);
-  const back = readChannel(reader);
-  const callbackProgram = reader.uint32();
-  const callbackCredential = readSecurity(reader);
+  const wanted: Wanted = {
+    flags: reader.uint32(),
+    fore: readChannel(reader),
+    back: { attributes: readChannel(reader), program: reader.uint32(), credential: readSecurity(reader) },
+  };
 
   const client = state.clients.find(clientHigh, clientLow);
   if (client === undefined || client.minorVersion === 0) {
@@ -47,7 +48,7 @@ export function createSession(compound: Compound): Status {
     return Status.CLID_INUSE;
   }
   const resultAt = compound.writer.position;
-  const status = make(compound, client, flags, fore, back, callbackProgram, callbackCredential, sequence);
+  const status = make(compound, client, sequence, wanted);
   if (status !== Status.INVAL && status !== Status.TOOSMALL) {
     client.createSequence = (sequence + 1) >>> 0;
     const result = compound.writer.buffer.subarray(resultAt, compound.writer.position);
@@ -59,22 +60,20 @@ export function createSession(compound: Compound): Status {
   return status;
 }
 
-function make(
-  compound: Compound,
-  client: Client,
-  flags: number,
-  wantedFore: ChannelAttributes,
-  wantedBack: ChannelAttributes,
-  callbackProgram: number,
-  callbackCredential: Buffer,
-  sequence: number,
-): Status {
+/** What the client asks of a session. */
+interface Wanted {
+  readonly flags: number;
+  readonly fore: ChannelAttributes;
+  readonly back: BackChannelArguments;
+}
+
+function make(compound: Compound, client: Client, sequence: number, { flags, fore, back }: Wanted): Status {
   const { context, writer, connection } = compound;
   const { state } = context;
   if ((flags & ~KNOWN_FLAGS) !== 0) {
     return Status.INVAL;
   }
-  for (const { maxRequestSize, maxResponseSize, maxOperations, maxRequests } of [wantedFore, wantedBack]) {
+  for (const { maxRequestSize, maxResponseSize, maxOperations, maxRequests } of [fore, back.attributes]) {
     if (maxRequestSize < MINIMUM_SIZE || maxResponseSize < MINIMUM_SIZE) {
       return Status.TOOSMALL;
     }
@@ -85,19 +84,13 @@ function make(
   if (!state.clients.mayAddSession(client)) {
     return Status.NOSPC;
   }
-  const fore = limit(wantedFore, context);
   state.clients.confirm(client);
   client.renewedAt = state.now;
-  const back = { ...wantedBack, maxRequests: Math.min(wantedBack.maxRequests, MAXIMUM_BACK_SLOTS) };
-  const { minorVersion } = compound;
-  const session = state.clients.addSession(
-    client,
-    minorVersion,
-    fore,
-    back,
-    callbackProgram,
-    callbackCredential,
-  );
+  const maxRequests = Math.min(back.attributes.maxRequests, MAXIMUM_BACK_SLOTS);
+  const session = state.clients.addSession(client, compound.minorVersion, limit(fore, context), {
+    ...back,
+    attributes: { ...back.attributes, maxRequests },
+  });
   connection.addSession(session);
   let granted = 0;
   if ((flags & SessionFlag.CONN_BACK_CHAN) !== 0) {

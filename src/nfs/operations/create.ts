@@ -1,16 +1,16 @@
-import { writeBitmap } from "../attributes/encode.ts";
-import { withChange, writeChangeInfo } from "../compound/change-info.ts";
+import { writeBitmap } from "../attributes/bitmap.ts";
+import { makeChange, writeChangeInfo } from "../compound/change-info.ts";
 import type { Compound } from "../compound/compound.ts";
 import { readName } from "../compound/names.ts";
-import { type Directory, FileType, type MaybePromise, type Node, type SpecialKind } from "../file-system.ts";
-import { andThen, checkNode, Permission } from "../permissions/access.ts";
+import { FileType, type SpecialKind } from "../file-system.ts";
+import { checkNode, Permission } from "../permissions/access.ts";
 import { inherit } from "../permissions/ownership.ts";
 import { MAXIMUM_LINK_TARGET } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 
 /** RFC 8881 §18.4: everything but regular files. */
-export function create(compound: Compound): MaybePromise<Status> {
-  const { reader, node, changeRequest } = compound;
+export async function create(compound: Compound): Promise<Status> {
+  const { reader, node, changeRequest, credentials } = compound;
   const type = reader.uint32();
   let target: Uint8Array | undefined;
   let special: SpecialKind | undefined;
@@ -47,49 +47,27 @@ export function create(compound: Compound): MaybePromise<Status> {
       return Status.NAMETOOLONG;
     }
   }
-  const { size, hugeSize } = changeRequest.changes;
-  if (size !== undefined || hugeSize !== undefined) {
+  const { changes } = changeRequest;
+  if (changes.size !== undefined) {
     return Status.INVAL;
   }
-  const permitted = checkNode(node, compound.credentials, Permission.WRITE | Permission.EXECUTE);
-  return andThen(permitted, (status) => {
-    if (status !== Status.OK) {
-      return status;
-    }
-    return withChange(
-      node,
-      () => make(compound, node, name, type, target, special),
-      (made, before, after, exclusive) => answer(compound, made, before, after, exclusive),
-    );
-  });
-}
+  const permitted = checkNode(node, credentials, Permission.WRITE | Permission.EXECUTE);
+  if (permitted !== Status.OK) {
+    return permitted;
+  }
 
-function make(
-  compound: Compound,
-  directory: Directory,
-  name: string,
-  type: number,
-  target: Uint8Array | undefined,
-  special: SpecialKind | undefined,
-): MaybePromise<Node> {
-  return andThen(directory.attributes(), (attributes): MaybePromise<Node> => {
-    const { changes } = compound.changeRequest;
-    const owner = inherit(attributes, compound.credentials, changes, type === FileType.DIRECTORY);
+  const owner = inherit(node.attributes(), credentials, changes, type === FileType.DIRECTORY);
+  const made = await makeChange(node, () => {
     if (target !== undefined) {
-      return directory.createSymlink(name, owner, target, changes);
+      return node.createSymlink(name, owner, target, changes);
     }
-    if (special !== undefined) {
-      return directory.createSpecial(name, owner, special, changes);
-    }
-    return directory.createDirectory(name, owner, changes);
+    return special === undefined
+      ? node.createDirectory(name, owner, changes)
+      : node.createSpecial(name, owner, special, changes);
   });
-}
-
-function answer(compound: Compound, made: Node, before: number, after: number, exclusive: boolean): Status {
-  const { writer, changeRequest } = compound;
-  compound.node = made;
+  compound.node = made.result;
   compound.currentState = undefined;
-  writeChangeInfo(writer, before, after, exclusive);
-  writeBitmap(writer, changeRequest.word0, changeRequest.word1, 0);
+  writeChangeInfo(compound.writer, made);
+  writeBitmap(compound.writer, changeRequest.word0, changeRequest.word1, 0);
   return Status.OK;
 }

@@ -1,16 +1,17 @@
 import type { Compound } from "../compound/compound.ts";
+import { isSameNode } from "../compound/io.ts";
+import { resolveStateid } from "../compound/stateid.ts";
 import { Status } from "../protocol/status.ts";
-import { isSameNode } from "../state/io.ts";
-import { Delegation } from "../state/states.ts";
+import { Delegation } from "../state/records.ts";
 
 /** RFC 8881 §18.6. */
 export function delegreturn(compound: Compound): Status {
   const { stateid, context, node } = compound;
-  stateid.read(compound);
+  stateid.read(compound.reader);
   if (node === undefined) {
     return Status.NOFILEHANDLE;
   }
-  const status = stateid.resolve(compound);
+  const status = resolveStateid(compound);
   if (status !== Status.OK) {
     return status;
   }

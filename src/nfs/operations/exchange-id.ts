@@ -2,7 +2,7 @@ import { XdrError, type XdrReader } from "../../xdr/index.ts";
 import type { Compound } from "../compound/compound.ts";
 import { ExchangeFlag, MAXIMUM_OPAQUE } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import type { Client } from "../state/client.ts";
+import type { Client } from "../state/records.ts";
 
 const KNOWN_FLAGS =
   (ExchangeFlag.SUPP_MOVED_REFER |
@@ -73,7 +73,7 @@ export function exchangeId(compound: Compound): Status {
   if (!connection.mayMakeClient) {
     return Status.DELAY;
   }
-  const client = state.clients.add(1, owner, verifierHigh, verifierLow, principal);
+  const client = state.clients.add({ minorVersion: 1, owner, verifierHigh, verifierLow, principal });
   if (client === undefined) {
     return Status.DELAY;
   }

@@ -13,14 +13,21 @@ export function getattr(compound: Compound): MaybePromise<Status> {
   if (attributeRequest.hasWriteOnly(compound.minorVersion)) {
     return Status.INVAL;
   }
-  const attributes = compound.context.delegations.attributesOf(compound, node);
+  const attributes = compound.context.delegations.attributesOf(
+    node,
+    compound.attributeRequest,
+    compound.caller,
+  );
   if (attributes instanceof Promise) {
     return attributes.then((arrived) => answer(compound, node, arrived));
   }
   return answer(compound, node, attributes);
 }
 
-function answer(compound: Compound, node: Node, attributes: Attributes): Status {
+function answer(compound: Compound, node: Node, attributes: Attributes | Status): Status {
+  if (typeof attributes === "number") {
+    return attributes;
+  }
   const { writer, attributeRequest, context, minorVersion } = compound;
   writeAttributes(writer, attributeRequest, node, attributes, context, minorVersion);
   return Status.OK;

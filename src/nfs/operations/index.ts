@@ -1,4 +1,4 @@
-import type { OperationHandler } from "../compound/compound.ts";
+import type { OperationHandler, OperationTable } from "../compound/compound.ts";
 import { OPERATION_COUNT, Operation, type OperationName } from "../protocol/operation.ts";
 import { access } from "./access.ts";
 import { allocate, deallocate } from "./allocate.ts";
@@ -123,7 +123,7 @@ const SINCE_VERSION_2: Handlers = {
 };
 
 /** The handlers by minor version and operation number; an operation without one is NFS4ERR_NOTSUPP. */
-export const OPERATIONS: readonly (readonly (OperationHandler | undefined)[])[] = [
+export const OPERATIONS: OperationTable = [
   table(EVERY_VERSION, VERSION_0_ONLY),
   table(EVERY_VERSION, SINCE_VERSION_1),
   table(EVERY_VERSION, SINCE_VERSION_1, SINCE_VERSION_2),

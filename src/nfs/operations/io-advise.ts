@@ -1,15 +1,15 @@
 import type { Compound } from "../compound/compound.ts";
+import { checkIo, notAFile } from "../compound/io.ts";
 import { FileType } from "../file-system.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { checkIo, notAFile } from "../state/io.ts";
 
 const MAXIMUM_WORDS = 64;
 
 /** RFC 7862 §15.5. No advice is taken. */
 export function ioAdvise(compound: Compound): Status {
   const { reader, writer, node } = compound;
-  compound.stateid.read(compound);
+  compound.stateid.read(compound.reader);
   reader.skip(16);
   reader.skip(4 * reader.length(MAXIMUM_WORDS));
   if (node === undefined) {

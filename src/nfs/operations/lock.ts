@@ -1,16 +1,15 @@
 import type { XdrWriter } from "../../xdr/index.ts";
 import type { Compound } from "../compound/compound.ts";
-import { minus } from "../compound/offset.ts";
+import { isSameNode, notAFile, tooMany } from "../compound/io.ts";
+import { checkOwnerSeqid } from "../compound/owner-seqid.ts";
+import { resolveStateid, writeStateid } from "../compound/stateid.ts";
 import { FileType } from "../file-system.ts";
 import { LockType, MAXIMUM_OPAQUE, Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { isSameNode, notAFile, tooMany } from "../state/io.ts";
+import { minus } from "../state/lock-offset.ts";
 import { addWaiter, removeWaiter } from "../state/lock-waiters.ts";
-import { addLock, type ByteRangeLock, findConflict } from "../state/locks.ts";
-import { checkOwnerSeqid } from "../state/owner-seqid.ts";
-import type { LockOwner } from "../state/owners.ts";
-import { writeStateid } from "../state/stateid.ts";
-import { LockState, OpenState } from "../state/states.ts";
+import { addLock, findConflict } from "../state/locks.ts";
+import { type ByteRangeLock, type LockOwner, LockState, OpenState } from "../state/records.ts";
 
 /** RFC 8881 §18.10. A lock that has to wait is denied: the client asks again, at the latest when it is told to. */
 export function lock(compound: Compound): Status {
@@ -26,13 +25,13 @@ export function lock(compound: Compound): Status {
   let ownerKey = "";
   if (isNewOwner) {
     openSeqid = reader.uint32();
-    stateid.read(compound);
+    stateid.read(compound.reader);
     lockSeqid = reader.uint32();
     clientHigh = reader.uint32();
     clientLow = reader.uint32();
     ownerKey = reader.latin1(MAXIMUM_OPAQUE);
   } else {
-    stateid.read(compound);
+    stateid.read(compound.reader);
     lockSeqid = reader.uint32();
   }
   if (node === undefined) {
@@ -62,7 +61,7 @@ export function lock(compound: Compound): Status {
         }
       }
     }
-    const status = stateid.resolve(compound);
+    const status = resolveStateid(compound);
     if (status !== Status.OK) {
       return status;
     }
@@ -88,7 +87,7 @@ export function lock(compound: Compound): Status {
         }
       }
     }
-    const status = stateid.resolve(compound);
+    const status = resolveStateid(compound);
     if (status !== Status.OK) {
       return status;
     }
@@ -139,7 +138,7 @@ export function lock(compound: Compound): Status {
   }
   state.advance();
   if (isNewOwner) {
-    context.state.startLockOwner(compound, owner, lockSeqid);
+    context.state.startLockOwner(owner, lockSeqid);
   }
   writeStateid(compound, state);
   return Status.OK;

@@ -1,8 +1,8 @@
 import type { Compound } from "../compound/compound.ts";
+import { notAFile } from "../compound/io.ts";
 import { FileType } from "../file-system.ts";
 import { LockType, MAXIMUM_OPAQUE } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { notAFile } from "../state/io.ts";
 import { findConflict } from "../state/locks.ts";
 import { writeDenied } from "./lock.ts";
 

@@ -1,19 +1,19 @@
 import type { Compound } from "../compound/compound.ts";
+import { isSameNode, notAFile, tooMany } from "../compound/io.ts";
+import { checkOwnerSeqid } from "../compound/owner-seqid.ts";
+import { resolveStateid, writeStateid } from "../compound/stateid.ts";
 import { FileType } from "../file-system.ts";
 import { LockType } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { isSameNode, notAFile, tooMany } from "../state/io.ts";
 import { removeLock, splitsLock } from "../state/locks.ts";
-import { checkOwnerSeqid } from "../state/owner-seqid.ts";
-import { writeStateid } from "../state/stateid.ts";
-import { LockState } from "../state/states.ts";
+import { LockState } from "../state/records.ts";
 
 /** RFC 8881 §18.12. */
 export function locku(compound: Compound): Status {
   const { reader, node, stateid, lockRange, context } = compound;
   const type = reader.uint32();
   const seqid = reader.uint32();
-  stateid.read(compound);
+  stateid.read(compound.reader);
   const ranged = lockRange.read(reader);
   if (node === undefined) {
     return Status.NOFILEHANDLE;
@@ -33,7 +33,7 @@ export function locku(compound: Compound): Status {
       }
     }
   }
-  const status = stateid.resolve(compound);
+  const status = resolveStateid(compound);
   if (status !== Status.OK) {
     return status;
   }

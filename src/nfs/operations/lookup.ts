@@ -1,6 +1,6 @@
 import type { Compound } from "../compound/compound.ts";
 import { readName } from "../compound/names.ts";
-import { type Directory, FileType, type MaybePromise, type Node } from "../file-system.ts";
+import { FileType, type MaybePromise, type Node } from "../file-system.ts";
 import { checkNode, Permission } from "../permissions/access.ts";
 import { Status } from "../protocol/status.ts";
 
@@ -22,18 +22,11 @@ export function lookup(compound: Compound): MaybePromise<Status> {
     return enter(compound, name);
   }
   const permitted = checkNode(node, compound.credentials, Permission.EXECUTE);
-  if (permitted instanceof Promise) {
-    return permitted.then((status) => (status === Status.OK ? find(compound, node, name) : status));
+  if (permitted !== Status.OK) {
+    return permitted;
   }
-  return permitted === Status.OK ? find(compound, node, name) : permitted;
-}
-
-function find(compound: Compound, directory: Directory, name: string): MaybePromise<Status> {
-  const found = directory.lookup(name);
-  if (found instanceof Promise) {
-    return found.then((node) => set(compound, node));
-  }
-  return set(compound, found);
+  const found = node.lookup(name);
+  return found instanceof Promise ? found.then((arrived) => set(compound, arrived)) : set(compound, found);
 }
 
 function set(compound: Compound, node: Node | undefined): Status {

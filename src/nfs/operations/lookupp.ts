@@ -1,10 +1,10 @@
 import type { Compound } from "../compound/compound.ts";
-import { type Directory, FileType, type MaybePromise } from "../file-system.ts";
+import { FileType } from "../file-system.ts";
 import { checkNode, Permission } from "../permissions/access.ts";
 import { Status } from "../protocol/status.ts";
 
 /** RFC 8881 §18.14. */
-export function lookupp(compound: Compound): MaybePromise<Status> {
+export function lookupp(compound: Compound): Status {
   const { node } = compound;
   if (node === undefined) {
     return Status.NOFILEHANDLE;
@@ -13,14 +13,10 @@ export function lookupp(compound: Compound): MaybePromise<Status> {
     return node.type === FileType.SYMLINK && compound.minorVersion > 0 ? Status.SYMLINK : Status.NOTDIR;
   }
   const permitted = checkNode(node, compound.credentials, Permission.EXECUTE);
-  if (permitted instanceof Promise) {
-    return permitted.then((status) => (status === Status.OK ? ascend(compound, node) : status));
+  if (permitted !== Status.OK) {
+    return permitted;
   }
-  return permitted === Status.OK ? ascend(compound, node) : permitted;
-}
-
-function ascend(compound: Compound, directory: Directory): Status {
-  const parent = directory.parent();
+  const parent = node.parent();
   if (parent === undefined) {
     return Status.NOENT;
   }

@@ -1,15 +1,16 @@
 import type { Compound } from "../compound/compound.ts";
+import { notAFile } from "../compound/io.ts";
+import { writeStateid } from "../compound/stateid.ts";
 import { FileType } from "../file-system.ts";
 import { Status } from "../protocol/status.ts";
-import { notAFile } from "../state/io.ts";
-import { writeStateid } from "../state/stateid.ts";
-import type { OpenState } from "../state/states.ts";
+import type { OpenState } from "../state/records.ts";
+
 import { resolveOpen } from "./close.ts";
 
 /** RFC 7530 §16.19. */
 export function openConfirm(compound: Compound): Status {
   const { reader, stateid, node } = compound;
-  stateid.read(compound);
+  stateid.read(compound.reader);
   const seqid = reader.uint32();
   if (node === undefined) {
     return Status.NOFILEHANDLE;

@@ -1,14 +1,15 @@
 import type { Compound } from "../compound/compound.ts";
+import { writeStateid } from "../compound/stateid.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { writeStateid } from "../state/stateid.ts";
-import type { OpenState } from "../state/states.ts";
+import type { OpenState } from "../state/records.ts";
+
 import { resolveOpen } from "./close.ts";
 
 /** RFC 8881 §18.18. */
 export function openDowngrade(compound: Compound): Status {
   const { reader, stateid, node } = compound;
-  stateid.read(compound);
+  stateid.read(compound.reader);
   const seqid = reader.uint32();
   const access = reader.uint32() & (compound.minorVersion === 0 ? 0xffff_ffff : Share.BOTH);
   const deny = reader.uint32();

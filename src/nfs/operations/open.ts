@@ -1,21 +1,23 @@
-import { writeBitmap } from "../attributes/encode.ts";
-import { changeOf, writeChangeInfo } from "../compound/change-info.ts";
+import { writeBitmap } from "../attributes/bitmap.ts";
+import { andThen } from "../compound/and-then.ts";
+import { type Changed, writeChangeInfo } from "../compound/change-info.ts";
 import type { Compound } from "../compound/compound.ts";
+import { isSameNode, notAFile, tooMany } from "../compound/io.ts";
 import type { OpenArguments } from "../compound/open-arguments.ts";
+import { checkOwnerSeqid } from "../compound/owner-seqid.ts";
+import { readOpenArguments } from "../compound/read-open-arguments.ts";
+import { resolveStateid, writeStateid } from "../compound/stateid.ts";
 import { type Directory, FileType, type MaybePromise, type Node, type RegularFile } from "../file-system.ts";
-import { andThen, check, checkFile, checkNode, Permission } from "../permissions/access.ts";
+import { checkFile, checkNode, Permission } from "../permissions/access.ts";
 import { inherit } from "../permissions/ownership.ts";
 import { Claim, CreateMode, OpenResult, Share, Want } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { isSameNode, notAFile, tooMany } from "../state/io.ts";
-import { checkOwnerSeqid } from "../state/owner-seqid.ts";
-import { writeStateid } from "../state/stateid.ts";
-import { Delegation, type OpenState } from "../state/states.ts";
+import { Delegation, type OpenState } from "../state/records.ts";
 
 /** RFC 8881 §18.16. */
 export function open(compound: Compound): MaybePromise<Status> {
   const args = compound.openArguments;
-  const valid = args.read(compound);
+  const valid = readOpenArguments(compound);
   const { node } = compound;
   const identified = compound.minorVersion === 0 ? identify(compound, args) : Status.OK;
   if (identified !== Status.OK) {
@@ -94,37 +96,33 @@ function openByHandle(compound: Compound, args: OpenArguments, file: RegularFile
       return status;
     }
   }
-  return andThen(file.attributes(), (attributes) => {
-    const permitted = checkFile(file.type, attributes, compound.credentials, args.permissions);
-    if (permitted !== Status.OK) {
-      return permitted;
+  const permitted = checkFile(file.type, file.attributes(), compound.credentials, args.permissions);
+  if (permitted !== Status.OK) {
+    return permitted;
+  }
+  if (file.immutable && (args.access & Share.WRITE) !== 0) {
+    const recalled = compound.context.delegations.recallForChange(compound.caller, file);
+    if (recalled !== Status.OK) {
+      return recalled;
     }
-    if (file.immutable && (args.access & Share.WRITE) !== 0) {
-      const recalled = compound.context.delegations.recallForChange(compound, file);
-      if (recalled !== Status.OK) {
-        return recalled;
-      }
-      // The client looks the name up again, and finds the copy to be written.
-      file.refuseWriting?.();
-      return Status.STALE;
-    }
-    return finish(compound, args, file, 0, 0, true, 0, 0);
-  });
+    // The client looks the name up again, and finds the copy to be written.
+    file.redirectWriting?.();
+    return Status.STALE;
+  }
+  return finish(compound, args, { file, before: 0, after: 0, exclusive: true, word0: 0, word1: 0 });
 }
 
 function openByName(compound: Compound, args: OpenArguments, directory: Directory): MaybePromise<Status> {
   const { name } = compound;
   const permitted = checkNode(directory, compound.credentials, Permission.EXECUTE);
-  return andThen(permitted, (status) => {
-    if (status !== Status.OK) {
-      return status;
+  if (permitted !== Status.OK) {
+    return permitted;
+  }
+  return andThen(directory.lookup(name), (found) => {
+    if (found !== undefined) {
+      return openExisting(compound, args, directory, name, found);
     }
-    return andThen(directory.lookup(name), (found) => {
-      if (found !== undefined) {
-        return openExisting(compound, args, directory, name, found);
-      }
-      return args.create ? createNew(compound, args, directory, name) : Status.NOENT;
-    });
+    return args.create ? createNew(compound, args, directory, name) : Status.NOENT;
   });
 }
 
@@ -135,32 +133,26 @@ function createNew(
   name: string,
 ): MaybePromise<Status> {
   const { credentials, changeRequest } = compound;
-  return andThen(directory.attributes(), (attributes) => {
-    const permitted = check(directory.type, attributes, credentials, Permission.WRITE | Permission.EXECUTE);
-    if (permitted !== Status.OK) {
-      return permitted;
+  const permitted = checkNode(directory, credentials, Permission.WRITE | Permission.EXECUTE);
+  if (permitted !== Status.OK) {
+    return permitted;
+  }
+  const attributes = directory.attributes();
+  const before = attributes.change;
+  const owner = inherit(attributes, credentials, changeRequest.changes, false);
+  const created = directory.createFile(name, owner, changeRequest.changes);
+  const exclusive = !(created instanceof Promise);
+  return andThen(created, (file) => {
+    const { word0, word1 } = changeRequest;
+    const after = directory.attributes().change;
+    const status = finish(compound, args, { file, before, after, exclusive, word0, word1 });
+    if (status === Status.OK && args.mode >= CreateMode.EXCLUSIVE) {
+      const state = compound.context.state.findFile(file)!;
+      state.createdExclusively = true;
+      state.createVerifierHigh = args.verifierHigh;
+      state.createVerifierLow = args.verifierLow;
     }
-    const { hugeSize } = changeRequest.changes;
-    if (hugeSize !== undefined && hugeSize > compound.context.fileSystem.statistics().maximumFileSize) {
-      return Status.FBIG;
-    }
-    const before = attributes.change;
-    const owner = inherit(attributes, credentials, changeRequest.changes, false);
-    const created = directory.createFile(name, owner, changeRequest.changes);
-    const exclusive = !(created instanceof Promise);
-    return andThen(created, (file) =>
-      andThen(changeOf(directory), (after) => {
-        const { word0, word1 } = changeRequest;
-        const status = finish(compound, args, file, before, after, exclusive, word0, word1);
-        if (status === Status.OK && args.mode >= CreateMode.EXCLUSIVE) {
-          const state = compound.context.state.findFile(file)!;
-          state.createdExclusively = true;
-          state.createVerifierHigh = args.verifierHigh;
-          state.createVerifierLow = args.verifierLow;
-        }
-        return status;
-      }),
-    );
+    return status;
   });
 }
 
@@ -183,41 +175,39 @@ function openExisting(
       return status;
     }
   }
+  const { context, credentials } = compound;
   const truncate = args.create && compound.changeRequest.changes.size === 0;
   const wanted = args.permissions | (truncate ? Permission.WRITE : 0);
-  return andThen(node.attributes(), (attributes) => {
-    // The creator of a file may open it whatever mode he gave it; so may the retry of his request.
-    const permitted = checkFile(node.type, attributes, compound.credentials, wanted);
-    if (permitted !== Status.OK && args.mode === CreateMode.UNCHECKED) {
-      return permitted;
+  // The creator of a file may open it whatever mode he gave it; so may the retry of his request.
+  const permitted = checkFile(node.type, node.attributes(), credentials, wanted);
+  if (permitted !== Status.OK && args.mode === CreateMode.UNCHECKED) {
+    return permitted;
+  }
+  const shared = context.state.checkShare(node, args.access, args.deny);
+  if (shared !== Status.OK) {
+    return shared;
+  }
+  const before = directory.attributes().change;
+  const copies = node.immutable && (wanted & Permission.WRITE) !== 0;
+  if (copies) {
+    const recalled = context.delegations.recallForRemoval(compound.caller, node);
+    if (recalled !== Status.OK) {
+      return recalled;
     }
-    const shared = compound.context.state.checkShare(node, args.access, args.deny);
-    if (shared !== Status.OK) {
-      return shared;
-    }
-    return andThen(changeOf(directory), (before) => {
-      const copies = node.immutable && (wanted & Permission.WRITE) !== 0;
-      if (copies) {
-        const recalled = compound.context.delegations.recallForRemoval(compound, node);
-        if (recalled !== Status.OK) {
-          return recalled;
-        }
+  }
+  const ready = copies ? directory.openForWriting(name, node, truncate) : node;
+  const exclusive = !(ready instanceof Promise);
+  return andThen(ready, (file) => {
+    if (truncate) {
+      const recalled = context.delegations.recallForChange(compound.caller, file);
+      if (recalled !== Status.OK) {
+        return recalled;
       }
-      const ready = copies ? directory.openForWriting(name, node, truncate) : node;
-      const exclusive = !(ready instanceof Promise);
-      return andThen(ready, (file) => {
-        if (truncate) {
-          const recalled = compound.context.delegations.recallForChange(compound, file);
-          if (recalled !== Status.OK) {
-            return recalled;
-          }
-        }
-        return andThen(truncate ? file.setAttributes({ size: 0 }) : undefined, () =>
-          andThen(changeOf(directory), (after) =>
-            finish(compound, args, file, before, after, exclusive, truncate ? SIZE_BIT : 0, 0),
-          ),
-        );
-      });
+    }
+    return andThen(truncate ? file.setAttributes({ size: 0 }) : undefined, () => {
+      const after = directory.attributes().change;
+      const word0 = truncate ? SIZE_BIT : 0;
+      return finish(compound, args, { file, before, after, exclusive, word0, word1: 0 });
     });
   });
 }
@@ -248,7 +238,7 @@ function notOpenable(node: Node): Status {
 /** CLAIM_DELEGATE_CUR: the stateid must be that of the client's delegation on the file. */
 function checkDelegation(compound: Compound, file: RegularFile): Status {
   const { client } = compound;
-  const status = compound.stateid.resolve(compound);
+  const status = resolveStateid(compound);
   compound.client = client;
   if (status !== Status.OK) {
     return status;
@@ -259,30 +249,29 @@ function checkDelegation(compound: Compound, file: RegularFile): Status {
     : Status.BAD_STATEID;
 }
 
+/** What OPEN has come to: the file, the directory's change, and the attributes that were set. */
+interface Opened extends Omit<Changed<unknown>, "result"> {
+  readonly file: RegularFile;
+  readonly word0: number;
+  readonly word1: number;
+}
+
 /** Everything is known: takes the share reservation and writes OPEN4resok. */
-function finish(
-  compound: Compound,
-  args: OpenArguments,
-  file: RegularFile,
-  before: number,
-  after: number,
-  exclusive: boolean,
-  word0: number,
-  word1: number,
-): Status {
+function finish(compound: Compound, args: OpenArguments, outcome: Opened): Status {
+  const { file, word0, word1 } = outcome;
   const { context, writer, minorVersion } = compound;
   const { state, delegations } = context;
   const shared = state.checkShare(file, args.access, args.deny);
   if (shared !== Status.OK) {
     return shared;
   }
-  const recalled = delegations.recallForOpen(compound, file, args.access, args.deny);
+  const recalled = delegations.recallForOpen(compound.caller, file, args.access, args.deny);
   if (recalled !== Status.OK) {
     return recalled;
   }
   const owner = state.openOwner(compound.client!, args.owner);
   const opened = state.open(owner, file, args.access, args.deny);
-  const delegation = delegations.grant(compound, opened, args);
+  const delegation = delegations.grant(opened, args.access, args.want);
   compound.node = file;
   let result = OpenResult.LOCKTYPE_POSIX as number;
   if (delegation !== undefined && replacesOpen(args, opened, delegation)) {
@@ -296,7 +285,7 @@ function finish(
   } else {
     writeStateid(compound, opened);
   }
-  writeChangeInfo(writer, before, after, exclusive);
+  writeChangeInfo(writer, outcome);
   if (minorVersion > 0) {
     result |= OpenResult.PRESERVE_UNLINKED;
     if (compound.session!.backChannel.isUp) {
@@ -307,7 +296,7 @@ function finish(
   }
   writer.uint32(result);
   writeBitmap(writer, word0, word1, 0);
-  delegations.write(compound, delegation, opened.client, file, args.access, args.want);
+  delegations.write(writer, delegation, opened.client, file, args.access, args.want);
   return Status.OK;
 }
 

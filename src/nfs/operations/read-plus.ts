@@ -1,26 +1,17 @@
 import type { Compound } from "../compound/compound.ts";
-import {
-  minus,
-  plus,
-  type ReachedFile,
-  type ReachedSparseFile,
-  sizeOf,
-  smaller,
-} from "../compound/offset.ts";
-import { FileType, isSparse, type MaybePromise, type Offset, type RegularFile } from "../file-system.ts";
-import { andThen } from "../permissions/access.ts";
+import { checkIo, checkPermission, notAFile } from "../compound/io.ts";
+import { FileType, isSparse, type RegularFile, type SparseFile } from "../file-system.ts";
 import { MAXIMUM_IO, Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { checkIo, checkPermission, notAFile } from "../state/io.ts";
 
 const CONTENT_DATA = 0;
 const CONTENT_HOLE = 1;
 
 /** RFC 7862 §15.10. The answer is one segment, data or hole: the client asks on behind it. */
-export function readPlus(compound: Compound): MaybePromise<Status> {
+export async function readPlus(compound: Compound): Promise<Status> {
   const { reader, node } = compound;
-  compound.stateid.read(compound);
-  const offset = reader.exactUint64();
+  compound.stateid.read(compound.reader);
+  const offset = reader.uint64();
   const count = reader.uint32();
   if (node === undefined) {
     return Status.NOFILEHANDLE;
@@ -32,66 +23,57 @@ export function readPlus(compound: Compound): MaybePromise<Status> {
   if (status !== Status.OK) {
     return status;
   }
-  return andThen(checkPermission(compound, node, Share.READ), (permitted) => {
-    if (permitted !== Status.OK) {
-      return permitted;
-    }
-    return andThen(node.attributes(), (attributes) =>
-      segment(compound, node, offset, count, sizeOf(attributes)),
-    );
-  });
-}
-
-function segment(
-  compound: Compound,
-  file: RegularFile,
-  offset: Offset,
-  count: number,
-  size: Offset,
-): MaybePromise<Status> {
-  const { writer } = compound;
-  const end = smaller(plus(offset, Math.min(count, MAXIMUM_IO, compound.replyLimit)), size);
+  const permitted = checkPermission(compound, node, Share.READ);
+  if (permitted !== Status.OK) {
+    return permitted;
+  }
+  const { size } = node.attributes();
+  const end = Math.min(offset + Math.min(count, MAXIMUM_IO, compound.replyLimit), size);
   if (offset >= end) {
-    writer.bool(offset >= size);
-    writer.uint32(0);
+    compound.writer.bool(offset >= size);
+    compound.writer.uint32(0);
     return Status.OK;
   }
-  if (!isSparse(file)) {
-    return data(compound, file, offset, end, size);
+  if (!isSparse(node)) {
+    return answerData(compound, node, offset, end);
   }
-  const sparse = file as ReachedSparseFile;
-  return andThen(sparse.seek(offset, "data"), (dataAt) => {
-    if (dataAt === offset) {
-      return andThen(sparse.seek(offset, "hole"), (holeAt) =>
-        data(compound, file, offset, smaller(holeAt ?? end, end), size),
-      );
-    }
-    const holeEnd = smaller(dataAt ?? size, size);
-    compound.writer.bool(holeEnd >= size);
-    compound.writer.uint32(1);
-    compound.writer.uint32(CONTENT_HOLE);
-    compound.writer.exactUint64(offset);
-    compound.writer.exactUint64(minus(holeEnd, offset));
-    return Status.OK;
-  });
+  const dataAt = await node.seek(offset, "data");
+  if (dataAt === offset) {
+    const holeAt = await node.seek(offset, "hole");
+    return answerData(compound, node, offset, Math.min(holeAt ?? end, end));
+  }
+  return answerHole(compound, node, offset, dataAt);
 }
 
-function data(
+async function answerData(
   compound: Compound,
   file: RegularFile,
-  offset: Offset,
-  end: Offset,
-  size: Offset,
-): MaybePromise<Status> {
-  // Both lie within the file's size.
-  const read = (file as ReachedFile).read(offset, Number(minus(end, offset)));
-  return andThen(read, (bytes) => {
-    const { writer } = compound;
-    writer.bool(plus(offset, bytes.length) >= size);
-    writer.uint32(1);
-    writer.uint32(CONTENT_DATA);
-    writer.exactUint64(offset);
-    writer.attach(bytes);
-    return Status.OK;
-  });
+  offset: number,
+  end: number,
+): Promise<Status> {
+  const bytes = await file.read(offset, end - offset);
+  const { writer } = compound;
+  writer.bool(offset + bytes.length >= file.attributes().size);
+  writer.uint32(1);
+  writer.uint32(CONTENT_DATA);
+  writer.uint64(offset);
+  writer.attach(bytes);
+  return Status.OK;
+}
+
+/** `dataAt` is where data begins again; undefined where none follows. */
+function answerHole(
+  { writer }: Compound,
+  file: RegularFile & SparseFile,
+  offset: number,
+  dataAt: number | undefined,
+): Status {
+  const { size } = file.attributes();
+  const end = Math.min(dataAt ?? size, size);
+  writer.bool(end >= size);
+  writer.uint32(1);
+  writer.uint32(CONTENT_HOLE);
+  writer.uint64(offset);
+  writer.uint64(end - offset);
+  return Status.OK;
 }

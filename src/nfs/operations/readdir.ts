@@ -1,14 +1,8 @@
 import { writeAttributeError, writeAttributes } from "../attributes/encode.ts";
+import { andThen } from "../compound/and-then.ts";
 import type { Compound } from "../compound/compound.ts";
-import {
-  type Attributes,
-  type Directory,
-  FileSystemError,
-  FileType,
-  type MaybePromise,
-  type Node,
-} from "../file-system.ts";
-import { andThen, checkNode, Permission } from "../permissions/access.ts";
+import { type Attributes, type Directory, FileType, type MaybePromise, type Node } from "../file-system.ts";
+import { checkNode, Permission } from "../permissions/access.ts";
 import { Attribute } from "../protocol/attribute.ts";
 import { Status } from "../protocol/status.ts";
 
@@ -43,13 +37,12 @@ export function readdir(compound: Compound): MaybePromise<Status> {
   if (verifierHigh !== 0 || verifierLow !== 0) {
     return Status.NOT_SAME;
   }
-  return andThen(checkNode(node, compound.credentials, Permission.READ), (status) => {
-    if (status !== Status.OK) {
-      return status;
-    }
-    const room = compound.replyLimit - compound.replyLength - FOLLOWING;
-    return new Listing(compound, node, Math.min(maximum, room)).run(cookie);
-  });
+  const permitted = checkNode(node, compound.credentials, Permission.READ);
+  if (permitted !== Status.OK) {
+    return permitted;
+  }
+  const room = compound.replyLimit - compound.replyLength - FOLLOWING;
+  return new Listing(compound, node, Math.min(maximum, room)).run(cookie);
 }
 
 /** One READDIR on its way: it may have to wait for the attributes of an entry, and goes on behind it. */
@@ -67,7 +60,9 @@ class Listing {
   /** When it had to wait first; 0 before. */
   #waitingSince = 0;
   /** The entry whose attributes are waited for. */
-  #waitingFor: Promise<Attributes> | undefined;
+  #waitingFor: Promise<Attributes | Status> | undefined;
+  /** What the whole listing fails with. */
+  #failure: Status | undefined;
   #waitingName = "";
   #waitingCookie = 0;
   #waitingNode: Node | undefined;
@@ -90,9 +85,7 @@ class Listing {
   }
 
   #visit(name: string, cookie: number, node: Node): boolean {
-    const attributes = this.#delegated
-      ? this.#compound.context.delegations.attributesOf(this.#compound, node)
-      : node.attributes();
+    const attributes = this.#delegated ? this.#attributesOf(node) : node.attributes();
     if (attributes instanceof Promise) {
       this.#waitingFor = attributes;
       this.#waitingName = name;
@@ -100,17 +93,25 @@ class Listing {
       this.#waitingNode = node;
       return false;
     }
+    return this.#addOrFail(name, cookie, node, attributes);
+  }
+
+  #attributesOf(node: Node): MaybePromise<Attributes | Status> {
+    const { context, attributeRequest, caller } = this.#compound;
+    return context.delegations.attributesOf(node, attributeRequest, caller);
+  }
+
+  /** RFC 8881 §18.23.3: that one entry's attributes cannot be had need not fail them all. */
+  #addOrFail(name: string, cookie: number, node: Node, attributes: Attributes | Status): boolean {
+    if (typeof attributes === "number" && !this.#compound.attributeRequest.has(Attribute.RDATTR_ERROR)) {
+      this.#failure = attributes;
+      return false;
+    }
     return this.#add(name, cookie, node, attributes);
   }
 
-  /** False when the entry does not fit. Without attributes it gets the error instead. */
-  #add(
-    name: string,
-    cookie: number,
-    node: Node,
-    attributes: Attributes | undefined,
-    error: Status = Status.OK,
-  ): boolean {
+  /** False when the entry does not fit. In the place of attributes that cannot be had it gets the status. */
+  #add(name: string, cookie: number, node: Node, attributes: Attributes | Status): boolean {
     const compound = this.#compound;
     const { writer } = compound;
     const start = writer.position;
@@ -122,8 +123,8 @@ class Listing {
     writer.uint32(1);
     writer.uint64(cookie);
     writer.latin1(name);
-    if (attributes === undefined) {
-      writeAttributeError(writer, error);
+    if (typeof attributes === "number") {
+      writeAttributeError(writer, attributes);
     } else {
       writeAttributes(
         writer,
@@ -155,29 +156,22 @@ class Listing {
       if (this.#waitingSince === 0) {
         this.#waitingSince = performance.now();
       }
-      return waitingFor.then(
-        (attributes) => this.#goOn(attributes, Status.OK),
-        (error: unknown) => {
-          // RFC 8881 §18.23.3: one entry's error need not fail them all.
-          const asked = this.#compound.attributeRequest.has(Attribute.RDATTR_ERROR);
-          if (!asked || !(error instanceof FileSystemError)) {
-            throw error;
-          }
-          return this.#goOn(undefined, error.status);
-        },
-      );
+      return waitingFor.then((attributes) => this.#goOn(attributes));
     }
     return this.#end(complete);
   }
 
-  #goOn(attributes: Attributes | undefined, error: Status): MaybePromise<Status> {
-    const added = this.#add(this.#waitingName, this.#waitingCookie, this.#waitingNode!, attributes, error);
+  #goOn(attributes: Attributes | Status): MaybePromise<Status> {
+    const added = this.#addOrFail(this.#waitingName, this.#waitingCookie, this.#waitingNode!, attributes);
     const late = performance.now() - this.#waitingSince > PATIENCE_MILLISECONDS;
     return added && !late ? this.run(this.#waitingCookie) : this.#end(false);
   }
 
   #end(complete: boolean): Status {
     const { writer } = this.#compound;
+    if (this.#failure !== undefined) {
+      return this.#failure;
+    }
     if (this.#full && this.#entries === 0) {
       return Status.TOOSMALL;
     }

@@ -1,12 +1,12 @@
-import { withChange, writeChangeInfo } from "../compound/change-info.ts";
+import { makeChange, writeChangeInfo } from "../compound/change-info.ts";
 import type { Compound } from "../compound/compound.ts";
 import { readName } from "../compound/names.ts";
-import { type Directory, FileType, type MaybePromise, type Node } from "../file-system.ts";
-import { andThen, checkNode, checkSticky, ensure, Permission } from "../permissions/access.ts";
+import { type Directory, FileType, type Node } from "../file-system.ts";
+import { checkNode, checkSticky, Permission } from "../permissions/access.ts";
 import { Status } from "../protocol/status.ts";
 
 /** RFC 8881 §18.25. */
-export function remove(compound: Compound): MaybePromise<Status> {
+export async function remove(compound: Compound): Promise<Status> {
   const named = readName(compound);
   const { node, name } = compound;
   if (node === undefined) {
@@ -18,37 +18,31 @@ export function remove(compound: Compound): MaybePromise<Status> {
   if (named !== Status.OK) {
     return named;
   }
-  return andThen(checkNode(node, compound.credentials, Permission.WRITE | Permission.EXECUTE), (status) => {
-    if (status !== Status.OK) {
-      return status;
-    }
-    return andThen(node.lookup(name), (entry) => {
-      if (entry === undefined) {
-        return Status.NOENT;
-      }
-      return andThen(mayRemove(compound, node, entry), () =>
-        withChange(
-          node,
-          () => node.remove(name),
-          (_, before, after, exclusive) => {
-            writeChangeInfo(compound.writer, before, after, exclusive);
-            return Status.OK;
-          },
-        ),
-      );
-    });
-  });
+  const permitted = checkNode(node, compound.credentials, Permission.WRITE | Permission.EXECUTE);
+  if (permitted !== Status.OK) {
+    return permitted;
+  }
+  const entry = await node.lookup(name);
+  if (entry === undefined) {
+    return Status.NOENT;
+  }
+  const status = mayRemove(compound, node, entry);
+  if (status !== Status.OK) {
+    return status;
+  }
+  const removed = await makeChange(node, () => node.remove(name));
+  writeChangeInfo(compound.writer, removed);
+  return Status.OK;
 }
 
-/** Throws where the sticky bit or a delegation stands in the way of taking the entry out of the directory. */
-export function mayRemove(compound: Compound, directory: Directory, entry: Node): MaybePromise<void> {
+/** OK unless the sticky bit or a delegation stands in the way of taking the entry out of the directory. */
+export function mayRemove(compound: Compound, directory: Directory, entry: Node): Status {
+  const { credentials, context } = compound;
   if (entry.type === FileType.REGULAR) {
-    ensure(compound.context.delegations.recallForRemoval(compound, entry));
+    const recalled = context.delegations.recallForRemoval(compound.caller, entry);
+    if (recalled !== Status.OK) {
+      return recalled;
+    }
   }
-  if (compound.credentials.userId === 0) {
-    return;
-  }
-  return andThen(directory.attributes(), (ofDirectory) =>
-    andThen(entry.attributes(), (ofEntry) => ensure(checkSticky(ofDirectory, ofEntry, compound.credentials))),
-  );
+  return checkSticky(directory.attributes(), entry.attributes(), credentials);
 }

@@ -1,15 +1,15 @@
-import { changeOf, writeChangeInfo } from "../compound/change-info.ts";
+import { writeChangeInfo } from "../compound/change-info.ts";
 import type { Compound } from "../compound/compound.ts";
 import { readName } from "../compound/names.ts";
-import { type Directory, FileType, type MaybePromise } from "../file-system.ts";
-import { andThen, checkNode, ensure, Permission } from "../permissions/access.ts";
+import { FileType } from "../file-system.ts";
+import { checkNode, Permission } from "../permissions/access.ts";
 import { Status } from "../protocol/status.ts";
 import { mayRemove } from "./remove.ts";
 
 const WANTED = Permission.WRITE | Permission.EXECUTE;
 
 /** RFC 8881 §18.26: from the saved directory to the current one. */
-export function rename(compound: Compound): MaybePromise<Status> {
+export async function rename(compound: Compound): Promise<Status> {
   const oldNamed = readName(compound);
   const oldName = compound.name;
   const newNamed = readName(compound);
@@ -27,60 +27,38 @@ export function rename(compound: Compound): MaybePromise<Status> {
   if (newNamed !== Status.OK) {
     return newNamed;
   }
-  return andThen(checkNode(source, credentials, WANTED), (sourceStatus) => {
-    if (sourceStatus !== Status.OK) {
-      return sourceStatus;
+  for (const directory of [source, target]) {
+    const permitted = checkNode(directory, credentials, WANTED);
+    if (permitted !== Status.OK) {
+      return permitted;
     }
-    return andThen(checkNode(target, credentials, WANTED), (targetStatus) => {
-      if (targetStatus !== Status.OK) {
-        return targetStatus;
-      }
-      return andThen(mayRename(compound, source, oldName, target, newName), () =>
-        move(compound, source, oldName, target, newName),
-      );
-    });
-  });
-}
+  }
 
-function mayRename(
-  compound: Compound,
-  source: Directory,
-  oldName: string,
-  target: Directory,
-  newName: string,
-): MaybePromise<void> {
-  return andThen(source.lookup(oldName), (entry) => {
-    if (entry === undefined) {
-      return ensure(Status.NOENT);
+  const entry = await source.lookup(oldName);
+  if (entry === undefined) {
+    return Status.NOENT;
+  }
+  const replaced = await target.lookup(newName);
+  const mayLeave = mayRemove(compound, source, entry);
+  if (mayLeave !== Status.OK) {
+    return mayLeave;
+  }
+  if (replaced !== undefined && replaced !== entry) {
+    const mayGo = mayRemove(compound, target, replaced);
+    if (mayGo !== Status.OK) {
+      return mayGo;
     }
-    return andThen(mayRemove(compound, source, entry), () =>
-      andThen(target.lookup(newName), (replaced) =>
-        replaced === undefined || replaced === entry ? undefined : mayRemove(compound, target, replaced),
-      ),
-    );
-  });
-}
+  }
 
-function move(
-  compound: Compound,
-  source: Directory,
-  oldName: string,
-  target: Directory,
-  newName: string,
-): MaybePromise<Status> {
-  return andThen(changeOf(source), (sourceBefore) =>
-    andThen(changeOf(target), (targetBefore) => {
-      const moved = source.rename(oldName, target, newName);
-      const exclusive = !(moved instanceof Promise);
-      return andThen(moved, () =>
-        andThen(changeOf(source), (sourceAfter) =>
-          andThen(changeOf(target), (targetAfter) => {
-            writeChangeInfo(compound.writer, sourceBefore, sourceAfter, exclusive);
-            writeChangeInfo(compound.writer, targetBefore, targetAfter, exclusive);
-            return Status.OK;
-          }),
-        ),
-      );
-    }),
-  );
+  const sourceBefore = source.attributes().change;
+  const targetBefore = target.attributes().change;
+  const renamed = source.rename(oldName, target, newName);
+  const exclusive = !(renamed instanceof Promise);
+  if (!exclusive) {
+    await renamed;
+  }
+  const { writer } = compound;
+  writeChangeInfo(writer, { before: sourceBefore, after: source.attributes().change, exclusive });
+  writeChangeInfo(writer, { before: targetBefore, after: target.attributes().change, exclusive });
+  return Status.OK;
 }

@@ -1,7 +1,7 @@
 import type { Compound } from "../compound/compound.ts";
 import { readName } from "../compound/names.ts";
-import { FileType, type MaybePromise } from "../file-system.ts";
-import { andThen, checkNode, Permission } from "../permissions/access.ts";
+import { FileType } from "../file-system.ts";
+import { checkNode, Permission } from "../permissions/access.ts";
 import { AuthFlavor } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 
@@ -9,7 +9,7 @@ const CURRENT_FH = 0;
 const PARENT = 1;
 
 /** RFC 8881 §18.29. */
-export function secinfo(compound: Compound): MaybePromise<Status> {
+export async function secinfo(compound: Compound): Promise<Status> {
   const named = readName(compound);
   const { node, name } = compound;
   if (node === undefined) {
@@ -21,12 +21,12 @@ export function secinfo(compound: Compound): MaybePromise<Status> {
   if (named !== Status.OK) {
     return named;
   }
-  return andThen(checkNode(node, compound.credentials, Permission.EXECUTE), (status) => {
-    if (status !== Status.OK) {
-      return status;
-    }
-    return andThen(node.lookup(name), (found) => (found === undefined ? Status.NOENT : answer(compound)));
-  });
+  const permitted = checkNode(node, compound.credentials, Permission.EXECUTE);
+  if (permitted !== Status.OK) {
+    return permitted;
+  }
+  const found = await node.lookup(name);
+  return found === undefined ? Status.NOENT : answer(compound);
 }
 
 /** RFC 8881 §18.45. */

@@ -1,19 +1,17 @@
 import type { Compound } from "../compound/compound.ts";
-import { type ReachedSparseFile, sizeOf } from "../compound/offset.ts";
-import { FileType, isSparse, type MaybePromise, type Offset } from "../file-system.ts";
-import { andThen } from "../permissions/access.ts";
+import { checkIo, checkPermission, notAFile } from "../compound/io.ts";
+import { FileType, isSparse } from "../file-system.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { checkIo, checkPermission, notAFile } from "../state/io.ts";
 
 const DATA = 0;
 const HOLE = 1;
 
 /** RFC 7862 §15.11. A file that knows nothing of holes is data to its end. */
-export function seek(compound: Compound): MaybePromise<Status> {
+export async function seek(compound: Compound): Promise<Status> {
   const { reader, node } = compound;
-  compound.stateid.read(compound);
-  const offset = reader.exactUint64();
+  compound.stateid.read(compound.reader);
+  const offset = reader.uint64();
   const what = reader.uint32();
   if (node === undefined) {
     return Status.NOFILEHANDLE;
@@ -28,25 +26,19 @@ export function seek(compound: Compound): MaybePromise<Status> {
   if (what > HOLE) {
     return Status.UNION_NOTSUPP;
   }
-  return andThen(checkPermission(compound, node, Share.READ), (permitted) => {
-    if (permitted !== Status.OK) {
-      return permitted;
-    }
-    return andThen(node.attributes(), (attributes) => {
-      const size = sizeOf(attributes);
-      if (offset >= size) {
-        return Status.NXIO;
-      }
-      const found: MaybePromise<Offset | undefined> = isSparse(node)
-        ? (node as ReachedSparseFile).seek(offset, what === DATA ? "data" : "hole")
-        : what === DATA
-          ? offset
-          : size;
-      return andThen(found, (position) => {
-        compound.writer.bool(position === undefined || position >= size);
-        compound.writer.exactUint64(position ?? size);
-        return Status.OK;
-      });
-    });
-  });
+  const permitted = checkPermission(compound, node, Share.READ);
+  if (permitted !== Status.OK) {
+    return permitted;
+  }
+  const { size } = node.attributes();
+  if (offset >= size) {
+    return Status.NXIO;
+  }
+  let found: number | undefined = what === DATA ? offset : size;
+  if (isSparse(node)) {
+    found = await node.seek(offset, what === DATA ? "data" : "hole");
+  }
+  compound.writer.bool(found === undefined || found >= size);
+  compound.writer.uint64(found ?? size);
+  return Status.OK;
 }

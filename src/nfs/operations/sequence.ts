@@ -1,9 +1,9 @@
 import { crc32 } from "node:zlib";
-import { type Compound, NO_REPLY, REPLAYED_COMPOUND } from "../compound/compound.ts";
+import type { Compound, CompoundConnection } from "../compound/compound.ts";
+import { NO_REPLY, REPLAYED_COMPOUND } from "../compound/kept-replies.ts";
 import { SequenceStatus } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import type { Session, Slot } from "../state/session.ts";
-import type { Connection } from "../transport/connection.ts";
+import type { Session, Slot } from "../state/records.ts";
 
 /** RFC 8881 §18.46. */
 export function sequence(compound: Compound): Status {
@@ -89,7 +89,7 @@ function statusFlags({ client, backChannel }: Session): number {
 }
 
 /** Most requests of a connection are of one session. */
-function find(connection: Connection, compound: Compound, at: number): Session | undefined {
+function find(connection: CompoundConnection, compound: Compound, at: number): Session | undefined {
   const { buffer } = compound.reader;
   const last = connection.session;
   if (last !== undefined && isSame(last.id, buffer, at)) {

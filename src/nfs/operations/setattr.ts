@@ -1,20 +1,20 @@
-import { SETTABLE_LATER } from "../attributes/bitmap.ts";
+import { SETTABLE_LATER, writeBitmap } from "../attributes/bitmap.ts";
 import type { ChangeRequest } from "../attributes/decode.ts";
-import { writeBitmap } from "../attributes/encode.ts";
 import type { Compound } from "../compound/compound.ts";
+import { checkIo, isSameNode } from "../compound/io.ts";
+import { resolveStateid } from "../compound/stateid.ts";
 import { heldTimes } from "../delegations/delegated-attributes.ts";
-import { type Attributes, FileType, isHuge, type MaybePromise, type Node } from "../file-system.ts";
-import { andThen, Permission, permissions } from "../permissions/access.ts";
+import { type Attributes, FileType, type Node } from "../file-system.ts";
+import { Permission, permissions } from "../permissions/access.ts";
 import { checkChanges, clearSetIds } from "../permissions/ownership.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { checkIo, isSameNode } from "../state/io.ts";
-import { Delegation } from "../state/states.ts";
+import { Delegation } from "../state/records.ts";
 
 /** RFC 8881 §18.30. */
-export function setattr(compound: Compound): MaybePromise<Status> {
+export async function setattr(compound: Compound): Promise<Status> {
   const { node, stateid, changeRequest } = compound;
-  stateid.read(compound);
+  stateid.read(compound.reader);
   const decoded = changeRequest.read(compound.reader, compound.minorVersion, SETTABLE_LATER);
   if (node === undefined) {
     return refuse(compound, Status.NOFILEHANDLE);
@@ -24,15 +24,12 @@ export function setattr(compound: Compound): MaybePromise<Status> {
   }
   const { changes } = changeRequest;
   let openForWriting = false;
-  if (changes.size !== undefined || changes.hugeSize !== undefined) {
+  if (changes.size !== undefined) {
     if (node.type === FileType.DIRECTORY) {
       return refuse(compound, Status.ISDIR);
     }
     if (node.type !== FileType.REGULAR) {
       return refuse(compound, Status.INVAL);
-    }
-    if (changes.hugeSize !== undefined && !isHuge(node)) {
-      return refuse(compound, Status.FBIG);
     }
     const status = checkIo(compound, node, Share.WRITE);
     if (status !== Status.OK) {
@@ -40,7 +37,7 @@ export function setattr(compound: Compound): MaybePromise<Status> {
     }
     openForWriting = stateid.state !== undefined;
   } else if (!stateid.isSpecial) {
-    const status = stateid.resolve(compound);
+    const status = resolveStateid(compound);
     if (status !== Status.OK) {
       return refuse(compound, status);
     }
@@ -51,31 +48,27 @@ export function setattr(compound: Compound): MaybePromise<Status> {
       return refuse(compound, status);
     }
   }
-  return andThen(node.attributes(), (attributes) => {
-    const { credentials } = compound;
-    const mayWrite =
-      openForWriting || (permissions(node.type, attributes, credentials) & Permission.WRITE) !== 0;
-    const status = checkChanges(attributes, credentials, changes, mayWrite);
-    if (status !== Status.OK) {
-      return refuse(compound, status);
+  const { credentials } = compound;
+  const attributes = node.attributes();
+  const mayWrite =
+    openForWriting || (permissions(node.type, attributes, credentials) & Permission.WRITE) !== 0;
+  const permitted = checkChanges(attributes, credentials, changes, mayWrite);
+  if (permitted !== Status.OK) {
+    return refuse(compound, permitted);
+  }
+  if (node.type === FileType.REGULAR && !setsTimesOnly(changeRequest)) {
+    const recalled = compound.context.delegations.recallForChange(compound.caller, node);
+    if (recalled !== Status.OK) {
+      return refuse(compound, recalled);
     }
-    if (node.type === FileType.REGULAR && !setsTimesOnly(changeRequest)) {
-      const recalled = compound.context.delegations.recallForChange(compound, node);
-      if (recalled !== Status.OK) {
-        return refuse(compound, recalled);
-      }
-    }
-    clearSetIds(attributes, credentials, changes);
-    const { word0, word1, word2 } = changeRequest;
-    const done = () => {
-      writeBitmap(compound.writer, word0, word1, word2);
-      return Status.OK;
-    };
-    if (word2 !== 0 && !addKeptTimes(compound, attributes)) {
-      return done();
-    }
-    return andThen(node.setAttributes(changes), done);
-  });
+  }
+  clearSetIds(attributes, credentials, changes);
+  const { word0, word1, word2 } = changeRequest;
+  if (word2 === 0 || addKeptTimes(compound, attributes)) {
+    await node.setAttributes(changes);
+  }
+  writeBitmap(compound.writer, word0, word1, word2);
+  return Status.OK;
 }
 
 /** Only the holder of a delegation that was given for it keeps the times (RFC 9754 §5). */

@@ -24,7 +24,7 @@ export function setclientid(compound: Compound): Status {
     writer.latin1(known.callbackAddress);
     return Status.CLID_INUSE;
   }
-  const client = state.clients.add(0, owner, verifierHigh, verifierLow, principal);
+  const client = state.clients.add({ minorVersion: 0, owner, verifierHigh, verifierLow, principal });
   if (client === undefined) {
     return Status.DELAY;
   }

@@ -1,4 +1,5 @@
 import type { Compound } from "../compound/compound.ts";
+import { resolveStateid } from "../compound/stateid.ts";
 import { Status } from "../protocol/status.ts";
 
 const MAXIMUM_STATEIDS = 4096;
@@ -9,10 +10,10 @@ export function testStateid(compound: Compound): Status {
   const count = reader.length(MAXIMUM_STATEIDS);
   writer.uint32(count);
   for (let index = 0; index < count; index++) {
-    stateid.read(compound);
+    stateid.read(compound.reader);
     // The current stateid stands for nothing here.
     const special = stateid.isSpecial || (stateid.word0 === 0 && stateid.word1 === 0 && stateid.word2 === 0);
-    writer.uint32(special ? Status.BAD_STATEID : stateid.resolve(compound));
+    writer.uint32(special ? Status.BAD_STATEID : resolveStateid(compound));
   }
   return Status.OK;
 }

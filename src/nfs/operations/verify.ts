@@ -2,24 +2,23 @@ import { XdrWriter } from "../../xdr/index.ts";
 import { SUPPORTED } from "../attributes/bitmap.ts";
 import { writeAttributes } from "../attributes/encode.ts";
 import type { Compound } from "../compound/compound.ts";
-import type { MaybePromise } from "../file-system.ts";
 import { Attribute } from "../protocol/attribute.ts";
 import { Status } from "../protocol/status.ts";
 
 const MAXIMUM_ATTRIBUTES = 64 * 1024;
 
 /** RFC 8881 §18.31. */
-export function verify(compound: Compound): MaybePromise<Status> {
+export function verify(compound: Compound): Promise<Status> {
   return compare(compound, Status.OK, Status.NOT_SAME);
 }
 
 /** RFC 8881 §18.15. */
-export function nverify(compound: Compound): MaybePromise<Status> {
+export function nverify(compound: Compound): Promise<Status> {
   return compare(compound, Status.SAME, Status.OK);
 }
 
 /** The node's attributes are encoded as GETATTR would, and the bytes compared with the given ones. */
-function compare(compound: Compound, same: Status, different: Status): MaybePromise<Status> {
+async function compare(compound: Compound, same: Status, different: Status): Promise<Status> {
   const { reader, node, attributeRequest: request, minorVersion, context } = compound;
   request.read(reader);
   const given = reader.opaque(MAXIMUM_ATTRIBUTES);
@@ -35,12 +34,12 @@ function compare(compound: Compound, same: Status, different: Status): MaybeProm
   if (unknown !== 0) {
     return Status.ATTRNOTSUPP;
   }
-  const attributes = context.delegations.attributesOf(compound, node);
-  const encode = (arrived: Awaited<typeof attributes>) => {
-    const writer = new XdrWriter(1024);
-    writeAttributes(writer, request, node, arrived, context, minorVersion);
-    const lengthAt = 4 + 4 * writer.buffer.readUInt32BE(0);
-    return writer.buffer.subarray(lengthAt + 4, writer.position).equals(given) ? same : different;
-  };
-  return attributes instanceof Promise ? attributes.then(encode) : encode(attributes);
+  const attributes = await context.delegations.attributesOf(node, compound.attributeRequest, compound.caller);
+  if (typeof attributes === "number") {
+    return attributes;
+  }
+  const writer = new XdrWriter(1024);
+  writeAttributes(writer, request, node, attributes, context, minorVersion);
+  const lengthAt = 4 + 4 * writer.buffer.readUInt32BE(0);
+  return writer.buffer.subarray(lengthAt + 4, writer.position).equals(given) ? same : different;
 }

@@ -1,14 +1,14 @@
 import { XdrError } from "../../xdr/index.ts";
 import type { Compound } from "../compound/compound.ts";
-import { KNOWN_WANTS } from "../compound/open-arguments.ts";
-import { FileType, type MaybePromise } from "../file-system.ts";
-import { andThen, checkFile, Permission } from "../permissions/access.ts";
+import { notAFile } from "../compound/io.ts";
+import { KNOWN_WANTS } from "../compound/read-open-arguments.ts";
+import { FileType } from "../file-system.ts";
+import { checkFile, Permission } from "../permissions/access.ts";
 import { Claim, Share, Want } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { notAFile } from "../state/io.ts";
 
 /** RFC 8881 §18.49. What cannot be given at once is refused: the server does not remember wants. */
-export function wantDelegation(compound: Compound): MaybePromise<Status> {
+export function wantDelegation(compound: Compound): Status {
   const { reader, node, minorVersion, credentials, context } = compound;
   const want = reader.uint32();
   const claim = reader.uint32();
@@ -40,17 +40,16 @@ export function wantDelegation(compound: Compound): MaybePromise<Status> {
   if (node.type !== FileType.REGULAR) {
     return notAFile(node, minorVersion);
   }
-  return andThen(node.attributes(), (attributes) => {
-    const may = (permissions: number) =>
-      checkFile(node.type, attributes, credentials, permissions) === Status.OK;
-    const mayWrite = may(Permission.READ | Permission.WRITE);
-    if (!may(Permission.READ) || (wanted === Want.WRITE_DELEGATION && !mayWrite)) {
-      return Status.ACCESS;
-    }
-    const access = wanted === Want.READ_DELEGATION || !mayWrite ? Share.READ : Share.BOTH;
-    const { delegations, state } = context;
-    const delegation = delegations.give(client, node, state.findFile(node), access, want);
-    delegations.write(compound, delegation, client, node, access, want);
-    return Status.OK;
-  });
+  const attributes = node.attributes();
+  const may = (permissions: number) =>
+    checkFile(node.type, attributes, credentials, permissions) === Status.OK;
+  const mayWrite = may(Permission.READ | Permission.WRITE);
+  if (!may(Permission.READ) || (wanted === Want.WRITE_DELEGATION && !mayWrite)) {
+    return Status.ACCESS;
+  }
+  const access = wanted === Want.READ_DELEGATION || !mayWrite ? Share.READ : Share.BOTH;
+  const { delegations, state } = context;
+  const delegation = delegations.give(client, node, state.findFile(node), access, want);
+  delegations.write(compound.writer, delegation, client, node, access, want);
+  return Status.OK;
 }

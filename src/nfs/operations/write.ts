@@ -1,17 +1,15 @@
 import type { Compound } from "../compound/compound.ts";
-import { type ReachedFile, withinReach } from "../compound/offset.ts";
-import { FileType, type MaybePromise, type Offset } from "../file-system.ts";
-import { andThen, checkFile, checkOpenFile, Permission } from "../permissions/access.ts";
+import { checkIo, checkPermission, notAFile } from "../compound/io.ts";
+import { FileType, MAXIMUM_FILE_SIZE, type MaybePromise, type RegularFile } from "../file-system.ts";
 import { withoutSetIds } from "../permissions/ownership.ts";
 import { MAXIMUM_IO, Share, Stable } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import { checkIo, notAFile } from "../state/io.ts";
 
 /** RFC 8881 §18.32. */
 export function write(compound: Compound): MaybePromise<Status> {
   const { reader, node } = compound;
-  compound.stateid.read(compound);
-  const offset = reader.exactUint64();
+  compound.stateid.read(compound.reader);
+  const offset = reader.uint64();
   const stable = reader.uint32();
   const data = reader.opaque(reader.remaining);
   if (stable > Stable.FILE_SYNC) {
@@ -30,43 +28,35 @@ export function write(compound: Compound): MaybePromise<Status> {
   if (data.length > MAXIMUM_IO) {
     return Status.INVAL;
   }
-  if (!withinReach(node, offset, data.length)) {
+  if (offset + data.length > MAXIMUM_FILE_SIZE) {
     return Status.FBIG;
   }
-  const changed = compound.context.delegations.recallForChange(compound, node);
-  if (changed !== Status.OK) {
-    return changed;
+  const recalled = compound.context.delegations.recallForChange(compound.caller, node);
+  if (recalled !== Status.OK) {
+    return recalled;
   }
-  if (compound.credentials.userId === 0) {
-    return start(compound, node, offset, data, stable);
+  const permitted = checkPermission(compound, node, Share.WRITE);
+  if (permitted !== Status.OK) {
+    return permitted;
   }
-  return writeUnprivileged(compound, node, offset, data, stable);
+  const cleared = compound.credentials.userId === 0 ? undefined : clearSetIds(node);
+  if (cleared instanceof Promise) {
+    return cleared.then(() => start(compound, node, offset, data, stable));
+  }
+  return start(compound, node, offset, data, stable);
 }
 
-/** Permission, and the set-id bits, which such a write takes away. */
-function writeUnprivileged(
-  compound: Compound,
-  file: ReachedFile,
-  offset: Offset,
-  data: Uint8Array,
-  stable: number,
-): MaybePromise<Status> {
-  return andThen(file.attributes(), (attributes) => {
-    const check = compound.stateid.state === undefined ? checkFile : checkOpenFile;
-    const status = check(file.type, attributes, compound.credentials, Permission.WRITE);
-    if (status !== Status.OK) {
-      return status;
-    }
-    const mode = withoutSetIds(attributes.mode);
-    const set = mode === attributes.mode ? undefined : file.setAttributes({ mode });
-    return andThen(set, () => start(compound, file, offset, data, stable));
-  });
+/** A write by anybody but root takes the set-id bits away. */
+function clearSetIds(file: RegularFile): MaybePromise<void> {
+  const { mode } = file.attributes();
+  const without = withoutSetIds(mode);
+  return without === mode ? undefined : file.setAttributes({ mode: without });
 }
 
 function start(
   compound: Compound,
-  file: ReachedFile,
-  offset: Offset,
+  file: RegularFile,
+  offset: number,
   data: Uint8Array,
   stable: number,
 ): MaybePromise<Status> {

@@ -1,4 +1,4 @@
-import { writeChangeInfo } from "../compound/change-info.ts";
+import { makeChange, writeChangeInfo } from "../compound/change-info.ts";
 import type { Compound } from "../compound/compound.ts";
 import { isUtf8Name } from "../compound/names.ts";
 import {
@@ -9,7 +9,7 @@ import {
   type Name,
   type Node,
 } from "../file-system.ts";
-import { andThen, checkNode, Permission } from "../permissions/access.ts";
+import { checkNode, Permission } from "../permissions/access.ts";
 import { MAXIMUM_NAME } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 
@@ -20,24 +20,25 @@ const HOW = ["either", "create", "replace"] as const;
 type NodeWithAttributes = Node & ExtendedAttributes;
 
 /** RFC 8276 §8.4.1. */
-export function getxattr(compound: Compound): MaybePromise<Status> {
+export async function getxattr(compound: Compound): Promise<Status> {
   const name = readName(compound);
-  return withNode(compound, Permission.READ, (node) => {
-    if (typeof name === "number") {
-      return name;
-    }
-    return andThen(node.getExtendedAttribute(name), (value) => {
-      if (value === undefined) {
-        return Status.NOXATTR;
-      }
-      compound.writer.opaque(value);
-      return Status.OK;
-    });
-  });
+  const node = nodeFor(compound, Permission.READ);
+  if (typeof node === "number") {
+    return node;
+  }
+  if (typeof name === "number") {
+    return name;
+  }
+  const value = await node.getExtendedAttribute(name);
+  if (value === undefined) {
+    return Status.NOXATTR;
+  }
+  compound.writer.opaque(value);
+  return Status.OK;
 }
 
 /** RFC 8276 §8.4.2. */
-export function setxattr(compound: Compound): MaybePromise<Status> {
+export async function setxattr(compound: Compound): Promise<Status> {
   const { reader } = compound;
   const how = HOW[reader.uint32()];
   const name = readName(compound);
@@ -45,67 +46,74 @@ export function setxattr(compound: Compound): MaybePromise<Status> {
   if (how === undefined) {
     return Status.INVAL;
   }
-  return withNode(compound, Permission.WRITE, (node) => {
-    if (typeof name === "number") {
-      return name;
-    }
-    if (value.length > MAXIMUM_VALUE) {
-      return Status.XATTR2BIG;
-    }
-    return changing(compound, node, () => node.setExtendedAttribute(name, Buffer.from(value), how));
-  });
+  const node = nodeFor(compound, Permission.WRITE);
+  if (typeof node === "number") {
+    return node;
+  }
+  if (typeof name === "number") {
+    return name;
+  }
+  if (value.length > MAXIMUM_VALUE) {
+    return Status.XATTR2BIG;
+  }
+  return change(compound, node, () => node.setExtendedAttribute(name, Buffer.from(value), how));
 }
 
 /**
  * RFC 8276 §8.4.3. Cookies count the names. Nodes that can have none have an empty list: Linux makes EIO of
  * NFS4ERR_WRONG_TYPE, and `rsync -X` asks for all that a directory has.
  */
-export function listxattrs(compound: Compound): MaybePromise<Status> {
-  const { reader, node, writer } = compound;
+export async function listxattrs(compound: Compound): Promise<Status> {
+  const { reader } = compound;
   const cookie = reader.uint64();
   const maximum = reader.uint32();
-  if (node !== undefined && !mayHaveAttributes(node)) {
-    writer.uint64(0);
-    writer.uint32(0);
-    writer.bool(true);
-    return Status.OK;
+  if (compound.node !== undefined && !mayHaveAttributes(compound.node)) {
+    return writeNames(compound, [], 0, 0);
   }
-  return withNode(compound, Permission.READ, (node) =>
-    andThen(node.listExtendedAttributes(), (names) => {
-      if (cookie > names.length) {
-        return Status.BAD_COOKIE;
-      }
-      let room = maximum - 16;
-      let end = cookie;
-      for (; end < names.length; end++) {
-        room -= 4 + ((names[end]!.length + 3) & ~3);
-        if (room < 0) {
-          break;
-        }
-      }
-      if (room < 0 && end === cookie) {
-        return Status.TOOSMALL;
-      }
-      writer.uint64(end);
-      writer.uint32(end - cookie);
-      for (let index = cookie; index < end; index++) {
-        writer.latin1(names[index]!);
-      }
-      writer.bool(end === names.length);
-      return Status.OK;
-    }),
-  );
+  const node = nodeFor(compound, Permission.READ);
+  if (typeof node === "number") {
+    return node;
+  }
+  const names = await node.listExtendedAttributes();
+  if (cookie > names.length) {
+    return Status.BAD_COOKIE;
+  }
+  let room = maximum - 16;
+  let end = cookie;
+  for (; end < names.length; end++) {
+    room -= 4 + ((names[end]!.length + 3) & ~3);
+    if (room < 0) {
+      break;
+    }
+  }
+  if (room < 0 && end === cookie) {
+    return Status.TOOSMALL;
+  }
+  return writeNames(compound, names, cookie, end);
+}
+
+/** LISTXATTRS4resok with the names from `start` to before `end`. */
+function writeNames({ writer }: Compound, names: readonly Name[], start: number, end: number): Status {
+  writer.uint64(end);
+  writer.uint32(end - start);
+  for (let index = start; index < end; index++) {
+    writer.latin1(names[index]!);
+  }
+  writer.bool(end === names.length);
+  return Status.OK;
 }
 
 /** RFC 8276 §8.4.4. */
-export function removexattr(compound: Compound): MaybePromise<Status> {
+export async function removexattr(compound: Compound): Promise<Status> {
   const name = readName(compound);
-  return withNode(compound, Permission.WRITE, (node) => {
-    if (typeof name === "number") {
-      return name;
-    }
-    return changing(compound, node, () => node.removeExtendedAttribute(name));
-  });
+  const node = nodeFor(compound, Permission.WRITE);
+  if (typeof node === "number") {
+    return node;
+  }
+  if (typeof name === "number") {
+    return name;
+  }
+  return change(compound, node, () => node.removeExtendedAttribute(name));
 }
 
 function readName(compound: Compound): Name | Status {
@@ -124,12 +132,8 @@ function mayHaveAttributes(node: Node): boolean {
   return node.type === FileType.REGULAR || node.type === FileType.DIRECTORY;
 }
 
-/** Goes on with the current node where it has extended attributes and the caller may use them so. */
-function withNode(
-  compound: Compound,
-  wanted: number,
-  next: (node: NodeWithAttributes) => MaybePromise<Status>,
-): MaybePromise<Status> {
+/** The current node, where it has extended attributes and the caller may use them so; else the status that says why not. */
+function nodeFor(compound: Compound, wanted: number): NodeWithAttributes | Status {
   const { node } = compound;
   if (node === undefined) {
     return Status.NOFILEHANDLE;
@@ -140,32 +144,23 @@ function withNode(
   if (!hasExtendedAttributes(node)) {
     return Status.NOTSUPP;
   }
-  return andThen(checkNode(node, compound.credentials, wanted), (status) =>
-    status === Status.OK ? next(node) : status,
-  );
+  const permitted = checkNode(node, compound.credentials, wanted);
+  return permitted === Status.OK ? node : permitted;
 }
 
 /** Makes the change, and answers with the node's change attribute from before and after. */
-function changing(
+async function change(
   compound: Compound,
   node: NodeWithAttributes,
-  change: () => MaybePromise<void>,
-): MaybePromise<Status> {
+  act: () => MaybePromise<void>,
+): Promise<Status> {
   if (node.type === FileType.REGULAR) {
-    const status = compound.context.delegations.recallForChange(compound, node);
-    if (status !== Status.OK) {
-      return status;
+    const recalled = compound.context.delegations.recallForChange(compound.caller, node);
+    if (recalled !== Status.OK) {
+      return recalled;
     }
   }
-  return andThen(node.attributes(), (attributes) => {
-    const before = attributes.change;
-    const changed = change();
-    const exclusive = !(changed instanceof Promise);
-    return andThen(changed, () =>
-      andThen(node.attributes(), (after) => {
-        writeChangeInfo(compound.writer, before, after.change, exclusive);
-        return Status.OK;
-      }),
-    );
-  });
+  const changed = await makeChange(node, act);
+  writeChangeInfo(compound.writer, changed);
+  return Status.OK;
 }

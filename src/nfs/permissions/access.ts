@@ -1,23 +1,10 @@
-import {
-  type Attributes,
-  type Credentials,
-  FileSystemError,
-  type FileSystemStatus,
-  FileType,
-  type MaybePromise,
-  type Node,
-} from "../file-system.ts";
+import { type Attributes, type Credentials, FileType, type Node } from "../file-system.ts";
 import { Status } from "../protocol/status.ts";
 
 /** Permission bits as in a file mode's last octal digit. */
 export const Permission = { READ: 4, WRITE: 2, EXECUTE: 1 } as const;
 
 const STICKY = 0o1000;
-
-/** Goes on with the value: at once where it is there, else when the promise has settled. */
-export function andThen<T, U>(value: MaybePromise<T>, next: (value: T) => MaybePromise<U>): MaybePromise<U> {
-  return value instanceof Promise ? value.then(next) : next(value);
-}
 
 export function isInGroup(credentials: Credentials, groupId: number): boolean {
   return credentials.groupId === groupId || credentials.supplementaryGroupIds.includes(groupId);
@@ -51,16 +38,13 @@ export function check(
   return (permissions(type, attributes, credentials) & wanted) === wanted ? Status.OK : Status.ACCESS;
 }
 
-/** {@link check} for a node whose attributes may have to be waited for. */
-export function checkNode(node: Node, credentials: Credentials, wanted: number): MaybePromise<Status> {
+/** {@link check} of a node's own attributes. */
+export function checkNode(node: Node, credentials: Credentials, wanted: number): Status {
+  // Most requests for names are root's, whom no mode keeps out of a directory.
   if (credentials.userId === 0 && node.type === FileType.DIRECTORY) {
     return Status.OK;
   }
-  const attributes = node.attributes();
-  if (attributes instanceof Promise) {
-    return attributes.then((arrived) => check(node.type, arrived, credentials, wanted));
-  }
-  return check(node.type, attributes, credentials, wanted);
+  return check(node.type, node.attributes(), credentials, wanted);
 }
 
 /**
@@ -105,11 +89,4 @@ export function checkSticky(directory: Attributes, entry: Attributes, credential
   }
   const { userId } = credentials;
   return userId === entry.userId || userId === directory.userId ? Status.OK : Status.PERM;
-}
-
-/** Throws the status unless it is OK, for the middle of a chain of {@link andThen}. */
-export function ensure(status: Status): void {
-  if (status !== Status.OK) {
-    throw new FileSystemError(status as FileSystemStatus);
-  }
 }

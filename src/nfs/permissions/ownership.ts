@@ -36,7 +36,7 @@ export function checkChanges(
     return Status.OK;
   }
   const owns = credentials.userId === attributes.userId;
-  const { mode, userId, groupId, accessTime, modifyTime, size, hugeSize } = changes;
+  const { mode, userId, groupId, accessTime, modifyTime, size } = changes;
   if (mode !== undefined && !owns) {
     return Status.PERM;
   }
@@ -50,7 +50,7 @@ export function checkChanges(
   ) {
     return Status.PERM;
   }
-  if ((size !== undefined || hugeSize !== undefined) && !mayWrite) {
+  if (size !== undefined && !mayWrite) {
     return Status.ACCESS;
   }
   for (const time of [accessTime, modifyTime]) {
@@ -83,8 +83,8 @@ export function clearSetIds(
     }
     return;
   }
-  const { size, hugeSize, userId, groupId } = changes;
-  if ((size ?? hugeSize ?? userId ?? groupId) === undefined) {
+  const { size, userId, groupId } = changes;
+  if ((size ?? userId ?? groupId) === undefined) {
     return;
   }
   const mode = withoutSetIds(attributes.mode);

@@ -1,13 +1,21 @@
 import { randomBytes } from "node:crypto";
+import { BackChannel, type ChannelAttributes } from "../callback/back-channel.ts";
 import type { Limits } from "../limits.ts";
 import { Status } from "../protocol/status.ts";
-import { Client } from "./client.ts";
-import { type ChannelAttributes, Session } from "./session.ts";
+import { Client, type ClientIdentity, Session } from "./records.ts";
 
 /** How many client records that ended with their lease are known as such. */
 const MAXIMUM_REMEMBERED = 4096;
 /** How many lease times a silent client keeps what nobody else wants. */
 const COURTESY_LEASES = 20;
+
+/** What CREATE_SESSION says of the back channel. */
+export interface BackChannelArguments {
+  readonly attributes: ChannelAttributes;
+  readonly program: number;
+  /** opaque_auth. */
+  readonly credential: Buffer;
+}
 
 /** What clients hold, and the server's clock. */
 export interface ClientStates {
@@ -73,13 +81,8 @@ export class Clients {
    * A new unconfirmed record; one of the same owner that was not confirmed goes away. undefined where there is no
    * room for it.
    */
-  add(
-    minorVersion: number,
-    owner: string,
-    verifierHigh: number,
-    verifierLow: number,
-    principal: string,
-  ): Client | undefined {
+  add(identity: ClientIdentity): Client | undefined {
+    const { minorVersion, owner } = identity;
     const key = ownerKey(minorVersion, owner);
     const replaced = this.#unconfirmed.get(key);
     if (replaced !== undefined) {
@@ -89,15 +92,7 @@ export class Clients {
       return undefined;
     }
     const id = this.#nextClientId++;
-    const client = new Client(
-      id,
-      owner,
-      verifierHigh,
-      verifierLow,
-      principal,
-      minorVersion,
-      this.#states.now,
-    );
+    const client = new Client(id, identity, this.#states.now);
     this.#records.set(id, client);
     this.#unconfirmed.set(key, client);
     return client;
@@ -226,16 +221,16 @@ export class Clients {
 
   // Sessions
 
+  /** `minorVersion` is that of CREATE_SESSION; calls on the back channel carry it, too. */
   addSession(
     client: Client,
     minorVersion: number,
     fore: ChannelAttributes,
-    back: ChannelAttributes,
-    callbackProgram: number,
-    callbackCredential: Buffer,
+    back: BackChannelArguments,
   ): Session {
     const id = randomBytes(16);
-    const session = new Session(client, id, minorVersion, fore, back, callbackProgram, callbackCredential);
+    const channel = new BackChannel(id, minorVersion, back.attributes, back.program, back.credential);
+    const session = new Session(client, id, fore, channel);
     this.#sessions.set(session.key, session);
     client.sessions.add(session);
     return session;

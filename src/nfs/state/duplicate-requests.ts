@@ -1,4 +1,4 @@
-import { Slot } from "./session.ts";
+import { Slot } from "./records.ts";
 
 /** Requests of NFSv4.0 whose replies are kept, over all connections. */
 const MAXIMUM_KEPT = 1024;

@@ -1,21 +1,8 @@
-import type { Offset } from "../file-system.ts";
-import type { Client } from "./client.ts";
 import { findConflict } from "./locks.ts";
-import type { LockOwner } from "./owners.ts";
-import type { FileState } from "./states.ts";
+import type { Client, FileState, LockWaiter } from "./records.ts";
 
 /** A file's waiters that are remembered; for more, the oldest has to ask again without being told. */
 const MAXIMUM_WAITERS = 64;
-
-/** A LOCK that was denied, of a client that wants to be told when it is worth another try (RFC 8881 §18.10.3). */
-export interface LockWaiter {
-  readonly client: Client;
-  /** lock_owner4 without the clientid. */
-  readonly ownerKey: string;
-  readonly start: Offset;
-  readonly end: Offset;
-  readonly write: boolean;
-}
 
 /** An owner waits for one range of a file at a time. */
 export function addWaiter(file: FileState, waiter: LockWaiter): void {
@@ -46,7 +33,7 @@ export function removeWaiter(file: FileState, client: Client, ownerKey: string):
 export function takeReady(file: FileState): readonly LockWaiter[] {
   const ready: LockWaiter[] = [];
   for (const waiter of file.waiters ?? []) {
-    const owner: LockOwner | undefined = waiter.client.lockOwners.get(waiter.ownerKey);
+    const owner = waiter.client.lockOwners.get(waiter.ownerKey);
     if (findConflict(file, owner, waiter.start, waiter.end, waiter.write) === undefined) {
       ready.push(waiter);
     }

@@ -1,21 +1,12 @@
-import { larger, smaller } from "../compound/offset.ts";
-import type { Offset } from "../file-system.ts";
-import type { FileState, LockState } from "./states.ts";
-
-/** `end` is one behind the last byte; Infinity for a lock that goes to the end of any file. */
-export interface ByteRangeLock {
-  readonly state: LockState;
-  readonly start: Offset;
-  readonly end: Offset;
-  readonly write: boolean;
-}
+import { type LockOffset, larger, smaller } from "./lock-offset.ts";
+import type { ByteRangeLock, FileState, LockState } from "./records.ts";
 
 /** The first lock of another owner that stands in the way, or undefined. */
 export function findConflict(
   file: FileState,
   owner: unknown,
-  start: Offset,
-  end: Offset,
+  start: LockOffset,
+  end: LockOffset,
   write: boolean,
 ): ByteRangeLock | undefined {
   const locks = file.locks;
@@ -34,7 +25,7 @@ export function findConflict(
 }
 
 /** Gives `state` the range; what it held there before is replaced (upgrade, downgrade, split). */
-export function addLock(state: LockState, start: Offset, end: Offset, write: boolean): void {
+export function addLock(state: LockState, start: LockOffset, end: LockOffset, write: boolean): void {
   const file = state.file;
   removeLock(state, start, end);
   file.locks ??= [];
@@ -59,7 +50,7 @@ export function addLock(state: LockState, start: Offset, end: Offset, write: boo
 }
 
 /** Takes the range away from the owner of `state`, splitting locks that reach beyond it. */
-export function removeLock(state: LockState, start: Offset, end: Offset): void {
+export function removeLock(state: LockState, start: LockOffset, end: LockOffset): void {
   const file = state.file;
   const locks = file.locks;
   // Most often there is nothing to take, and no need to make the list anew.
@@ -84,7 +75,7 @@ export function removeLock(state: LockState, start: Offset, end: Offset): void {
 }
 
 /** Whether taking the range away from the owner of `state` leaves two locks of one. */
-export function splitsLock(state: LockState, start: Offset, end: Offset): boolean {
+export function splitsLock(state: LockState, start: LockOffset, end: LockOffset): boolean {
   const { owner, file } = state;
   return (
     file.locks?.some((lock) => lock.state.owner === owner && lock.start < start && lock.end > end) ?? false

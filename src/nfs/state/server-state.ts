@@ -1,24 +1,26 @@
 import { randomBytes } from "node:crypto";
-import type { Compound } from "../compound/compound.ts";
 import type { RegularFile } from "../file-system.ts";
 import type { Limits } from "../limits.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
-import type { Client } from "./client.ts";
 import { type ClientStates, Clients } from "./clients.ts";
 import { DuplicateRequests } from "./duplicate-requests.ts";
 import { removeLock } from "./locks.ts";
-import { LockOwner, OpenOwner, OwnerSequence } from "./owners.ts";
-import type { StateidArgument } from "./stateid.ts";
 import {
+  type Client,
   Delegation,
   FileState,
   type GivenAttributes,
+  LockOwner,
   LockState,
+  OpenOwner,
   OpenState,
+  OwnerSequence,
   type State,
-  StateTable,
-} from "./states.ts";
+} from "./records.ts";
+import { StateTable } from "./state-table.ts";
+
+import type { StateidArgument } from "./stateid.ts";
 
 /** Opens, locks and delegations of one server, and the clients that hold them. */
 export class ServerState implements ClientStates {
@@ -275,8 +277,8 @@ export class ServerState implements ClientStates {
   }
 
   /** NFSv4.0: the first lock of a lock owner sets its seqid; the result stays with the open owner's. */
-  startLockOwner(compound: Compound, owner: LockOwner, seqid: number): void {
-    if (compound.minorVersion > 0) {
+  startLockOwner(owner: LockOwner, seqid: number): void {
+    if (owner.client.minorVersion > 0) {
       return;
     }
     owner.sequence ??= new OwnerSequence();
@@ -314,7 +316,7 @@ export class ServerState implements ClientStates {
       return;
     }
     siblings.splice(index, 1);
-    delegation.held = false;
+    delegation.isHeld = false;
     if (siblings.length === 0) {
       file.delegations = undefined;
     }

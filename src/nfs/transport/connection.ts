@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { Socket } from "node:net";
 import { RecordReader, RecordTooLongError, XdrError, XdrReader, type XdrWriter } from "../../xdr/index.ts";
-import { Compound } from "../compound/compound.ts";
+import type { CompoundConnection, OperationTable } from "../compound/compound.ts";
+import { Interpreter } from "../compound/interpreter.ts";
 import {
   NFS_PROGRAM,
   NFS_VERSION,
@@ -10,16 +11,17 @@ import {
   RpcMessageType,
 } from "../protocol/constants.ts";
 import type { ServerContext } from "../server-context.ts";
-import type { Client } from "../state/client.ts";
-import type { Session } from "../state/session.ts";
+import type { Client, Session } from "../state/records.ts";
+import { ReplyQueue } from "./reply-queue.ts";
+
 import { AcceptStatus, AuthStatus, CallerCache, writeAcceptedReply, writeDeniedReply } from "./rpc.ts";
 
 /** Replies that the peer does not take, in bytes: from here on its requests are not read either. */
 const MAXIMUM_UNSENT = 4 * 1024 * 1024;
 /** Requests of one connection that wait for the file system. */
 const MAXIMUM_WAITING = 256;
-/** Compounds kept for the next requests. */
-const MAXIMUM_IDLE_COMPOUNDS = 128;
+/** Interpreters kept for the next requests. */
+const MAXIMUM_IDLE = 128;
 /** With a gate: client records that one connection may make. The Linux client makes one. */
 const MAXIMUM_CLIENTS = 8;
 
@@ -27,11 +29,12 @@ const MAXIMUM_CLIENTS = 8;
 export interface ConnectionPool {
   /** Collects the replies to one chunk of requests. */
   readonly batch: XdrWriter;
-  readonly idle: Compound[];
+  readonly idle: Interpreter[];
+  readonly operations: OperationTable;
 }
 
 /** One TCP connection of a client. */
-export class Connection {
+export class Connection implements CompoundConnection {
   readonly context: ServerContext;
   readonly remotePort: number;
   /** An IPv4 address is in dotted form, also where the socket is an IPv6 one. */
@@ -58,17 +61,11 @@ export class Connection {
   #serving = false;
   #waiting = 0;
   #paused = false;
-  #ready: Uint8Array[] = [];
-  #readyBytes = 0;
-  #flushScheduled = false;
+  readonly #replies: ReplyQueue;
   #callbackXid = 0;
   #namedClient: Client | undefined;
   #severalClients = false;
   readonly #onIdle: () => void;
-  readonly #flushLater = () => {
-    this.#flush();
-    this.#adjustFlow();
-  };
 
   /** `onIdle` is called whenever the last request in progress has been answered. */
   constructor(context: ServerContext, pool: ConnectionPool, socket: Socket, onIdle: () => void) {
@@ -79,6 +76,7 @@ export class Connection {
     this.#heardAt = performance.now();
     this.remotePort = socket.remotePort ?? 0;
     this.remoteAddress = (socket.remoteAddress ?? "").replace(/^::ffff:(?=\d+\.)/, "");
+    this.#replies = new ReplyQueue(socket, pool.batch, () => this.#adjustFlow());
     this.#records = new RecordReader(context.maximumRecord, (buffer, view, start, end) =>
       this.#message(buffer, view, start, end),
     );
@@ -193,40 +191,22 @@ export class Connection {
 
   /** Sends whole records when the current tick's work is done. */
   enqueue(...segments: Uint8Array[]): void {
-    if (this.closed) {
-      return;
-    }
-    for (const segment of segments) {
-      this.#ready.push(segment);
-      this.#readyBytes += segment.length;
-    }
-    if (this.#flushScheduled || this.#serving) {
-      return;
-    }
-    this.#flushScheduled = true;
-    queueMicrotask(this.#flushLater);
+    this.#replies.enqueue(segments);
   }
 
-  /** A compound has its whole reply: in the batch, or (`detached`) in a writer of its own. */
-  finished(compound: Compound, detached: boolean): void {
+  readonly #finished = (interpreter: Interpreter, detached: boolean): void => {
     if (detached) {
       this.#waiting--;
-      const { writer } = compound;
-      if (!this.closed && writer.length > 0) {
-        this.enqueue(...writer.segments());
-        writer.renew();
-      } else {
-        writer.clear();
-      }
+      this.#replies.take(interpreter.writer);
       this.#adjustFlow();
     }
-    if (this.#pool.idle.length < MAXIMUM_IDLE_COMPOUNDS) {
-      this.#pool.idle.push(compound);
+    if (this.#pool.idle.length < MAXIMUM_IDLE) {
+      this.#pool.idle.push(interpreter);
     }
     if (detached && this.#waiting === 0) {
       this.#onIdle();
     }
-  }
+  };
 
   #receive(chunk: Buffer): void {
     if (this.closed) {
@@ -239,6 +219,7 @@ export class Connection {
   /** Serves what the chunk has of requests, and what was left of earlier ones. */
   #serve(chunk?: Buffer): void {
     this.#serving = true;
+    this.#replies.hold();
     try {
       if (chunk === undefined) {
         this.#records.resume();
@@ -252,14 +233,14 @@ export class Connection {
       this.close();
     } finally {
       this.#serving = false;
-      this.#flush();
+      this.#replies.release();
       this.#adjustFlow();
     }
   }
 
   /** So many replies wait to be sent, or requests for the file system, that no more requests are served. */
   get #isFull(): boolean {
-    const unsent = this.#socket.writableLength + this.#readyBytes + this.#pool.batch.length;
+    const unsent = this.#replies.unsent + this.#pool.batch.length;
     return unsent > MAXIMUM_UNSENT || this.#waiting >= MAXIMUM_WAITING;
   }
 
@@ -319,19 +300,17 @@ export class Connection {
     } else if (procedure === PROCEDURE_NULL) {
       writeAcceptedReply(batch, xid, AcceptStatus.SUCCESS);
     } else if (procedure === PROCEDURE_COMPOUND) {
-      const compound = this.#pool.idle.pop() ?? new Compound(this.context);
-      compound.connection = this;
-      compound.xid = xid;
-      compound.credentials = caller.credentials;
-      compound.principal = caller.principal;
-      compound.reader.reset(buffer, view, header.position, end);
-      compound.requestStart = start;
-      compound.requestLength = end - start;
-      compound.writer = batch;
+      const interpreter = this.#pool.idle.pop() ?? new Interpreter(this.context, this.#pool.operations);
+      interpreter.connection = this;
+      interpreter.xid = xid;
+      interpreter.credentials = caller.credentials;
+      interpreter.principal = caller.principal;
+      interpreter.reader.reset(buffer, view, header.position, end);
+      interpreter.requestStart = start;
+      interpreter.requestLength = end - start;
       writeAcceptedReply(batch, xid, AcceptStatus.SUCCESS);
       try {
-        compound.run(replyAt);
-        if (compound.writer === batch) {
+        if (interpreter.run(batch, replyAt, this.#finished)) {
           return true;
         }
         this.#waiting++;
@@ -349,45 +328,6 @@ export class Connection {
     }
     batch.patch(replyAt, (0x8000_0000 | (batch.position - replyAt - 4)) >>> 0);
     return true;
-  }
-
-  /** Everything that is ready leaves in one write. */
-  #flush(): void {
-    this.#flushScheduled = false;
-    this.#readyBytes = 0;
-    const socket = this.#socket;
-    const ready = this.#ready;
-    const { batch } = this.#pool;
-    const batched = this.#serving ? 0 : batch.length;
-    if (this.closed) {
-      this.#ready = [];
-      batch.clear();
-      return;
-    }
-    if (ready.length === 0 && batched === 0) {
-      return;
-    }
-    if (ready.length === 0 && !batch.hasAttachments) {
-      socket.write(batch.buffer.subarray(0, batch.position));
-    } else {
-      socket.cork();
-      for (const segment of ready) {
-        socket.write(segment);
-      }
-      for (const segment of batch.segments()) {
-        socket.write(segment);
-      }
-      socket.uncork();
-      this.#ready = [];
-    }
-    // Node writes at once where the kernel has room; only what is left over still needs the buffer.
-    if (batched > 0) {
-      if (socket.writableLength === 0) {
-        batch.clear();
-      } else {
-        batch.renew();
-      }
-    }
   }
 
   #adjustFlow(): void {
@@ -410,7 +350,7 @@ export class Connection {
 
   #onClose(): void {
     this.closed = true;
-    this.#ready = [];
+    this.#replies.close();
     for (const session of this.#sessions) {
       session.connections.delete(this);
       session.backChannel.unbind(this);

@@ -3,16 +3,15 @@ import { FileSystemError, FileSystemStatus, type MaybePromise } from "../../nfs/
 import type { Digest } from "../../reapi/digest.ts";
 import { type Fault, toBlobError, toFilePoolFault } from "../faults.ts";
 import type { Quota } from "../quota.ts";
+import { blockEnd, blockStart } from "./blocks.ts";
 import { Extents } from "./extents.ts";
-import { OwnBytes, type OwnBytesStorage } from "./own-bytes.ts";
+import { OwnBytes, type WriteSpace } from "./own-bytes.ts";
 
 const EMPTY = Buffer.alloc(0);
 const ZEROS_BYTES = 64 * 1024;
-/** What a single byte takes in the file pool. */
-const BLOCK_BYTES = 4096;
 
 /** Where content comes from and goes to; one for the whole tree. */
-export interface ContentStorage extends OwnBytesStorage {
+export interface ContentPlaces extends WriteSpace {
   readonly source: InputSource;
 }
 
@@ -34,7 +33,7 @@ export interface ContentAccount {
  * back, for the pool cannot punch holes. A file that is as the CAS has it is not counted at all.
  */
 export class FileContent {
-  readonly #storage: ContentStorage;
+  readonly #places: ContentPlaces;
   readonly #account: ContentAccount;
   /** Which bytes are own, and where they are. */
   readonly #own = new Extents();
@@ -55,10 +54,10 @@ export class FileContent {
    * The content of `base`, or none. Throws FileSystemError DQUOT where the quota has no room for a file; a private
    * copy is counted upon its first change.
    */
-  constructor(storage: ContentStorage, account: ContentAccount, base: Digest | undefined) {
-    this.#storage = storage;
+  constructor(places: ContentPlaces, account: ContentAccount, base: Digest | undefined) {
+    this.#places = places;
     this.#account = account;
-    this.#bytes = new OwnBytes(storage);
+    this.#bytes = new OwnBytes(places);
     if (base === undefined) {
       this.#count();
     } else {
@@ -286,7 +285,7 @@ export class FileContent {
 
   #readBase(base: Digest, offset: number, count: number): MaybePromise<Uint8Array> {
     try {
-      const result = this.#storage.source.read(base, offset, count);
+      const result = this.#places.source.read(base, offset, count);
       return result instanceof Promise ? result.catch((error) => this.#baseFailed(error, base)) : result;
     } catch (error) {
       return this.#baseFailed(error, base);
@@ -392,12 +391,4 @@ export class FileContent {
     this.#account.report(toBlobError(error, base));
     throw new FileSystemError(FileSystemStatus.IO);
   }
-}
-
-function blockStart(offset: number): number {
-  return offset - (offset % BLOCK_BYTES);
-}
-
-function blockEnd(offset: number): number {
-  return blockStart(offset + BLOCK_BYTES - 1);
 }

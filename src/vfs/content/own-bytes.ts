@@ -32,7 +32,7 @@ export class MemoryBudget {
 }
 
 /** Where written bytes go; one for the whole tree. */
-export interface OwnBytesStorage {
+export interface WriteSpace {
   readonly pool: FilePool;
   readonly memory: MemoryBudget;
   /** A file with bytes at or beyond this offset goes to the pool. */
@@ -44,12 +44,12 @@ export interface OwnBytesStorage {
  * lasts, else in a file of the pool. What was never written has no defined value. Methods throw what the pool throws.
  */
 export class OwnBytes {
-  readonly #storage: OwnBytesStorage;
+  readonly #space: WriteSpace;
   #memory = EMPTY;
   #pooled: PoolFile | undefined;
 
-  constructor(storage: OwnBytesStorage) {
-    this.#storage = storage;
+  constructor(space: WriteSpace) {
+    this.#space = space;
   }
 
   /** Fills `target` from `offset` on. */
@@ -84,7 +84,7 @@ export class OwnBytes {
   }
 
   #growMemory(end: number): boolean {
-    const { memory, smallFileBytes } = this.#storage;
+    const { memory, smallFileBytes } = this.#space;
     if (end > smallFileBytes) {
       return false;
     }
@@ -104,7 +104,7 @@ export class OwnBytes {
   }
 
   #spill(): PoolFile {
-    const file = this.#storage.pool.open();
+    const file = this.#space.pool.open();
     try {
       file.writeNow(0, this.#memory);
     } catch (error) {
@@ -116,7 +116,7 @@ export class OwnBytes {
   }
 
   #releaseMemory(): void {
-    this.#storage.memory.release(this.#memory.length);
+    this.#space.memory.release(this.#memory.length);
     this.#memory = EMPTY;
   }
 }

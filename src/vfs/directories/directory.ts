@@ -1,3 +1,7 @@
+/*
+ * Longer than 400 lines because a directory's changes reach into other directories: what is private to all of them can
+ * only be seen by one class.
+ */
 import { setImmediate } from "node:timers/promises";
 import {
   type AttributeChanges,
@@ -16,27 +20,24 @@ import {
 } from "../../nfs/file-system.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { CasFile } from "../cas-file.ts";
-import type { ContentAccount } from "../content/file-content.ts";
-import { TreeDevice, TreePipe, TreeSymlink } from "../leaves.ts";
-import { INPUT_TIME, Leaf, NumberedNode, type Owner, refuseSize, type TreeContext } from "../node.ts";
+import { INPUT_TIME } from "../clock.ts";
+import type { TreeDevice, TreePipe, TreeSymlink } from "../leaves.ts";
+import { Leaf, NumberedNode, refuseSize, type TreeContext } from "../node.ts";
+import type { Owner } from "../owner.ts";
 import { WritableFile } from "../writable-file.ts";
+import type { DirectoryAccount } from "./directory-account.ts";
 import type { Entries } from "./entries.ts";
-import { LazyEntries, type LazyEntriesAccount } from "./lazy-entries.ts";
+import { LazyEntries } from "./lazy-entries.ts";
+import { inputSymlink, newFile, newSpecial, newSymlink, setsMoreThanMode } from "./new-nodes.ts";
 
-const SYMLINK_MODE = 0o777;
+/** Of directories that actions do not make themselves, as in Buildbarn. */
+export const DIRECTORY_MODE = 0o777;
 const DIRECTORY_SIZE = 4096;
 /** Nodes; about 2 ms. */
 const DISCARDED_AT_ONCE = 1000;
-/** Linux's PATH_MAX. */
-const MAXIMUM_SYMLINK_TARGET_BYTES = 4096;
 
 export type TreeLeaf = WritableFile | CasFile | TreeSymlink | TreeDevice | TreePipe;
 export type TreeNode = TreeDirectory | TreeLeaf;
-
-/** The build directory that a directory belongs to. Entries never move from one to another. */
-export interface DirectoryAccount extends ContentAccount, LazyEntriesAccount {
-  readonly owner: Owner;
-}
 
 /**
  * A directory of one action. One of the input root begins as no more than a digest; its entries come from the CAS when
@@ -92,40 +93,20 @@ export class TreeDirectory extends NumberedNode implements Directory {
   }
 
   readDirectory(cookie: Cookie, visit: EntryVisitor): MaybePromise<boolean> {
-    const loading = this.#entries.load();
-    return loading === undefined
-      ? this.#readDirectory(cookie, visit)
-      : loading.then(() => this.#readDirectory(cookie, visit));
+    return this.#whenLoaded(() => this.#readDirectory(cookie, visit));
   }
 
   openForWriting(name: Name, _file: RegularFile, truncate: boolean): MaybePromise<RegularFile> {
-    const loading = this.#entries.load();
-    return loading === undefined
-      ? this.#openForWriting(name, truncate)
-      : loading.then(() => this.#openForWriting(name, truncate));
+    return this.#whenLoaded(() => this.#openForWriting(name, truncate));
   }
 
   createFile(name: Name, owner: Credentials, attributes: AttributeChanges): MaybePromise<WritableFile> {
-    return this.#create(
-      name,
-      () => {
-        const { account, tree } = this;
-        const mode = attributes.mode ?? 0o644;
-        return new WritableFile(tree, account, undefined, mode, owner, undefined);
-      },
-      attributes,
-    );
+    return this.#create(name, () => newFile(this.tree, this.account, owner, attributes), attributes);
   }
 
   createDirectory(name: Name, owner: Credentials, attributes: AttributeChanges): MaybePromise<TreeDirectory> {
-    return this.#create(
-      name,
-      () => {
-        const mode = attributes.mode ?? 0o755;
-        return new TreeDirectory(this.tree, this.account, this, undefined, mode, owner);
-      },
-      attributes,
-    );
+    const mode = attributes.mode ?? 0o755;
+    return this.#create(name, () => this.#newDirectory(undefined, mode, owner), attributes);
   }
 
   /** Throws NAMETOOLONG where the target has more than 4096 bytes. */
@@ -135,22 +116,9 @@ export class TreeDirectory extends NumberedNode implements Directory {
     target: Uint8Array,
     attributes: AttributeChanges,
   ): MaybePromise<TreeSymlink> {
-    if (target.length > MAXIMUM_SYMLINK_TARGET_BYTES) {
-      throw new FileSystemError(FileSystemStatus.NAMETOOLONG);
-    }
     return this.#create(
       name,
-      () => {
-        const mode = attributes.mode ?? SYMLINK_MODE;
-        return new TreeSymlink(
-          this.tree,
-          this.account,
-          Buffer.from(target).toString("latin1"),
-          mode,
-          owner,
-          undefined,
-        );
-      },
+      () => newSymlink(this.tree, this.account, owner, target, attributes),
       attributes,
     );
   }
@@ -163,41 +131,26 @@ export class TreeDirectory extends NumberedNode implements Directory {
   ): MaybePromise<TreeDevice | TreePipe> {
     return this.#create(
       name,
-      () => {
-        const mode = attributes.mode ?? 0o644;
-        return special.type === FileType.CHARACTER_DEVICE || special.type === FileType.BLOCK_DEVICE
-          ? new TreeDevice(this.tree, this.account, special.type, special.major, special.minor, mode, owner)
-          : new TreePipe(this.tree, this.account, special.type, mode, owner);
-      },
+      () => newSpecial(this.tree, this.account, owner, special, attributes),
       attributes,
     );
   }
 
-  /**
-   * Adds a directory of the CAS, of which nothing is fetched. Throws EXIST.
-   */
+  /** Adds a directory of the CAS, of which nothing is fetched. Throws EXIST. */
   attach(name: Name, digest: Digest): MaybePromise<TreeDirectory> {
-    return this.#create(
-      name,
-      () =>
-        new TreeDirectory(this.tree, this.account, this, digest, this.tree.directoryMode, this.account.owner),
-      {},
-    );
+    return this.#create(name, () => this.#newDirectory(digest, DIRECTORY_MODE, this.account.owner), {});
   }
 
   link(name: Name, node: Node): MaybePromise<void> {
     if (node instanceof CasFile) {
       // A private copy that shares its inode with the new name; where nothing is ever written, the blob will do.
       if (!this.tree.inputsReadOnly) {
-        node.refuseWriting();
+        node.redirectWriting();
       }
     } else if (!(node instanceof Leaf) || node.account !== this.account) {
       throw new FileSystemError(FileSystemStatus.XDEV);
     }
-    const loading = this.#entries.load();
-    return loading === undefined
-      ? this.#link(name, node as TreeLeaf)
-      : loading.then(() => this.#link(name, node as TreeLeaf));
+    return this.#whenLoaded(() => this.#link(name, node as TreeLeaf));
   }
 
   remove(name: Name): MaybePromise<void> {
@@ -312,6 +265,15 @@ export class TreeDirectory extends NumberedNode implements Directory {
         }
       }
     }
+  }
+
+  #whenLoaded<Result>(then: () => Result): MaybePromise<Result> {
+    const loading = this.#entries.load();
+    return loading === undefined ? then() : loading.then(then);
+  }
+
+  #newDirectory(origin: Digest | undefined, mode: number, owner: Owner): TreeDirectory {
+    return new TreeDirectory(this.tree, this.account, this, origin, mode, owner);
   }
 
   #lookup(name: Name): TreeNode | undefined {
@@ -441,15 +403,8 @@ export class TreeDirectory extends NumberedNode implements Directory {
     const digest = origin.subdirectoryDigest(originPosition);
     const made = this.#counted(() =>
       digest === undefined
-        ? new TreeSymlink(
-            tree,
-            account,
-            origin.symlinkTarget(originPosition),
-            SYMLINK_MODE,
-            account.owner,
-            INPUT_TIME,
-          )
-        : new TreeDirectory(tree, account, this, digest, tree.directoryMode, account.owner),
+        ? inputSymlink(tree, account, origin.symlinkTarget(originPosition))
+        : this.#newDirectory(digest, DIRECTORY_MODE, account.owner),
     );
     entries.materialise(position, made);
     return made;
@@ -533,15 +488,5 @@ export class TreeDirectory extends NumberedNode implements Directory {
 function isSame(one: TreeNode, other: TreeNode): boolean {
   return (
     one === other || (one instanceof CasFile && other instanceof CasFile && one.handle.equals(other.handle))
-  );
-}
-
-function setsMoreThanMode(attributes: AttributeChanges): boolean {
-  return (
-    attributes.size !== undefined ||
-    attributes.userId !== undefined ||
-    attributes.groupId !== undefined ||
-    attributes.accessTime !== undefined ||
-    attributes.modifyTime !== undefined
   );
 }

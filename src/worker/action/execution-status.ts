@@ -1,12 +1,11 @@
 import { create } from "@bufbuild/protobuf";
-import { missingBlobs, status, statusFromError } from "../../grpc/status.ts";
+import { status, statusFromError } from "../../grpc/status.ts";
 import { FileSystemError } from "../../nfs/file-system.ts";
 import type { ExecuteResponse } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { type Status, StatusSchema } from "../../proto/gen/google/rpc/status_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
-import { InvalidDigestError } from "../../reapi/digest.ts";
-import { missingBlobSubject } from "../../reapi/resource-name.ts";
+import { missingBlobs } from "../../reapi/missing-blobs.ts";
 import { FilePoolError, QuotaExceededError } from "../../vfs/index.ts";
 
 /**
@@ -22,13 +21,8 @@ export function executionStatus(error: unknown, doing: string): Status {
 }
 
 function statusOf(error: unknown): Status {
-  if (error instanceof BlobError) {
-    return error.code === Code.NOT_FOUND && error.digest !== undefined
-      ? missingBlobs(error.message, [missingBlobSubject(error.digest)])
-      : status(error.code as Code, error.message);
-  }
-  if (error instanceof InvalidDigestError) {
-    return status(Code.INVALID_ARGUMENT, error.message);
+  if (error instanceof BlobError && error.code === Code.NOT_FOUND && error.digest !== undefined) {
+    return missingBlobs(error.message, [error.digest]);
   }
   if (error instanceof QuotaExceededError) {
     return status(Code.RESOURCE_EXHAUSTED, error.message);

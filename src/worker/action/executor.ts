@@ -1,8 +1,8 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
-import type { InputSource } from "../../cas/input-source.ts";
+import { unlessAborted } from "../../async/wait.ts";
 import type { CharacterDevice } from "../../config/bb-worker/character-devices.ts";
-import type { Client } from "../../grpc/grpc.ts";
+import type { Client } from "../../grpc/client.ts";
 import { packAny, StatusError, status } from "../../grpc/status.ts";
 import type { Credentials, Directory } from "../../nfs/file-system.ts";
 import { FileType } from "../../nfs/file-system.ts";
@@ -25,22 +25,22 @@ import type { Digest } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { Execute, ExecutionContext } from "../scheduler/build-client.ts";
+import type { ActionBlobAccess } from "./action-blob-access.ts";
 import type { ActionDirectory, CreateActionDirectory } from "./action-directory.ts";
 import { type ActionRequest, parseActionRequest } from "./action-request.ts";
-import type { ActionStorage } from "./action-storage.ts";
 import { createDeviceNodes } from "./device-nodes.ts";
 import { executionStatus, isFailed } from "./execution-status.ts";
 import { ExecutionTimeout } from "./execution-timeout.ts";
 import { createParentDirectories, type OutputHierarchy, outputHierarchyOf } from "./output-hierarchy.ts";
-import { type OutputStore, uploadOutputs, uploadServerLogs } from "./output-upload.ts";
+import { type OutputUploader, uploadOutputs, uploadServerLogs } from "./output-upload.ts";
 import { recordResult } from "./result-recording.ts";
 import { Stages } from "./stages.ts";
 import type { SuspendingInputSource } from "./suspending-input-source.ts";
 
 export interface ExecutorOptions {
-  readonly storage: ActionStorage;
-  readonly content: Pick<InputSource, "directory">;
-  readonly storageWaits: SuspendingInputSource;
+  readonly blobAccess: ActionBlobAccess;
+  /** Where the input root comes from. Timeouts stand still while something waits for it. */
+  readonly inputs: SuspendingInputSource;
   readonly createDirectory: CreateActionDirectory;
   readonly runner: Pick<Client<typeof Runner>, "run">;
   readonly instanceNamePrefix: string;
@@ -115,9 +115,10 @@ async function executeAction(
   await using actionDirectory = options.createDirectory((error) => fault.abort(error));
 
   stages.enter("fetchingInputs");
+  // The CAS may never answer.
   const prepared = await unlessAborted(
-    AbortSignal.any([context.signal, fault.signal]),
     prepareDirectory(action, actionDirectory, context.signal, options),
+    AbortSignal.any([context.signal, fault.signal]),
   );
 
   stages.enter("running");
@@ -146,17 +147,6 @@ async function executeAction(
   await upload(action, prepared, actionDirectory, response, context.signal, options);
 }
 
-/** Settles as `promise` does, or rejects when `signal` is aborted: the CAS may never answer. */
-function unlessAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = (): void => reject(signal.reason);
-  signal.addEventListener("abort", abort);
-  if (signal.aborted) {
-    abort();
-  }
-  return Promise.race([promise, aborted]).finally(() => signal.removeEventListener("abort", abort));
-}
-
 interface PreparedDirectory {
   readonly command: Command;
   readonly hierarchy: OutputHierarchy;
@@ -172,15 +162,15 @@ async function prepareDirectory(
   action: ActionRequest,
   { build }: ActionDirectory,
   signal: AbortSignal,
-  { storage, content, characterDevices, owner }: ExecutorOptions,
+  { blobAccess, inputs, characterDevices, owner }: ExecutorOptions,
 ): Promise<PreparedDirectory> {
   const inputRoot = await build.attachInputRoot(["root"], action.inputRootDigest);
   const [command, serverLogs] = await Promise.all([
-    storage.command(action.commandDigest, signal),
+    blobAccess.command(action.commandDigest, signal),
     build.makeDirectories(["server_logs"]),
     build.makeDirectories(["tmp"]),
     // Fetched here so that an input root that is missing is reported as such before anything runs.
-    Promise.resolve(content.directory(action.inputRootDigest)).then(() =>
+    Promise.resolve(inputs.directory(action.inputRootDigest)).then(() =>
       createDeviceNodes(inputRoot, characterDevices, owner),
     ),
   ]);
@@ -202,7 +192,7 @@ async function runCommand(
   response: ExecuteResponse,
   fault: AbortSignal,
   cancelled: AbortSignal,
-  { runner, environmentVariables, maximumTimeoutCompensation, storageWaits }: ExecutorOptions,
+  { runner, environmentVariables, maximumTimeoutCompensation, inputs }: ExecutorOptions,
 ): Promise<void> {
   const expired = new AbortController();
   const timeout = new ExecutionTimeout(action.timeout, maximumTimeoutCompensation, () =>
@@ -213,7 +203,7 @@ async function runCommand(
     ),
   );
   const stop = AbortSignal.any([cancelled, fault, expired.signal]);
-  storageWaits.add(timeout);
+  inputs.add(timeout);
   try {
     const request = runRequest(command, actionDirectory.path, environmentVariables);
     takeRunResponse(response, await runner.run(request, { signal: stop }));
@@ -221,7 +211,7 @@ async function runCommand(
   } catch (error) {
     attachError(response, stop.aborted ? stop.reason : error, "run the command");
   } finally {
-    storageWaits.delete(timeout);
+    inputs.delete(timeout);
     response.result!.executionMetadata!.virtualExecutionDuration = durationFromMs(Math.round(timeout.stop()));
   }
 }
@@ -273,7 +263,7 @@ async function upload(
   { build }: ActionDirectory,
   response: ExecuteResponse,
   signal: AbortSignal,
-  { storage, forceUploadTreesAndDirectories }: ExecutorOptions,
+  { blobAccess, forceUploadTreesAndDirectories }: ExecutorOptions,
 ): Promise<void> {
   const attempt = async (doing: string, step: () => Promise<void>): Promise<void> => {
     try {
@@ -282,23 +272,23 @@ async function upload(
       attachError(response, error, doing);
     }
   };
-  const store = storage.outputStore(action.actionDigest, signal);
+  const uploader = blobAccess.outputUploader(action.actionDigest, signal);
   const result = response.result!;
   await Promise.all([
     attempt("upload standard output", async () => {
-      assignDigest(result, "stdoutDigest", await uploadStream(build.directory, "stdout", store));
+      assignDigest(result, "stdoutDigest", await uploadStream(build.directory, "stdout", uploader));
     }),
     attempt("upload standard error", async () => {
-      assignDigest(result, "stderrDigest", await uploadStream(build.directory, "stderr", store));
+      assignDigest(result, "stderrDigest", await uploadStream(build.directory, "stderr", uploader));
     }),
     attempt("upload server logs", async () => {
-      response.serverLogs = await uploadServerLogs(serverLogs, store);
+      response.serverLogs = await uploadServerLogs(serverLogs, uploader);
     }),
     attempt("upload outputs", async () => {
       const { error, ...outputs } = await uploadOutputs(
         hierarchy,
         inputRoot,
-        store,
+        uploader,
         forceUploadTreesAndDirectories || wantsRootDirectories(command),
       );
       Object.assign(result, outputs);
@@ -320,13 +310,13 @@ function wantsRootDirectories({ outputDirectoryFormat }: Command): boolean {
 async function uploadStream(
   directory: Directory,
   name: string,
-  store: OutputStore,
+  uploader: OutputUploader,
 ): Promise<Digest | undefined> {
   const file = await directory.lookup(name);
   if (file?.type !== FileType.REGULAR || (await file.attributes()).size === 0) {
     return undefined;
   }
-  return store.uploadFile(file);
+  return uploader.uploadFile(file);
 }
 
 function assignDigest(

@@ -1,6 +1,6 @@
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { Semaphore } from "../../cas/transfer/semaphore.ts";
+import { Semaphore } from "../../async/semaphore.ts";
 import { StatusError, status } from "../../grpc/status.ts";
 import type { Directory, Name, Node, RegularFile } from "../../nfs/file-system.ts";
 import { FileType } from "../../nfs/file-system.ts";
@@ -26,11 +26,11 @@ import {
   type OutputHierarchy,
 } from "./output-hierarchy.ts";
 
-/** Files of an action under way to the store. Each may be in memory meanwhile, with up to 64 KiB. */
+/** Files of an action that are being uploaded at a time. Each may be in memory meanwhile, with up to 64 KiB. */
 const CONCURRENT_FILES = 256;
 
 /** Where outputs go. Both methods resolve once the blob is in the CAS. */
-export interface OutputStore {
+export interface OutputUploader {
   readonly instanceName: string;
   readonly digestFunction: DigestFunction;
   uploadFile(file: RegularFile): Promise<Digest>;
@@ -56,10 +56,10 @@ export interface Outputs {
 export async function uploadOutputs(
   hierarchy: OutputHierarchy,
   inputRoot: Directory,
-  store: OutputStore,
+  uploader: OutputUploader,
   rootDirectories: boolean,
 ): Promise<Outputs> {
-  const upload = new OutputUpload(store, rootDirectories);
+  const upload = new OutputUpload(uploader, rootDirectories);
   if (hierarchy.inputRootOutput !== undefined) {
     await upload.attempt(() => upload.directory(hierarchy.inputRootOutput!, inputRoot, ""));
   }
@@ -70,7 +70,7 @@ export async function uploadOutputs(
 /** Uploads the files below a directory, as ExecuteResponse.server_logs has them: by path. */
 export async function uploadServerLogs(
   directory: Directory,
-  store: OutputStore,
+  uploader: OutputUploader,
 ): Promise<Record<string, LogFile>> {
   const logs: Record<string, LogFile> = {};
   const files = new Semaphore(CONCURRENT_FILES);
@@ -79,7 +79,7 @@ export async function uploadServerLogs(
       (await entriesOf(current)).map(async ([name, node]) => {
         const path = prefix + displayName(name);
         if (node.type === FileType.REGULAR) {
-          const digest = await files.run(undefined, () => store.uploadFile(node));
+          const digest = await files.run(undefined, () => uploader.uploadFile(node));
           logs[path] = create(LogFileSchema, { digest: digestMessage(digest) });
         } else if (node.type === FileType.DIRECTORY) {
           await visit(node, `${path}/`);
@@ -92,7 +92,7 @@ export async function uploadServerLogs(
 }
 
 class OutputUpload {
-  readonly #store: OutputStore;
+  readonly #uploader: OutputUploader;
   readonly #rootDirectories: boolean;
   readonly #files = new Semaphore(CONCURRENT_FILES);
   readonly #outputs: Outputs = {
@@ -104,8 +104,8 @@ class OutputUpload {
     error: undefined,
   };
 
-  constructor(store: OutputStore, rootDirectories: boolean) {
-    this.#store = store;
+  constructor(uploader: OutputUploader, rootDirectories: boolean) {
+    this.#uploader = uploader;
     this.#rootDirectories = rootDirectories;
   }
 
@@ -189,14 +189,14 @@ class OutputUpload {
   }
 
   async directory({ paths }: ExpectedOutput, directory: Directory, path: string): Promise<void> {
-    const { instanceName, digestFunction } = this.#store;
+    const { instanceName, digestFunction } = this.#uploader;
     const root = await this.#describe(directory, path === "" ? "" : `${path}/`);
     const directories = topologicallySorted(root);
     const tree = encodeTree(directories);
     const treeDigest = computeDigest(instanceName, digestFunction, tree);
-    const uploads = [this.#store.uploadBytes(treeDigest, tree)];
+    const uploads = [this.#uploader.uploadBytes(treeDigest, tree)];
     if (this.#rootDirectories) {
-      uploads.push(...directories.map(({ digest, encoded }) => this.#store.uploadBytes(digest, encoded)));
+      uploads.push(...directories.map(({ digest, encoded }) => this.#uploader.uploadBytes(digest, encoded)));
     }
     await Promise.all(uploads);
     for (const path of paths) {
@@ -213,7 +213,7 @@ class OutputUpload {
 
   /** Uploads the files below a directory and makes its Directory message and those below it. */
   async #describe(directory: Directory, prefix: string): Promise<DescribedDirectory> {
-    const { instanceName, digestFunction } = this.#store;
+    const { instanceName, digestFunction } = this.#uploader;
     const entries = (await entriesOf(directory)).map(([name, node]) => ({
       name: utf8(
         Buffer.from(name, "latin1"),
@@ -259,7 +259,7 @@ class OutputUpload {
   }
 
   async #uploadFile(file: RegularFile): Promise<ReturnType<typeof digestMessage>> {
-    return digestMessage(await this.#files.run(undefined, () => this.#store.uploadFile(file)));
+    return digestMessage(await this.#files.run(undefined, () => this.#uploader.uploadFile(file)));
   }
 }
 

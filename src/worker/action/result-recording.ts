@@ -4,12 +4,12 @@ import { HistoricalExecuteResponseSchema } from "../../proto/gen/buildbarn/cas/c
 import { computeDigest, type Digest } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
 import type { Log } from "../../telemetry/log.ts";
+import type { ActionBlobAccess } from "./action-blob-access.ts";
 import type { ActionRequest } from "./action-request.ts";
-import type { ActionStorage } from "./action-storage.ts";
 import { isFailed } from "./execution-status.ts";
 
 export interface ResultRecordingOptions {
-  readonly storage: Pick<ActionStorage, "outputStore" | "updateActionResult">;
+  readonly blobAccess: Pick<ActionBlobAccess, "outputUploader" | "updateActionResult">;
   /** bb_browser's; "" where there is none. */
   readonly browserUrl: string;
   readonly log: Log;
@@ -23,12 +23,12 @@ export async function recordResult(
   action: ActionRequest,
   response: ExecuteResponse,
   signal: AbortSignal,
-  { storage, browserUrl, log }: ResultRecordingOptions,
+  { blobAccess, browserUrl, log }: ResultRecordingOptions,
 ): Promise<void> {
   const { actionDigest } = action;
   try {
     if (!action.doNotCache && !isFailed(response) && response.result!.exitCode === 0) {
-      await storage.updateActionResult(actionDigest, response.result!, signal);
+      await blobAccess.updateActionResult(actionDigest, response.result!, signal);
       response.message = detailsMessage(browserUrl, "cached", "action", actionDigest);
     } else if (browserUrl !== "") {
       const bytes = toBinary(
@@ -39,7 +39,7 @@ export async function recordResult(
         }),
       );
       const digest = computeDigest(actionDigest.instanceName, actionDigest.function, bytes);
-      await storage.outputStore(actionDigest, signal).uploadBytes(digest, bytes);
+      await blobAccess.outputUploader(actionDigest, signal).uploadBytes(digest, bytes);
       response.message = detailsMessage(browserUrl, "uncached", "historical_execute_response", digest);
     }
   } catch (error) {

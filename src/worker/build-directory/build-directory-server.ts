@@ -1,3 +1,4 @@
+import { waitAtMost } from "../../async/wait.ts";
 import type { InputSource } from "../../cas/input-source.ts";
 import type { BuildDirectorySettings } from "../../config/bb-worker/build-directory.ts";
 import type { Log } from "../../telemetry/log.ts";
@@ -28,35 +29,35 @@ export type MountTree = (
  */
 export class BuildDirectoryServer implements AsyncDisposable {
   readonly tree: FileTree;
-  readonly storageWaits: SuspendingInputSource;
+  readonly inputs: SuspendingInputSource;
   readonly #mounted: MountedTree;
   readonly #syncTimeout: number;
   #lastName = 0;
 
   private constructor(
     tree: FileTree,
-    storageWaits: SuspendingInputSource,
+    inputs: SuspendingInputSource,
     mounted: MountedTree,
     syncTimeout: number,
   ) {
     this.tree = tree;
-    this.storageWaits = storageWaits;
+    this.inputs = inputs;
     this.#mounted = mounted;
     this.#syncTimeout = syncTimeout;
   }
 
   static async start(
     settings: BuildDirectorySettings,
-    content: InputSource,
+    source: InputSource,
     pool: FilePool,
     mount: MountTree,
     log: Log,
     signal?: AbortSignal,
   ): Promise<BuildDirectoryServer> {
-    const storageWaits = new SuspendingInputSource(content);
-    const tree = new FileTree({ source: storageWaits, pool });
+    const inputs = new SuspendingInputSource(source);
+    const tree = new FileTree({ source: inputs, pool });
     const mounted = await mount(tree, settings, log, signal);
-    return new BuildDirectoryServer(tree, storageWaits, mounted, settings.maximumWritableFileUploadDelay);
+    return new BuildDirectoryServer(tree, inputs, mounted, settings.maximumWritableFileUploadDelay);
   }
 
   /** As of {@link MountedTree}. */
@@ -71,15 +72,8 @@ export class BuildDirectoryServer implements AsyncDisposable {
 
   /** Rejects when it takes longer than `maximumWritableFileUploadDelay`. */
   async sync(): Promise<void> {
-    const { promise: late, reject } = Promise.withResolvers<never>();
-    const timer = setTimeout(
-      () => reject(new Error(`the kernel has not written everything back in ${this.#syncTimeout / 1000} s`)),
-      this.#syncTimeout,
-    );
-    try {
-      await Promise.race([this.#mounted.sync(), late]);
-    } finally {
-      clearTimeout(timer);
+    if (!(await waitAtMost(this.#mounted.sync(), this.#syncTimeout))) {
+      throw new Error(`the kernel has not written everything back in ${this.#syncTimeout / 1000} s`);
     }
   }
 

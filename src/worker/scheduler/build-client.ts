@@ -1,6 +1,8 @@
+import { setTimeout } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { EmptySchema, timestampMs } from "@bufbuild/protobuf/wkt";
-import type { Client } from "../../grpc/grpc.ts";
+import { waitAtMost } from "../../async/wait.ts";
+import type { Client } from "../../grpc/client.ts";
 import { StatusError, status } from "../../grpc/status.ts";
 import type {
   Digest,
@@ -204,7 +206,8 @@ export class BuildClient {
 
   async #backOff(signal: AbortSignal): Promise<void> {
     const pause = Math.random() * (this.#options.maximumBackoff ?? 5_000);
-    await waitAtMost(pause, [], signal);
+    // An abort ends the pause early.
+    await setTimeout(pause, undefined, { signal }).catch(() => {});
   }
 }
 
@@ -236,7 +239,7 @@ class Execution {
 
   /** Resolves when there is something new to tell, at the latest after `timeout` milliseconds. */
   async changed(timeout: number): Promise<void> {
-    await waitAtMost(timeout, [this.#changed.promise]);
+    await waitAtMost(this.#changed.promise, timeout);
     this.#changed = this.finished ? this.#changed : Promise.withResolvers();
   }
 
@@ -252,23 +255,4 @@ class Execution {
 
 function idle(): CurrentState["workerState"] {
   return { case: "idle", value: create(EmptySchema) };
-}
-
-/** Resolves with the first of `promises`, after `timeout` milliseconds, or when `signal` is aborted. */
-async function waitAtMost(timeout: number, promises: Promise<void>[], signal?: AbortSignal): Promise<void> {
-  if (timeout <= 0 && promises.length === 0) {
-    return;
-  }
-  const over = Promise.withResolvers<void>();
-  const timer = setTimeout(over.resolve, Math.min(Math.max(timeout, 0), 0x7fffffff));
-  signal?.addEventListener("abort", over.resolve as () => void);
-  if (signal?.aborted) {
-    over.resolve();
-  }
-  try {
-    await Promise.race([over.promise, ...promises]);
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", over.resolve as () => void);
-  }
 }

@@ -1,4 +1,4 @@
-import type { Client } from "../../grpc/grpc.ts";
+import type { Client } from "../../grpc/client.ts";
 import type { Runner } from "../../proto/gen/buildbarn/runner/runner_pb.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { CreateActionDirectory } from "../action/action-directory.ts";

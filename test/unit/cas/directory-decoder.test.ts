@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { status as Status } from "@grpc/grpc-js";
 import fc from "fast-check";
 import { decodeDirectory } from "../../../src/cas/read/directory-decoder.ts";
 import { DirectorySchema } from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "../../../src/reapi/blob-error.ts";
 import { digestOf } from "./fake-storage.ts";
 
@@ -118,7 +118,7 @@ function decodesOrIsRefused(message: Uint8Array): void {
     decode(message);
   } catch (error) {
     assert.ok(error instanceof BlobError, String(error));
-    assert.equal(error.code, Status.INVALID_ARGUMENT);
+    assert.equal(error.code, Code.INVALID_ARGUMENT);
   }
 }
 
@@ -180,7 +180,7 @@ for (const [what, directory, reason] of [
     assert.throws(
       () => decode(encode(directory)),
       (error) =>
-        error instanceof BlobError && error.code === Status.INVALID_ARGUMENT && reason.test(error.message),
+        error instanceof BlobError && error.code === Code.INVALID_ARGUMENT && reason.test(error.message),
     );
   });
 }

@@ -1,4 +1,4 @@
-/** A thread for the fetch pool that dies as often as its task says, and counts that where the test sees it. */
+/** A thread for the transfer pool that dies as often as its task says, and counts that where the test sees it. */
 export default async function die({
   task: { deaths, times },
 }: {

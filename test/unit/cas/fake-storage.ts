@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
-import { Server, ServerCredentials, status as Status } from "@grpc/grpc-js";
+import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { BYTE_STREAM_CODECS } from "../../../src/grpc/byte-stream-codecs.ts";
-import { addService } from "../../../src/grpc/grpc.ts";
+import { addService } from "../../../src/grpc/handlers.ts";
 import {
   ActionCache,
   type ActionResult,
@@ -13,6 +13,7 @@ import {
   type Digest as DigestMessage,
 } from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { ByteStream } from "../../../src/proto/gen/google/bytestream/bytestream_pb.ts";
+import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
 import { type Digest, SHA256 } from "../../../src/reapi/digest.ts";
 
 /** What is wrong with a blob, or with one read of it. */
@@ -143,7 +144,7 @@ export class FakeStorage {
         await this.#note("BatchReadBlobs");
         const total = request.digests.reduce((sum, { sizeBytes }) => sum + Number(sizeBytes), 0);
         if (maximumBatchBytes > 0 && total > maximumBatchBytes) {
-          callback({ code: Status.INVALID_ARGUMENT, details: "batch too large" });
+          callback({ code: Code.INVALID_ARGUMENT, details: "batch too large" });
           return;
         }
         const compressed = request.acceptableCompressors.includes(Compressor_Value.ZSTD);
@@ -174,10 +175,10 @@ export class FakeStorage {
           const { resourceName, readOffset, readLimit } = call.request;
           const match = /^(?:.*\/)?(compressed-blobs\/zstd|blobs)\/([0-9a-f]{64})\/(\d+)$/.exec(resourceName);
           if (match === null) {
-            return void call.emit("error", failure(Status.INVALID_ARGUMENT, resourceName));
+            return void call.emit("error", failure(Code.INVALID_ARGUMENT, resourceName));
           }
           if (refuseLimits && readLimit > 0n) {
-            return void call.emit("error", failure(Status.UNIMPLEMENTED, "no limits"));
+            return void call.emit("error", failure(Code.UNIMPLEMENTED, "no limits"));
           }
           const hash = match[2]!;
           const compressed = match[1] !== "blobs";
@@ -185,7 +186,7 @@ export class FakeStorage {
           const fault = this.#fault(hash);
           let content = this.blobs.get(hash);
           if (content === undefined || fault?.kind === "missing") {
-            return void call.emit("error", failure(Status.NOT_FOUND, "no such blob"));
+            return void call.emit("error", failure(Code.NOT_FOUND, "no such blob"));
           }
           if (fault?.kind === "corrupt") {
             content = corrupted(content);
@@ -238,7 +239,7 @@ export class FakeStorage {
               failed = true;
               this.breakWrites.get(hash)!.shift();
               this.#partialWrites.set(name, Buffer.concat(parts).subarray(0, limit));
-              callback({ code: Status.UNAVAILABLE, details: "broken on purpose" });
+              callback({ code: Code.UNAVAILABLE, details: "broken on purpose" });
               return;
             }
           }
@@ -252,7 +253,7 @@ export class FakeStorage {
           }
           const content = compressed ? zstdDecompressSync(Buffer.concat(parts)) : Buffer.concat(parts);
           const code = this.#store(match[2]!, content);
-          if (code !== Status.OK) {
+          if (code !== Code.OK) {
             callback({ code, details: "the content does not match" });
           } else {
             callback(null, { committedSize: BigInt(compressed ? -1 : content.length) });
@@ -262,7 +263,7 @@ export class FakeStorage {
           await this.#note("QueryWriteStatus");
           const kept = this.#partialWrites.get(request.resourceName);
           if (kept === undefined) {
-            callback({ code: Status.NOT_FOUND, details: "no such write" });
+            callback({ code: Code.NOT_FOUND, details: "no such write" });
           } else {
             callback(null, { committedSize: BigInt(kept.length) });
           }
@@ -271,15 +272,6 @@ export class FakeStorage {
       BYTE_STREAM_CODECS,
     );
     addService(this.#server, ActionCache, {
-      getActionResult: async ({ request }, callback) => {
-        await this.#note("GetActionResult");
-        const result = this.actionResults.get(request.actionDigest!.hash);
-        if (result === undefined) {
-          callback({ code: Status.NOT_FOUND, details: "no such result" });
-        } else {
-          callback(null, result);
-        }
-      },
       updateActionResult: async ({ request }, callback) => {
         await this.#note("UpdateActionResult");
         this.actionResults.set(request.actionDigest!.hash, request.actionResult!);
@@ -293,7 +285,7 @@ export class FakeStorage {
     const fault = this.#fault(digest.hash);
     let content = this.blobs.get(digest.hash);
     if (content === undefined || fault?.kind === "missing") {
-      return { digest, status: { code: Status.NOT_FOUND, message: "no such blob" } };
+      return { digest, status: { code: Code.NOT_FOUND, message: "no such blob" } };
     }
     if (fault?.kind === "break") {
       return { digest, status: { code: fault.code, message: "broken on purpose" } };
@@ -312,10 +304,10 @@ export class FakeStorage {
 
   #store(hash: string, content: Uint8Array): number {
     if (createHash("sha256").update(content).digest("hex") !== hash) {
-      return Status.INVALID_ARGUMENT;
+      return Code.INVALID_ARGUMENT;
     }
     this.blobs.set(hash, content);
-    return Status.OK;
+    return Code.OK;
   }
 }
 

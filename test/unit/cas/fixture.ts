@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,55 +16,65 @@ export const chunk = 128 * 1024;
 
 export interface Fixture extends AsyncDisposable {
   readonly storage: FakeStorage;
-  readonly store: StorageClient;
+  readonly client: StorageClient;
   readonly directory: string;
-  /** Another store on the same cache directory; the first one must be closed. */
+  /** Another client on the same cache directory; the first one must be closed. */
   reopen(options?: Partial<StorageClientOptions>): Promise<StorageClient>;
 }
 
-/** A store on a storage server of its own, with small chunks, quick retries and no threads unless asked for. */
+/** A client of a storage server of its own, with small chunks, quick retries and no threads unless asked for. */
 export async function fixture(
   options: Partial<StorageClientOptions> & { storage?: FakeStorageOptions; compression?: boolean } = {},
 ): Promise<Fixture> {
-  const { storage: storageOptions, compression = false, ...storeOptions } = options;
+  const { storage: storageOptions, compression = false, ...clientOptions } = options;
   const storage = await FakeStorage.start(storageOptions);
   const directory = await mkdtemp(join(tmpdir(), "cas-test-"));
-  const stores: StorageClient[] = [];
+  const clients: StorageClient[] = [];
   const open = async (more: Partial<StorageClientOptions> = {}) => {
     const backend = grpcBackend({ address: storage.address }, { compression });
-    const store = await createStorageClient({
+    const client = await createStorageClient({
       contentAddressableStorage: backend,
       actionCache: backend,
       diskCache: { directory, maximumSizeBytes: 1e9, maximumCount: 1e6 },
       chunkSizeBytes: chunk,
       readAheadBytes: 0,
-      fetchThreads: 0,
-      ...storeOptions,
+      transferThreads: 0,
+      ...clientOptions,
       ...more,
       retryPolicy: {
         maximumAttempts: 3,
         initialDelayMilliseconds: 1,
         maximumDelayMilliseconds: 2,
-        ...storeOptions.retryPolicy,
+        ...clientOptions.retryPolicy,
       },
     });
-    stores.push(store);
-    return store;
+    clients.push(client);
+    return client;
   };
-  const store = await open();
+  const client = await open();
   return {
     storage,
-    store,
+    client,
     directory,
     reopen: open,
     async [Symbol.asyncDispose]() {
-      for (const each of stores) {
+      for (const each of clients) {
         await each.close();
       }
       storage.stop();
       await rm(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** Puts random blobs of these sizes into storage, and has the client read all of each. */
+export async function fetchBlobs(f: Fixture, sizes: readonly number[]) {
+  const contents = sizes.map((size) => randomBytes(size));
+  const digests = contents.map((content) => f.storage.add(content));
+  for (const digest of digests) {
+    await readAll(f.client, digest);
+  }
+  return { contents, digests };
 }
 
 /** For assert.rejects. */
@@ -81,13 +92,13 @@ export function blobError(code: number, message?: RegExp) {
 
 /** All of a file, as a sequential reader sees it. */
 export async function readAll(
-  store: StorageClient,
+  client: StorageClient,
   digest: Parameters<StorageClient["read"]>[0],
   step = 10_000,
 ): Promise<Buffer> {
   const parts: Uint8Array[] = [];
   for (let offset = 0; offset < digest.sizeBytes; ) {
-    const part = await store.read(digest, offset, step);
+    const part = await client.read(digest, offset, step);
     if (part.length === 0) {
       throw new Error(`nothing at ${offset} of ${digest.sizeBytes}`);
     }

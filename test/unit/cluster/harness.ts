@@ -5,7 +5,7 @@ import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { Channel, ChannelCredentials } from "@grpc/grpc-js";
 import { ClusterServer, type ClusterServerOptions } from "../../../src/cluster/server.ts";
 import { BYTE_STREAM_CODECS } from "../../../src/grpc/byte-stream-codecs.ts";
-import { type CallOptions, type Client, createClient } from "../../../src/grpc/grpc.ts";
+import { type CallOptions, type Client, createClient } from "../../../src/grpc/client.ts";
 import {
   ActionCache,
   ActionSchema,
@@ -56,7 +56,7 @@ export async function startTestCluster(options: Partial<ClusterServerOptions> = 
     folder,
     server,
     cas: createClient(ContentAddressableStorage, forClients),
-    byteStream: createClient(ByteStream, forClients, BYTE_STREAM_CODECS),
+    byteStream: createClient(ByteStream, forClients, { codecs: BYTE_STREAM_CODECS }),
     actionCache: createClient(ActionCache, forClients),
     capabilities: createClient(Capabilities, forClients),
     execution: createClient(Execution, forClients),

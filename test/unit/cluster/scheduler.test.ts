@@ -3,7 +3,7 @@ import { suite, test } from "node:test";
 import { fromBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { Metadata } from "@grpc/grpc-js";
-import type { CallOptions } from "../../../src/grpc/grpc.ts";
+import type { CallOptions } from "../../../src/grpc/client.ts";
 import { packAny, statusFromError } from "../../../src/grpc/status.ts";
 import {
   ExecuteOperationMetadataSchema,

@@ -6,8 +6,9 @@ import { describe, it } from "node:test";
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { grpcEndpoint } from "../../../src/config/grpc-client.ts";
 import { grpcServerSettings } from "../../../src/config/grpc-server.ts";
+import { createClient } from "../../../src/grpc/client.ts";
 import { openChannel } from "../../../src/grpc/endpoint.ts";
-import { addService, createClient } from "../../../src/grpc/grpc.ts";
+import { addService } from "../../../src/grpc/handlers.ts";
 import { createServer, listen } from "../../../src/grpc/server.ts";
 import {
   ClientConfigurationSchema,

@@ -1,28 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { Metadata } from "@grpc/grpc-js";
-import { missingBlobs, StatusError, status, statusFromError } from "../../../src/grpc/status.ts";
+import { CodedError } from "../../../src/grpc/coded-error.ts";
+import { StatusError, status, statusFromError, toStatusError } from "../../../src/grpc/status.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
-import { PreconditionFailureSchema } from "../../../src/proto/gen/google/rpc/error_details_pb.ts";
-import { StatusSchema } from "../../../src/proto/gen/google/rpc/status_pb.ts";
 
-const subject = `blobs/${"0".repeat(64)}/123`;
-
-describe("missingBlobs", () => {
-  it("names each blob in a PreconditionFailure", () => {
-    const encoded = toBinary(StatusSchema, missingBlobs("Input is missing", [subject]));
-    const { code, details } = fromBinary(StatusSchema, encoded);
-    assert.equal(code, Code.FAILED_PRECONDITION);
-    assert.equal(details[0]?.typeUrl, "type.googleapis.com/google.rpc.PreconditionFailure");
-    const failure = anyUnpack(details[0], PreconditionFailureSchema);
-    assert.deepEqual(
-      failure?.violations.map(({ type, subject }) => ({ type, subject })),
-      [{ type: "MISSING", subject }],
-    );
-  });
-});
+class Refusal extends CodedError {
+  readonly code = Code.PERMISSION_DENIED;
+}
 
 describe("statusFromError", () => {
   it("gives back a StatusError's status", () => {
@@ -31,6 +16,10 @@ describe("statusFromError", () => {
     assert.equal(statusFromError(error), sent);
     assert.equal(error.cause, "test");
     assert.equal(error.metadata.get("grpc-status-details-bin").length, 0);
+  });
+
+  it("takes code and message of a CodedError", () => {
+    assert.deepEqual(statusFromError(new Refusal("no")), status(Code.PERMISSION_DENIED, "no"));
   });
 
   it("reads code and details of a ServiceError, also where the trailer is not a Status", () => {
@@ -52,5 +41,15 @@ describe("statusFromError", () => {
     assert.deepEqual(statusFromError(new Error("why")), status(Code.UNKNOWN, "why"));
     const system = Object.assign(new Error("open"), { code: "ENOENT" });
     assert.deepEqual(statusFromError(system), status(Code.UNKNOWN, "open"));
+  });
+});
+
+describe("toStatusError", () => {
+  it("leaves a StatusError as it is, and keeps anything else as the cause", () => {
+    const error = new StatusError(status(Code.NOT_FOUND, "gone"));
+    assert.equal(toStatusError(error), error);
+    const refusal = new Refusal("no");
+    assert.equal(toStatusError(refusal).code, Code.PERMISSION_DENIED);
+    assert.equal(toStatusError(refusal).cause, refusal);
   });
 });

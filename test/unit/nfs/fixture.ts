@@ -6,7 +6,8 @@ import {
   NfsServer,
   type NfsServerOptions,
 } from "../../../src/nfs/index.ts";
-import type { Client } from "../../../src/nfs/state/client.ts";
+import type { Client } from "../../../src/nfs/state/records.ts";
+
 import { TestConnection, TestSession } from "./client.ts";
 
 export interface Fixture {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, it } from "node:test";
-import { writeBitmap } from "../../../src/nfs/attributes/encode.ts";
+import { writeBitmap } from "../../../src/nfs/attributes/bitmap.ts";
 import { Gate } from "../../../src/nfs/index.ts";
 import { Attribute } from "../../../src/nfs/protocol/attribute.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";

@@ -18,10 +18,8 @@ const TO_ROOT: Step[] = [["PUTROOTFH"], ["LOOKUP", name("action")], ["LOOKUP", n
 
 /** Clients of a tree with input files of which each two have the same content. */
 async function serveInputs(t: TestContext) {
-  const { tree } = await makeFixture(
-    { one: "content", two: "content", three: "another", four: "another" },
-    { inputOwner: { userId: 0, groupId: 0 } },
-  );
+  const inputs = { one: "content", two: "content", three: "another", four: "another" };
+  const { tree } = await makeFixture(inputs, { build: { owner: { userId: 0, groupId: 0 } } });
   const { connect } = await serve(t, { fileSystem: tree, delegations: true });
   return async (owner: string) => TestSession.create(await connect(), owner, 1, true);
 }

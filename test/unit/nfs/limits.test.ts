@@ -1,10 +1,12 @@
 /** What clients may make the server hold, and what the one too many is told. */
+
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Gate, MemoryFileSystem, NfsServer } from "../../../src/nfs/index.ts";
 import { DEFAULT_LIMITS } from "../../../src/nfs/limits.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
-import { OwnerSequence } from "../../../src/nfs/state/owners.ts";
+import { OwnerSequence } from "../../../src/nfs/state/records.ts";
+
 import { ServerState } from "../../../src/nfs/state/server-state.ts";
 import {
   createSessionArguments,
@@ -283,7 +285,13 @@ describe("clients", () => {
 
   it("leave few owners behind that have no state", () => {
     const state = new ServerState(90, DEFAULT_LIMITS);
-    const client = state.clients.add(0, "client", 0, 0, "sys:0")!;
+    const client = state.clients.add({
+      minorVersion: 0,
+      owner: "client",
+      verifierHigh: 0,
+      verifierLow: 0,
+      principal: "sys:0",
+    })!;
     for (let index = 0; index < 10_000; index++) {
       const owner = state.openOwner(client, `owner ${index}`);
       owner.sequence = new OwnerSequence();

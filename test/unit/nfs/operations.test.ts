@@ -331,11 +331,26 @@ describe("client records", () => {
   it("without state end after a lease time, those with state later", () => {
     const state = new ServerState(10, DEFAULT_LIMITS);
     state.now = 0;
-    const [idle, holder] = ["idle", "holder"].map((owner) => state.clients.add(1, owner, 0, 0, "sys:0")!);
+    const [idle, holder] = ["idle", "holder"].map(
+      (owner) =>
+        state.clients.add({
+          minorVersion: 1,
+          owner: owner,
+          verifierHigh: 0,
+          verifierLow: 0,
+          principal: "sys:0",
+        })!,
+    );
     for (const client of [idle!, holder!]) {
       state.clients.confirm(client);
     }
-    state.clients.add(1, "unconfirmed", 0, 0, "sys:0");
+    state.clients.add({
+      minorVersion: 1,
+      owner: "unconfirmed",
+      verifierHigh: 0,
+      verifierLow: 0,
+      principal: "sys:0",
+    });
     const file = new MemoryFileSystem().root.createFile("file", ROOT, {});
     state.open(state.openOwner(holder!, "owner"), file, 1, 0);
     state.now = 9_000;
@@ -353,7 +368,13 @@ describe("client records", () => {
 
   it("let go of an owner with its last open", () => {
     const state = new ServerState(10, DEFAULT_LIMITS);
-    const client = state.clients.add(1, "client", 0, 0, "sys:0")!;
+    const client = state.clients.add({
+      minorVersion: 1,
+      owner: "client",
+      verifierHigh: 0,
+      verifierLow: 0,
+      principal: "sys:0",
+    })!;
     const file = new MemoryFileSystem().root.createFile("file", ROOT, {});
     const open = state.open(state.openOwner(client, "owner"), file, 1, 0);
     assert.equal(client.openOwners.size, 1);

@@ -197,7 +197,13 @@ describe("READDIR", () => {
 describe("the state of NFSv4.0", () => {
   it("remembers that a delegation ended with its client's lease", () => {
     const state = new ServerState(90, DEFAULT_LIMITS);
-    const client = state.clients.add(0, "client", 1, 1, "principal")!;
+    const client = state.clients.add({
+      minorVersion: 0,
+      owner: "client",
+      verifierHigh: 1,
+      verifierLow: 1,
+      principal: "principal",
+    })!;
     const file = new MemoryFileSystem().root.createFile("file", USER, {});
     const time = { seconds: 0, nanoseconds: 0 };
     const given = { change: 0, accessTime: time, modifyTime: time };

@@ -1,21 +1,20 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { parseReadResourceName, parseWriteResourceName } from "../../../src/cluster/storage/resource-name.ts";
 import { InvalidDigestError, SHA256 } from "../../../src/reapi/digest.ts";
-import { readResourceName, writeResourceName } from "../../../src/reapi/resource-name.ts";
+import {
+  checkInstanceName,
+  missingBlobSubject,
+  parseReadResourceName,
+  parseWriteResourceName,
+  readResourceName,
+  writeResourceName,
+} from "../../../src/reapi/resource-name.ts";
 
-const reserved = new Set([
-  "blobs",
-  "uploads",
-  "actions",
-  "actionResults",
-  "operations",
-  "capabilities",
-  "compressed-blobs",
-]);
-const segment = fc.stringMatching(/^[^/]+$/).filter((text) => !reserved.has(text));
-const instanceName = fc.array(segment, { maxLength: 3 }).map((segments) => segments.join("/"));
+const instanceName = fc
+  .array(fc.stringMatching(/^[^/]+$/), { maxLength: 3 })
+  .map((segments) => segments.join("/"))
+  .filter(isInstanceName);
 const digest = fc.record(
   {
     instanceName,
@@ -27,7 +26,7 @@ const digest = fc.record(
 );
 const compressor = fc.constantFrom("identity" as const, "zstd" as const);
 
-test("what the worker's CAS client writes is read as it was meant", () => {
+test("a name that was formatted is parsed as it was meant", () => {
   fc.assert(
     fc.property(digest, compressor, fc.uuid(), (digest, compressor, uuid) => {
       assert.deepEqual(parseReadResourceName(readResourceName(digest, compressor)), { digest, compressor });
@@ -36,6 +35,26 @@ test("what the worker's CAS client writes is read as it was meant", () => {
       assert.deepEqual(parseWriteResourceName(`${upload}/some/file.txt`), { digest, compressor });
     }),
   );
+});
+
+test("a name that was parsed is formatted as it was, but for a digest function that need not be named", () => {
+  const path = fc.tuple(instanceName, fc.constantFrom("", "sha256/"), digest);
+  fc.assert(
+    fc.property(path, ([instance, named, { hash, sizeBytes }]) => {
+      const prefix = instance === "" ? "" : `${instance}/`;
+      const parsed = parseReadResourceName(`${prefix}blobs/${named}${hash}/${sizeBytes}`);
+      assert.equal(readResourceName(parsed.digest, "identity"), `${prefix}blobs/${hash}/${sizeBytes}`);
+      assert.equal(missingBlobSubject(parsed.digest), `blobs/${hash}/${sizeBytes}`);
+    }),
+  );
+});
+
+test("an instance name that cannot be one is refused", () => {
+  const blob = `blobs/${"a".repeat(64)}/3`;
+  for (const instance of ["a/", "/a", "a//b", "actions", "a/operations/b", "uploads/a"]) {
+    assert.throws(() => parseReadResourceName(`${instance}/${blob}`), InvalidDigestError, instance);
+  }
+  assert.throws(() => parseWriteResourceName(`capabilities/uploads/u/${blob}`), InvalidDigestError);
 });
 
 test("the digest function may be named", () => {
@@ -63,3 +82,12 @@ test("anything else is an InvalidDigestError", () => {
     { numRuns: 1000 },
   );
 });
+
+function isInstanceName(name: string): boolean {
+  try {
+    checkInstanceName(name);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -111,7 +111,7 @@ test("every change by handle that Linux retries works the second time", async ()
 test("opening by handle for writing is stale, and the next lookup gives the private copy", async () => {
   const { root } = await makeFixture({ a: "original" });
   const a = await lookup<RegularFile>(root, "a");
-  assert.equal(await outcome(() => a.refuseWriting?.()), STALE);
+  assert.equal(await outcome(() => a.redirectWriting?.()), STALE);
   assert.equal((await lookup<RegularFile>(root, "a")).immutable, false);
 });
 

@@ -23,8 +23,8 @@ function setUp(pool: FilePool, limits: { maximumSizeBytes?: number; maximumFileC
   const quota = new Quota(limits, (fault) => faults.push(fault));
   const account = { quota, report: (fault: Fault) => faults.push(fault) };
   const memory = new MemoryBudget(10_000);
-  const storage = { source, pool, memory, smallFileBytes: SMALL_FILE_BYTES };
-  return { source, faults, quota, account, memory, storage };
+  const places = { source, pool, memory, smallFileBytes: SMALL_FILE_BYTES };
+  return { source, faults, quota, account, memory, places };
 }
 
 function numbers(length: number, seed: number): Buffer {
@@ -63,12 +63,12 @@ for (const { name, pool } of [
         fc.array(change, { maxLength: 25 }),
         fc.boolean(),
         async (baseLength, changes, delayed) => {
-          const { source, quota, account, memory, storage } = setUp(pool());
+          const { source, quota, account, memory, places } = setUp(pool());
           source.delayed = delayed;
           source.pieceBytes = 100;
           const initial = baseLength === undefined ? Buffer.alloc(0) : numbers(baseLength, 1);
           const base = baseLength === undefined ? undefined : source.addBlob(initial);
-          const content = new FileContent(storage, account, base);
+          const content = new FileContent(places, account, base);
           let model: Buffer = Buffer.from(initial);
           let seed = 2;
           for (const { kind, offset, length } of changes) {
@@ -134,9 +134,9 @@ function hasStatus(status: number) {
 }
 
 test("a private copy reads from the CAS only what is read, and is charged only for what is its own", async () => {
-  const { source, quota, account, storage } = setUp(new MemoryFilePool(1_000_000));
+  const { source, quota, account, places } = setUp(new MemoryFilePool(1_000_000));
   const blob = numbers(100_000, 1);
-  const content = new FileContent(storage, account, source.addBlob(blob));
+  const content = new FileContent(places, account, source.addBlob(blob));
   assert.deepEqual([quota.fileCount, quota.sizeBytes], [0, 0]);
   await content.write(100_000, Buffer.from("appended"));
   assert.deepEqual(source.readsAsked, []);
@@ -147,8 +147,8 @@ test("a private copy reads from the CAS only what is read, and is charged only f
 
 test("small files are in memory until they grow or memory is used up", async () => {
   const pool = new MemoryFilePool(1_000_000);
-  const { account, memory, storage } = setUp(pool);
-  const small = new FileContent(storage, account, undefined);
+  const { account, memory, places } = setUp(pool);
+  const small = new FileContent(places, account, undefined);
   assert.equal(small.write(0, numbers(200, 1)), undefined);
   assert.equal(pool.usedBytes, 0);
   assert.ok(memory.usedBytes >= 200);
@@ -158,30 +158,30 @@ test("small files are in memory until they grow or memory is used up", async () 
 
   assert.ok(memory.tryReserve(10_000));
   const poolBytes = pool.usedBytes;
-  const other = new FileContent(storage, account, undefined);
+  const other = new FileContent(places, account, undefined);
   await other.write(0, Buffer.from("x"));
   assert.ok(pool.usedBytes > poolBytes);
 });
 
 test("what the quota refuses leaves the file as it was", async () => {
-  const { faults, account, quota, storage } = setUp(new MemoryFilePool(1_000_000), {
+  const { faults, account, quota, places } = setUp(new MemoryFilePool(1_000_000), {
     maximumSizeBytes: 100,
     maximumFileCount: 1,
   });
-  const content = new FileContent(storage, account, undefined);
+  const content = new FileContent(places, account, undefined);
   await content.write(0, numbers(60, 1));
   assert.throws(() => content.write(50, numbers(51, 2)), hasStatus(FileSystemStatus.DQUOT));
   assert.throws(() => content.resize(101), hasStatus(FileSystemStatus.DQUOT));
   assert.equal(content.size, 60);
-  assert.throws(() => new FileContent(storage, account, undefined), hasStatus(FileSystemStatus.DQUOT));
+  assert.throws(() => new FileContent(places, account, undefined), hasStatus(FileSystemStatus.DQUOT));
   assert.deepEqual([quota.fileCount, quota.sizeBytes], [1, 60]);
   assert.match(faults[0]!.message, /at most 100 bytes/);
   assert.match(faults.at(-1)!.message, /at most 1 files/);
 });
 
 test("a pool that is full is ENOSPC, told to the account, and nothing stays charged", async () => {
-  const { faults, account, quota, storage } = setUp(new MemoryFilePool(65536));
-  const content = new FileContent(storage, account, undefined);
+  const { faults, account, quota, places } = setUp(new MemoryFilePool(65536));
+  const content = new FileContent(places, account, undefined);
   await content.write(0, numbers(1000, 1));
   assert.throws(() => content.write(1000, Buffer.alloc(200_000)), hasStatus(FileSystemStatus.NOSPC));
   assert.equal(content.size, 1000);
@@ -193,8 +193,8 @@ test("a pool that is full is ENOSPC, told to the account, and nothing stays char
 });
 
 test("changes under way end before later ones begin, and disposal waits for neither", async () => {
-  const { account, quota, storage } = setUp(new DirectoryFilePool(folder));
-  const content = new FileContent(storage, account, undefined);
+  const { account, quota, places } = setUp(new DirectoryFilePool(folder));
+  const content = new FileContent(places, account, undefined);
   const changes = [
     content.write(0, numbers(100_000, 1)),
     content.write(50_000, numbers(100_000, 2)),
@@ -217,8 +217,8 @@ test("changes under way end before later ones begin, and disposal waits for neit
 });
 
 test("a file of 2^53-1 bytes is possible, a larger one is not", async () => {
-  const { account, storage } = setUp(new DirectoryFilePool(folder));
-  const content = new FileContent(storage, account, undefined);
+  const { account, places } = setUp(new DirectoryFilePool(folder));
+  const content = new FileContent(places, account, undefined);
   await content.resize(Number.MAX_SAFE_INTEGER);
   assert.deepEqual(Buffer.from(await content.read(Number.MAX_SAFE_INTEGER - 3, 10)), Buffer.alloc(3));
   assert.throws(
@@ -229,18 +229,18 @@ test("a file of 2^53-1 bytes is possible, a larger one is not", async () => {
 });
 
 test("a private copy has no more of the quota than what it can store", async () => {
-  const { source, quota, account, storage } = setUp(new MemoryFilePool(10_000_000), {
+  const { source, quota, account, places } = setUp(new MemoryFilePool(10_000_000), {
     maximumSizeBytes: 50_000,
   });
   const base = source.addBlob(numbers(100_000, 1));
 
-  const longer = new FileContent(storage, account, base);
+  const longer = new FileContent(places, account, base);
   assert.throws(() => longer.resize(2 ** 50), hasStatus(FileSystemStatus.DQUOT));
   await longer.resize(110_000);
   assert.equal(quota.sizeBytes, 10_000, "a hole beyond the base");
   longer.dispose();
 
-  const holes = new FileContent(storage, account, base);
+  const holes = new FileContent(places, account, base);
   await holes.write(0, numbers(40_000, 2));
   await holes.deallocate(0, 40_000);
   assert.equal(quota.sizeBytes, 40_960, "the pool cannot punch holes");
@@ -253,7 +253,7 @@ test("a private copy has no more of the quota than what it can store", async () 
   assert.equal(quota.sizeBytes, 0);
   holes.dispose();
 
-  const sparse = new FileContent(storage, account, base);
+  const sparse = new FileContent(places, account, base);
   for (let i = 0; i < 12; i++) {
     await sparse.write(i * 8192, numbers(1, 5));
   }
@@ -265,11 +265,11 @@ test("a private copy has no more of the quota than what it can store", async () 
 
 test("a read goes on with the base that it began with while the file is truncated or replaced", async () => {
   for (const replace of [false, true]) {
-    const { source, faults, account, storage } = setUp(new MemoryFilePool(1_000_000));
+    const { source, faults, account, places } = setUp(new MemoryFilePool(1_000_000));
     source.delayed = true;
     source.pieceBytes = 10;
     const blob = numbers(100, 1);
-    const content = new FileContent(storage, account, source.addBlob(blob));
+    const content = new FileContent(places, account, source.addBlob(blob));
     await content.write(0, Buffer.from("own"));
     const reading = content.read(0, 100);
     await (replace ? content.replaceBy(source.addBlob(numbers(100, 9))) : content.resize(0));
@@ -279,20 +279,20 @@ test("a read goes on with the base that it began with while the file is truncate
 });
 
 test("a file larger than the pool's file system can hold is EFBIG, and no fault of the worker", async () => {
-  const { faults, account, quota, storage } = setUp({
+  const { faults, account, quota, places } = setUp({
     open: () => {
       throw Object.assign(new Error("too large"), { code: "EFBIG" });
     },
     space: () => ({ totalBytes: 0, freeBytes: 0 }),
   });
-  const content = new FileContent(storage, account, undefined);
+  const content = new FileContent(places, account, undefined);
   assert.throws(() => content.write(2 ** 45, Buffer.from("x")), hasStatus(FileSystemStatus.FBIG));
   assert.deepEqual([faults, quota.sizeBytes], [[], 0]);
 });
 
 test("the pool leaves descriptors to the rest of the worker: ENOSPC, and no fault", async () => {
-  const { faults, account, storage } = setUp(new DirectoryFilePool(folder, 2));
-  const contents = [1, 2, 3].map(() => new FileContent(storage, account, undefined));
+  const { faults, account, places } = setUp(new DirectoryFilePool(folder, 2));
+  const contents = [1, 2, 3].map(() => new FileContent(places, account, undefined));
   const [first, second, third] = contents as [FileContent, FileContent, FileContent];
   await first.write(0, numbers(400, 1));
   await second.write(0, numbers(400, 2));

@@ -48,11 +48,13 @@ test("the worker's own paths make parents, and never follow a symlink", async ()
   }
   assert.equal((await build.lookupPath(["root", "link"]))?.type, FileType.SYMLINK);
   assert.equal(await build.lookupPath([]), build.directory);
-  await build.createCharacterDevice(["root", "dev", "null"], 1, 3, 0o666);
+  const dev = await build.makeDirectories(["root", "dev"]);
+  const special = { type: FileType.CHARACTER_DEVICE, major: 1, minor: 3 };
+  await dev.createSpecial("null", USER, special, { mode: 0o666 });
   const device = (await build.lookupPath(["root", "dev", "null"])) as Special;
   assert.ok(device.type === FileType.CHARACTER_DEVICE);
   assert.deepEqual([device.major, device.minor, (await attributesOf(device)).mode], [1, 3, 0o666]);
-  assert.equal(await outcome(() => build.createCharacterDevice(["root", "dev", "null"], 1, 3, 0o666)), EXIST);
+  assert.equal(await outcome(() => dev.createSpecial("null", USER, special, {})), EXIST);
   const file = await build.createFile(["stdout"], Buffer.from("text"));
   assert.equal((await contentOf(file)).toString(), "text");
 });

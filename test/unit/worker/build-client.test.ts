@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { create } from "@bufbuild/protobuf";
-import { addService, createClient } from "../../../src/grpc/grpc.ts";
+import { createClient } from "../../../src/grpc/client.ts";
+import { addService } from "../../../src/grpc/handlers.ts";
 import { statusFromError } from "../../../src/grpc/status.ts";
 import { ExecuteResponseSchema } from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { OperationQueue } from "../../../src/proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";

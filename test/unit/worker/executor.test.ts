@@ -74,9 +74,8 @@ describe("executor", () => {
     runs = run.runs ?? succeed;
     const owner = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
     const executor = createExecutor({
-      storage,
-      content,
-      storageWaits: new SuspendingInputSource(content),
+      blobAccess: storage,
+      inputs: new SuspendingInputSource(content),
       createDirectory: actionDirectories({
         tree,
         owner,
@@ -405,8 +404,9 @@ describe("executor", () => {
 
     it("a cancelled action whose CAS never answers: ends all the same", async () => {
       const abort = new AbortController();
-      const never = { directory: () => new Promise<never>(() => abort.abort(new Error("enough"))) };
-      const response = await execute({ signal: abort.signal, options: { content: never } });
+      const silent = () => new Promise<never>(() => abort.abort(new Error("enough")));
+      const inputs = new SuspendingInputSource({ directory: silent, read: silent });
+      const response = await execute({ signal: abort.signal, options: { inputs } });
       endsWith(response, Code.UNKNOWN, /enough/);
     });
 

@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Channel, Server, ServerCredentials } from "@grpc/grpc-js";
+import { type Client, createClient } from "../../../src/grpc/client.ts";
 import { openChannel } from "../../../src/grpc/endpoint.ts";
-import { addService, type Client, createClient, type Handlers } from "../../../src/grpc/grpc.ts";
+import { addService, type Handlers } from "../../../src/grpc/handlers.ts";
 import { StatusError, statusFromError } from "../../../src/grpc/status.ts";
 import {
   type ActionResult,
@@ -24,7 +25,7 @@ import {
 import { BlobError } from "../../../src/reapi/blob-error.ts";
 import { computeDigest, type Digest, digestKey, SHA256 } from "../../../src/reapi/digest.ts";
 import type { BuildDirectory, FileTree } from "../../../src/vfs/index.ts";
-import type { ActionStorage } from "../../../src/worker/action/action-storage.ts";
+import type { ActionBlobAccess } from "../../../src/worker/action/action-blob-access.ts";
 
 /** A gRPC server on a socket of its own, and a channel to it. */
 export interface TestServer {
@@ -105,7 +106,7 @@ export function rememberBuilds(tree: FileTree): Map<string, BuildDirectory> {
 }
 
 /** Blobs and results in memory. */
-export class FakeStorage implements ActionStorage {
+export class FakeStorage implements ActionBlobAccess {
   readonly blobs = new Map<string, Uint8Array>();
   readonly results = new Map<string, ActionResult>();
   readonly #commands = new Map<string, Command>();
@@ -126,7 +127,7 @@ export class FakeStorage implements ActionStorage {
     return found;
   }
 
-  outputStore(action: Digest) {
+  outputUploader(action: Digest) {
     const add = async (bytes: Uint8Array): Promise<Digest> => {
       if (this.uploadError !== undefined) {
         throw this.uploadError;

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { computeDigest, SHA256 } from "../../../src/reapi/digest.ts";
 import type { OutputHierarchy } from "../../../src/worker/action/output-hierarchy.ts";
 import {
-  type OutputStore,
+  type OutputUploader,
   uploadOutputs,
   uploadServerLogs,
 } from "../../../src/worker/action/output-upload.ts";
@@ -15,7 +15,7 @@ const INPUT_ROOT_OUTPUT: OutputHierarchy = {
 };
 
 /** Counts how many files are under way at most. */
-class CountingStore implements OutputStore {
+class CountingStore implements OutputUploader {
   readonly instanceName = "";
   readonly digestFunction = SHA256;
   most = 0;
@@ -45,8 +45,8 @@ test("of an action's many outputs only so many files are on their way at a time"
     }
   }
   for (const upload of [
-    (store: OutputStore) => uploadOutputs(INPUT_ROOT_OUTPUT, root, store, false),
-    (store: OutputStore) => uploadServerLogs(root, store),
+    (store: OutputUploader) => uploadOutputs(INPUT_ROOT_OUTPUT, root, store, false),
+    (store: OutputUploader) => uploadServerLogs(root, store),
   ]) {
     const store = new CountingStore();
     await upload(store);

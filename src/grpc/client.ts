@@ -1,0 +1,196 @@
+import type { DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type { Channel, Deadline } from "@grpc/grpc-js";
+import { credentials, Client as GrpcClient, Metadata } from "@grpc/grpc-js";
+import type { GrpcEndpoint } from "./endpoint.ts";
+import { sendAll } from "./send-all.ts";
+import { type Codecs, type Definition, type Service, serviceDefinition } from "./service-definition.ts";
+
+export interface ClientOptions<S extends Service> {
+  readonly codecs?: Codecs<S>;
+  /** Headers sent with every call, as of {@link GrpcEndpoint}. */
+  readonly metadata?: GrpcEndpoint["metadata"];
+}
+
+export interface CallOptions {
+  /** Cancels the call, which then fails with CANCELLED. */
+  readonly signal?: AbortSignal | undefined;
+  /** A Date or milliseconds since the epoch, after which the call fails with DEADLINE_EXCEEDED. */
+  readonly deadline?: Deadline | undefined;
+  /** Headers of this call, beside the client's. */
+  readonly metadata?: Metadata | undefined;
+}
+
+/**
+ * A client's methods. All fail with grpc-js's ServiceError, whose `code` is the gRPC status. A call that returns
+ * an AsyncIterable begins when that is iterated and is cancelled when the loop is left early. A call that takes
+ * one reads it no faster than the server accepts; if reading it throws, the call is cancelled and fails with what
+ * was thrown; if the server ends the call first, the iterable is left, after its next item if that is waited for.
+ */
+export type Client<S extends Service> = {
+  readonly [K in keyof S["method"]]: ClientMethod<S["method"][K]>;
+};
+
+type ClientMethod<M extends DescMethod> = {
+  unary: (request: MessageInitShape<M["input"]>, options?: CallOptions) => Promise<MessageShape<M["output"]>>;
+  client_streaming: (
+    requests: Items<MessageInitShape<M["input"]>>,
+    options?: CallOptions,
+  ) => Promise<MessageShape<M["output"]>>;
+  server_streaming: (
+    request: MessageInitShape<M["input"]>,
+    options?: CallOptions,
+  ) => AsyncIterable<MessageShape<M["output"]>>;
+  bidi_streaming: (
+    requests: Items<MessageInitShape<M["input"]>>,
+    options?: CallOptions,
+  ) => AsyncIterable<MessageShape<M["output"]>>;
+}[M["methodKind"]];
+
+type Items<T> = AsyncIterable<T> | Iterable<T>;
+
+/**
+ * A client of a service over a channel, as `openChannel` makes one. Clients of several services can share a
+ * channel; whoever opened it closes it.
+ */
+export function createClient<S extends Service>(
+  service: S,
+  channel: Channel,
+  { codecs = {}, metadata = [] }: ClientOptions<S> = {},
+): Client<S> {
+  // With a channel given, grpc-js uses neither the address nor the credentials.
+  const client = new GrpcClient("", credentials.createInsecure(), { channelOverride: channel });
+  const definitions = serviceDefinition(service, codecs);
+  return Object.fromEntries(
+    Object.entries<DescMethod>(service.method).map(([name, { methodKind }]) => [
+      name,
+      CLIENT_METHODS[methodKind]({ client, definition: definitions[name]!, headers: metadata }),
+    ]),
+  ) as Client<S>;
+}
+
+interface Callee {
+  readonly client: GrpcClient;
+  readonly definition: Definition;
+  readonly headers: NonNullable<GrpcEndpoint["metadata"]>;
+}
+
+const CLIENT_METHODS = {
+  unary: (callee: Callee) => {
+    const { path, requestSerialize, responseDeserialize } = callee.definition;
+    return (request: unknown, options: CallOptions = {}) => {
+      const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+      const call = callee.client.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        request,
+        metadataOf(callee, options),
+        { deadline: options.deadline ?? Infinity },
+        (error, response) => (error ? reject(error) : resolve(response)),
+      );
+      return promise.finally(cancelOnAbort(call, options.signal));
+    };
+  },
+
+  client_streaming: (callee: Callee) => {
+    const { path, requestSerialize, responseDeserialize } = callee.definition;
+    return async (requests: Items<unknown>, options: CallOptions = {}) => {
+      const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+      const call = callee.client.makeClientStreamRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        metadataOf(callee, options),
+        { deadline: options.deadline ?? Infinity },
+        (error, response) => (error ? reject(error) : resolve(response)),
+      );
+      const release = cancelOnAbort(call, options.signal);
+      const ended = new AbortController();
+      const sent = sendAll(requests, call, ended.signal);
+      try {
+        return await Promise.race([promise, sent.then(() => promise)]);
+      } finally {
+        call.cancel();
+        ended.abort();
+        release();
+      }
+    };
+  },
+
+  server_streaming: (callee: Callee) => {
+    const { path, requestSerialize, responseDeserialize } = callee.definition;
+    return async function* (request: unknown, options: CallOptions = {}) {
+      const call = callee.client.makeServerStreamRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        request,
+        metadataOf(callee, options),
+        { deadline: options.deadline ?? Infinity },
+      );
+      yield* responses(call, options.signal);
+    };
+  },
+
+  bidi_streaming: (callee: Callee) => {
+    const { path, requestSerialize, responseDeserialize } = callee.definition;
+    return async function* (requests: Items<unknown>, options: CallOptions = {}) {
+      const call = callee.client.makeBidiStreamRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        metadataOf(callee, options),
+        { deadline: options.deadline ?? Infinity },
+      );
+      const ended = new AbortController();
+      let sourceFailure: { error: unknown } | undefined;
+      sendAll(requests, call, ended.signal).catch((error: unknown) => {
+        sourceFailure = { error };
+        call.cancel();
+      });
+      try {
+        yield* responses(call, options.signal);
+      } catch (error) {
+        throw sourceFailure ? sourceFailure.error : error;
+      } finally {
+        ended.abort();
+      }
+    };
+  },
+};
+
+/** A new object for each call, as grpc-js and its users may add to it. */
+function metadataOf({ headers }: Callee, options: CallOptions): Metadata {
+  const metadata = options.metadata?.clone() ?? new Metadata();
+  for (const [name, value] of headers) {
+    metadata.add(name, value);
+  }
+  return metadata;
+}
+
+interface Incoming extends AsyncIterable<unknown> {
+  cancel(): void;
+  on(event: "error", listener: () => void): unknown;
+}
+
+async function* responses(call: Incoming, signal: AbortSignal | undefined): AsyncGenerator<unknown> {
+  // grpc-js emits a call's failure even after iteration is over; unheard, that would end the process.
+  call.on("error", () => {});
+  const release = cancelOnAbort(call, signal);
+  try {
+    yield* call;
+  } finally {
+    call.cancel();
+    release();
+  }
+}
+
+/** Cancels the call when the signal aborts, until the returned function is called. */
+function cancelOnAbort(call: { cancel(): void }, signal: AbortSignal | undefined): () => void {
+  const cancel = () => call.cancel();
+  if (signal?.aborted) {
+    cancel();
+  }
+  signal?.addEventListener("abort", cancel);
+  return () => signal?.removeEventListener("abort", cancel);
+}

@@ -1,0 +1,114 @@
+import { crc32 } from "node:zlib";
+import type { XdrWriter } from "../../xdr/index.ts";
+import { Operation } from "../protocol/operation.ts";
+import { Status } from "../protocol/status.ts";
+import type { Slot } from "../state/records.ts";
+import type { Compound } from "./compound.ts";
+
+/*
+ * What a request that comes again is answered with: NFSv4.1 keeps replies in the slots of sessions (RFC 8881 §2.10.6),
+ * NFSv4.0 in a table of recent requests, and the results of an owner's last operation with its seqid (RFC 7530 §9.1.7).
+ * Below, "statuses" of less than 0 say that the answer is {@link Compound.replay}, or none.
+ */
+
+/** The request is a retry: the whole reply is {@link Compound.replay}. */
+export const REPLAYED_COMPOUND = -1;
+/** A retry that came while the request is still being served: the slot will answer it. */
+export const NO_REPLY = -2;
+/** The operation is a retry by an NFSv4.0 owner's seqid: its result is {@link Compound.replay}. */
+export const REPLAYED_OPERATION = -3;
+
+/** Bytes of a reply of NFSv4.0 that is kept for a retry. */
+const MAXIMUM_KEPT_REPLY = 8 * 1024;
+/** What an NFSv4.0 request may fail with without using up the owner's seqid (RFC 7530 §9.1.7). */
+const KEEPS_SEQID: ReadonlySet<Status> = new Set([
+  Status.STALE_CLIENTID,
+  Status.STALE_STATEID,
+  Status.BAD_STATEID,
+  Status.BAD_SEQID,
+  Status.BADXDR,
+  Status.RESOURCE,
+  Status.NOFILEHANDLE,
+]);
+
+/** NFSv4.0: what must not be done again when a request comes again. Owners' seqids see to the others. */
+export const NOT_IDEMPOTENT: ReadonlySet<number> = new Set([
+  Operation.CREATE,
+  Operation.LINK,
+  Operation.REMOVE,
+  Operation.RENAME,
+  Operation.SETATTR,
+  Operation.WRITE,
+]);
+
+/** NFSv4.0: OK for a new request, which takes its place among those that may come again; else what a retry gets. */
+export function beginUnsequenced(compound: Compound): Status {
+  const { reader } = compound;
+  const request = reader.buffer.subarray(reader.position, reader.end);
+  const slot = compound.context.state.duplicates.find(compound.xid, crc32(request));
+  if (slot.busy) {
+    slot.retryConnection = compound.connection;
+    slot.retryXid = compound.xid;
+    return NO_REPLY;
+  }
+  if (slot.reply !== undefined) {
+    compound.replay = slot.reply;
+    return REPLAYED_COMPOUND;
+  }
+  slot.busy = true;
+  compound.slot = slot;
+  return Status.OK;
+}
+
+/** NFSv4.0: an operation with an owner's seqid is over; its result begins at `operationAt`. */
+export function completeOwner(compound: Compound, status: Status, operationAt: number): void {
+  const sequence = compound.ownerSequence;
+  if (sequence === undefined) {
+    return;
+  }
+  compound.ownerSequence = undefined;
+  sequence.busy = false;
+  if (KEEPS_SEQID.has(status)) {
+    return;
+  }
+  const { writer } = compound;
+  sequence.seqid = (sequence.seqid + 1) >>> 0;
+  sequence.started = true;
+  sequence.reply = Buffer.from(writer.buffer.subarray(operationAt, writer.position));
+  sequence.replyNode = compound.node;
+}
+
+/**
+ * The request is answered by the `length` bytes of COMPOUND4res from `resultsAt` on: keeps them for a retry that may
+ * come, and answers one that has come already.
+ */
+export function completeSlot(compound: Compound, slot: Slot, resultsAt: number, length: number): void {
+  const { session, cacheReply } = compound;
+  slot.busy = false;
+  if (session !== undefined) {
+    session.active--;
+    session.client.renewedAt = compound.context.state.now;
+  }
+  if (!cacheReply && slot.retryConnection === undefined) {
+    return;
+  }
+  const reply = copyOf(compound.writer, resultsAt, length);
+  if (slot.retryConnection !== undefined) {
+    slot.retryConnection.sendReply(slot.retryXid, reply);
+    slot.retryConnection = undefined;
+  }
+  // A session's client has agreed on how long such a reply may be.
+  if (cacheReply && (session !== undefined || length <= MAXIMUM_KEPT_REPLY)) {
+    slot.reply = reply;
+  }
+}
+
+function copyOf(writer: XdrWriter, start: number, length: number): Buffer {
+  const copy = Buffer.allocUnsafe(length);
+  let at = 0;
+  for (const segment of writer.segments(start)) {
+    copy.set(segment, at);
+    at += segment.length;
+  }
+  return copy;
+}

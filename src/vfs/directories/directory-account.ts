@@ -1,0 +1,8 @@
+import type { ContentAccount } from "../content/file-content.ts";
+import type { Owner } from "../owner.ts";
+import type { LazyEntriesAccount } from "./lazy-entries.ts";
+
+/** The build directory that a directory belongs to. Entries never move from one to another. */
+export interface DirectoryAccount extends ContentAccount, LazyEntriesAccount {
+  readonly owner: Owner;
+}

@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { test } from "node:test";
+import { DEFAULT_RETRY_POLICY } from "../../../src/cas/transfer/retry.ts";
+import { createTransferPool } from "../../../src/cas/transfer/transfer-pool.ts";
+import type { TransferTask } from "../../../src/cas/transfer/transfer-task.ts";
+import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
+import { digestOf } from "./fake-storage.ts";
+import { blobError, chunk, type Fixture, fetchBlobs, fixture, readAll } from "./fixture.ts";
+
+test("threads fetch small, whole and large blobs alike, and report failures as they are", async () => {
+  await using f = await fixture({ transferThreads: 2, readAheadBytes: 4 * chunk });
+  for (const size of [1, 1000, chunk, 9 * chunk + 1]) {
+    const content = randomBytes(size);
+    const digest = f.storage.add(content);
+    assert.deepEqual(await readAll(f.client, digest), content);
+    const corrupt = f.storage.add(randomBytes(size));
+    f.storage.fail(corrupt, ...Array(20).fill({ kind: "corrupt" }));
+    await assert.rejects(readAll(f.client, corrupt), blobError(Code.DATA_LOSS, new RegExp(corrupt.hash)));
+  }
+});
+
+test("a pool starts without a call to a server, unless it is closed", async () => {
+  await using f = await fixture();
+  const threads = pool(f);
+  await threads.start();
+  assert.equal(f.storage.calls.size, 0);
+  await threads.close();
+  await assert.rejects(threads.start(), blobError(Code.UNAVAILABLE, /closed/));
+});
+
+test("what is fetched by threads survives a restart", async () => {
+  await using f = await fixture({ transferThreads: 1 });
+  const { contents, digests } = await fetchBlobs(f, [10, 100_000, 5 * chunk]);
+  await f.client.close();
+  f.storage.blobs.clear();
+  await using again = await f.reopen();
+  for (const [index, digest] of digests.entries()) {
+    assert.deepEqual(await readAll(again, digest), contents[index]);
+  }
+});
+
+function pool(f: Fixture, thread?: URL) {
+  return createTransferPool({
+    threads: 1,
+    ...(thread && { thread }),
+    servers: [{ endpoint: { address: f.storage.address }, compression: false }],
+    retryPolicy: DEFAULT_RETRY_POLICY,
+  });
+}
+
+const hashOfZeros = { kind: "hash", function: 1, hashLength: 64, sizeBytes: 10 } as const;
+const zeros = { read: (_: number, count: number) => new Uint8Array(count) };
+
+test("failures in a thread come back as errors, and the pool works on until it is closed", async () => {
+  await using f = await fixture();
+  const threads = pool(f);
+  const unreadable = {
+    read(): never {
+      throw new Error("unreadable");
+    },
+  };
+  await assert.rejects(
+    threads.run(hashOfZeros, { source: unreadable }),
+    blobError(Code.INTERNAL, /unreadable/),
+  );
+  await assert.rejects(
+    threads.run({ kind: "no such task" } as unknown as TransferTask),
+    blobError(Code.INTERNAL),
+  );
+  assert.equal(await threads.run(hashOfZeros, { source: zeros }), digestOf(Buffer.alloc(10)).hash);
+  await threads.close();
+  await assert.rejects(threads.run(hashOfZeros, { source: zeros }), blobError(Code.UNAVAILABLE, /closed/));
+});
+
+test("a thread that dies is replaced: its tasks go to the next one, but not for ever", async () => {
+  await using f = await fixture();
+  const threads = pool(f, new URL("dying-thread.ts", import.meta.url));
+  const deaths = new Int32Array(new SharedArrayBuffer(8));
+  const dying = (times: number) => ({ ...hashOfZeros, deaths, times }) as unknown as typeof hashOfZeros;
+  assert.equal(await threads.run(dying(1)), "survived");
+  await assert.rejects(threads.run(dying(100)), blobError(Code.INTERNAL, /thread died/));
+  assert.equal(await threads.run(dying(0)), "survived");
+  await threads.close();
+});
+
+for (const transferThreads of [0, 1]) {
+  test(`close() ends transfers that hang; ${transferThreads} threads`, async () => {
+    await using f = await fixture({ transferThreads });
+    const digest = f.storage.add(randomBytes(chunk));
+    const small = f.storage.add("small");
+    f.storage.fail(digest, { kind: "hang", bytes: 10 });
+    const reads = Promise.allSettled([f.client.read(digest, 0, 1), f.client.read(small, 0, 1)]);
+    while (f.storage.reads.length < 2) {
+      await new Promise(setImmediate);
+    }
+    await f.client.close();
+    const [hung] = await reads;
+    assert.equal(hung!.status, "rejected");
+  });
+}
