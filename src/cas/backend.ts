@@ -10,8 +10,6 @@ export interface BlobServer {
   readonly timeoutMilliseconds?: number;
   /** Remembers which blobs the server has, so that it is not asked again. */
   readonly existenceCache?: { readonly maximumCount: number; readonly durationMilliseconds: number };
-  /** Action cache: results whose outputs are not in the CAS are as if they were not there. */
-  readonly completenessChecking?: { readonly maximumTotalTreeSizeBytes: number };
 }
 
 /** Where a blob is kept, and under which instance name there. */

@@ -243,26 +243,19 @@ function existenceCacheOf(configuration: ExistenceCacheConfiguration | undefined
   };
 }
 
+/** What is checked is results that are read. A worker only writes them, which goes straight to the backend. */
 function completenessCheckingRoute(
   configuration: CompletenessCheckingBlobAccessConfiguration,
   place: Place,
 ): Route {
-  const { path, store, decorations } = place;
+  const { path, store } = place;
   const { backend, maximumTotalTreeSizeBytes, ...rest } = configuration;
   refuse(rest, path);
   if (store === "contentAddressableStorage") {
     throw unsupported(path, "only action results can be incomplete; give the backend by itself");
   }
-  return routeTo(backend, {
-    ...place,
-    path: `${path}.backend`,
-    decorations: {
-      ...decorations,
-      completenessChecking: {
-        maximumTotalTreeSizeBytes: positive(maximumTotalTreeSizeBytes, `${path}.maximumTotalTreeSizeBytes`),
-      },
-    },
-  });
+  positive(maximumTotalTreeSizeBytes, `${path}.maximumTotalTreeSizeBytes`);
+  return routeTo(backend, { ...place, path: `${path}.backend` });
 }
 
 function deadlineEnforcingRoute(configuration: DeadlineEnforcingBlobAccess, place: Place): Route {
