@@ -10,7 +10,7 @@ local grpc = { grpc: { client: common.storage } };
     contentAddressableStorage: {
       readCaching: {
         slow: grpc,
-        // A folder that stays between runs, and how much may be in it.
+        // A folder that stays between runs, and the most bytes in it.
         fast: { 'local': { blocksOnBlockDevice: { source: { file: { path: '/worker/blobs', sizeBytes: 64e9 } } } } },
       },
     },
@@ -18,7 +18,7 @@ local grpc = { grpc: { client: common.storage } };
   },
   // bb_browser's, for links to the details of results.
   browserUrl: '',
-  // A folder for what actions write, on a local disk, and how much that may be in all.
+  // A folder on a local disk for what actions write, and the most bytes that all of them may write.
   filePool: { blockDevice: { file: { path: '/worker/pool', sizeBytes: 64e9 } } },
   directoryCache: {
     maximumCount: 100000,
@@ -31,7 +31,7 @@ local grpc = { grpc: { client: common.storage } };
     virtual: {
       mount: {
         mountPath: '/worker/build',
-        // mountOptions are added to the worker's own, as nfs(5) spells them.
+        // Added to the worker's own, as nfs(5) spells them.
         nfsv4: { linux: { mountOptions: [] } },
       },
       // While an action waits for storage, its timeout does not run, up to this long.
@@ -46,7 +46,7 @@ local grpc = { grpc: { client: common.storage } };
       workerId: { node: std.extVar('HOSTNAME') },
       // An action in its own root has no devices but these.
       inputRootCharacterDeviceNodes: ['full', 'null', 'random', 'tty', 'urandom', 'zero'],
-      // Per action: 0 is without bound.
+      // Per action; 0 means no limit.
       maximumFilePoolFileCount: 0,
       maximumFilePoolSizeBytes: 0,
     }],

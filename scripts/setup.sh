@@ -79,7 +79,8 @@ kernel_has_nfs_client() {
 is_installed() {
   local PATH=$PATH:/usr/sbin:/sbin
   case $1 in
-    *.so.*) ldconfig -p | grep -q "^[[:space:]]*${1//./\\.} " ;;
+    # No pipe: grep ends at the first match, and the pipe would fail with an ldconfig that is cut off by that.
+    *.so.*) grep -q "^[[:space:]]*${1//./\\.} " <<<"$(ldconfig -p)" ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }

@@ -10,8 +10,6 @@ export interface BlobServer {
   readonly timeoutMilliseconds?: number;
   /** Remembers which blobs the server has, so that it is not asked again. */
   readonly existenceCache?: { readonly maximumCount: number; readonly durationMilliseconds: number };
-  /** Action cache: results whose outputs are not in the CAS are as if they were not there. */
-  readonly completenessChecking?: { readonly maximumTotalTreeSizeBytes: number };
 }
 
 /** Where a blob is kept, and under which instance name there. */
@@ -24,7 +22,7 @@ export interface BlobRoute {
 /** Some storage servers, and for every blob one of them. */
 export interface BlobBackend {
   readonly servers: readonly BlobServer[];
-  /** Throws BlobError where the configuration has an error, or nothing, for the digest's instance name. */
+  /** Throws BlobError: a configured `error`, or INVALID_ARGUMENT for an instance name without a backend. */
   route(digest: Digest): BlobRoute;
 }
 

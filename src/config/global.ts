@@ -26,11 +26,11 @@ export function globalSettings(configuration: Configuration | undefined, path: s
   }
   const { setUmask, setResourceLimits, ...rest } = configuration;
   refuse(rest, path, {
-    tracing: "no spans are recorded here; remove it",
-    mutexProfileFraction: "it is for the profiler of Go; remove it",
-    prometheusPushgateway: "there are no metrics here; remove it",
-    logPaths: "redirect standard error, which has the log",
-    diagnosticsHttpServer: "there are no diagnostic pages here; remove it",
+    tracing: "spans are not recorded; remove it",
+    mutexProfileFraction: "it tunes Go's profiler; remove it",
+    prometheusPushgateway: "metrics are not exported; remove it",
+    logPaths: "the log goes to standard error; redirect that instead",
+    diagnosticsHttpServer: "diagnostics are not served; remove it",
     grpcForwardAndReuseMetadata: "headers of incoming calls are not forwarded; remove it",
     grpcKubernetesResolvers: 'give addresses that DNS resolves, such as "dns:SERVICE.NAMESPACE:PORT"',
   });

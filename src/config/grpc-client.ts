@@ -25,8 +25,8 @@ export function grpcEndpoint(configuration: ClientConfiguration | undefined, pat
     oauth2: "use addMetadata with a token, or a proxy that adds one",
     initialConnWindowSizeBytes: "use initialWindowSizeBytes",
     proxyUrl: "set grpc_proxy in the environment",
-    tracing: "no spans are recorded here; remove it",
-    defaultServiceConfig: "calls are retried as the program sees fit; remove it",
+    tracing: "spans are not recorded; remove it",
+    defaultServiceConfig: "how calls are retried is built in; remove it",
   });
   const windowSize = optional(initialWindowSizeBytes, `${path}.initialWindowSizeBytes`);
   return {

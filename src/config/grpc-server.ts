@@ -24,7 +24,7 @@ export function grpcServerSettings(configuration: ServerConfiguration, path: str
     keepaliveEnforcementPolicy: "clients may ping as often as they like; remove it",
     healthCheckService: "grpc.health.v1.Health is not served; let a probe connect instead",
     initialConnWindowSizeBytes: "use initialWindowSizeBytes",
-    tracing: "no spans are recorded here; remove it",
+    tracing: "spans are not recorded; remove it",
     keepaliveParameters: "let the client keep the connection alive, by its own keepalive",
     relays: "reach the other services at their own address",
   });
@@ -62,7 +62,7 @@ function allowAll(configuration: AuthenticationPolicy | undefined, path: string)
   const { ...metadata } = policy.value;
   refuse(metadata, `${path}.allow`, {
     public: "nothing here shows it; remove it",
-    tracingAttributes: "no spans are recorded here; remove it",
+    tracingAttributes: "spans are not recorded; remove it",
     private: "nothing here authorizes by it; remove it",
   });
 }

@@ -4,11 +4,11 @@ import { ConfigurationError } from "./error.ts";
 const LIBRARY = "jsonnet";
 
 /**
- * Evaluates a Jsonnet file to JSON text with Debian's libjsonnet. Imports are relative to the file that has
- * them; every entry of `variables` can be had by std.extVar().
+ * Evaluates a Jsonnet file to JSON text with Debian's libjsonnet. Imports are relative to the importing file; each of
+ * `variables` is available as std.extVar(NAME).
  *
- * Throws {@link ConfigurationError} where evaluation fails (the text names file, line and column) and where
- * the library is not installed.
+ * Throws {@link ConfigurationError} if evaluation fails (the message has file, line and column) or the library is not
+ * installed.
  */
 export function evaluateJsonnetFile(path: string, variables: Readonly<Record<string, string>>): string {
   try {
@@ -69,7 +69,7 @@ function evaluate(path: string, variables: Readonly<Record<string, string>>): st
   }
 }
 
-/** Copies a string that belongs to the virtual machine, and gives its memory back. */
+/** Copies a string that belongs to the virtual machine, and frees it there. */
 function takeString(machine: JsExternal, string: JsExternal): string {
   const [text] = restorePointer<DataType.String>({
     retType: [DataType.String],

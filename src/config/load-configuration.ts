@@ -10,12 +10,11 @@ import { ConfigurationError } from "./error.ts";
 import { evaluateJsonnetFile } from "./jsonnet.ts";
 
 /**
- * Reads a configuration file as Buildbarn's programs do: Jsonnet, evaluated with every environment variable
- * as an external variable, whose result is the message's proto3 JSON form. A file that is JSON already needs
- * no Jsonnet library.
+ * Reads a configuration file as Buildbarn's programs do: as Jsonnet, with every environment variable as an external
+ * variable, that evaluates to the message's proto3 JSON form. A file that is plain JSON needs no Jsonnet library.
  *
- * Throws {@link ConfigurationError} for a file that cannot be read or evaluated, and for a field that does
- * not exist or has a value of the wrong kind, naming it by its path in the message.
+ * Throws {@link ConfigurationError} if the file cannot be read or evaluated, and for a field that does not exist or has
+ * a value of the wrong kind; the message then has the field's path.
  */
 export function loadConfiguration<Desc extends DescMessage>(
   path: string,
@@ -62,8 +61,8 @@ function variablesOf(environment: NodeJS.ProcessEnv): Record<string, string> {
 }
 
 /**
- * What is wrong with `json` as a message, beginning with the path of the field that is at fault; undefined
- * where nothing is. The JSON reader's own error names the field but not where it stands.
+ * Says what is wrong with `json` as a message, beginning with the path of the field at fault; undefined if nothing is.
+ * The JSON reader's own error has the field's name, but not its path.
  */
 function locateFault(schema: DescMessage, json: JsonValue, path: string): string | undefined {
   const reason = reasonOf(schema, json);

@@ -49,12 +49,12 @@ export function bbWorkerSettings(configuration: ApplicationConfiguration): BbWor
     ...rest
   } = configuration;
   refuse(rest, "", {
-    completedActionLoggers: "completed actions are not sent anywhere; remove it",
-    prefetching: "nothing is fetched before an action reads it; remove it",
-    inputDownloadConcurrency: "it bounds prefetching, which there is none of; remove it",
+    completedActionLoggers: "completed actions are not sent to loggers; remove it",
+    prefetching: "files are fetched when an action reads them; remove it",
+    inputDownloadConcurrency: "it limits prefetching, which this worker does not do; remove it",
     httpExecutionTimeoutCompensators:
-      "timeouts are only extended for storage, by maximumExecutionTimeoutCompensation; remove it",
-    zstdPool: "it is for the Zstandard library of Go; remove it",
+      "only waiting for storage extends timeouts, up to maximumExecutionTimeoutCompensation; remove it",
+    zstdPool: "it tunes Go's Zstandard library; remove it",
   });
   const filePool = filePoolSettings(filePoolConfiguration, "filePool");
   return {

@@ -43,7 +43,7 @@ export function runnerSettings(configuration: RunnerConfiguration, path: string)
   } = configuration;
   refuse(rest, path, {
     maximumConsecutiveTestInfrastructureFailures:
-      "TEST_INFRASTRUCTURE_FAILURE_FILE is not looked for; remove it",
+      "failures of test infrastructure are not counted; remove it",
   });
   return {
     endpoint: grpcEndpoint(endpoint, `${path}.endpoint`),

@@ -60,12 +60,11 @@ const SUPPORTED =
   "give grpc, error, sharding, demultiplexing, existenceCaching, completenessChecking, deadlineEnforcing, " +
   "withLabels or label";
 
-const USE_BB_STORAGE = "let a bb_storage do it, and give that by grpc";
+const USE_BB_STORAGE = "let a bb_storage do this, and reach it by grpc";
 
 const REFUSED_BACKENDS = {
-  readCaching: "only contentAddressableStorage itself can be readCaching, not what is in it, nor actionCache",
-  local:
-    "only the blob cache, contentAddressableStorage.readCaching.fast, can be local; give storage by grpc",
+  readCaching: "only the outermost backend of contentAddressableStorage can be; move it there, or remove it",
+  local: "only contentAddressableStorage.readCaching.fast, the blob cache, can be; reach storage by grpc",
   mirrored: USE_BB_STORAGE,
   readFallback: USE_BB_STORAGE,
   readCanarying: USE_BB_STORAGE,
@@ -117,7 +116,7 @@ function grpcRoute(configuration: GrpcBlobAccessConfiguration, place: Place): Ro
   if (enableCompression && store === "actionCache") {
     throw unsupported(
       `${path}.enableCompression`,
-      "only blobs are ever compressed, not action results; remove it",
+      "only blobs are compressed, not action results; remove it",
     );
   }
   const server = servers.length;
@@ -219,7 +218,7 @@ function existenceCachingRoute(configuration: ExistenceCachingBlobAccessConfigur
   const { backend, existenceCache, ...rest } = configuration;
   refuse(rest, path);
   if (store === "actionCache") {
-    throw unsupported(path, "an action cache is never asked what it lacks; give its backend alone");
+    throw unsupported(path, "an action cache is never asked what it lacks; give the backend by itself");
   }
   return routeTo(backend, {
     ...place,
@@ -244,26 +243,19 @@ function existenceCacheOf(configuration: ExistenceCacheConfiguration | undefined
   };
 }
 
+/** What is checked is results that are read. A worker only writes them, which goes straight to the backend. */
 function completenessCheckingRoute(
   configuration: CompletenessCheckingBlobAccessConfiguration,
   place: Place,
 ): Route {
-  const { path, store, decorations } = place;
+  const { path, store } = place;
   const { backend, maximumTotalTreeSizeBytes, ...rest } = configuration;
   refuse(rest, path);
   if (store === "contentAddressableStorage") {
-    throw unsupported(path, "only action results can be incomplete; give its backend alone");
+    throw unsupported(path, "only action results can be incomplete; give the backend by itself");
   }
-  return routeTo(backend, {
-    ...place,
-    path: `${path}.backend`,
-    decorations: {
-      ...decorations,
-      completenessChecking: {
-        maximumTotalTreeSizeBytes: positive(maximumTotalTreeSizeBytes, `${path}.maximumTotalTreeSizeBytes`),
-      },
-    },
-  });
+  positive(maximumTotalTreeSizeBytes, `${path}.maximumTotalTreeSizeBytes`);
+  return routeTo(backend, { ...place, path: `${path}.backend` });
 }
 
 function deadlineEnforcingRoute(configuration: DeadlineEnforcingBlobAccess, place: Place): Route {

@@ -94,7 +94,7 @@ function blobCache(configuration: BlobAccessConfiguration | undefined, path: str
   if (configuration?.backend.case !== "local") {
     throw configuration?.backend.case === undefined
       ? new ConfigurationError(`${path}.local is missing: give blocksOnBlockDevice`)
-      : unsupported(`${path}.${configuration.backend.case}`, "only a local cache is; give local");
+      : unsupported(`${path}.${configuration.backend.case}`, "the blob cache must be local; give local");
   }
   const { backend, ...rest } = configuration;
   refuse(rest, path);
@@ -147,7 +147,7 @@ function blobCacheCount(
     case "keyLocationMapOnBlockDevice":
       throw unsupported(
         `${path}.keyLocationMapOnBlockDevice`,
-        "give keyLocationMapInMemory, whose entries are the most blobs that are kept, or neither",
+        "give keyLocationMapInMemory, whose entries limit how many blobs are kept, or remove it",
       );
   }
 }
@@ -158,7 +158,8 @@ function blobCacheFolder(
 ): FolderSettings {
   refuse(rest, path, {
     spareBlocks: NO_BLOCKS,
-    dataIntegrityValidationCache: "what was hashed once is not hashed again until a restart; remove it",
+    dataIntegrityValidationCache:
+      "blobs are hashed when they are fetched and after a restart, not at every read; remove it",
   });
   return folderSettings(source, `${path}.source`, "the blob cache");
 }

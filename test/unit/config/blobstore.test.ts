@@ -89,10 +89,16 @@ test("decorations reach the servers within them", () => {
       timeoutMilliseconds: 2500,
     },
   ]);
+});
+
+test("completenessChecking: results, which are only written, go to its backend", () => {
   const checked = { completenessChecking: { maximumTotalTreeSizeBytes: "7", backend: grpc("a:1") } };
-  assert.deepEqual(backend(checked, "actionCache").servers[0]!.completenessChecking, {
-    maximumTotalTreeSizeBytes: 7,
-  });
+  const { servers } = backend(checked, "actionCache");
+  assert.deepEqual(servers, [{ endpoint: { address: "a:1" }, compression: false }]);
+  assert.throws(
+    () => backend({ completenessChecking: { backend: grpc("a:1") } }, "actionCache"),
+    /^ConfigurationError: blobs\.completenessChecking\.maximumTotalTreeSizeBytes is 0: /,
+  );
 });
 
 test("labels: one backend used in several places is one server", () => {

@@ -23,8 +23,11 @@ import { digestOf } from "../cas/fake-storage.ts";
  * so that its own fields are tried, too.
  */
 
-/** Another way to say the same: one copy of a blob at a time is made in any case. */
-const EQUIVALENT = /\.replicator\.local$/;
+/**
+ * Accepted since Buildbarn's worker would do the same with another value: blobs are copied one copy at a time anyway,
+ * and completeness is checked where action results are read, which no worker does.
+ */
+const EQUIVALENT = /\.replicator\.local$|\.completenessChecking\.maximumTotalTreeSizeBytes$/;
 
 const keyPair = { inline: { certificate: "certificate", privateKey: "key" } };
 const tls = { serverCertificateAuthorities: "authorities", serverName: "name", clientKeyPair: keyPair };
