@@ -9,6 +9,7 @@ import { answerCallback, CallbackOperation, type CallbackRequest, parseCallback 
 import { expectResult, handle, openFile, type Step, TestSession } from "./client.ts";
 import { DelegationType, openDelegated, openWanting } from "./delegation.ts";
 import { type Fixture, serve } from "./fixture.ts";
+import { read, write } from "./steps.ts";
 
 const BOTH = 3;
 const WRITE_WANTED = BOTH | 0x200;
@@ -364,26 +365,16 @@ describe("RFC 9754", () => {
     const session = await TestSession.create(await connect(), "holder", 1, true);
     const empty = Buffer.alloc(16);
     await openFile(session, "file", { create: "unchecked", owner: "creator", access: 2 });
-    const read = 1 | XOR_WANTED;
-    const opened = await openWanting(session, "file", read, MINOR_2);
+    const access = 1 | XOR_WANTED;
+    const opened = await openWanting(session, "file", access, MINOR_2);
     assert.deepEqual([opened.type, opened.open, opened.flags & 0x10], [DelegationType.READ, empty, 0x10]);
-    const { status } = await session.call([
-      ["PUTFH", handle(opened.file)],
-      [
-        "READ",
-        (writer) => {
-          writer.fixed(opened.stateid);
-          writer.uint64(0);
-          writer.uint32(10);
-        },
-      ],
-    ]);
+    const { status } = await session.call([["PUTFH", handle(opened.file)], read(opened.stateid, 0, 10)]);
     assert.equal(status, Status.OK);
     // No second delegation for the same client: it gets an open, and from then on the open's new seqids.
-    const again = await openWanting(session, "file", read, MINOR_2);
+    const again = await openWanting(session, "file", access, MINOR_2);
     assert.deepEqual([again.type, again.flags & 0x10], [DelegationType.NONE, 0]);
     assert.notDeepEqual(again.open, empty);
-    assert.equal((await openWanting(session, "file", read, MINOR_2)).open.readUInt32BE(0), 2);
+    assert.equal((await openWanting(session, "file", access, MINOR_2)).open.readUInt32BE(0), 2);
   });
 
   it("gives an open beside a delegation that allows less than was asked for", async (t) => {
@@ -394,15 +385,7 @@ describe("RFC 9754", () => {
     assert.deepEqual([opened.type, opened.flags & 0x10], [DelegationType.READ, 0]);
     const { status } = await session.call([
       ["PUTFH", handle(opened.file)],
-      [
-        "WRITE",
-        (writer) => {
-          writer.fixed(opened.open);
-          writer.uint64(0);
-          writer.uint32(0);
-          writer.latin1("data");
-        },
-      ],
+      write(opened.open, 0, Buffer.from("data"), 0),
     ]);
     assert.equal(status, Status.OK);
   });

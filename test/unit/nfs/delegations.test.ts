@@ -6,6 +6,7 @@ import { Status } from "../../../src/nfs/protocol/status.ts";
 import { expectResult, handle, openFile, type Step, TestSession } from "./client.ts";
 import { DelegationType, openDelegated, openWanting, readDelegation } from "./delegation.ts";
 import { type Fixture, recordOf, serve } from "./fixture.ts";
+import { ANONYMOUS, read } from "./steps.ts";
 
 const READ_WANTED = 1 | 0x100;
 const CB_RECALL = 4;
@@ -40,22 +41,10 @@ describe("delegations", () => {
     const holder = await TestSession.create(await connect(), "holder", 1, true);
     await openFile(holder, "file", { create: "unchecked", access: 1 | 0x400 });
     const { file } = await openDelegated(holder, "file", 3 | 0x200);
-    const read = async (session: TestSession) => {
-      const { status } = await session.call([
-        ["PUTFH", handle(file)],
-        [
-          "READ",
-          (writer) => {
-            writer.fixed(Buffer.alloc(16));
-            writer.uint64(0);
-            writer.uint32(1);
-          },
-        ],
-      ]);
-      return status;
-    };
-    assert.equal(await read(holder), Status.OK);
-    assert.equal(await read(await start("other")), Status.DELAY);
+    const readByte = async (session: TestSession) =>
+      (await session.call([["PUTFH", handle(file)], read(ANONYMOUS, 0, 1)])).status;
+    assert.equal(await readByte(holder), Status.OK);
+    assert.equal(await readByte(await start("other")), Status.DELAY);
   });
 
   it("become opens while they are called back, but only for their holder", async (t) => {

@@ -9,6 +9,7 @@ import { greetings } from "../../../examples/nfs4-server/greetings.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
 import { expectResult, name, openFile, type Step, TestConnection, TestSession } from "./client.ts";
 import { serve } from "./fixture.ts";
+import { read } from "./steps.ts";
 
 const REPOSITORY = path.resolve(import.meta.dirname, "../../..");
 
@@ -75,15 +76,7 @@ describe("the example of a file system", () => {
     }
     assert.deepEqual(names, ["Alice", "Bob"]);
     const { stateid } = await openFile(session, "Bob", { access: 1 });
-    const read: Step = [
-      "READ",
-      (writer) => {
-        writer.fixed(stateid);
-        writer.uint64(0);
-        writer.uint32(100);
-      },
-    ];
-    const { reader } = await session.call([["PUTROOTFH"], ["LOOKUP", name("Bob")], read]);
+    const { reader } = await session.call([["PUTROOTFH"], ["LOOKUP", name("Bob")], read(stateid, 0, 100)]);
     for (const step of ["PUTROOTFH", "LOOKUP", "READ"] as const) {
       expectResult(reader, step);
     }

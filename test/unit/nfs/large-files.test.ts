@@ -6,6 +6,7 @@ import { Attribute } from "../../../src/nfs/protocol/attribute.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
 import { expectResult, handle, openFile, type Step, type TestSession } from "./client.ts";
 import { serve } from "./fixture.ts";
+import { lock, read, write } from "./steps.ts";
 
 const LARGEST = 2n ** 53n - 1n;
 const UNBOUNDED = 2n ** 64n - 1n;
@@ -39,27 +40,12 @@ class RemoteFile {
   }
 
   async write(offset: bigint, data: Uint8Array): Promise<number> {
-    const { status } = await this.#call([
-      "WRITE",
-      (writer) => {
-        writer.fixed(this.stateid);
-        writer.exactUint64(offset);
-        writer.uint32(2);
-        writer.opaque(data);
-      },
-    ]);
+    const { status } = await this.#call(write(this.stateid, offset, data));
     return status;
   }
 
   async read(offset: bigint, count: number): Promise<{ eof: boolean; data: Buffer }> {
-    const { status, reader } = await this.#call([
-      "READ",
-      (writer) => {
-        writer.fixed(this.stateid);
-        writer.exactUint64(offset);
-        writer.uint32(count);
-      },
-    ]);
+    const { status, reader } = await this.#call(read(this.stateid, offset, count));
     assert.equal(status, Status.OK);
     return { eof: reader.bool(), data: reader.opaque(count) };
   }
@@ -174,21 +160,7 @@ class RemoteFile {
 
   /** OK, or the range that stands in the way. */
   async lock(owner: string, offset: bigint, length: bigint): Promise<number | [bigint, bigint]> {
-    const { status, reader } = await this.#call([
-      "LOCK",
-      (writer) => {
-        writer.uint32(2);
-        writer.bool(false);
-        writer.exactUint64(offset);
-        writer.exactUint64(length);
-        writer.bool(true);
-        writer.uint32(0);
-        writer.fixed(this.stateid);
-        writer.uint32(0);
-        writer.fixed(this.session.clientid);
-        writer.latin1(owner);
-      },
-    ]);
+    const { status, reader } = await this.#call(lock(this.session, this.stateid, { owner, offset, length }));
     if (status !== Status.DENIED) {
       return status;
     }

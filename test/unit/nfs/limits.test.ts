@@ -22,6 +22,7 @@ import {
   TestSession,
 } from "./client.ts";
 import { serve } from "./fixture.ts";
+import { lock, read, write } from "./steps.ts";
 
 const MIB = 2 ** 20;
 
@@ -40,35 +41,6 @@ async function exchangeId(connection: TestConnection, owner: string) {
 
 async function createSession(connection: TestConnection, clientid: Buffer, sequence: number) {
   return (await connection.compound([["CREATE_SESSION", createSessionArguments(clientid, sequence)]])).status;
-}
-
-function lock(session: TestSession, stateid: Buffer, owner: string, offset: number, length = 1): Step {
-  return [
-    "LOCK",
-    (writer) => {
-      writer.uint32(2);
-      writer.bool(false);
-      writer.uint64(offset);
-      writer.uint64(length);
-      writer.bool(true);
-      writer.uint32(0);
-      writer.fixed(stateid);
-      writer.uint32(0);
-      writer.fixed(session.clientid);
-      writer.latin1(owner);
-    },
-  ];
-}
-
-function read(stateid: Buffer, offset: number, count: number): Step {
-  return [
-    "READ",
-    (writer) => {
-      writer.fixed(stateid);
-      writer.uint64(offset);
-      writer.uint32(count);
-    },
-  ];
 }
 
 describe("connections", () => {
@@ -258,8 +230,11 @@ describe("clients", () => {
     const session = await (await serve(t, { maximumLocksPerClient: 2 })).session();
     const { stateid, handle: file } = await openFile(session, "file", { create: "unchecked" });
     const run = async (step: Step) => session.call([["PUTFH", handle(file)], step]);
-    assert.equal((await run(lock(session, stateid, "owner", 0, 10))).status, Status.OK);
-    const locked = await run(lock(session, stateid, "owner", 20, 10));
+    assert.equal(
+      (await run(lock(session, stateid, { owner: "owner", offset: 0, length: 10 }))).status,
+      Status.OK,
+    );
+    const locked = await run(lock(session, stateid, { owner: "owner", offset: 20, length: 10 }));
     expectResult(locked.reader, "PUTFH");
     expectResult(locked.reader, "LOCK");
     const lockStateid = Buffer.from(locked.reader.fixed(16));
@@ -274,13 +249,22 @@ describe("clients", () => {
         writer.uint64(length);
       },
     ];
-    assert.equal((await run(lock(session, stateid, "owner", 40, 10))).status, Status.DELAY);
+    assert.equal(
+      (await run(lock(session, stateid, { owner: "owner", offset: 40, length: 10 }))).status,
+      Status.DELAY,
+    );
     assert.equal((await run(unlock(4, 2))).status, Status.DELAY);
     assert.equal((await run(unlock(0, 10))).status, Status.OK);
     assert.equal((await run(unlock(22, 2))).status, Status.OK);
-    assert.equal((await run(lock(session, stateid, "owner", 40, 10))).status, Status.DELAY);
+    assert.equal(
+      (await run(lock(session, stateid, { owner: "owner", offset: 40, length: 10 }))).status,
+      Status.DELAY,
+    );
     assert.equal((await run(unlock(0, 100))).status, Status.OK);
-    assert.equal((await run(lock(session, stateid, "owner", 40, 10))).status, Status.OK);
+    assert.equal(
+      (await run(lock(session, stateid, { owner: "owner", offset: 40, length: 10 }))).status,
+      Status.OK,
+    );
   });
 
   it("leave few owners behind that have no state", () => {
@@ -385,24 +369,16 @@ describe("the memory file system", () => {
     const capacity = 2 * MIB + 1024;
     const fileSystem = new MemoryFileSystem({ rootMode: 0o777, capacity });
     const session = await (await serve(t, { fileSystem })).session();
-    const write = async (file: { stateid: Buffer; handle: Buffer }, offset: number, count: number) => {
-      const step: Step = [
-        "WRITE",
-        (writer) => {
-          writer.fixed(file.stateid);
-          writer.uint64(offset);
-          writer.uint32(2);
-          writer.opaque(Buffer.alloc(count, 1));
-        },
-      ];
+    const fill = async (file: { stateid: Buffer; handle: Buffer }, offset: number, count: number) => {
+      const step = write(file.stateid, offset, Buffer.alloc(count, 1));
       return (await session.call([["PUTFH", handle(file.handle)], step])).status;
     };
     for (let round = 0; round < 3; round++) {
       const file = await openFile(session, "file", { create: "unchecked" });
       for (let offset = 0; offset < 2 * MIB; offset += MIB / 2) {
-        assert.equal(await write(file, offset, MIB / 2), Status.OK);
+        assert.equal(await fill(file, offset, MIB / 2), Status.OK);
       }
-      assert.equal(await write(file, 2 * MIB, 1), Status.NOSPC);
+      assert.equal(await fill(file, 2 * MIB, 1), Status.NOSPC);
       assert.equal(fileSystem.statistics().freeSpace, 0);
       const close: Step = [
         "CLOSE",

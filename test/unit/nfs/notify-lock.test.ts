@@ -6,6 +6,7 @@ import { answerCallback, CallbackOperation, parseCallback } from "./callback-cli
 import { expectResult, handle, openFile, type Step, TestSession } from "./client.ts";
 import { openWanting } from "./delegation.ts";
 import { recordOf, serve } from "./fixture.ts";
+import { lock } from "./steps.ts";
 
 const WRITE = 2;
 const READ_BLOCKING = 3;
@@ -14,26 +15,8 @@ const MAY_NOTIFY_LOCK = 0x20;
 
 interface Range {
   type: number;
-  start: number;
+  offset: number;
   length: number;
-}
-
-function lock(session: TestSession, open: Buffer, owner: string, { type, start, length }: Range): Step {
-  return [
-    "LOCK",
-    (writer) => {
-      writer.uint32(type);
-      writer.bool(false);
-      writer.uint64(start);
-      writer.uint64(length);
-      writer.bool(true);
-      writer.uint32(0);
-      writer.fixed(open);
-      writer.uint32(0);
-      writer.fixed(session.clientid);
-      writer.latin1(owner);
-    },
-  ];
 }
 
 async function lockFile(
@@ -44,7 +27,7 @@ async function lockFile(
 ) {
   const { reader, status } = await session.call([
     ["PUTFH", handle(open.handle)],
-    lock(session, open.stateid, owner, range),
+    lock(session, open.stateid, { owner, ...range }),
   ]);
   if (status !== Status.OK) {
     return { status, stateid: Buffer.alloc(0) };
@@ -65,10 +48,10 @@ describe("CB_NOTIFY_LOCK", () => {
     assert.equal((await openWanting(holder, "file", 3)).flags & MAY_NOTIFY_LOCK, 0, "no back channel");
     const held = await openFile(holder, "file");
     const wanted = await openFile(waiter, "file");
-    const first = await lockFile(holder, held, "one", { type: WRITE, start: 0, length: 10 });
-    const second = await lockFile(holder, held, "two", { type: WRITE, start: 10, length: 10 });
+    const first = await lockFile(holder, held, "one", { type: WRITE, offset: 0, length: 10 });
+    const second = await lockFile(holder, held, "two", { type: WRITE, offset: 10, length: 10 });
     assert.deepEqual([first.status, second.status], [Status.OK, Status.OK]);
-    const range = { type: WRITE_BLOCKING, start: 5, length: 10 };
+    const range = { type: WRITE_BLOCKING, offset: 5, length: 10 };
     assert.equal((await lockFile(waiter, wanted, "waits", range)).status, Status.DENIED);
     let calls = 0;
     waiter.connection.callbacks.on("call", () => calls++);
@@ -102,7 +85,7 @@ describe("CB_NOTIFY_LOCK", () => {
     const holder = await start("holder");
     const held = await openFile(holder, "file", { create: "unchecked" });
     const wanted = await openFile(waiter, "file");
-    const all = { start: 0, length: 10 };
+    const all = { offset: 0, length: 10 };
     await lockFile(holder, held, "one", { type: WRITE, ...all });
     await lockFile(waiter, wanted, "does not wait", { type: WRITE, ...all });
     await lockFile(waiter, wanted, "reads", { type: READ_BLOCKING, ...all });
@@ -145,7 +128,7 @@ describe("CB_NOTIFY_LOCK", () => {
     const collect = (message: Buffer) => unanswered.push(message);
     waiter.connection.callbacks.on("call", collect);
     const notifications = 400;
-    const range = { start: 0, length: 10 };
+    const range = { offset: 0, length: 10 };
     for (let count = 0; count < notifications; count++) {
       await lockFile(waiter, file, "holder", { type: WRITE, ...range });
       await lockFile(waiter, file, `waits ${count}`, { type: READ_BLOCKING, ...range });

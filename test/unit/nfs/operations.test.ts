@@ -20,20 +20,12 @@ import {
   type TestSession,
 } from "./client.ts";
 import { serve } from "./fixture.ts";
+import { read, write } from "./steps.ts";
 
 const ROOT = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
 const USER = 1000;
 const OTHER_USER = 2000;
 
-const write = (stateid: Buffer, offset: number, data: Uint8Array): Step => [
-  "WRITE",
-  (writer) => {
-    writer.fixed(stateid);
-    writer.uint64(offset);
-    writer.uint32(2);
-    writer.opaque(data);
-  },
-];
 const words =
   (...values: number[]) =>
   (writer: XdrWriter) => {
@@ -387,16 +379,9 @@ describe("replies", () => {
   it("that are too long to be kept are refused where they were to be kept", async (t) => {
     const { session, file, fileSystem } = await start(t);
     fileSystem.root.lookup("file")!.setAttributes({ size: 64 * 1024 });
-    const read: Step = [
-      "READ",
-      (writer) => {
-        writer.fixed(file.stateid);
-        writer.uint64(0);
-        writer.uint32(64 * 1024);
-      },
-    ];
+    const step = read(file.stateid, 0, 64 * 1024);
     const status = async (session: TestSession, cache: boolean) =>
-      (await session.call([["PUTFH", handle(file.handle)], read], { cache })).status;
+      (await session.call([["PUTFH", handle(file.handle)], step], { cache })).status;
     assert.equal(await status(session, true), Status.REP_TOO_BIG_TO_CACHE);
     assert.equal(await status(session, false), Status.OK);
   });

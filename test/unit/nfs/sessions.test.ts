@@ -4,6 +4,7 @@ import { MemoryFileSystem } from "../../../src/nfs/index.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
 import { encodeCompound, expectResult, name, openFile, parseReply, type Step } from "./client.ts";
 import { serve } from "./fixture.ts";
+import { read } from "./steps.ts";
 
 const makeDirectory = (directory: string): Step => [
   "CREATE",
@@ -12,14 +13,6 @@ const makeDirectory = (directory: string): Step => [
     writer.latin1(directory);
     writer.uint32(0);
     writer.uint32(0);
-  },
-];
-const READ_ALL = (stateid: Buffer): Step => [
-  "READ",
-  (writer) => {
-    writer.fixed(stateid);
-    writer.uint64(0);
-    writer.uint32(100);
   },
 ];
 
@@ -71,7 +64,9 @@ describe("sessions", () => {
     const { fileSystem, letGo, started } = withBlockedReads();
     const session = await (await serve(t, { fileSystem })).session();
     const { stateid } = await openFile(session, "slow", { access: 1 });
-    const reading = session.call([["PUTROOTFH"], ["LOOKUP", name("slow")], READ_ALL(stateid)], { slot: 1 });
+    const reading = session.call([["PUTROOTFH"], ["LOOKUP", name("slow")], read(stateid, 0, 100)], {
+      slot: 1,
+    });
     await started;
     assert.equal((await session.call([["PUTROOTFH"]], { slot: 2 })).status, Status.OK);
     letGo();
@@ -93,7 +88,7 @@ describe("sessions", () => {
       session.sequence(1),
       ["PUTROOTFH"],
       ["LOOKUP", name("slow")],
-      READ_ALL(stateid),
+      read(stateid, 0, 100),
     ]);
     session.connection.send(1000, request);
     await started;

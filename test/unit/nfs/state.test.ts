@@ -6,36 +6,9 @@ import { Status } from "../../../src/nfs/protocol/status.ts";
 import { ServerState } from "../../../src/nfs/state/server-state.ts";
 import { expectResult, handle, openFile, type Step, type TestSession } from "./client.ts";
 import { serve } from "./fixture.ts";
+import { EVERYTHING, lock } from "./steps.ts";
 
 const USER = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
-const EVERYTHING = 2 ** 64;
-
-function lockArguments(
-  session: TestSession,
-  stateid: Buffer,
-  range: { write: boolean; offset: number; length: number; owner: string },
-): Step {
-  return [
-    "LOCK",
-    (writer) => {
-      writer.uint32(range.write ? 2 : 1);
-      writer.bool(false);
-      writer.uint64(range.offset);
-      if (range.length === EVERYTHING) {
-        writer.uint32(0xffff_ffff);
-        writer.uint32(0xffff_ffff);
-      } else {
-        writer.uint64(range.length);
-      }
-      writer.bool(true);
-      writer.uint32(0);
-      writer.fixed(stateid);
-      writer.uint32(0);
-      writer.fixed(session.clientid);
-      writer.latin1(range.owner);
-    },
-  ];
-}
 
 describe("opens", () => {
   it("denies what a share reservation forbids, to the same owner as well, until CLOSE", async (t) => {
@@ -113,29 +86,29 @@ describe("byte-range locks", () => {
     const other = await start();
     const mine = await openFile(session, "file", { create: "unchecked" });
     const theirs = await openFile(other, "file");
-    const lock = async (
+    const lockRange = async (
       from: TestSession,
       stateid: Buffer,
       owner: string,
       offset: number,
-      length: number,
+      length: number | bigint,
       write = true,
     ) =>
       (
         await from.call([
           ["PUTFH", handle(mine.handle)],
-          lockArguments(from, stateid, { write, offset, length, owner }),
+          lock(from, stateid, { type: write ? 2 : 1, offset, length, owner }),
         ])
       ).status;
-    assert.equal(await lock(session, mine.stateid, "a", 0, 100), Status.OK);
-    assert.equal(await lock(other, theirs.stateid, "b", 99, 1), Status.DENIED);
-    assert.equal(await lock(other, theirs.stateid, "b", 100, EVERYTHING), Status.OK);
+    assert.equal(await lockRange(session, mine.stateid, "a", 0, 100), Status.OK);
+    assert.equal(await lockRange(other, theirs.stateid, "b", 99, 1), Status.DENIED);
+    assert.equal(await lockRange(other, theirs.stateid, "b", 100, EVERYTHING), Status.OK);
     // A downgrade in the middle leaves the ends locked for writing.
-    assert.equal(await lock(session, mine.stateid, "a", 40, 20, false), Status.OK);
-    assert.equal(await lock(other, theirs.stateid, "b", 45, 5, false), Status.OK);
-    assert.equal(await lock(other, theirs.stateid, "b", 39, 1, false), Status.DENIED);
-    assert.equal(await lock(other, theirs.stateid, "b", 60, 1, false), Status.DENIED);
-    assert.equal(await lock(session, mine.stateid, "a", 0, 0), Status.INVAL);
+    assert.equal(await lockRange(session, mine.stateid, "a", 40, 20, false), Status.OK);
+    assert.equal(await lockRange(other, theirs.stateid, "b", 45, 5, false), Status.OK);
+    assert.equal(await lockRange(other, theirs.stateid, "b", 39, 1, false), Status.DENIED);
+    assert.equal(await lockRange(other, theirs.stateid, "b", 60, 1, false), Status.DENIED);
+    assert.equal(await lockRange(session, mine.stateid, "a", 0, 0), Status.INVAL);
     const closing: Step = [
       "CLOSE",
       (writer) => {
@@ -144,7 +117,7 @@ describe("byte-range locks", () => {
       },
     ];
     assert.equal((await session.call([["PUTFH", handle(mine.handle)], closing])).status, Status.OK);
-    assert.equal(await lock(other, theirs.stateid, "b", 0, EVERYTHING), Status.OK);
+    assert.equal(await lockRange(other, theirs.stateid, "b", 0, EVERYTHING), Status.OK);
     assert.equal(server.statistics().states, 2);
   });
 });
