@@ -25,6 +25,17 @@ const folderRules = Object.entries(mayImport).map(([folder, others]) => ({
   to: { path: "^src/", pathNot: `^src/(${[folder, "async", ...others].join("|")})/` },
 }));
 
+/** Inside src/nfs: what must not know what. State is clients, sessions, opens and locks; not the requests for them. */
+const nfsLayers = [
+  ["protocol", "(attributes|callback|compound|delegations|memory|operations|permissions|state|transport)"],
+  ["(attributes|permissions)", "(callback|compound|delegations|memory|operations|state|transport)"],
+  ["(state|callback|delegations)", "(compound|memory|operations|transport)"],
+  ["compound", "(memory|operations|transport)"],
+  ["operations", "(memory|transport)"],
+  ["transport", "(memory|operations)"],
+  ["memory", "(attributes|callback|compound|delegations|operations|permissions|protocol|state|transport)"],
+];
+
 module.exports = {
   forbidden: [
     ...folderRules,
@@ -49,13 +60,12 @@ module.exports = {
       to: { path: "^src/cas/", pathNot: "^src/cas/input-source\\.ts$" },
     },
     { name: "no-circular", severity: "error", from: {}, to: { circular: true } },
-    {
-      name: "nfs-state-knows-no-compound",
-      comment: "Clients, sessions, opens and locks; not the requests that come for them.",
+    ...nfsLayers.map(([folders, above]) => ({
+      name: `nfs-${folders}-knows-nothing-of-${above}`.replaceAll(/[|()]+/g, "-"),
       severity: "error",
-      from: { path: "^src/nfs/(state|callback|delegations|attributes|permissions)/" },
-      to: { path: "^src/nfs/(compound|operations|transport)/" },
-    },
+      from: { path: `^src/nfs/${folders}/` },
+      to: { path: `^src/nfs/${above}/` },
+    })),
     { name: "not-to-unresolvable", severity: "error", from: {}, to: { couldNotResolve: true } },
     {
       name: "src-does-not-import-development-dependencies",

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { constants } from "node:os";
+import { errnoName } from "../native/errno.ts";
 import { helperPath } from "../native/helper.ts";
 import { encodeMessage, MessageDecoder } from "../native/message.ts";
 
@@ -69,7 +69,10 @@ export class MountHelper {
     this.#process.stdout?.on("data", (chunk: Buffer) => {
       try {
         for (const [id = "", errno, mountId] of decoder.push(chunk)) {
-          this.#settle(id, { error: errnoName(Number(errno)), mountId: Number(mountId) });
+          this.#settle(id, {
+            error: errno === "0" ? "" : errnoName(Number(errno)),
+            mountId: Number(mountId),
+          });
         }
       } catch (error) {
         this.#fail(error as Error);
@@ -183,12 +186,4 @@ export class MountHelper {
       }
     }
   }
-}
-
-function errnoName(errno: number): string {
-  if (errno === 0) {
-    return "";
-  }
-  const found = Object.entries(constants.errno).find(([, value]) => value === errno);
-  return found?.[0] ?? `errno ${errno}`;
 }

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
-import { constants } from "node:os";
 import type { UnixCredentials } from "../config/bb-runner/application.ts";
 import type { ResourceLimit } from "../config/global.ts";
+import { errnoName } from "../native/errno.ts";
 import { helperPath } from "../native/helper.ts";
 import { encodeMessage, list, MessageDecoder } from "../native/message.ts";
 
@@ -253,9 +253,4 @@ function resourceUsage(numbers: readonly string[]): ResourceUsage {
     voluntaryContextSwitches: at(11),
     involuntaryContextSwitches: at(12),
   };
-}
-
-function errnoName(errno: number): string {
-  const found = Object.entries(constants.errno).find(([, value]) => value === errno);
-  return found?.[0] ?? `errno ${errno}`;
 }

@@ -1,4 +1,10 @@
-import { type AttributeChanges, FileType, type Symlink, type Timestamp } from "../nfs/file-system.ts";
+import {
+  type AttributeChanges,
+  FileType,
+  type SpecialKind,
+  type Symlink,
+  type Timestamp,
+} from "../nfs/file-system.ts";
 import type { ContentAccount } from "./content/file-content.ts";
 import { Leaf, refuseSize, type TreeContext } from "./node.ts";
 import type { Owner } from "./owner.ts";
@@ -47,24 +53,19 @@ export class TreeSymlink extends Leaf implements Symlink {
   }
 }
 
+/** The {@link SpecialKind} of a device. */
+export type DeviceKind = Extract<SpecialKind, { readonly major: number }>;
+
 export class TreeDevice extends Leaf {
-  readonly type: typeof FileType.CHARACTER_DEVICE | typeof FileType.BLOCK_DEVICE;
+  readonly type: DeviceKind["type"];
   readonly major: number;
   readonly minor: number;
 
-  constructor(
-    tree: TreeContext,
-    account: ContentAccount,
-    type: typeof FileType.CHARACTER_DEVICE | typeof FileType.BLOCK_DEVICE,
-    major: number,
-    minor: number,
-    mode: number,
-    owner: Owner,
-  ) {
+  constructor(tree: TreeContext, account: ContentAccount, kind: DeviceKind, mode: number, owner: Owner) {
     super(tree, account, mode, owner, undefined);
-    this.type = type;
-    this.major = major;
-    this.minor = minor;
+    this.type = kind.type;
+    this.major = kind.major;
+    this.minor = kind.minor;
   }
 
   setAttributes(changes: AttributeChanges): void {

@@ -2,7 +2,6 @@ import {
   type AttributeChanges,
   FileSystemError,
   FileSystemStatus,
-  FileType,
   type SpecialKind,
 } from "../../nfs/file-system.ts";
 import { INPUT_TIME } from "../clock.ts";
@@ -48,8 +47,8 @@ export function newSpecial(
   special: SpecialKind,
   { mode = 0o644 }: AttributeChanges,
 ): TreeDevice | TreePipe {
-  return special.type === FileType.CHARACTER_DEVICE || special.type === FileType.BLOCK_DEVICE
-    ? new TreeDevice(tree, account, special.type, special.major, special.minor, mode, owner)
+  return "major" in special
+    ? new TreeDevice(tree, account, special, mode, owner)
     : new TreePipe(tree, account, special.type, mode, owner);
 }
 
