@@ -13,10 +13,10 @@ const MS_BIND = 0x1000;
 const MS_REC = 0x4000;
 const MS_SHARED = 1 << 20;
 
-/** Between two attempts to unmount what is in use. */
+/** Between two attempts to unmount a mount that is in use. */
 const RETRY_MILLISECONDS = 50;
 
-/** How long a port of this machine may take to say whether anything listens at it. */
+/** How long it may take to find out whether anything listens at a port of this machine. */
 const CONNECT_MILLISECONDS = 2000;
 
 /** How long a worker that has died may still be unmounting (native/bb_mount.c). */
@@ -25,7 +25,7 @@ const PREDECESSOR_MILLISECONDS = 6000;
 export interface NfsMountSettings {
   /** The server's TCP port on 127.0.0.1. */
   readonly port: number;
-  /** The directory of the server to mount: absolute, "/"-separated. */
+  /** The server's directory to mount: absolute, "/"-separated. */
   readonly serverPath: string;
   /** Where to mount it: absolute. Made if it does not exist. */
   readonly mountPath: string;
@@ -38,8 +38,8 @@ export interface NfsMountSettings {
 export class NfsMount implements AsyncDisposable {
   readonly path: string;
   /**
-   * Resolves with the reason when the helper has ended before `unmount`: nothing can be written back any more, and the
-   * mount would outlive this process.
+   * Resolves with the reason if the helper ends before `unmount`: nothing can be written back any more, and the mount
+   * would outlive this process.
    */
   readonly lost: Promise<MountError>;
   #unmounting = false;
@@ -62,9 +62,9 @@ export class NfsMount implements AsyncDisposable {
   }
 
   /**
-   * Mounts the server, after locking MOUNTPATH.lock, and removing what an earlier run may have left at the same place. The
-   * server must be answering meanwhile. Throws a {@link MountError} that says what the kernel lacks or refuses, or that another
-   * process serves what is mounted there; when the signal aborts, the mount is given up and its reason thrown.
+   * Mounts the server, after locking MOUNTPATH.lock and removing what an earlier run may have left at that path. The
+   * server must already answer. Throws a {@link MountError} that says what the kernel lacks or refuses, or that another
+   * process serves what is mounted there. If the signal aborts, gives up and throws its reason.
    */
   static async mount(settings: NfsMountSettings, signal?: AbortSignal): Promise<NfsMount> {
     const { flags, data } = nfsMountOptions(settings.port, settings.version, settings.mountOptions);
@@ -99,8 +99,8 @@ export class NfsMount implements AsyncDisposable {
   }
 
   /**
-   * Has the kernel write everything that was written to the mount so far to the server. Calls that come while one
-   * is under way share the next one, so that many actions ending at once cost two.
+   * Has the kernel send the server everything written to the mount so far. Calls made while one is under way share the
+   * next one, so that many actions ending at once cost two.
    */
   sync(): Promise<void> {
     if (this.#syncing === undefined) {
@@ -130,9 +130,9 @@ export class NfsMount implements AsyncDisposable {
   }
 
   /**
-   * Unmounts: gently while processes still use it, for up to `graceMilliseconds`, then by force. The server must
+   * Unmounts: gently, for up to `graceMilliseconds` while processes still use it, then by force. The server must
    * keep answering meanwhile. Does nothing if somebody else has unmounted it. Throws a {@link MountError} if the
-   * mount could not be removed at all, as when something else is mounted upon it.
+   * mount could not be removed at all, as when another covers it.
    */
   async unmount(graceMilliseconds = 2000): Promise<void> {
     this.#unmounting = true;
@@ -150,9 +150,9 @@ export class NfsMount implements AsyncDisposable {
 }
 
 /**
- * Removes by force the NFS mounts of this machine's servers that an earlier run has left at the path, also several
- * upon each other. Something else mounted there stays. Throws a {@link MountError}, EBUSY, and removes nothing, if one
- * of them is still served.
+ * Removes by force the NFS mounts of this machine's servers that an earlier run has left at the path, even several on
+ * top of each other. Anything else mounted there stays. Throws a {@link MountError} with EBUSY, and removes nothing,
+ * if one of them is still served.
  */
 export async function clearStaleMounts(path: string): Promise<void> {
   const realPath = await withoutSymlinks(path);
@@ -168,8 +168,8 @@ export async function clearStaleMounts(path: string): Promise<void> {
 }
 
 /**
- * Makes a directory a mount of its own whose later mounts are seen in other mount namespaces (a shared mount, see
- * mount_namespaces(7)). Made if it does not exist.
+ * Makes a directory, created if need be, a mount of its own whose later mounts are seen in other mount namespaces (a
+ * shared mount, see mount_namespaces(7)).
  */
 export async function shareMounts(path: string): Promise<void> {
   await mkdir(path, { recursive: true });
@@ -198,13 +198,13 @@ export async function shareMounts(path: string): Promise<void> {
   }
 }
 
-/** As mountinfo names it. The path itself is not looked at, since it may be a mount whose server is gone. */
+/** The path as mountinfo has it. Its last component is not looked at: it may be a mount whose server is gone. */
 async function withoutSymlinks(path: string): Promise<string> {
   await mkdir(dirname(path), { recursive: true });
   return join(await realpath(dirname(path)), basename(path));
 }
 
-/** The mounts of NFS servers on this machine that lie uppermost at the path, the uppermost first. */
+/** The topmost mounts at the path, as far as they are of NFS servers on this machine; the topmost first. */
 export function loopbackMounts(
   path: string,
   table: readonly MountTableEntry[] = readMountTable(),
@@ -243,8 +243,8 @@ async function clearStaleMountsWith(helper: MountHelper, path: string, ownPort?:
 }
 
 /**
- * Has the helper lock PATH.lock: the port of a worker in another network namespace cannot be asked for. Throws a
- * {@link MountError}: EBUSY, naming the holder, if another worker has it.
+ * Has the helper lock PATH.lock: a worker in another network namespace cannot be noticed by its port. Throws a
+ * {@link MountError}; EBUSY, naming the holder, if another worker has the lock.
  */
 async function lockPath(helper: MountHelper, path: string): Promise<void> {
   const file = `${path}.lock`;
@@ -265,7 +265,7 @@ async function lockPath(helper: MountHelper, path: string): Promise<void> {
   throw new MountError(message, "EBUSY");
 }
 
-/** Whether anything listens at a port of 127.0.0.1, answering or not. */
+/** Whether anything listens at a port of 127.0.0.1, whether or not it answers. */
 async function isListenedOn(port: number): Promise<boolean> {
   const socket = connect({ host: "127.0.0.1", port });
   try {
