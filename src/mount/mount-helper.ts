@@ -105,8 +105,8 @@ export class MountHelper {
   }
 
   /**
-   * umount2(2). Resolves to "" or an errno: "EBUSY" if the mount is in use or another covers it, "ENOENT" if it is gone.
-   * Waits for the file server to take what was written.
+   * umount2(2). Resolves to "" or an errno: "EBUSY" if the mount is in use or covered by another, "ENOENT" if it is
+   * gone. Waits for the file server to take what was written.
    */
   async unmount({ target, mountId }: MountedAt): Promise<string> {
     return (await this.#call("unmount", target, mountId)).error;

@@ -6,8 +6,8 @@ import type { FileTree } from "../../vfs/index.ts";
 import type { MountedTree } from "./build-directory-server.ts";
 
 /**
- * Serves a tree by NFSv4 on loopback, at a port that is free, to nobody but the mount that is made here. The
- * process that dies without closing it is unmounted by a supervisor.
+ * Serves a tree by NFSv4 on a free loopback port, only to the mount made here. If the process dies without closing it,
+ * a supervisor unmounts it.
  */
 export async function mountByNfs(
   tree: FileTree,
