@@ -84,7 +84,7 @@ export function nfsMountOptions(
       continue;
     }
     if (RESERVED_OPTIONS.includes(name)) {
-      throw new MountError(`mountOptions: "${option}" is not for the operator to set: remove it`, "EINVAL");
+      throw new MountError(`mountOptions: "${option}" is reserved for the worker: remove it`, "EINVAL");
     }
     if (flag) {
       flags = (flags | flag[0]) & ~flag[1];

@@ -230,7 +230,7 @@ async function clearStaleMountsWith(helper: MountHelper, path: string, ownPort?:
     }
     const message =
       `${path} is mounted, and what listens at its server's port ${port} may be another worker: ` +
-      "stop that one, or set another mountPath; if it is none, unmount the directory";
+      "stop it, or set another mountPath; if it is not a worker, unmount the directory";
     throw new MountError(message, "EBUSY");
   }
   await lockPath(helper, path);

@@ -80,7 +80,10 @@ function stopSignals(log: Log): StopSignals {
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
   process.on("uncaughtException", (error) => {
-    log.error("a fault in the program; it finishes what it has and ends", { error, stack: error.stack });
+    log.error("a fault in the program: it finishes its running actions and exits", {
+      error,
+      stack: error.stack,
+    });
     stop("failure");
   });
   return { signal: controller.signal, first: first.promise, second: second.promise };
