@@ -1,12 +1,12 @@
 /*
- * Owns a worker's mounts: makes and removes them at the worker's request, and removes them by force when the worker
- * is gone. It is a process of its own since the worker is itself the server of what is mounted: a system call that
- * waits for the server must neither occupy the worker's threads nor keep it from exiting.
+ * Owns a worker's mounts: makes and removes them at the worker's request, and removes them by force once the worker is
+ * gone. It is a process of its own because the worker is itself the server of its mounts: a system call that waits for
+ * the server must neither occupy the worker's threads nor keep it from exiting.
  *
  * Standard input carries requests (message.h), standard output a reply to each, in any order: ID ERRNO MOUNT, where
  * MOUNT is the ID that /proc/self/mountinfo has for the mount.
  *
- *   ID mount SOURCE TARGET TYPE FLAGS DATA SUPERVISED   mount(2); 1 if it is to be unmounted at the end of input
+ *   ID mount SOURCE TARGET TYPE FLAGS DATA SUPERVISED   mount(2); SUPERVISED 1: unmounted at the end of input
  *   ID unmount TARGET MOUNT                             umount2(2); gone, written back, or EBUSY
  *   ID force-unmount TARGET MOUNT                       gone within 5 s, waiting for no server
  *   ID sync TARGET MOUNT                                syncfs(2)
@@ -17,13 +17,12 @@
  * ENOENT if it is not there any more, with EBUSY if something else is mounted upon it. What others have mounted is
  * never touched; what others have unmounted is not kept in use.
  *
- * Each request is done by a child, so that one that waits does not delay the others and can be killed.
+ * A child carries out each request, so that one that waits does not delay the others and can be killed.
  *
  * Each supervised mount has an anchor: a process whose working directory is the mount's root. When the mount must go
- * although its server does not answer, the anchor keeps its own copy of it, in a mount namespace of its own, while
- * the mount itself leaves the tree at once. For umount2(MNT_FORCE), which fails the calls that wait for the server,
- * needs a mount to name, and whoever still has a file of it open would otherwise wait for ever when closing it, also
- * when killed.
+ * although its server does not answer, it leaves the tree at once, while the anchor keeps a copy of it in a mount
+ * namespace of its own: umount2(MNT_FORCE), which fails the calls that wait for the server, needs a mount to name.
+ * Without it, whoever still had a file of the mount open would wait for ever when closing it, even when killed.
  */
 #include "message.h"
 
@@ -44,11 +43,11 @@
 
 enum {
   maximum_pending = 256,
-  /* No ID of a mount. */
+  /* Not the ID of any mount. */
   no_mount = -1,
   /* Between two calls of umount2(MNT_FORCE). */
   force_interval_milliseconds = 50,
-  /* How long an anchor goes on with it. */
+  /* How long an anchor goes on calling it. */
   anchor_milliseconds = 20000,
   /* How long an anchor may take to answer: it may itself wait for the server. */
   answer_milliseconds = 500,
@@ -61,7 +60,7 @@ enum {
 
 struct anchor {
   pid_t pid; /* 0: none */
-  int process; /* pidfd_open(2): the number may become another's as soon as this process is reaped. */
+  int process; /* pidfd_open(2): once this process is reaped, its number may become another's. */
   int socket;
 };
 
@@ -76,15 +75,15 @@ struct pending {
   pid_t pid; /* 0: free */
   char *id;
   char *target;
-  int mount; /* For mount(2): what was uppermost at the target before. */
+  int mount; /* For mount(2): the topmost mount at the target before. */
   bool to_supervise;
   bool unmounts;
 };
 
-/* Where an anchor has its mount, once it has taken it over: in a file system that is all it has besides. */
+/* Where an anchor keeps the mount that it has taken over, in the only other file system that it has left. */
 static const char anchor_target[] = "/mount";
 
-/* No child has it open, or the lock would outlast this process. */
+/* No child may have it open, or the lock would outlast this process. */
 static int lock_file = -1;
 static struct pending pending[maximum_pending];
 static struct supervised *supervised;
@@ -117,7 +116,7 @@ static pid_t fork_child(void) {
   return 0;
 }
 
-/* The ID of the mount that an open file is in; no_mount if it cannot be found out. */
+/* The ID of the mount that an open file is in; no_mount if that cannot be determined. */
 static int mount_of(int fd) {
   char path[64];
   snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
@@ -148,7 +147,7 @@ static int sync_mount(const char *target, int mount) {
   return fd >= 0 && syncfs(fd) == 0 ? 0 : errno;
 }
 
-/* A child's errno, or EINTR if it had to be killed because it did not end in time. */
+/* A child's errno, or EINTR if it did not end in time and was killed. */
 static int wait_for(pid_t child, long milliseconds) {
   int status = 0;
   for (long long deadline = now_milliseconds() + milliseconds;;) {
@@ -198,8 +197,8 @@ static bool is_escaped_path(const char *escaped, const char *target) {
 }
 
 /*
- * The ID of the uppermost mount at target, no_mount if there is none; and whether the given one is among those that
- * lie upon each other there, or that cannot be found out. Asks no file system's server.
+ * The ID of the topmost mount at target, no_mount if there is none; and whether the given one is among those stacked
+ * there, which it is taken to be if that cannot be determined. Asks no file system's server.
  */
 static int uppermost_mount(const char *target, int mount, bool *present) {
   FILE *table = fopen("/proc/self/mountinfo", "re");
@@ -223,7 +222,7 @@ static int uppermost_mount(const char *target, int mount, bool *present) {
   return uppermost;
 }
 
-/* 0 if the mount is what one finds at target, else the errno that says what is there instead. */
+/* 0 if the mount is the topmost at target, else the errno that says what is there instead. */
 static int look_for(int mount, const char *target) {
   bool present;
   if (uppermost_mount(target, mount, &present) == mount)
@@ -232,8 +231,8 @@ static int look_for(int mount, const char *target) {
 }
 
 /*
- * In the anchor: fails whatever waits for the server of its mount, which nobody else sees any more, again and again,
- * and has the kernel give up what was not written. Then lets the mount go.
+ * In the anchor, whose mount nobody else sees any more: again and again fails whatever waits for its server, and has
+ * the kernel give up what was not written back. Then lets the mount go.
  */
 static _Noreturn void fail_calls(void) {
   pid_t flusher = fork_child();
@@ -253,9 +252,9 @@ static _Noreturn void fail_calls(void) {
 }
 
 /*
- * In the anchor, in a mount namespace of its own: keeps nothing of it but the mount it is in, at anchor_target, so that
- * it does not keep what others unmount meanwhile. The new root lies upon /proc, a directory that nobody can remove,
- * which would take the mounts away.
+ * In the anchor, in a mount namespace of its own: drops all of it but the mount it is in, now at anchor_target, so as
+ * not to keep what others unmount meanwhile. The new root is mounted on /proc, which nobody can remove: removing it
+ * would take the mounts away.
  */
 static bool leave_other_mounts(void) {
   return mount("none", "/proc", "tmpfs", 0, NULL) == 0 && mkdir("/proc/mount", 0700) == 0 &&
@@ -263,7 +262,7 @@ static bool leave_other_mounts(void) {
          syscall(SYS_pivot_root, "/proc", "/proc/old") == 0 && umount2("/old", MNT_DETACH) == 0;
 }
 
-/* In the anchor: stays in the mount at target until the socket ends, or takes the mount over when told so. */
+/* In the anchor: stays in the mount at target until the socket closes, or takes the mount over when told to. */
 static _Noreturn void be_anchor(const char *target, int mount_id, int socket) {
   char told;
   if (chdir(target) != 0)
@@ -287,7 +286,7 @@ static struct anchor start_anchor(const char *target, int mount) {
     return (struct anchor){0};
   pid_t pid = fork();
   if (pid == 0) {
-    /* Among the rest are pipes of the worker and sockets of other anchors, whose ends must be seen. */
+    /* Closes the others' pipes and sockets, the worker's and other anchors', so that their ends are seen. */
     int socket = dup2(sockets[1], STDIN_FILENO);
     close_range(STDIN_FILENO + 1, ~0U, 0);
     lock_file = -1;
@@ -296,14 +295,14 @@ static struct anchor start_anchor(const char *target, int mount) {
   close(sockets[1]);
   int process = pid < 0 ? -1 : (int)syscall(SYS_pidfd_open, pid, 0);
   if (process < 0) {
-    /* The end of its socket ends it. */
+    /* The end of its socket will end it. */
     close(sockets[0]);
     return (struct anchor){0};
   }
   return (struct anchor){pid, process, sockets[0]};
 }
 
-/* Forgets an anchor: it ends, unless it has taken the mount over. */
+/* Forgets an anchor, which then ends unless it has taken the mount over. */
 static void release_anchor(struct anchor *anchor) {
   if (anchor->pid == 0)
     return;
@@ -312,7 +311,7 @@ static void release_anchor(struct anchor *anchor) {
   *anchor = (struct anchor){0};
 }
 
-/* Ends an anchor that has not taken the mount over, which it keeps busy. It may be this process's sibling. */
+/* Ends an anchor that keeps the mount busy, not having taken it over. It may be a sibling of this process. */
 static void stop_anchor(struct anchor *anchor) {
   if (anchor->pid == 0)
     return;
@@ -331,9 +330,8 @@ static bool take_over(const struct anchor *anchor) {
 }
 
 /*
- * Removes the mount, if it is the uppermost at target, without waiting for its server. Without an anchor, which
- * cannot be started where the server is needed for entering the mount, calls are failed for as long as the mount may
- * stay.
+ * Removes the mount, if it is the topmost at target, without waiting for its server. Without an anchor, which cannot
+ * be started if entering the mount needs the server, it fails calls only as long as the mount may stay.
  */
 static int force_unmount(const char *target, int mount, struct anchor anchor) {
   int error = look_for(mount, target);
@@ -384,7 +382,7 @@ static void stop_supervising(struct supervised *unmounted) {
   free(unmounted);
 }
 
-/* Ends the anchors of mounts that somebody else has unmounted, and which they alone may keep in use. */
+/* Ends the anchors of mounts that somebody else has unmounted: they may be all that keeps those in use. */
 static void forget_unmounted(void) {
   for (struct supervised *entry = supervised, *next; entry != NULL; entry = next) {
     next = entry->next;
@@ -409,7 +407,7 @@ static bool reply(const char *id, int error, int mount) {
   return send_reply(STDOUT_FILENO, &reply);
 }
 
-/* 0 or the errno. Whoever may open the file may lock it, hence nobody else may. */
+/* 0 or the errno. Whoever can open the file can lock it, so nobody else may open it. */
 static int lock(const char *path, const char *holder) {
   int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
   if (fd < 0)
@@ -424,7 +422,7 @@ static int lock(const char *path, const char *holder) {
   return 0;
 }
 
-/* Does one request, all but the lock in a child; false if it is none. */
+/* Carries out one request, all but the lock in a child; false if it is not a request. */
 static bool begin(struct message *request) {
   const char *id = take_string(request);
   const char *verb = take_string(request);
@@ -487,7 +485,7 @@ static bool begin(struct message *request) {
   return true;
 }
 
-/* Takes note of what a mount(2) has done: one that was killed while it waited may have succeeded. */
+/* Notes the outcome of a mount(2): one that was killed while it waited may have succeeded. */
 static void finish_mount(struct pending *request, int error) {
   bool present;
   int uppermost = uppermost_mount(request->target, request->mount, &present);
@@ -498,7 +496,7 @@ static void finish_mount(struct pending *request, int error) {
   request->mount = uppermost;
 }
 
-/* Takes note of what a request has done. */
+/* Notes the outcome of a request. */
 static void finish(struct pending *request, int status) {
   int error = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
   struct supervised *entry = request->unmounts ? find_supervised(request->mount) : NULL;
@@ -514,7 +512,7 @@ static void finish(struct pending *request, int status) {
   *request = (struct pending){0};
 }
 
-/* Starts another anchor for one that was killed, unless its mount is to go. One that ended by itself cannot be. */
+/* Replaces an anchor that was killed, unless its mount must go. One that ended by itself could not start again. */
 static void replace_anchor(pid_t ended, int status) {
   struct supervised *entry = supervised;
   while (entry != NULL && entry->anchor.pid != ended)
@@ -540,7 +538,7 @@ static void finish_ended(void) {
   }
 }
 
-/* Ends the requests that are under way; a mount(2) among them may still succeed, and then is to be undone. */
+/* Ends the requests under way; a mount(2) among them may still succeed, and must then be undone. */
 static void end_pending(void) {
   bool left = false;
   for (size_t i = 0; i < maximum_pending; i++) {
@@ -559,7 +557,7 @@ static void end_pending(void) {
 }
 
 int main(void) {
-  /* The worker's group may be signalled as a whole, on Ctrl-C for one: this process must be its last. */
+  /* The worker's process group may be signalled as a whole, as by Ctrl-C, but this process must outlive it. */
   setsid();
   signal(SIGINT, SIG_IGN);
   signal(SIGTERM, SIG_IGN);
@@ -575,7 +573,7 @@ int main(void) {
     return 1;
   }
 
-  /* Without the table, mounts that others unmount stay in use. */
+  /* Without the table, mounts that others unmount would stay in use. */
   int table = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
   struct pollfd watched[] = {{.fd = signals, .events = POLLIN},
                              {.fd = STDIN_FILENO, .events = POLLIN},

@@ -1,21 +1,20 @@
 /*
- * Runs one command of an action for bb_runner and leaves no process of it behind; also does what may wait for a file
- * system for ever: looks for paths, and empties directories.
+ * Runs one command of an action for bb_runner and leaves no process of it behind. It also does what may wait for a file
+ * system for ever: it checks whether paths exist, and empties directories.
  *
- * Standard input carries one request (message.h), and after it nothing: its end means that the command is
- * cancelled, or that the runner has died. Standard output carries one reply, sent when every process the command
- * started is gone:
+ * Standard input carries one request (message.h) and nothing after it: its end means that the command is cancelled or
+ * the runner has died. Standard output carries one reply, sent once every process that the command started is gone:
  *
- *   exited CODE SIGNAL RUSAGE…     CODE is -1 if it was killed by SIGNAL; RUSAGE are the numbers of getrusage(2)
+ *   exited CODE SIGNAL RUSAGE…     CODE is -1 if SIGNAL killed it; RUSAGE are the numbers of getrusage(2)
  *   failed STAGE ERRNO TEXT SUBJECT…   it was never started; TEXT is strerror(ERRNO)
  *
- * An isolated command has a PID namespace, whose first process, a child of this one, is what its orphans come to and
+ * An isolated command has a PID namespace, whose first process, a child of this one, inherits the command's orphans and
  * takes everything with it when it ends; an IPC namespace, which ends with it; and a mount namespace, into which later
- * mounts come but from which none goes. Without that, which needs CAP_SYS_ADMIN, this process becomes the parent of
- * orphans and kills them; a command of the same user can then kill this process first.
+ * mounts propagate, but not out of it. Without isolation, which needs CAP_SYS_ADMIN, this process becomes the parent of
+ * orphans and kills them; but a command of the same user can kill this process first.
  *
- * The process that reads the request touches no file of the action, since those may lie on a file system whose
- * server does not answer; its child does, and can always be killed.
+ * The process that reads the request touches no file of the action, since those may lie on a file system whose server
+ * does not answer. Its child does, and can always be killed.
  */
 #include "empty_directory.h"
 #include "message.h"
@@ -34,7 +33,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-/* In the child: where it says why it could not become the command; closed by execve(2). */
+/* In the child: where to report why it could not become the command; closed by execve(2). */
 static int report_fd;
 
 struct limit {
@@ -67,7 +66,7 @@ struct check_request {
   char **readiness_paths;
 };
 
-/* Ends the child with a reply that says why it could not do what was asked. */
+/* Ends the child with a reply that says why it failed. */
 static _Noreturn void fail(const char *stage, int error, const char *subject, const char *more) {
   struct reply reply;
   begin_reply(&reply);
@@ -83,8 +82,8 @@ static _Noreturn void fail(const char *stage, int error, const char *subject, co
 }
 
 /*
- * Opens a path below a directory without following a symlink anywhere on the way: a command could have placed one
- * to make the runner, which may be root, write elsewhere.
+ * Opens a path below a directory without following any symlink: a command could have placed one to make the runner,
+ * which may be root, write elsewhere.
  */
 static int open_beneath(int directory, const char *path, int flags, mode_t mode) {
   char *copy = strdup(path);
@@ -124,7 +123,7 @@ static const char *find_variable(char **environment, const char *name) {
   return NULL;
 }
 
-/* Why execve(2) failed: ENOENT also stands for an interpreter that is not there. */
+/* Reports why execve(2) failed: ENOENT may also mean a missing interpreter. */
 static _Noreturn void fail_exec(int error, const char *path) {
   fail(error == ENOENT && access(path, F_OK) == 0 ? "interpreter" : "exec", error, path, NULL);
 }
@@ -176,8 +175,8 @@ static void apply_credentials(const struct run_request *request) {
 }
 
 /*
- * In the first process of a PID namespace: gives it a mount namespace, and /proc with its processes alone; and, where
- * the kernel has them, shared memory, semaphores and message queues that end with it.
+ * In the first process of a PID namespace: gives it a mount namespace, a /proc with only its own processes and, if the
+ * kernel supports it, shared memory, semaphores and message queues that end with it.
  */
 static void isolate(bool with_proc) {
   if (unshare(CLONE_NEWNS) != 0 || (unshare(CLONE_NEWIPC) != 0 && errno != EINVAL))
@@ -189,8 +188,8 @@ static void isolate(bool with_proc) {
 }
 
 /*
- * In a mount namespace of its own: makes the directory the root, and leaves nothing else to escape to, as root can
- * from chroot(2).
+ * In a mount namespace of its own: makes the directory the root and leaves nothing else to escape to, as root can from
+ * a chroot(2).
  */
 static void pivot_into(int directory, const char *name) {
   int tree = open_tree(directory, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
@@ -201,7 +200,7 @@ static void pivot_into(int directory, const char *name) {
   close(tree);
 }
 
-/* In a child: leaves the pipes to the runner, whose end must be seen although this process waits for a file system. */
+/* In a child: closes the pipes to the runner, whose end must be seen even if this process waits for a file system. */
 static void leave_pipes(void) {
   int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
   if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
@@ -240,7 +239,7 @@ static _Noreturn void run(const struct run_request *request, pid_t parent) {
   if (*request->working_directory != '\0' && chdir(request->working_directory) != 0)
     fail("working_directory", errno, request->working_directory, NULL);
 
-  /* Changing credentials clears it, hence only now; the parent may have died before. */
+  /* Only now, as changing credentials clears it; the parent may have died before. */
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent)
     _exit(127);
@@ -250,7 +249,7 @@ static _Noreturn void run(const struct run_request *request, pid_t parent) {
   execute(request->arguments, request->environment);
 }
 
-/* In the child: whether paths exist, which may take for ever on a dead mount. */
+/* In the child: reports whether paths exist, which may take for ever on a dead mount. */
 static _Noreturn void check(const struct check_request *request) {
   struct stat status;
   for (char **path = request->readiness_paths; *path != NULL; path++)
@@ -289,7 +288,7 @@ static bool is_child_of(const char *pid, pid_t parent) {
   return name_end != NULL && sscanf(name_end + 1, " %*c %d", &its_parent) == 1 && its_parent == parent;
 }
 
-/* Kills every child; false if there is none that can be killed, which a set-user-ID program may not be. */
+/* Kills every child; false if none can be killed, as may be so with set-user-ID programs. */
 static bool kill_children(void) {
   DIR *processes = opendir("/proc");
   if (processes == NULL)
@@ -312,15 +311,15 @@ struct outcome {
   struct rusage usage;
 };
 
-/* Between two looks at the children that are left, which may start others faster than they are reaped. */
+/* Reaped between two looks at the children left, which may start others faster than they are reaped. */
 enum { maximum_reaped = 64 };
 
 /*
- * Waits until the command has ended, or standard input has, then kills whatever is left: as the subreaper
- * (prctl(2)) this process becomes the parent of each orphan, so it is done when it has no child left.
+ * Waits until the command or standard input has ended, then kills whatever is left: as the subreaper (prctl(2)), this
+ * process becomes the parent of each orphan, so it is done once it has no child left.
  */
 static struct outcome supervise(pid_t command, int signals) {
-  /* What is true of a command that cannot be waited for. */
+  /* The outcome of a command that cannot be waited for. */
   struct outcome outcome = {.status = SIGKILL};
   struct pollfd watched[] = {{.fd = signals, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
   bool killing = false;
@@ -331,7 +330,7 @@ static struct outcome supervise(pid_t command, int signals) {
            ended.si_pid != 0) {
       if (ended.si_pid == command) {
         killing = true;
-        /* Before it is reaped, since its number may then become another's. */
+        /* Before it is reaped: after that, its number may become another's. */
         kill(-command, SIGKILL);
         wait4(command, &outcome.status, 0, &outcome.usage);
       } else {
@@ -386,15 +385,15 @@ static void put_outcome(struct reply *reply, const struct outcome *outcome) {
 
 /*
  * In the first process of the command's PID namespace: starts the command, reports how it ended, and ends, whereupon
- * the kernel kills what is left there. The command can see this process, but no signal of it has an effect here.
+ * the kernel kills what is left there. The command can see this process, but its signals have no effect here.
  */
 static _Noreturn void be_init(const struct run_request *request) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  /* Whether the parent has died before; getppid(2) knows no parent outside of the namespace. */
+  /* Whether the parent has already died: getppid(2) does not see a parent outside the namespace. */
   struct pollfd reader = {.fd = report_fd};
   if (poll(&reader, 1, 0) != 0)
     _exit(127);
-  /* The command could open what this process has open. */
+  /* The command could reopen what this process has open. */
   dup2(STDIN_FILENO, STDERR_FILENO);
   isolate(!request->chroot_into_input_root);
   pid_t command = fork();
@@ -412,7 +411,7 @@ static _Noreturn void be_init(const struct run_request *request) {
   _exit(0);
 }
 
-/* In the first process of a PID namespace: whether it can do what an isolated command needs. */
+/* In the first process of a PID namespace: reports whether it can do what an isolated command needs. */
 static _Noreturn void probe(void) {
   isolate(true);
   int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -513,9 +512,9 @@ int main(void) {
   }
 
   setsid();
-  /* A command of the same user must not trace this process. execve(2) undoes it for the command. */
+  /* A command of the same user must not trace this process. For the command itself, execve(2) undoes this. */
   prctl(PR_SET_DUMPABLE, 0);
-  /* What was inherited by mistake would otherwise be the command's. */
+  /* Otherwise the command would inherit descriptors that were passed by mistake. */
   close_range(STDERR_FILENO + 1, ~0U, 0);
   int report[2];
   int signals = take_signals();

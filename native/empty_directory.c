@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 enum {
-  /* Directories below these are moved to the top, where they are found again. */
+  /* Deeper directories are moved to the top, where they are found again. */
   maximum_depth = 48,
 };
 
@@ -56,8 +56,8 @@ static void note(struct removal *removal, const struct level *level, const char 
 }
 
 /*
- * Opens an entry itself, neither a symlink's target nor what is mounted upon it; -1 and errno if it cannot, EXDEV
- * where something is mounted.
+ * Opens an entry itself, neither a symlink's target nor what is mounted on it; -1 and errno if it cannot, EXDEV if
+ * something is mounted on it.
  */
 static int open_entry(int parent, const char *name, int flags) {
   struct open_how how = {.flags = (unsigned)(flags | O_NOFOLLOW | O_CLOEXEC),
@@ -65,7 +65,7 @@ static int open_entry(int parent, const char *name, int flags) {
   return (int)syscall(SYS_openat2, parent, name, &how, sizeof how);
 }
 
-/* The name of what an O_PATH descriptor stands for, whatever has taken its place in its directory. */
+/* A name for what an O_PATH descriptor stands for, whatever has taken its place in its directory. */
 struct descriptor_path {
   char text[32];
 };
@@ -76,7 +76,7 @@ static struct descriptor_path path_of(int descriptor) {
   return path;
 }
 
-/* Whether the owner of a directory, an O_PATH descriptor, has been given all rights it had not. */
+/* Gives the owner of a directory, an O_PATH descriptor, all rights; true if that gave it any. */
 static bool permit(int directory) {
   struct stat status;
   return fstat(directory, &status) == 0 && (status.st_mode & S_IRWXU) != S_IRWXU &&
@@ -92,14 +92,14 @@ static bool permit_entry(int parent, const char *name) {
   return permitted;
 }
 
-/* As permit(), of a directory that is open for reading, and may not be entered. */
+/* Like permit(), for a directory that is open for reading but may not be entered. */
 static bool permit_open(int directory) {
   struct stat status;
   return fstat(directory, &status) == 0 && (status.st_mode & S_IRWXU) != S_IRWXU &&
          fchmod(directory, (status.st_mode & 07777) | S_IRWXU) == 0;
 }
 
-/* Whether flags that forbid changes, as chattr(1) sets them, have been taken off an open file. */
+/* Clears flags of an open file that forbid changes, as chattr(1) sets them; true if that cleared any. */
 static bool thaw_open(int file) {
   int flags;
   if (ioctl(file, FS_IOC_GETFLAGS, &flags) != 0 || (flags & (FS_IMMUTABLE_FL | FS_APPEND_FL)) == 0)
@@ -113,7 +113,7 @@ static bool thaw_entry(int parent, const char *name) {
   int entry = open_entry(parent, name, O_PATH);
   if (entry < 0)
     return false;
-  /* Opening others may have effects of its own, and they have no such flags. */
+  /* Opening other types may have side effects, and they have no such flags. */
   bool openable = fstat(entry, &status) == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode));
   int file = openable ? open(path_of(entry).text, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
   close(entry);
@@ -124,7 +124,7 @@ static bool thaw_entry(int parent, const char *name) {
   return thawed;
 }
 
-/* Takes away what may have caused an error with an entry; false if there is nothing of the kind. */
+/* Removes what may have caused an entry's error; false if there was nothing of the kind. */
 static bool mend(int parent, const char *name, int error) {
   bool mended = false;
   switch (error) {
@@ -151,7 +151,7 @@ static int unlink_entry(int parent, const char *name, int flags) {
   }
 }
 
-/* Opens a directory, not what is mounted upon it; -1 and errno if it cannot, EBUSY if that mount stays. */
+/* Opens a directory, not what is mounted on it; -1 and errno if it cannot, EBUSY if that mount stays. */
 static int open_directory(int parent, const char *name) {
   for (;;) {
     int directory = open_entry(parent, name, O_RDONLY | O_DIRECTORY);
@@ -206,7 +206,7 @@ static bool remove_directory(struct removal *removal, const struct level *above,
   return any || error == 0;
 }
 
-/* Whether it was removed, or something in it. */
+/* Whether it, or anything in it, was removed. */
 static bool remove_entry(struct removal *removal, const struct level *level, const char *name) {
   int error = unlink_entry(file_of(level), name, 0);
   if (error == EISDIR && level->depth < maximum_depth)
@@ -218,7 +218,7 @@ static bool remove_entry(struct removal *removal, const struct level *level, con
   return error == 0;
 }
 
-/* Goes through a directory once, which may miss entries while it changes; whether anything was removed. */
+/* Goes through a directory once, perhaps missing entries as it changes; whether anything was removed. */
 static bool remove_entries(struct removal *removal, struct level *level) {
   bool removed = false;
   rewinddir(level->entries);
@@ -231,7 +231,7 @@ static bool remove_entries(struct removal *removal, struct level *level) {
   return removed;
 }
 
-/* Opens the directory at a path without symlinks; -1 and errno if it cannot. */
+/* Opens the directory at a path, following no symlinks; -1 and errno if it cannot. */
 static int open_top(const char *path) {
   struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
   int entry = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);

@@ -10,11 +10,11 @@ struct leftover {
 };
 
 /*
- * Removes everything in a directory, also what a command has put there to stay: modes that forbid it, immutable
- * files, mounts, trees of any depth, names of any bytes. Follows no symlink, not in the path either, which is ELOOP
- * then, and leaves no mount: what somebody else moves about meanwhile takes nothing outside of the directory along, and
- * nothing changes in what was mounted. Goes on beyond what cannot be removed. Needs 64 descriptors and 3 MiB. Changes
- * the working directory.
+ * Removes everything in a directory, even what a command has made hard to remove: modes that forbid it, immutable
+ * files, mounts, trees of any depth, names of any bytes. Follows no symlink, not even in the path, which then fails
+ * with ELOOP, and never crosses into a mount: nothing outside the directory is removed, even if somebody moves things
+ * meanwhile, and mounted file systems do not change. Skips what cannot be removed. Needs 64 descriptors and 3 MiB.
+ * Changes the working directory.
  */
 struct leftover empty_directory(const char *path);
 

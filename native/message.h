@@ -41,7 +41,7 @@ static inline bool read_exactly(int fd, char *bytes, size_t count) {
   return true;
 }
 
-/* Reads one message, to be freed by free(memory); false if the stream ended or is not a stream of messages. */
+/* Reads one message; the caller frees its memory. False if the stream has ended or is not a stream of messages. */
 static inline bool read_message(int fd, struct message *message) {
   unsigned char header[4];
   if (!read_exactly(fd, (char *)header, sizeof header))
@@ -107,7 +107,7 @@ struct reply {
 /* Begins a message. */
 static inline void begin_reply(struct reply *reply) { reply->size = 4; }
 
-/* Appends a string, cut off where the message is full. */
+/* Appends a string, truncated if the message is full. */
 static inline void put_string(struct reply *reply, const char *string) {
   size_t room = sizeof reply->bytes - reply->size;
   if (room == 0)

@@ -20,17 +20,17 @@ export interface MountArguments {
   readonly source: string;
   readonly target: string;
   readonly type: string;
-  /** MS_… of mount(2). */
+  /** The MS_… flags of mount(2). */
   readonly flags: number;
   readonly data: string;
-  /** Whether the target is to be unmounted by force when this process ends without having done so. */
+  /** Whether to unmount the target by force if this process ends without having unmounted it. */
   readonly supervised: boolean;
 }
 
-/** A mount, and nothing else that is mounted at the same place. */
+/** One mount, as distinct from others at the same place. */
 export interface MountedAt {
   readonly target: string;
-  /** As in {@link MountTableEntry}. */
+  /** See {@link MountTableEntry}. */
   readonly mountId: number;
 }
 
@@ -41,8 +41,8 @@ interface Reply {
 }
 
 /**
- * The helper process that owns this process's mounts (native/bb_mount.c). No call of it occupies this process's
- * threads, and ending it, as the end of this process does, ends every call.
+ * The helper process that owns this process's mounts (native/bb_mount.c). No call to it occupies a thread of this
+ * process, and all calls end when it does, which it does with this process.
  */
 export class MountHelper {
   readonly #process: ChildProcess;
@@ -53,7 +53,7 @@ export class MountHelper {
   #failure: Error | undefined;
 
   constructor() {
-    // In no mount: a working directory would keep it busy.
+    // Outside of any mount, which a working directory would keep busy.
     this.#process = spawn(helperPath("bb_mount"), [], {
       stdio: ["pipe", "pipe", "inherit"],
       cwd: "/",
@@ -79,45 +79,45 @@ export class MountHelper {
         this.#process.stdin?.destroy();
       }
     });
-    // That it is gone is seen when it closes.
+    // That it has gone is seen when it closes.
     this.#process.stdin?.on("error", () => {});
     this.#keepAlive(false);
   }
 
-  /** Whether it has ended, or cannot be used. */
+  /** Whether it has ended or cannot be used. */
   get failed(): boolean {
     return this.#failure !== undefined;
   }
 
-  /** Resolves when that is so, with the reason. */
+  /** Resolves with the reason when it has ended or cannot be used. */
   get failure(): Promise<Error> {
     return this.#failed.promise;
   }
 
   /**
-   * Locks a file, made if it does not exist, until the helper ends, and writes `holder` to it; at most once. Resolves to
-   * "" or an errno: "EAGAIN" if somebody else has locked it.
+   * Locks a file until the helper ends, creating it if need be, and writes `holder` to it. At most once. Resolves to ""
+   * or an errno: "EAGAIN" if somebody else has locked it.
    */
   async lock(path: string, holder: string): Promise<string> {
     return (await this.#call("lock", path, holder)).error;
   }
 
-  /** mount(2). A supervised mount's ID is known if there is no error. */
+  /** mount(2). Returns a supervised mount's ID if there is no error. */
   mount({ source, target, type, flags, data, supervised }: MountArguments): Promise<Reply> {
     return this.#call("mount", source, target, type, flags, data, supervised ? 1 : 0);
   }
 
   /**
-   * umount2(2). Resolves to "" or an errno: "EBUSY" if the mount is in use, or another lies upon it, "ENOENT" if it is
-   * not there any more. Waits for the file server to take what was written.
+   * umount2(2). Resolves to "" or an errno: "EBUSY" if the mount is in use or covered by another, "ENOENT" if it is
+   * gone. Waits for the file server to take what was written.
    */
   async unmount({ target, mountId }: MountedAt): Promise<string> {
     return (await this.#call("unmount", target, mountId)).error;
   }
 
   /**
-   * Removes a mount within five seconds, without waiting for a file server: calls that wait for one fail, what was
-   * not written back is lost, and in the end a mount in use is detached from the tree. Resolves as `unmount` does.
+   * Removes a mount within five seconds, without waiting for a file server: calls that wait for one fail, what was not
+   * written back is lost, and a mount still in use is finally detached from the tree. Resolves as `unmount` does.
    */
   async forceUnmount({ target, mountId }: MountedAt): Promise<string> {
     return (await this.#call("force-unmount", target, mountId)).error;
@@ -175,7 +175,7 @@ export class MountHelper {
     this.#pending.clear();
   }
 
-  /** An idle helper does not keep this process from ending; a call under way does. */
+  /** An idle helper does not keep this process alive; a call under way does. */
   #keepAlive(keep: boolean): void {
     for (const handle of [this.#process, this.#process.stdin, this.#process.stdout]) {
       const socket = handle as { ref?(): void; unref?(): void } | null;

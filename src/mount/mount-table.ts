@@ -4,30 +4,30 @@ import { readFileSync } from "node:fs";
 export interface MountTableEntry {
   readonly mountId: number;
   readonly parentId: number;
-  /** What of the file system is mounted, such as "/" or a bind mount's folder. */
+  /** The part of the file system that is mounted: "/", or a bind mount's folder. */
   readonly root: string;
   readonly mountPoint: string;
-  /** Of this mount, such as "rw,relatime". */
+  /** This mount's options, such as "rw,relatime". */
   readonly options: string;
   /** Propagation, such as "shared:12" or "master:3"; none for a private mount. */
   readonly optionalFields: readonly string[];
   readonly fileSystemType: string;
   readonly source: string;
-  /** Of the file system, such as "rw,vers=4.2,addr=127.0.0.1". */
+  /** The file system's options, such as "rw,vers=4.2,addr=127.0.0.1". */
   readonly superOptions: string;
 }
 
-/** This process's mounts in the order they were made. Reading them asks no file system's server for anything. */
+/** This process's mounts, in the order in which they were made. Reading them involves no file system's server. */
 export function readMountTable(): MountTableEntry[] {
   return parseMountTable(readFileSync("/proc/self/mountinfo"));
 }
 
 /**
  * Parses the text of a mountinfo file. Bytes that are not UTF-8 become U+FFFD.
- * Throws an Error for a line that is none.
+ * Throws an Error for a malformed line.
  */
 export function parseMountTable(bytes: Uint8Array): MountTableEntry[] {
-  // As Latin-1 each escape is one character per byte, whatever encoding the bytes make up.
+  // In Latin-1 each escape is one character per byte, whatever the bytes encode.
   const lines = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1").split("\n");
   return lines.filter((line) => line !== "").map(parseLine);
 }

@@ -2,15 +2,15 @@ import { MountError } from "./mount-helper.ts";
 
 export type NfsVersion = "4.0" | "4.1" | "4.2";
 
-/** What mount(2) is to be given. */
+/** Arguments for mount(2). */
 export interface KernelMountOptions {
-  /** MS_… of mount(2). */
+  /** The MS_… flags of mount(2). */
   readonly flags: number;
   /** The options of nfs(5), separated by commas. */
   readonly data: string;
 }
 
-/** Options that mount(8) turns into flags: the ones of <sys/mount.h> to set and to clear. */
+/** Options that mount(8) turns into flags: which of <sys/mount.h> to set and which to clear. */
 const FLAG_OPTIONS: Readonly<Record<string, readonly [set: number, clear: number]>> = {
   ro: [1, 0],
   rw: [0, 1],
@@ -28,10 +28,10 @@ const FLAG_OPTIONS: Readonly<Record<string, readonly [set: number, clear: number
 };
 
 const MS_NOSUID = 2;
-/** With it stat(2) does not ask the server for a file's attributes again only because the file has been read. */
+/** With it, stat(2) does not ask the server for a file's attributes again just because the file has been read. */
 const MS_NOATIME = 1024;
 
-/** What only whoever has the server can know, or what would make the mount unusable. */
+/** Options that only the server's process can know, or that would make the mount unusable. */
 const RESERVED_OPTIONS = [
   "addr",
   "clientaddr",
@@ -46,10 +46,10 @@ const RESERVED_OPTIONS = [
 ];
 
 /**
- * The options of a mount of a server on this machine: ours, then the operator's, of which the kernel takes the
- * last. `mountOptions` are those of nfs(5) and the flags of mount(8), each alone or several with commas.
+ * The options for mounting a server on this machine: ours, then the operator's, as the kernel lets the last one win.
+ * `mountOptions` are options of nfs(5) and flags of mount(8), one or several, separated by commas, in each string.
  *
- * Throws a {@link MountError} for one that the operator cannot set.
+ * Throws a {@link MountError} for an option that the operator cannot set.
  */
 export function nfsMountOptions(
   port: number,
@@ -63,17 +63,17 @@ export function nfsMountOptions(
     "addr=127.0.0.1",
     "clientaddr=127.0.0.1",
     "sec=sys",
-    // A read may wait for the CAS as long as it takes; it must not fail.
+    // A read may have to wait for the CAS, however long; it must not fail.
     "hard",
     "rsize=1048576",
     "wsize=1048576",
-    // Nobody but this kernel and this process change files, and the process none that the kernel may have cached.
+    // Only this kernel and this process change files, and the process none that the kernel may have cached.
     "acregmin=3600",
     "acregmax=3600",
     "acdirmin=3600",
     "acdirmax=3600",
     "nocto",
-    // A worker's several mounts must not take over each other's options.
+    // A worker's mounts must not take over each other's options.
     "nosharecache",
   ];
   let flags = MS_NOSUID | MS_NOATIME;
@@ -84,7 +84,7 @@ export function nfsMountOptions(
       continue;
     }
     if (RESERVED_OPTIONS.includes(name)) {
-      throw new MountError(`mountOptions: "${option}" is not for the operator to set: remove it`, "EINVAL");
+      throw new MountError(`mountOptions: "${option}" is reserved for the worker: remove it`, "EINVAL");
     }
     if (flag) {
       flags = (flags | flag[0]) & ~flag[1];

@@ -12,7 +12,7 @@ const MS_BIND = 0x1000;
 const MS_REC = 0x4000;
 const MS_SHARED = 1 << 20;
 
-/** Between two attempts to unmount what is in use. */
+/** Between two attempts to unmount a mount that is in use. */
 const RETRY_MILLISECONDS = 50;
 
 /** What statfs(2) says of a mount that can never be used again, or whose server does not answer. */
@@ -26,7 +26,7 @@ export interface NfsMountSettings {
   readonly network?: NetworkNamespace;
   /** The server's TCP port on 127.0.0.1. */
   readonly port: number;
-  /** The directory of the server to mount: absolute, "/"-separated. */
+  /** The server's directory to mount: absolute, "/"-separated. */
   readonly serverPath: string;
   /** Where to mount it: absolute. Made if it does not exist. */
   readonly mountPath: string;
@@ -39,8 +39,8 @@ export interface NfsMountSettings {
 export class NfsMount implements AsyncDisposable {
   readonly path: string;
   /**
-   * Resolves with the reason when the helper has ended before `unmount`: nothing can be written back any more, and the
-   * mount would outlive this process.
+   * Resolves with the reason if the helper ends before `unmount`: nothing can be written back any more, and the mount
+   * would outlive this process.
    */
   readonly lost: Promise<MountError>;
   #unmounting = false;
@@ -63,9 +63,9 @@ export class NfsMount implements AsyncDisposable {
   }
 
   /**
-   * Mounts the server, after locking MOUNTPATH.lock, and removing what an earlier run may have left at the same place. The
-   * server must be answering meanwhile. Throws a {@link MountError} that says what the kernel lacks or refuses, or that another
-   * process serves what is mounted there; when the signal aborts, the mount is given up and its reason thrown.
+   * Mounts the server, after locking MOUNTPATH.lock and removing what an earlier run may have left at that path. The
+   * server must already answer. Throws a {@link MountError} that says what the kernel lacks or refuses, or that another
+   * process serves what is mounted there. If the signal aborts, gives up and throws its reason.
    */
   static async mount(settings: NfsMountSettings, signal?: AbortSignal): Promise<NfsMount> {
     const { network, port, version, mountOptions } = settings;
@@ -102,8 +102,8 @@ export class NfsMount implements AsyncDisposable {
   }
 
   /**
-   * Has the kernel write everything that was written to the mount so far to the server. Calls that come while one
-   * is under way share the next one, so that many actions ending at once cost two.
+   * Has the kernel send the server everything written to the mount so far. Calls made while one is under way share the
+   * next one, so that many actions ending at once cost two.
    */
   sync(): Promise<void> {
     if (this.#syncing === undefined) {
@@ -133,9 +133,9 @@ export class NfsMount implements AsyncDisposable {
   }
 
   /**
-   * Unmounts: gently while processes still use it, for up to `graceMilliseconds`, then by force. The server must
+   * Unmounts: gently, for up to `graceMilliseconds` while processes still use it, then by force. The server must
    * keep answering meanwhile. Does nothing if somebody else has unmounted it. Throws a {@link MountError} if the
-   * mount could not be removed at all, as when something else is mounted upon it.
+   * mount could not be removed at all, as when another covers it.
    */
   async unmount(graceMilliseconds = 2000): Promise<void> {
     this.#unmounting = true;
@@ -171,8 +171,8 @@ export async function clearStaleMounts(path: string): Promise<void> {
 }
 
 /**
- * Makes a directory a mount of its own whose later mounts are seen in other mount namespaces (a shared mount, see
- * mount_namespaces(7)). Made if it does not exist.
+ * Makes a directory, created if need be, a mount of its own whose later mounts are seen in other mount namespaces (a
+ * shared mount, see mount_namespaces(7)).
  */
 export async function shareMounts(path: string): Promise<void> {
   await mkdir(path, { recursive: true });
@@ -201,13 +201,13 @@ export async function shareMounts(path: string): Promise<void> {
   }
 }
 
-/** As mountinfo names it. The path itself is not looked at, since it may be a mount whose server is gone. */
+/** The path as mountinfo has it. Its last component is not looked at: it may be a mount whose server is gone. */
 async function withoutSymlinks(path: string): Promise<string> {
   await mkdir(dirname(path), { recursive: true });
   return join(await realpath(dirname(path)), basename(path));
 }
 
-/** The mounts of NFS servers on this machine that lie uppermost at the path, the uppermost first. */
+/** The topmost mounts at the path, as far as they are of NFS servers on this machine; the topmost first. */
 export function loopbackMounts(
   path: string,
   table: readonly MountTableEntry[] = readMountTable(),

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 
 /**
  * The path of a helper program that `make -C native` builds.
- * Throws an Error that says how to build it if it is not there.
+ * If it is not there, throws an Error that says how to build it.
  */
 export function helperPath(name: "bb_spawn" | "bb_mount"): string {
   const path = fileURLToPath(new URL(`../../native/bin/${name}`, import.meta.url));

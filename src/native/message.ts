@@ -1,4 +1,4 @@
-/** As large as native/message.h accepts; more than any kernel passes to a program. */
+/** The most that native/message.h accepts, and more than any kernel passes to a program. */
 const MAXIMUM_MESSAGE_BYTES = 64 * 2 ** 20;
 
 /**
@@ -27,11 +27,11 @@ export function list(strings: readonly (string | number)[]): (string | number)[]
   return [strings.length, ...strings];
 }
 
-/** Takes a stream of messages apart. */
+/** Splits a stream into messages. */
 export class MessageDecoder {
   #rest: Buffer = Buffer.alloc(0);
 
-  /** The messages that the stream's next chunk completes. Throws an Error if it is no stream of messages. */
+  /** The messages that the stream's next chunk completes. Throws an Error if it is not a stream of messages. */
   push(chunk: Buffer): string[][] {
     this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
     const messages: string[][] = [];

@@ -5,8 +5,8 @@
  *
  * Rules that hold for every method here:
  *
- * - **Answers in memory are returned, not promised.** A method returns its value, or a promise of it where
- *   it must wait for something. The server goes on in the same tick when it gets a value.
+ * - **Answers in memory are returned, not promised.** A method returns its value, or a promise of it if it must
+ *   wait for something. Given a value, the server goes on in the same tick.
  * - **Errors are thrown** (or rejected) as {@link FileSystemError} with an NFS status. Anything else that
  *   is thrown is a fault of the file system and reaches the client as NFS4ERR_SERVERFAULT.
  * - **A name is a byte string**, held in a JavaScript string with one byte per char ("latin1"); see
@@ -21,10 +21,10 @@
 /** One byte per char, as `buffer.latin1Slice()` makes it. `Buffer.from(name, "latin1")` gives the bytes. */
 export type Name = string;
 
-/** No file goes on beyond so many bytes, the last integer before which all are exact: 2^53-1. */
+/** The largest size of a file in bytes: 2^53-1, up to which all integers are exact. */
 export const MAXIMUM_FILE_SIZE: number = Number.MAX_SAFE_INTEGER;
 
-/** A value, where it is there; a promise, where it must be waited for. */
+/** A value if it is there; a promise if it must be waited for. */
 export type MaybePromise<T> = T | Promise<T>;
 
 /** nfs_ftype4 (RFC 8881 §3.2). */
@@ -92,8 +92,8 @@ export interface Timestamp {
 }
 
 /**
- * What GETATTR answers from. The server reads the fields and keeps nothing, so a node returns the same
- * live object each time and updates it in place.
+ * What GETATTR answers from. The server reads the fields and keeps nothing, so a node can return the same live object
+ * each time and update it in place.
  */
 export interface Attributes {
   /** Permission bits, set-user-id, set-group-id and sticky: 0o7777 at most. */
@@ -106,7 +106,7 @@ export interface Attributes {
   size: number;
   /** Bytes of storage in use. */
   spaceUsed: number;
-  /** Stable and unique within the file system, also over time. */
+  /** Stable, unique within the file system, and never reused. */
   fileId: number;
   /** Goes up whenever data, metadata or the directory's entries change. */
   change: number;
@@ -127,58 +127,58 @@ export interface AttributeChanges {
   accessTime?: Timestamp | "now";
   modifyTime?: Timestamp | "now";
   /**
-   * Comes only with times that the holder of a write delegation has kept (RFC 9754 §5): the time of the last change
-   * then becomes this one, not the time of day, and a new access time alone leaves {@link Attributes.change} as it
-   * is. For file systems with a {@link DelegableFile}; others never see it.
+   * Comes only with times kept by the holder of a write delegation (RFC 9754 §5): it then becomes the time of the
+   * last change, instead of the current time, and a new access time alone leaves {@link Attributes.change} as it is.
+   * Only file systems with a {@link DelegableFile} see it.
    */
   metadataTime?: Timestamp;
 }
 
-/** Who asks: AUTH_SYS credentials (RFC 5531 appendix A). */
+/** The caller's AUTH_SYS credentials (RFC 5531 appendix A). */
 export interface Credentials {
   readonly userId: number;
   readonly groupId: number;
   readonly supplementaryGroupIds: readonly number[];
 }
 
-/** What all nodes have. */
+/** What all nodes have in common. */
 export interface NodeBase {
   /** Opaque, 1 to 128 bytes, the same for as long as the node exists. Never mutated. */
   readonly handle: Uint8Array;
-  /** The live object: see {@link Attributes}. Never a promise: {@link FileSystem.refresh} is for what must be fetched. */
+  /** The live object: see {@link Attributes}. Never a promise: {@link FileSystem.refresh} fetches what is not there. */
   attributes(): Attributes;
   /** Applies all of the changes or none. */
   setAttributes(changes: AttributeChanges): MaybePromise<void>;
 }
 
-/** A file with content. More of it by {@link SparseFile}, {@link CloneableFile}, {@link DelegableFile}. */
+/** A file with content. {@link SparseFile}, {@link CloneableFile} and {@link DelegableFile} add to it. */
 export interface RegularFile extends NodeBase {
   readonly type: typeof FileType.REGULAR;
 
   /**
    * The content and the attributes never change under this handle: the server gives READ delegations freely, and
-   * a client that opens the file for writing gets what {@link Directory.openForWriting} returns. A change that
-   * comes by handle is passed on to the file system, to be refused.
+   * a client that opens the file for writing gets what {@link Directory.openForWriting} returns. A change by
+   * handle is passed on to the file system, which must refuse it.
    */
   readonly immutable: boolean;
 
   /**
    * Immutable files only. A client asks to open the file for writing by its handle alone (CLAIM_FH, RFC 8881
-   * §18.16), so that there is no entry in which a private copy could take its place. Always throws: STALE, having
-   * seen to it that the next look-up of the file's name finds a private copy, as Linux then looks the path up once
-   * more; or what else says that the file cannot be written.
+   * §18.16), so no entry is known in which a private copy could take its place. Always throws: STALE after making
+   * sure that the next lookup of the file's name finds a private copy, as Linux then looks up the path once more; or
+   * the status that says why the file cannot be written.
    */
   redirectWriting?(): never;
 
   /**
-   * At most `count` bytes from `offset` on; fewer only at the end of the file or where the file system
-   * prefers a shorter answer (at least one byte before the end). The view must stay unchanged until the
+   * At most `count` bytes from `offset` on; fewer at the end of the file, or if the file system prefers a shorter
+   * answer (before the end, at least one byte). The view must stay unchanged until the
    * reply is sent: hand out views of immutable data, or fresh copies.
    */
   read(offset: number, count: number): MaybePromise<Uint8Array>;
 
   /**
-   * Writes all of `data`. `data` is a view of the request and valid only until this returns or its promise
+   * Writes all of `data`, which is a view of the request and valid only until this returns or its promise
    * settles. `stable` asks for data and metadata on stable storage before the answer.
    */
   write(offset: number, data: Uint8Array, stable: boolean): MaybePromise<void>;
@@ -196,37 +196,37 @@ export interface RegularFile extends NodeBase {
   release(): void;
 }
 
-/** Where in a directory a READDIR goes on: 0 for the start, else the cookie of the last entry seen. */
+/** Where in a directory a READDIR continues: 0 for the start, else the cookie of the last entry seen. */
 export type Cookie = number;
 
 /** Returns false to stop before this entry. */
 export type EntryVisitor = (name: Name, cookie: Cookie, node: Node) => boolean;
 
-/** A directory: what its entries are, and how they change. */
+/** A directory: its entries, and how they change. */
 export interface Directory extends NodeBase {
   readonly type: typeof FileType.DIRECTORY;
 
-  /** The directory's own directory; undefined for the root and for a removed directory. */
+  /** The parent directory; undefined for the root and for a removed directory. */
   parent(): Directory | undefined;
 
-  /** undefined where there is no such entry. */
+  /** undefined if there is no such entry. */
   lookup(name: Name): MaybePromise<Node | undefined>;
 
   /**
    * Visits the entries after `cookie`, in an order that stays the same while the directory changes: an
-   * entry that stays is visited exactly once. Cookies are 3 or more, and rise. Resolves to true when the
-   * last entry has been visited. Throws BAD_COOKIE for a cookie that it cannot have given out.
+   * entry that stays is visited exactly once. Cookies are 3 or more, and rise. Returns true if the last entry
+   * has been visited. Throws BAD_COOKIE for a cookie that it cannot have given out.
    */
   readDirectory(cookie: Cookie, visit: EntryVisitor): MaybePromise<boolean>;
 
   /**
-   * The existing regular file `name`, ready to be written: itself, or, where {@link RegularFile.immutable}
-   * inputs are copy-on-write, the private copy that now stands in its place. `truncate` says that the
-   * content will not be needed.
+   * The existing regular file `name`, ready to be written: itself, or, for an {@link RegularFile.immutable}
+   * copy-on-write input, the private copy that now stands in its place. `truncate` says that the content
+   * will not be needed.
    */
   openForWriting(name: Name, file: RegularFile, truncate: boolean): MaybePromise<RegularFile>;
 
-  /** Throws EXIST where there is such an entry. The new node belongs to `owner`. So do all that follow. */
+  /** Throws EXIST if there is such an entry. The new node belongs to `owner`. */
   createFile(name: Name, owner: Credentials, attributes: AttributeChanges): MaybePromise<RegularFile>;
   /** As {@link createFile}. */
   createDirectory(name: Name, owner: Credentials, attributes: AttributeChanges): MaybePromise<Directory>;
@@ -259,7 +259,7 @@ export interface Directory extends NodeBase {
   rename(name: Name, target: Directory, newName: Name): MaybePromise<void>;
 }
 
-/** A symbolic link; its target is any bytes. */
+/** A symbolic link; its target may be any bytes. */
 export interface Symlink extends NodeBase {
   readonly type: typeof FileType.SYMLINK;
   readonly target: Uint8Array;
@@ -274,7 +274,7 @@ export type SpecialKind =
     }
   | { readonly type: typeof FileType.SOCKET | typeof FileType.FIFO };
 
-/** A device node, FIFO or socket: the client's kernel gives it its behaviour. */
+/** A device node, FIFO or socket. Its behaviour is up to the client's kernel. */
 export type Special = NodeBase & SpecialKind;
 
 /** Whatever has a filehandle. */
@@ -285,15 +285,16 @@ export interface FileSystem {
   readonly root: Directory;
 
   /**
-   * The node of a handle that this file system gave out, or undefined when there is none (any more); the
-   * client sees NFS4ERR_STALE. May throw BADHANDLE for bytes that never were a handle. `handle` is a view of the request: not to be kept. It may be any bytes.
+   * The node of a handle that this file system gave out, or undefined if there is none (any more); the client then
+   * sees NFS4ERR_STALE. `handle` may be any bytes: for those that never were a handle this may throw BADHANDLE. It is
+   * a view of the request and must not be kept.
    */
   resolve(handle: Uint8Array): MaybePromise<Node | undefined>;
 
   /**
-   * Only where attributes must be fetched from somewhere: brings those of the node up to date. The server awaits it
-   * before each operation on a node that it has kept as the current or the saved filehandle. What {@link resolve},
-   * a look-up, a listing or a creation hands out must be up to date already.
+   * Only for file systems that must fetch attributes from elsewhere: brings the node's up to date. The server awaits
+   * it before each operation on a node that it has kept as the current or the saved filehandle. What {@link resolve},
+   * a lookup, a listing or a creation returns must already be up to date.
    */
   refresh?(node: Node): MaybePromise<void>;
 
@@ -317,10 +318,10 @@ export interface FileSystemStatistics {
 export interface SparseFile {
   /**
    * The first offset at or after `offset` that is data (or a hole). The end of the file counts as a hole.
-   * undefined where there is none. Throws NXIO at or past the end of the file.
+   * undefined if there is none. Throws NXIO at or past the end of the file.
    */
   seek(offset: number, what: "data" | "hole"): MaybePromise<number | undefined>;
-  /** Reserves space, extending the file where it ends earlier. */
+  /** Reserves space, extending the file if it ends earlier. */
   allocate(offset: number, length: number): MaybePromise<void>;
   /** Makes a hole; the size stays. */
   deallocate(offset: number, length: number): MaybePromise<void>;
@@ -337,25 +338,25 @@ export interface DelegableFile {
 /** COPY and CLONE within the file system (RFC 7862 §15.2, §15.13). */
 export interface CloneableFile {
   /**
-   * Makes `length` bytes from `offset` of this file those of `source` from `sourceOffset`, sharing storage
-   * where that is possible. The range lies within `source`. Resolves to the number of bytes copied.
+   * Replaces `length` bytes of this file, from `offset` on, by those of `source` from `sourceOffset` on, sharing
+   * storage where possible. The range lies within `source`. Returns the number of bytes copied.
    */
   cloneRange(source: RegularFile, sourceOffset: number, offset: number, length: number): MaybePromise<number>;
 }
 
 /** Extended attributes of the `user.` namespace, without the prefix (RFC 8276). */
 export interface ExtendedAttributes {
-  /** undefined where there is none of that name. */
+  /** undefined if there is none of that name. */
   getExtendedAttribute(name: Name): MaybePromise<Uint8Array | undefined>;
-  /** `create`: throws EXIST where there is one; `replace`: throws NOXATTR where there is none. */
+  /** `create`: throws EXIST if there is one; `replace`: throws NOXATTR if there is none. */
   setExtendedAttribute(
     name: Name,
     value: Uint8Array,
     how: "create" | "replace" | "either",
   ): MaybePromise<void>;
-  /** Throws NOXATTR where there is none. */
+  /** Throws NOXATTR if there is none. */
   removeExtendedAttribute(name: Name): MaybePromise<void>;
-  /** In an order that stays while none is added or removed. */
+  /** In an order that stays the same while none is added or removed. */
   listExtendedAttributes(): MaybePromise<readonly Name[]>;
 }
 

@@ -5,21 +5,21 @@ import { ReadOnlyDirectory } from "./read-only.ts";
 const NAME_BYTES = 32;
 const RESERVED_PORTS = 1024;
 
-/** How a {@link Gate} is kept. */
+/** Options of a {@link Gate}. */
 export interface GateOptions {
-  /** Take only connections from ports below 1024, which need privileges to use. Default true. */
+  /** Accept only connections from ports below 1024, which need privileges to use. Default true. */
   reservedPortsOnly?: boolean;
   /**
-   * Is told when the record of an admitted client has ended, by its own doing (as when it unmounts), by its long silence,
-   * or with the server: what it has mounted will never be served again, since nobody else can be admitted to it.
+   * Called when the record of an admitted client has ended: by its own doing (as when it unmounts), after a long
+   * silence, or with the server. Its mount will never be served again, since nobody else can be admitted to it.
    */
   onLost?: () => void;
 }
 
 /**
- * Shows everybody an empty root directory. Who looks up a name of 256 random bits in it, while that name is
- * armed, comes to the file system's own root, and the client (with its sessions) is admitted from then on.
- * The Linux client does so by mounting `127.0.0.1:/NAME`:
+ * Shows everybody an empty root directory. A client that looks up a name of 256 random bits in it, while that name
+ * is armed, reaches the file system's own root, and is admitted (with its sessions) from then on. The Linux client
+ * does so by mounting `127.0.0.1:/NAME`:
  *
  * ```ts
  * await gate.open((name) => mount(`127.0.0.1:/${name}`, target));
@@ -47,7 +47,7 @@ export class Gate {
   }
 
   /**
-   * Arms a fresh name while `use` runs. Mount inside of it; when its promise settles, the name means nothing
+   * Arms a fresh name while `use` runs: mount inside it. Once its promise settles, the name means nothing
    * any more.
    */
   async open<T>(use: (name: string) => Promise<T>): Promise<T> {
@@ -62,7 +62,7 @@ export class Gate {
   /** Arms a fresh name until the returned `disarm` is called. */
   arm(): {
     name: string;
-    /** Ends what the name means. */
+    /** From then on the name means nothing. */
     disarm: () => void;
   } {
     const name = Buffer.from(randomBytes(NAME_BYTES).toString("base64url"), "latin1");
@@ -71,8 +71,8 @@ export class Gate {
   }
 
   /**
-   * Whether the name is armed, and nobody but this client has used it: while our own mount(2) ends, the name
-   * can already be read in the kernel's table of mounts. Compares in constant time.
+   * Whether the name is armed and no other client has used it: before our own mount(2) returns, others can already
+   * read the name in the kernel's mount table. Compares in constant time.
    */
   admits(name: Name, client: object): boolean {
     const given = Buffer.from(name, "latin1");
@@ -92,13 +92,13 @@ export class Gate {
     return user === undefined || user === client;
   }
 
-  /** Whether a connection from this port is taken at all. */
+  /** Whether connections from this port are accepted at all. */
   takesPort(port: number): boolean {
     return !this.reservedPortsOnly || (port > 0 && port < RESERVED_PORTS);
   }
 }
 
-/** The pseudo-root: nothing in it, and nothing can be made. */
+/** The pseudo-root: empty, and nothing can be created in it. */
 class EmptyDirectory extends ReadOnlyDirectory {
   readonly handle: Uint8Array = randomBytes(16);
   readonly #fixed: Attributes = {

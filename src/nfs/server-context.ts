@@ -8,7 +8,7 @@ import type { ServerState } from "./state/server-state.ts";
 /** What the parts of one server share. */
 export interface ServerContext {
   readonly fileSystem: FileSystem;
-  /** {@link FileSystem.refresh}, where the file system has it. */
+  /** {@link FileSystem.refresh}, if the file system has it. */
   readonly refresh: ((node: Node) => MaybePromise<void>) | undefined;
   readonly gate: Gate | undefined;
   readonly state: ServerState;
@@ -24,6 +24,6 @@ export interface ServerContext {
   readonly leaseSeconds: number;
   /** Calls of each operation, by number. */
   readonly operationCounts: Float64Array;
-  /** An operation threw what is not an NFS status. */
+  /** An operation threw something other than an NFS status. */
   reportFault(error: unknown, operation: number): void;
 }

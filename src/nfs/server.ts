@@ -16,19 +16,19 @@ import { Connection, type ConnectionPool } from "./transport/connection.ts";
 const OVERHEAD = 16 * 1024;
 /** Seconds. */
 const MAXIMUM_LEASE = 24 * 60 * 60;
-/** With a gate: connections of clients that have not passed it. For more, the oldest go. */
+/** With a gate: connections of clients that have not passed it. Beyond it, the oldest are closed. */
 const MAXIMUM_STRANGERS = 16;
 
 /** What a {@link NfsServer} serves, to whom, and how much of it. */
 export interface NfsServerOptions extends Partial<Limits> {
   fileSystem: FileSystem;
-  /** Lets nobody but the own mount see the file system. Needs NFSv4.1. Default: everybody sees it. */
+  /** Lets only one's own mount see the file system. Needs NFSv4.1. Default: everybody sees it. */
   gate?: Gate;
   /** The lease time that clients are told, in seconds, up to a day. Default 90. */
   leaseSeconds?: number;
   /**
-   * Seconds that a silent client keeps its opens and locks for certain, up to a day: `leaseSeconds`, which is the
-   * default, or more, for clients whose renewals come late.
+   * Seconds for which a silent client is certain to keep its opens and locks, up to a day: `leaseSeconds`, which is
+   * the default, or more, for clients whose renewals come late.
    */
   enforcedLeaseSeconds?: number;
   /** The lowest NFSv4 minor version: 0, 1 or 2. Default 0; with a gate 1. */
@@ -38,15 +38,15 @@ export interface NfsServerOptions extends Partial<Limits> {
   /** Refuse names (also of extended attributes) that are not UTF-8, with NFS4ERR_INVAL. Default false: bytes. */
   utf8Names?: boolean;
   /**
-   * Give delegations, of files that are immutable or delegable, to clients that can be called back (an NFSv4.0
-   * client at the address that it connects from); recall them on conflict, and revoke them after a lease time.
+   * Give delegations of files that are immutable or delegable to clients that can be called back (an NFSv4.0 client
+   * only at the address it connects from); recall them on conflict, and revoke them after a lease time.
    * Default false.
    */
   delegations?: boolean;
   /**
-   * Is told of what a file system throws that is no FileSystemError, with the operation at hand; the client
-   * sees NFS4ERR_SERVERFAULT. Also of a connection that the system could not take (no operation). Default: writes it
-   * to the standard error stream.
+   * Called with anything but a FileSystemError that the file system throws, and the operation; the client sees
+   * NFS4ERR_SERVERFAULT. Also called, without an operation, if the system could not accept a connection. Default:
+   * writes to standard error.
    */
   onFault?: (error: unknown, operation: OperationName | undefined) => void;
 }
@@ -64,7 +64,7 @@ export interface NfsServerStatistics {
   readonly clients: number;
   /** Opens, locks and delegations. */
   readonly states: number;
-  /** Calls of each operation that was called. */
+  /** The number of calls of each operation that was called. */
   readonly operations: Readonly<Partial<Record<OperationName, number>>>;
 }
 
@@ -107,12 +107,12 @@ export class NfsServer {
       operationCounts: new Float64Array(OPERATION_COUNT),
       reportFault: (error, operation) => onFault(error, operationName(operation)),
     };
-    // A peer that has gone without a word is noticed.
+    // Notices peers that have gone without a word.
     this.#listener = createServer(
       { noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 },
       (socket) => this.#accept(socket),
     );
-    // A connection that the system cannot take must not end the process; listen() tells of its own errors.
+    // A connection that the system cannot accept must not end the process; listen() reports its own errors.
     this.#listener.on("error", (error) => {
       if (this.#listener.listening) {
         onFault(error, undefined);
@@ -142,8 +142,8 @@ export class NfsServer {
   }
 
   /**
-   * Takes no more connections, answers the requests under way (for at most `graceMilliseconds`, default
-   * 2000) and closes. Unmount before: a client that still has the mount waits for the server to come back.
+   * Accepts no more connections, answers the requests under way (for at most `graceMilliseconds`, default
+   * 2000) and closes. Unmount first: a client that still has the mount waits for the server to come back.
    */
   async close(options: { graceMilliseconds?: number } = {}): Promise<void> {
     clearInterval(this.#sweeper);
@@ -215,7 +215,7 @@ export class NfsServer {
     socket.on("close", () => this.#connections.delete(connection));
   }
 
-  /** Whether there is room for a connection, after one that nobody uses has gone where need be. */
+  /** Whether there is room for another connection, if need be after closing an unused one. */
   #hasRoom(): boolean {
     if (this.#connections.size < this.#context.limits.maximumConnections) {
       return true;
@@ -232,7 +232,7 @@ export class NfsServer {
     return true;
   }
 
-  /** So that our own mount can always connect again. */
+  /** Keeps room for our own mount to reconnect. */
   #closeSurplusStrangers(): void {
     const strangers = [...this.#connections].filter((connection) => !connection.admitted);
     for (const stranger of strangers.slice(0, Math.max(0, strangers.length - MAXIMUM_STRANGERS + 1))) {

@@ -1,21 +1,21 @@
-/** Values that belong to a log line; an Error is written as its message. */
+/** The values that go with a log line; an Error is written as its message. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
-/** Where a program says what it does: lines `TIME LEVEL MESSAGE name=value…`, values as JSON where they need quotes. */
+/** A program's log: lines `TIME LEVEL MESSAGE name=value…`, with values that need quotes as JSON. */
 export interface Log {
   debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;
   warn(message: string, fields?: LogFields): void;
   error(message: string, fields?: LogFields): void;
-  /** A log whose every line has these fields too. */
+  /** A log that adds these fields to every line. */
   with(fields: LogFields): Log;
 }
 
 const SEVERITIES: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error: 3 };
 
-/** A log of lines of at least the given level; by default on standard error. */
+/** A log of lines at or above the given level; by default on standard error. */
 export function createLog(
   level: LogLevel = "info",
   write: (line: string) => void = (line) => process.stderr.write(line),
@@ -44,7 +44,7 @@ export function createLog(
   };
 }
 
-/** On one line whatever it contains, since what others send must not look like lines of ours. */
+/** On one line whatever it contains, since what others send must not pass for lines of ours. */
 function text(value: unknown, needsQuotes: RegExp): string {
   if (value instanceof Error) {
     return JSON.stringify(value.message);

@@ -11,22 +11,22 @@ import { Quota, type QuotaLimits } from "./quota.ts";
 import type { WritableFile } from "./writable-file.ts";
 
 export interface BuildDirectoryOptions {
-  /** Owner of the directories and symlinks; the owner of inputs where absent. */
+  /** Owner of the directories and symlinks; if absent, the owner of inputs. */
   readonly owner?: Owner;
   readonly quota?: QuotaLimits;
   /** Called once for each distinct fault that the action could have seen. */
   readonly onFault?: (fault: Fault) => void;
 }
 
-/** How many blobs are remembered that could not be read and are none of a build directory's. */
+/** How many unreadable blobs are remembered that none of a build directory's known directories has. */
 const REMEMBERED_UNKNOWN_FILES = 1024;
 
-/** A path from the build directory on; the empty one is the build directory itself. */
+/** A path below the build directory; the empty one is the build directory itself. */
 export type Path = readonly Name[];
 
 /**
- * The directory of one action, as the worker has it in hand. Paths are walked without following symlinks: one on the
- * way is NOTDIR, so that nothing an action makes can lead out of its build directory.
+ * The directory of one action, for the worker's own use. Paths are walked without following symlinks: one on the way
+ * is NOTDIR, so that nothing an action makes can lead out of its build directory.
  */
 export class BuildDirectory implements DirectoryAccount {
   readonly name: Name;
@@ -39,11 +39,11 @@ export class BuildDirectory implements DirectoryAccount {
   readonly #faultsSeen = new Set<string>();
   /** The directories of the CAS that the action has looked into. */
   readonly #loadedDirectories = new Set<CasDirectory>();
-  /** Faults of files that none of {@link #loadedDirectories} has. */
+  /** Faults of files that are in none of {@link #loadedDirectories}. */
   readonly #faultsOfOthers = new Set<string>();
   #removed = false;
 
-  /** For {@link FileTree.createBuildDirectory}, which has seen to it that the name is free. */
+  /** For {@link FileTree.createBuildDirectory}, which has checked that the name is free. */
   constructor(
     tree: TreeContext,
     root: RootDirectory,
@@ -61,13 +61,13 @@ export class BuildDirectory implements DirectoryAccount {
     root.add(name, this.directory);
   }
 
-  /** Makes the input root appear at `path`, whose parents are made where they are missing. Fetches nothing of it. */
+  /** Makes the input root appear at `path`, creating missing parents. Fetches nothing of it. */
   async attachInputRoot(path: Path, digest: Digest): Promise<TreeDirectory> {
     const { parent, name } = await this.#makeParents(path);
     return parent.attach(name, digest);
   }
 
-  /** As `mkdir -p`: only the directories on the way are fetched. Throws NOTDIR. */
+  /** Like `mkdir -p`; fetches only the directories on the way. Throws NOTDIR. */
   async makeDirectories(path: Path): Promise<TreeDirectory> {
     let directory = this.directory;
     for (const name of path) {
@@ -90,7 +90,7 @@ export class BuildDirectory implements DirectoryAccount {
     return file;
   }
 
-  /** The node at `path`, itself where it is a symlink; undefined where there is none. */
+  /** The node at `path`, not following a symlink there; undefined if there is none. */
   async lookupPath(path: Path): Promise<TreeNode | undefined> {
     let node: TreeNode = this.directory;
     for (const name of path) {
@@ -107,8 +107,8 @@ export class BuildDirectory implements DirectoryAccount {
   }
 
   /**
-   * Removes the directory at once and then everything in it. Handles become stale; what clients still hold open goes
-   * when they release it. Never rejects.
+   * Removes the directory at once and then everything in it. Handles become stale; files that clients hold open go
+   * when they release them. Never rejects.
    */
   async remove(): Promise<void> {
     if (this.#removed) {
@@ -130,8 +130,8 @@ export class BuildDirectory implements DirectoryAccount {
   }
 
   /**
-   * Reports the fault if a directory that the action has looked into has the CAS file. The search goes through all such
-   * directories, but a program that repeats a failing read repeats none of it.
+   * Reports the fault if the CAS file is in a directory that the action has looked into. That searches all such
+   * directories, but a program that repeats a failing read does not repeat the search.
    */
   reportIfLookedUp(fault: Fault, casFileHandle: Buffer): void {
     const key = faultKey(fault);
@@ -166,7 +166,7 @@ export class BuildDirectory implements DirectoryAccount {
     return { parent: await this.makeDirectories(path.slice(0, -1)), name };
   }
 
-  /** What another call has made meanwhile will do. */
+  /** A directory that another call has made meanwhile will do. */
   async #makeDirectory(parent: TreeDirectory, name: Name): Promise<TreeNode | undefined> {
     try {
       return await parent.createDirectory(name, this.#creator(), this.#mode());

@@ -15,7 +15,7 @@ import { INPUT_TIME } from "./clock.ts";
 import { casFileId, casFileIsExecutable, casFileSize } from "./handles.ts";
 import { ROOT } from "./owner.ts";
 
-/** As in Buildbarn: a blob has names in any number of places, and nobody counts them. */
+/** As in Buildbarn: a blob has any number of names, and nobody counts them. */
 const LINK_COUNT = 9999;
 const EMPTY = Buffer.alloc(0);
 
@@ -24,20 +24,20 @@ export interface CasFileContext {
   digestOf(handle: Buffer): Digest;
   readBlob(file: CasFile, offset: number, count: number): MaybePromise<Uint8Array>;
   /**
-   * Throws STALE, having noted that lookups are to answer with a private copy of the file from now on for a while; or
-   * ACCESS where inputs are read-only.
+   * Throws STALE after noting that, for a while, lookups of the file must answer with a private copy; or ACCESS if
+   * inputs are read-only.
    */
   refuseChange(file: CasFile): never;
 }
 
 /**
- * A file that is as the CAS has it. All there is to know about it is in its handle, so such nodes are made when they
- * are asked for and dropped at will; two with the same handle are the same file.
+ * A file as the CAS has it. Its handle says everything about it, so such nodes are made on demand and dropped at
+ * will; two with the same handle are the same file.
  *
- * It cannot be changed: an action that wants to gets a private copy in its place ({@link WritableFile}). Where the
- * NFS client says which directory entry it means, as when it opens a file by name, that happens at once. SETATTR,
- * SETXATTR and LINK, and OPEN by handle, come without a name. They fail with STALE once. Linux then walks the path
- * again, with lookups that bypass its caches, and those find the private copy (`TreeDirectory.lookup`).
+ * It cannot be changed: an action that wants to change it gets a private copy in its place ({@link WritableFile}). If
+ * the NFS client names the directory entry, as when it opens a file by name, that happens at once. SETATTR, SETXATTR
+ * and LINK, and OPEN by handle, carry no name: they fail with STALE, once. Linux then walks the path again, with
+ * lookups that bypass its caches, and those find the private copy (`TreeDirectory.lookup`).
  */
 export class CasFile implements RegularFile, SparseFile, ExtendedAttributes {
   readonly type = FileType.REGULAR;
@@ -79,7 +79,7 @@ export class CasFile implements RegularFile, SparseFile, ExtendedAttributes {
     return this.#attributes;
   }
 
-  /** Succeeds where nothing would change. */
+  /** Succeeds if nothing would change. */
   setAttributes(changes: AttributeChanges): void {
     const { mode, userId, groupId, size } = this.attributes();
     const changesNothing =

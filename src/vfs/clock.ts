@@ -3,11 +3,11 @@ import type { Timestamp } from "../nfs/file-system.ts";
 /** The time of all inputs, 2000-01-01T00:00:00Z as in Buildbarn: the same in each action, and older than outputs. */
 export const INPUT_TIME: Timestamp = { seconds: 946_684_800, nanoseconds: 0 };
 
-/** The times that the tree goes by; tests have their own. */
+/** The tree's clock; tests have their own. */
 export interface Clock {
-  /** The time of day; a later call answers a later time as far as a millisecond has room for it. */
+  /** The time of day. Later calls answer later times, as long as a millisecond has room for them. */
   now(): Timestamp;
-  /** Milliseconds since some moment, never going back. */
+  /** Milliseconds since some fixed moment; never goes back. */
   monotonic(): number;
 }
 

@@ -3,25 +3,26 @@ import { BlobError } from "../reapi/blob-error.ts";
 import type { Digest } from "../reapi/digest.ts";
 import type { QuotaExceededError } from "./quota.ts";
 
-/** The file pool could not take or give back what was written. The action sees EIO, or ENOSPC. */
+/** The file pool failed to write or to read back. The action sees EIO, or ENOSPC. */
 export class FilePoolError extends Error {
   override readonly name = "FilePoolError";
 }
 
 /**
- * Why an action saw an error that is not of its own making: an input that could not be had ({@link BlobError}, whose
- * `code` tells a missing blob from a broken connection), its quota, or the worker's own storage.
+ * Why an action saw an error that its command alone does not explain: an input that could not be read
+ * ({@link BlobError}, whose `code` distinguishes a missing blob from a broken connection), its quota, or the worker's
+ * own storage.
  */
 export type Fault = BlobError | QuotaExceededError | FilePoolError;
 
-/** Two faults with the same key are the same fault to whoever is told. */
+/** Faults with the same key count as one for whoever is told. */
 export function faultKey(fault: Fault): string {
   return fault instanceof BlobError
     ? `${fault.code} ${fault.digest?.hash ?? fault.message}`
     : `${fault.name} ${fault.message}`;
 }
 
-/** What an input source threw, as BlobError. */
+/** What an input source threw, as a BlobError. */
 export function toBlobError(error: unknown, digest: Digest): BlobError {
   if (error instanceof BlobError) {
     return error;
@@ -36,8 +37,8 @@ export function toBlobError(error: unknown, digest: Digest): BlobError {
 }
 
 /**
- * What the file pool threw, as the action and as whoever runs it are to see it. Without a fault, the action asked for
- * what no worker gives.
+ * What the file pool threw, as the action sees it (`status`) and as whoever runs it does (`fault`). Without a fault,
+ * the action asked for something that no worker offers.
  */
 export function toFilePoolFault(error: unknown): { fault?: FilePoolError; status: FileSystemError } {
   const { code, message } = error as NodeJS.ErrnoException;

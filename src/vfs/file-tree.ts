@@ -23,25 +23,25 @@ import { HandleCodec } from "./handles.ts";
 import type { NumberedNode, TreeContext } from "./node.ts";
 import { WritableFile } from "./writable-file.ts";
 
-/** How long lookups answer with a private copy after a change was refused. Linux looks up at once. */
+/** How long lookups answer with a private copy after a change was refused. Linux looks up the name at once. */
 const WANTED_PRIVATE_MILLISECONDS = 2000;
 
-/** How many of the CAS files used last are remembered, at least; at most twice as many. */
+/** At least this many of the most recently used CAS files are remembered, and at most twice as many. */
 const REMEMBERED_CAS_FILES = 4096;
 
-/** Bytes: what ext4 with blocks of 4 KiB, the usual home of the file pool, can hold in a file. */
+/** Bytes that a file can hold in ext4 with blocks of 4 KiB, the usual home of the file pool. */
 const MAXIMUM_FILE_SIZE = 2 ** 44 - 4096;
 
-/** For all small files together; when they are used up, small files go to the pool too. */
+/** For all small files together; once used up, small files go to the pool as well. */
 const SMALL_FILES_BYTES = 64 * 1024 * 1024;
 
 export interface FileTreeOptions {
   readonly source: InputSource;
-  /** For what is too large for memory. The tree's owner closes it, if it needs closing. */
+  /** For content too large for memory. The tree's owner closes it, if it needs closing. */
   readonly pool: FilePool;
-  /** Actions cannot write to files of their input root. Otherwise they get a private copy. Default: false. */
+  /** Keep actions from writing to files of their input root, instead of giving private copies. Default: false. */
   readonly inputsReadOnly?: boolean;
-  /** Bytes: a longer file goes to the pool. Default: 64 KiB. */
+  /** Files longer than this many bytes go to the pool. Default: 64 KiB. */
   readonly smallFileBytes?: number;
   readonly clock?: Clock;
 }
@@ -59,8 +59,8 @@ export interface FileTreeCounts {
 }
 
 /**
- * The file system of a worker: its root holds one {@link BuildDirectory} for each running action. Names of build
- * directories must never be used twice, since clients may remember them for long.
+ * The file system of a worker: its root holds one {@link BuildDirectory} per running action. Names of build
+ * directories must never be reused, since clients may remember them for long.
  */
 export class FileTree implements FileSystem, TreeContext, CasFileContext {
   readonly clock: Clock;
@@ -74,7 +74,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
   readonly #casDirectories = new WeakMap<InputDirectory, CasDirectory>();
   #recentCasFiles = new Map<string, CasFile>();
   #olderCasFiles = new Map<string, CasFile>();
-  /** Handles of the CAS files that an action wanted to change, and until when that counts. */
+  /** Handles of CAS files that an action wanted to change, and until when that counts. */
   readonly #wantedPrivate = new Map<string, number>();
   #lastId = 0;
 
@@ -91,7 +91,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
     this.root = new RootDirectory(this);
   }
 
-  /** Throws Error where there is a build directory of that name. */
+  /** Throws an Error if there is a build directory of that name. */
   createBuildDirectory(name: Name, options: BuildDirectoryOptions = {}): BuildDirectory {
     if (this.root.lookup(name) !== undefined) {
       throw new Error(`there is a build directory ${JSON.stringify(name)} already`);
@@ -207,7 +207,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
       throw new FileSystemError(FileSystemStatus.ACCESS);
     }
     const now = this.clock.monotonic();
-    // Entries are in order of time: the first that still counts ends the search.
+    // Entries are in order of time: the first that still counts ends the loop.
     for (const [handle, until] of this.#wantedPrivate) {
       if (until > now) {
         break;
@@ -228,7 +228,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
     return until !== undefined && until > this.clock.monotonic();
   }
 
-  /** A CAS file does not know who reads it: it can be any action that has looked into a directory with the file. */
+  /** A CAS file does not know who reads it: it may be any action that has looked into a directory with the file. */
   #blobFailed(file: CasFile, error: unknown): never {
     const fault = toBlobError(error, file.digest);
     for (const build of this.#builds) {

@@ -2,13 +2,13 @@ import { hash, randomBytes, randomFillSync, timingSafeEqual } from "node:crypto"
 import type { Digest, DigestFunction } from "../reapi/digest.ts";
 
 /**
- * File handles. Nobody can guess one: who has a handle was given it by this tree. There are two kinds, told apart by
- * their first byte:
+ * File handles. They cannot be guessed: whoever has one was given it by this tree. There are two kinds, distinguished
+ * by their first byte:
  *
- * - **Numbered**: a node that the tree keeps. `1, id (7 bytes), random (8 bytes)`; the node knows its handle. One of
- *   an earlier run is stale instead of meaning another node.
- * - **CAS file**: says all there is to know about the file, so that the tree keeps nothing of it and the same
- *   blob is the same inode under every path and in every action.
+ * - **Numbered**: a node that the tree keeps. `1, id (7 bytes), random (8 bytes)`; the node knows its handle. A handle
+ *   from an earlier run is stale, rather than meaning another node.
+ * - **CAS file**: says everything about the file, so that the tree need not keep it, and the same blob is the same
+ *   inode under every path and in every action.
  *   `2, flags (1), blob space (3), size (7), hash, authenticator (8)`. The blob space is a number for the instance
  *   name and digest function. The authenticator is a keyed hash of all before it, under a key of this tree.
  */
@@ -37,7 +37,7 @@ export class HandleCodec {
   readonly #keyed = Buffer.concat([randomBytes(KEY_LENGTH)], KEY_LENGTH + MAXIMUM_HANDLE_LENGTH);
   readonly #blobSpaces: BlobSpace[] = [];
   readonly #blobSpaceNumbers = new Map<DigestFunction, Map<string, number>>();
-  /** Handles are cut from larger buffers: a buffer of its own costs ten times a handle's length. */
+  /** Handles are cut from larger buffers: one of its own would cost ten times a handle's length. */
   #slab = Buffer.alloc(0);
 
   numbered(id: number): Buffer {
@@ -51,7 +51,7 @@ export class HandleCodec {
     return handle;
   }
 
-  /** The id in a numbered handle, which must still be compared with the node's; undefined for anything else. */
+  /** The id in a numbered handle, which must still be compared with the node's own; undefined for anything else. */
   numberedId(handle: Buffer): number | undefined {
     if (handle.length !== NUMBERED_LENGTH || handle[0] !== NUMBERED) {
       return undefined;
@@ -123,7 +123,7 @@ export class HandleCodec {
     return number;
   }
 
-  /** Of what lies between `start` and `end`. Handles of one digest function are all of one length. */
+  /** Of the bytes from `start` to `end`. All handles of one digest function have the same length. */
   #authenticator(source: Buffer, start: number, end: number): Buffer {
     const length = source.copy(this.#keyed, KEY_LENGTH, start, end);
     return hash("sha256", this.#keyed.subarray(0, KEY_LENGTH + length), "buffer").subarray(
@@ -141,7 +141,7 @@ export function casFileIsExecutable(handle: Buffer): boolean {
   return (handle[1]! & EXECUTABLE) !== 0;
 }
 
-/** 51 bits of the hash and the executable bit, which makes another inode of the same content. */
+/** 51 bits of the hash, and the executable bit: the same content is another inode if it is executable. */
 export function casFileId(handle: Buffer): number {
   const high = handle.readUInt32BE(CAS_FILE_HASH_OFFSET);
   const low = handle.readUIntBE(CAS_FILE_HASH_OFFSET + 4, 3) >>> 5;

@@ -16,7 +16,7 @@ export class TreeSymlink extends Leaf implements Symlink {
   readonly #isInput: boolean;
 
   /**
-   * The symlinks of the input root have a `time`. The others are charged for their target: throws DQUOT.
+   * Symlinks of the input root have a `time`. Others are charged for their target, and may throw DQUOT.
    */
   constructor(
     tree: TreeContext,

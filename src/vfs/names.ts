@@ -5,7 +5,7 @@ export function toName(text: string): Name {
   return Buffer.from(text, "utf8").toString("latin1");
 }
 
-/** The text of a byte-string name, or undefined where the bytes are not UTF-8. */
+/** The text of a byte-string name, or undefined if the bytes are not UTF-8. */
 export function toText(name: Name): string | undefined {
   const bytes = Buffer.from(name, "latin1");
   const text = bytes.toString("utf8");

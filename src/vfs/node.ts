@@ -17,7 +17,7 @@ import type { Quota } from "./quota.ts";
 
 const MAXIMUM_EXTENDED_ATTRIBUTES_BYTES = 64 * 1024;
 
-/** What nodes need of the tree that they are in. */
+/** What nodes need of their tree. */
 export interface TreeContext {
   readonly clock: Clock;
   readonly source: InputSource;
@@ -114,7 +114,7 @@ export abstract class NumberedNode implements ExtendedAttributes {
     this.#attributes.change++;
   }
 
-  /** The node is gone: its handle becomes stale, and what it was charged is given back. */
+  /** The node is gone: its handle becomes stale, and its charges are returned. */
   protected end(): void {
     if (this.#ended) {
       return;
@@ -129,8 +129,8 @@ export abstract class NumberedNode implements ExtendedAttributes {
   }
 
   /**
-   * Values and names of one node take at most 64 KiB together: XATTR2BIG for one that never fits, else NOSPC. DQUOT
-   * where the quota has no room for them.
+   * The names and values of a node take at most 64 KiB together: XATTR2BIG for one that can never fit, else NOSPC.
+   * DQUOT if the quota has no room for them.
    */
   setExtendedAttribute(name: Name, value: Uint8Array, how: "create" | "replace" | "either"): void {
     if (this.#ended) {
@@ -178,7 +178,7 @@ export abstract class NumberedNode implements ExtendedAttributes {
 
 /** A numbered node that can have several names. It exists until the last name is gone. */
 export abstract class Leaf extends NumberedNode {
-  /** Of the build directory that all its names are in. */
+  /** That of the build directory in which all its names are. */
   readonly account: ContentAccount;
 
   constructor(
@@ -192,7 +192,7 @@ export abstract class Leaf extends NumberedNode {
     this.account = account;
   }
 
-  /** Throws STALE where the last name is gone already. */
+  /** Throws STALE if the last name is already gone. */
   addName(): void {
     if (this.attributes().linkCount === 0) {
       throw new FileSystemError(FileSystemStatus.STALE);
@@ -209,7 +209,7 @@ export abstract class Leaf extends NumberedNode {
     }
   }
 
-  /** The node has got another name for the one that it had. */
+  /** One of the node's names has been replaced by another. */
   renamed(): void {
     this.markMetadataChanged();
   }
@@ -219,7 +219,7 @@ export abstract class Leaf extends NumberedNode {
   }
 }
 
-/** Throws INVAL where the size of something without one is to be set. */
+/** Throws INVAL if the changes set a size, for nodes that have none. */
 export function refuseSize(changes: AttributeChanges): void {
   if (changes.size !== undefined) {
     throw new FileSystemError(FileSystemStatus.INVAL);

@@ -1,6 +1,6 @@
 import { FileSystemError, FileSystemStatus } from "../nfs/file-system.ts";
 
-/** What the files that an action writes may take. Absent means without bound. */
+/** What the files that an action writes may take. Absent means unlimited. */
 export interface QuotaLimits {
   /** As Buildbarn's `maximum_file_pool_file_count`. */
   readonly maximumFileCount?: number | undefined;
@@ -13,7 +13,7 @@ export interface QuotaLimits {
 /** A directory takes some 1.2 KiB of memory. */
 const DEFAULT_MAXIMUM_NODES = 1_000_000;
 
-/** An action wanted more than its quota. The action sees EDQUOT; whoever runs it is told with this. */
+/** An action wanted more than its quota. The action sees EDQUOT; this tells whoever runs it. */
 export class QuotaExceededError extends Error {
   override readonly name = "QuotaExceededError";
 }
@@ -58,7 +58,7 @@ export class Quota {
     this.#fileCount--;
   }
 
-  /** One for each name, so that hard links count too. */
+  /** One for each name, so that hard links count as well. */
   takeNode(): void {
     if (this.#nodes >= this.#maximumNodes) {
       this.#refuse(`the action may have at most ${this.#maximumNodes} files, directories and links`);
@@ -70,7 +70,7 @@ export class Quota {
     this.#nodes--;
   }
 
-  /** Takes `bytes` more, or gives them back where they are negative. */
+  /** Takes `bytes`, or returns them if negative. */
   resize(bytes: number): void {
     if (bytes > 0 && this.#sizeBytes + bytes > this.#maximumSizeBytes) {
       this.#refuse(`the action may write at most ${this.#maximumSizeBytes} bytes`);

@@ -18,8 +18,8 @@ import type { Owner } from "./owner.ts";
 const COPY_BYTES = 1024 * 1024;
 
 /**
- * A regular file that belongs to one action: written by it, or the private copy of an input. It exists, and its
- * content with it, until it has neither a name nor is retained.
+ * A regular file that belongs to one action: written by it, or the private copy of an input. It exists, with its
+ * content, as long as it has a name or is retained.
  */
 export class WritableFile extends Leaf implements RegularFile, SparseFile, CloneableFile {
   readonly type = FileType.REGULAR;
@@ -28,7 +28,7 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
   #retained = 0;
   #onReleased: (() => void)[] | undefined;
 
-  /** With the content of `base`, or none. Throws DQUOT where the quota has no room for it. */
+  /** With the content of `base`, or none. Throws DQUOT if the quota has no room for it. */
   constructor(
     tree: TreeContext,
     account: ContentAccount,
@@ -43,7 +43,7 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     this.#updateSize();
   }
 
-  /** The digest of the content, where it is for sure that of a blob of the CAS. */
+  /** The digest of the content, if that is certain to be a blob of the CAS. */
   get digest(): Digest | undefined {
     return this.#content.digest;
   }
@@ -77,7 +77,7 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     return pending === undefined ? this.#contentChanged() : pending.then(() => this.#contentChanged());
   }
 
-  /** Nothing to do: the file lives no longer than this process, so that all storage is equally stable. */
+  /** Nothing to do: the file does not outlive this process, so all storage is equally stable. */
   commit(): void {}
 
   setAttributes(changes: AttributeChanges): MaybePromise<void> {
@@ -97,7 +97,7 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     return this.#content.seek(offset, what);
   }
 
-  /** Reserves nothing but quota, and that only for what makes the file longer: storage is not kept back anyway. */
+  /** Reserves only quota, and only for what makes the file longer: the storage itself cannot be reserved. */
   allocate(offset: number, length: number): MaybePromise<void> {
     const pending = this.#content.extend(offset + length);
     return pending === undefined ? this.#contentChanged() : pending.then(() => this.#contentChanged());
@@ -108,7 +108,7 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     return pending === undefined ? this.#contentChanged() : pending.then(() => this.#contentChanged());
   }
 
-  /** A whole file whose digest is known is shared by reference; anything else is copied. */
+  /** Shares a whole file by reference if its digest is known; copies anything else. */
   cloneRange(
     source: RegularFile,
     sourceOffset: number,
@@ -165,8 +165,8 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     length: number,
   ): Promise<number> {
     let copied = 0;
-    // A range moved towards the end of its own file is copied from its end, or it would be read after it was
-    // written over.
+    // A range that moves towards the end of the same file is copied from its end, or it would be overwritten
+    // before it was read.
     const backwards = source === this && sourceOffset < offset && offset < sourceOffset + length;
     while (copied < length) {
       const count = Math.min(COPY_BYTES, length - copied);

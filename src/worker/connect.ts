@@ -19,9 +19,9 @@ export function connect<S extends GenService<GenServiceMethods>>(
 }
 
 /**
- * Resolves once the channel is connected, or after so many milliseconds if it is not: the next call then says
- * why. Without it a call would fail at once while the channel only waits to connect again, as it does after the
- * server has been started anew.
+ * Resolves once the channel is connected, or after that many milliseconds if it is not: the next call then says why.
+ * Without it, a call would fail at once while the channel merely waits to reconnect, as after a restart of the
+ * server.
  */
 export async function untilConnected(channel: Channel, milliseconds: number): Promise<void> {
   const deadline = Date.now() + milliseconds;

@@ -45,7 +45,7 @@ async function main(log: Log): Promise<number> {
     log.error(message, expected ? {} : { stack });
     return 1;
   }
-  // Nothing that runs can succeed then.
+  // After that, no running action can succeed.
   const lost = worker.lost.then((error): StopReason => {
     log.error("a build directory was lost; its actions are handed back, and the worker ends", { error });
     worker.handBack();
@@ -64,7 +64,7 @@ type StopReason = NodeJS.Signals | "failure";
 interface StopSignals {
   /** Aborted, with a StopReason, when the first reason to stop comes. */
   readonly signal: AbortSignal;
-  /** Resolve to the first and to the second. */
+  /** The first reason to stop, and the second. */
   readonly first: Promise<StopReason>;
   readonly second: Promise<StopReason>;
 }
@@ -80,7 +80,10 @@ function stopSignals(log: Log): StopSignals {
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
   process.on("uncaughtException", (error) => {
-    log.error("a fault in the program; it finishes what it has and ends", { error, stack: error.stack });
+    log.error("a fault in the program: it finishes its running actions and exits", {
+      error,
+      stack: error.stack,
+    });
     stop("failure");
   });
   return { signal: controller.signal, first: first.promise, second: second.promise };

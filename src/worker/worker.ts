@@ -16,13 +16,13 @@ import { type Connection, connect, untilConnected } from "./connect.ts";
 import { BuildClient } from "./scheduler/build-client.ts";
 import { checkReadiness, ProblemLog } from "./scheduler/readiness.ts";
 
-/** How long an action waits for a runner that has ended since the thread asked for work. */
+/** How long an action waits for a runner that went away after the thread asked for work. */
 const RUNNER_RECONNECT_MILLISECONDS = 10_000;
 
 /** A worker process: storage, build directories and the threads that take work. */
 export class Worker {
   readonly storage: StorageClient;
-  /** Resolves with the reason when a build directory cannot be used any more: stop at once, and start again. */
+  /** Resolves with the reason when a build directory has become unusable: stop at once, and start again. */
   readonly lost: Promise<Error>;
   readonly #resources: AsyncDisposableStack;
   readonly #drain = new AbortController();
@@ -38,8 +38,8 @@ export class Worker {
   /**
    * Mounts the build directories and begins to take work.
    *
-   * Rejects with MountError or BlobError, and with the signal's reason when that aborts
-   * meanwhile; nothing is left behind then.
+   * Rejects with MountError or BlobError, or with the signal's reason if it aborts meanwhile; nothing is then left
+   * behind.
    */
   static async start(
     configuration: BbWorkerSettings,
@@ -76,7 +76,7 @@ export class Worker {
   }
 
   /**
-   * Takes no more work, lets running actions finish for `graceMilliseconds`, hands back what runs then, and
+   * Takes no more work, gives running actions `graceMilliseconds` to finish, hands back those that have not, and
    * unmounts.
    */
   async stop(graceMilliseconds: number): Promise<void> {
@@ -87,7 +87,7 @@ export class Worker {
     await this.#resources.disposeAsync();
   }
 
-  /** Ends the patience of {@link stop}. */
+  /** Cuts short the grace of {@link stop}: hands back running actions now. */
   handBack(): void {
     this.#handBack.abort();
   }
@@ -110,7 +110,7 @@ function buildDirectoryThreads(context: BuildDirectoryContext, server: BuildDire
   );
 }
 
-/** The composition of what one runner's actions go through. */
+/** Composes everything that a runner's actions go through. */
 function runnerThreads(
   { configuration, settings, storage, scheduler, log }: BuildDirectoryContext,
   server: BuildDirectoryServer,
@@ -167,7 +167,7 @@ function runnerThreads(
   });
 }
 
-/** "thread" tells apart the threads of one runner, in a form that sorts by number. */
+/** "thread" distinguishes a runner's threads, in a form that sorts by number. */
 function workerIdOf({ workerId, concurrency }: RunnerSettings, thread: number): Record<string, string> {
   const digits = String(concurrency - 1).length;
   const all = { ...(concurrency > 1 && { thread: String(thread).padStart(digits, "0") }), ...workerId };

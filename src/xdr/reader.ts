@@ -1,4 +1,4 @@
-/** The bytes do not have the shape that was asked for. */
+/** The bytes do not have the requested shape. */
 export class XdrError extends Error {
   override name = "XdrError";
 }
@@ -7,14 +7,14 @@ const EMPTY = Buffer.alloc(0);
 const EMPTY_VIEW = new DataView(EMPTY.buffer, EMPTY.byteOffset, 0);
 
 /**
- * Reads XDR (RFC 4506) from a range of a buffer. One reader is used again and again: {@link reset} points it
- * at the next message. Every method throws {@link XdrError} where the range ends too early.
+ * Reads XDR (RFC 4506) from a range of a buffer. A reader is reused: {@link reset} points it at the next message.
+ * Every method throws {@link XdrError} if the range ends too early.
  */
 export class XdrReader {
   buffer: Buffer = EMPTY;
   /** Index in {@link buffer} of the next byte. */
   position = 0;
-  /** Index in {@link buffer} behind the last byte. */
+  /** Index in {@link buffer} after the last byte. */
   end = 0;
   #view: DataView = EMPTY_VIEW;
 
@@ -53,13 +53,13 @@ export class XdrReader {
     return value === 1;
   }
 
-  /** Exact up to 2^53-1. A larger number comes out rounded and is never below 2^53. */
+  /** Exact up to 2^53-1. Larger numbers come out rounded, but never below 2^53. */
   uint64(): number {
     const at = this.#advance(8);
     return this.#view.getUint32(at) * 0x1_0000_0000 + this.#view.getUint32(at + 4);
   }
 
-  /** Exact: a number up to 2^53-1, a bigint from there on. */
+  /** Exact: a number up to 2^53-1, a bigint beyond. */
   exactUint64(): number | bigint {
     const at = this.#advance(8);
     const high = this.#view.getUint32(at);
@@ -125,7 +125,7 @@ export class XdrReader {
 
   #advance(count: number): number {
     const at = this.position;
-    // The second test catches lengths near 2^32, which become negative when they are rounded up.
+    // The second test catches lengths near 2^32, which become negative when rounded up.
     if (count > this.end - at || count < 0) {
       throw new XdrError(`expected ${count} more bytes, got ${this.end - at}`);
     }

@@ -4,21 +4,21 @@ export class RecordTooLongError extends Error {
 }
 
 /**
- * `view` covers `buffer`; the record is the bytes from `start` to `end`. Returns true when it has done with them:
- * the buffer may then be used again, else it stays as it is.
+ * `view` covers `buffer`; the record is the bytes from `start` to `end`. Returns true if it is done with them: the
+ * buffer may then be reused; else it is left alone.
  */
 export type RecordConsumer = (buffer: Buffer, view: DataView, start: number, end: number) => boolean;
 
 const LAST_FRAGMENT = 0x8000_0000;
-/** A record of tiny fragments costs time without bound; no sender needs so many. */
+/** A record of tiny fragments would cost unbounded time; no sender needs this many. */
 const MAXIMUM_FRAGMENTS = 4096;
 const INITIAL_ASSEMBLY = 16 * 1024;
 /** Smaller assembly buffers are not worth keeping. */
 const KEEP_FROM = 256 * 1024;
 
 /**
- * Takes a TCP stream apart into records (RFC 5531 §11). A record that lies whole in one chunk is handed out
- * as a view of that chunk; others are put together in a buffer of their own.
+ * Splits a TCP stream into records (RFC 5531 §11). A record that lies wholly in one chunk is handed out as a view of
+ * that chunk; others are assembled in a buffer of their own.
  */
 export class RecordReader {
   readonly #maximum: number;
@@ -26,7 +26,7 @@ export class RecordReader {
   /** The four bytes of a fragment header, as far as they have arrived. */
   #header = 0;
   #headerBytes = 0;
-  /** Bytes that the current fragment still lacks. */
+  /** Bytes still missing from the current fragment. */
   #fragmentLeft = 0;
   #last = false;
   #fragments = 0;
@@ -35,7 +35,7 @@ export class RecordReader {
   /** An assembly buffer that nobody needs any more. */
   #spare: Buffer | undefined;
 
-  /** What came behind the record at which the consumer paused. */
+  /** What came after the record at which the consumer paused. */
   #held: Buffer | undefined;
   #stopped = false;
 
@@ -64,7 +64,7 @@ export class RecordReader {
     }
   }
 
-  /** Throws {@link RecordTooLongError}; the reader is of no use then. */
+  /** Throws {@link RecordTooLongError}; the reader must not be used after that. */
   push(chunk: Buffer): void {
     if (this.#stopped) {
       this.#held = this.#held === undefined ? chunk : Buffer.concat([this.#held, chunk]);
@@ -142,7 +142,7 @@ export class RecordReader {
     this.#fragments = 0;
     this.#last = false;
     const view = new DataView(record.buffer, record.byteOffset, record.length);
-    // The pages of a fresh buffer of 1 MiB cost more to touch than the copy into it.
+    // Touching the pages of a fresh buffer of 1 MiB costs more than the copy into it.
     if (this.#consume(record, view, 0, length) && record.length >= KEEP_FROM) {
       this.#spare = record;
     }
@@ -155,8 +155,8 @@ export class RecordReader {
   }
 
   /**
-   * The assembly buffer with room for `count` more bytes. It grows with what has arrived, not with what a
-   * header promises.
+   * The assembly buffer, with room for `count` more bytes. It grows with what has arrived, not with what a header
+   * promises.
    */
   #room(count: number): Buffer {
     const needed = this.#assembled + count;
@@ -171,7 +171,7 @@ export class RecordReader {
     }
     const whole = this.#last ? this.#assembled + this.#fragmentLeft : 0;
     const doubled = Math.max(INITIAL_ASSEMBLY, needed * 2);
-    // The first chunk of an honest large WRITE is followed by the rest at once: one allocation is enough.
+    // In an honest large WRITE the rest follows the first chunk at once: one allocation is enough.
     const capacity = whole > 0 && needed * 32 >= whole ? whole : doubled;
     const larger = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(capacity, this.#maximum)));
     current?.copy(larger, 0, 0, this.#assembled);

@@ -2,7 +2,7 @@ const INITIAL_CAPACITY = 64 * 1024;
 
 /**
  * Writes XDR (RFC 4506) into one growing buffer. Large opaque data can be attached by reference instead of
- * being copied; {@link XdrWriter.segments} then gives the whole message in pieces.
+ * being copied; {@link XdrWriter.segments} then returns the whole message in pieces.
  */
 export class XdrWriter {
   buffer: Buffer;
@@ -39,7 +39,7 @@ export class XdrWriter {
     this.#attachedBytes = 0;
   }
 
-  /** Starts over in a new buffer; what was written stays with whoever has it. */
+  /** Starts over in a new buffer; the old one stays with whoever has it. */
   renew(): void {
     this.clear();
     this.buffer = Buffer.allocUnsafeSlow(INITIAL_CAPACITY);
@@ -47,7 +47,7 @@ export class XdrWriter {
     this.#capacity = INITIAL_CAPACITY;
   }
 
-  /** Forgets what was written from `position` on. */
+  /** Discards what was written from `position` on. */
   truncate(position: number): void {
     this.position = position;
     while (this.#attachedAt.length > 0 && this.#attachedAt.at(-1)! > position) {
@@ -68,7 +68,7 @@ export class XdrWriter {
   /** An integer from 0 to 2^53-1. */
   uint64(value: number): void {
     const at = this.#advance(8);
-    // Most are small, and the division is not.
+    // Most values are small, and the division is slow.
     this.#view.setUint32(at, value <= 0xffff_ffff ? 0 : value / 0x1_0000_0000);
     this.#view.setUint32(at + 4, value);
   }
@@ -94,7 +94,7 @@ export class XdrWriter {
     this.#view.setUint32(at + 4, value);
   }
 
-  /** An int64 and the uint32 behind it, such as a time: one test for room, as times are half of what GETATTR writes. */
+  /** An int64 and a uint32, such as a time: with one test for room, as times are half of what GETATTR writes. */
   int64AndUint32(first: number, second: number): void {
     const at = this.#advance(12);
     const view = this.#view;

@@ -12,7 +12,7 @@ function bitmap(numbers: readonly number[]): readonly [number, number, number] {
 
 const A = Attribute;
 
-/** Attributes that only a minor version from 1 on knows, and those from 2 on. */
+/** Attributes that exist only from minor version 1 on, and those from 2 on. */
 const SINCE_MINOR_1: readonly number[] = [A.SUPPATTR_EXCLCREAT, A.FS_CHARSET_CAP];
 const SINCE_MINOR_2: readonly number[] = [
   A.CLONE_BLKSIZE,
@@ -43,7 +43,7 @@ const SETTABLE_ALWAYS = [A.SIZE, A.MODE, A.OWNER, A.OWNER_GROUP, A.TIME_ACCESS_S
 /** What the creating operations may set. */
 export const SETTABLE = bitmap(SETTABLE_ALWAYS);
 
-/** What SETATTR may set: also the times that the holder of a delegation has kept. */
+/** What SETATTR may set: the times kept by the holder of a delegation, too. */
 export const SETTABLE_LATER = bitmap([...SETTABLE_ALWAYS, A.TIME_DELEG_ACCESS, A.TIME_DELEG_MODIFY]);
 
 /** Appends a bitmap4 without trailing zero words. */

@@ -11,7 +11,7 @@ const MAXIMUM_ID = 0xffff_fffe;
 const SET_TO_SERVER_TIME = 0;
 const SET_TO_CLIENT_TIME = 1;
 
-/** The settable attributes of an fattr4, with the bitmap that says which they are. */
+/** The settable attributes of an fattr4, with the bitmap that names them. */
 export class ChangeRequest {
   changes: AttributeChanges = {};
   word0 = 0;
@@ -29,8 +29,8 @@ export class ChangeRequest {
 
   /**
    * Returns OK, ATTRNOTSUPP for an attribute we do not have, INVAL for one that cannot be set, BADOWNER for an owner
-   * that is not a number, or FBIG for a size that no file can have. Reads the whole fattr4 whatever it returns. Throws XdrError. `settable`: the
-   * words of the bitmap that are allowed here.
+   * that is not a number, or FBIG for a size that no file can have; whichever it is, the whole fattr4 has been read.
+   * Throws XdrError. `settable`: the bitmap of what may be set here.
    */
   read(reader: XdrReader, minorVersion: number, settable: readonly number[] = SETTABLE): Status {
     this.clear();
@@ -112,7 +112,7 @@ export class ChangeRequest {
     return status;
   }
 
-  /** False where one is no time, or is also to be set to something else. */
+  /** False if one of them is not a valid time, or the same request also sets it to something else. */
   #readHeldTimes(reader: XdrReader): boolean {
     const { changes, word2 } = this;
     if (word2 & (1 << (Attribute.TIME_DELEG_ACCESS - 64))) {

@@ -9,7 +9,7 @@ import { writeShared } from "./shared.ts";
 /** All nodes are of one file system, the gate's root included: no mount within the mount. */
 const FILE_SYSTEM_ID = 1;
 
-/** Appends fattr4: those of the requested attributes that the minor version has. */
+/** Appends an fattr4 of the requested attributes that the minor version has. */
 export function writeAttributes(
   writer: XdrWriter,
   request: AttributeRequest,
@@ -38,7 +38,7 @@ export function writeAttributes(
   writer.patch(lengthAt, writer.position - start);
 }
 
-/** fattr4 of an entry whose attributes cannot be had: rdattr_error alone, where it is asked for. */
+/** The fattr4 of an entry whose attributes are not available: rdattr_error alone, if requested. */
 export function writeAttributeError(writer: XdrWriter, status: number): void {
   writeBitmap(writer, 1 << Attribute.RDATTR_ERROR, 0, 0);
   writer.uint32(4);
@@ -50,7 +50,7 @@ function bit(attribute: number): number {
   return 1 << (attribute & 31);
 }
 
-/** Mask of the attributes from `first` to before `end`, in one word. */
+/** Mask of the attributes from `first` up to, but not including, `end`, within one word. */
 function range(first: number, end: number): number {
   let mask = 0;
   for (let attribute = first; attribute < end; attribute++) {
@@ -77,7 +77,7 @@ const TIME_METADATA = bit(Attribute.TIME_METADATA);
 const TIME_MODIFY = bit(Attribute.TIME_MODIFY);
 const MOUNTED_ON_FILEID = bit(Attribute.MOUNTED_ON_FILEID);
 
-/** The file system's attributes, as they lie between those of the node. */
+/** The file system's attributes, which are interleaved with the node's own. */
 const BEFORE_TYPE = range(Attribute.SUPPORTED_ATTRS, Attribute.TYPE);
 const BEFORE_CHANGE = range(Attribute.FH_EXPIRE_TYPE, Attribute.CHANGE);
 const BEFORE_FSID = range(Attribute.LINK_SUPPORT, Attribute.FSID);
@@ -90,8 +90,8 @@ const BEFORE_SPACE_USED = range(Attribute.SPACE_AVAIL, Attribute.SPACE_USED);
 const BEFORE_TIME_METADATA = range(Attribute.TIME_DELTA, Attribute.TIME_METADATA);
 
 /*
- * A test of each attribute's bit in turn, and not a loop over the bits with a switch in it: READDIR of a large
- * directory took a third longer with one.
+ * Each attribute's bit is tested in turn: with a loop over the bits and a switch in it, READDIR of a large directory
+ * took a third longer.
  */
 
 function writeWord0(

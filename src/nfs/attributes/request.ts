@@ -2,13 +2,13 @@ import type { XdrReader } from "../../xdr/index.ts";
 import { Attribute } from "../protocol/attribute.ts";
 
 const MAXIMUM_BITMAP_WORDS = 64;
-/** What can only be set, in the second and the third word. */
+/** Attributes that can be set but not read, in the second and the third word. */
 export const SET_ONLY_WORD1 =
   (1 << (Attribute.TIME_ACCESS_SET - 32)) | (1 << (Attribute.TIME_MODIFY_SET - 32));
 export const SET_ONLY_WORD2 =
   (1 << (Attribute.TIME_DELEG_ACCESS - 64)) | (1 << (Attribute.TIME_DELEG_MODIFY - 64));
 
-/** A requested bitmap4. Words behind the third name no attribute that we know. */
+/** A requested bitmap4. Words after the third name no attribute that we know. */
 export class AttributeRequest {
   word0 = 0;
   word1 = 0;
@@ -24,7 +24,7 @@ export class AttributeRequest {
     }
   }
 
-  /** Asks for what can only be set (RFC 8881 §5.5, RFC 9754 §5): an error. */
+  /** Whether it asks for attributes that can only be set (RFC 8881 §5.5, RFC 9754 §5), which is an error. */
   hasWriteOnly(minorVersion: number): boolean {
     return (this.word1 & SET_ONLY_WORD1) !== 0 || (minorVersion > 1 && (this.word2 & SET_ONLY_WORD2) !== 0);
   }

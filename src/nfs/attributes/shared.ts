@@ -13,8 +13,8 @@ const FSCHARSET_CAP_CONTAINS_NON_UTF8 = 1;
 const FSCHARSET_CAP_ALLOWS_ONLY_UTF8 = 2;
 
 /**
- * open_arguments4 (RFC 9754 §3.1): which values OPEN takes for share_access, share_deny, the wants in share_access,
- * the claim and the createmode, as bitmaps. The bit of a want is the low byte's value, or the place of its flag.
+ * open_arguments4 (RFC 9754 §3.1): bitmaps of the values that OPEN takes for share_access, share_deny, the wants in
+ * share_access, the claim and the createmode. A want's bit number is the low byte's value, or its flag's position.
  */
 const OPEN_ARGUMENTS: readonly number[] = [
   maskOf([Share.READ, Share.WRITE, Share.BOTH]),
@@ -34,7 +34,7 @@ function maskOf(bits: readonly number[]): number {
   return mask;
 }
 
-/** The attributes of `word`, the first of which is number `base`, that are the same for every node. */
+/** Appends the attributes of `word`, which begins at number `base`, that are the same for every node. */
 export function writeShared(
   base: number,
   word: number,
@@ -62,7 +62,7 @@ function writeFileSystemAttribute(
       writeBitmap(writer, ...SETTABLE);
       break;
     case Attribute.XATTR_SUPPORT:
-      // Linux asks once for a mount, at the gate's root if there is one.
+      // Linux asks once per mount, at the gate's root if there is one.
       writer.bool(hasExtendedAttributes(context.fileSystem.root));
       break;
     case Attribute.FH_EXPIRE_TYPE:

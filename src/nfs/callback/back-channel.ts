@@ -12,7 +12,7 @@ import {
   readCompound,
 } from "./call.ts";
 
-/** Calls that wait for a slot, of a client that does not answer. Whoever sends a further one may try it again later. */
+/** Calls that may wait for a slot when the client does not answer. Any further call fails, and may be tried again. */
 const MAXIMUM_QUEUED = 256;
 
 /** Limits of one direction of a session (channel_attrs4, RFC 8881 §18.36). Sizes in bytes. */
@@ -35,27 +35,27 @@ export interface CallbackConnection {
 /** One place for a call, with the sequenceid that the client expects next (RFC 8881 §2.10.6). */
 interface Slot {
   sequenceid: number;
-  /** The call under way. It keeps its place until it is answered: only then the client's sequenceid is known. */
+  /** The call under way. It keeps the slot until it is answered: only then do we know the client's sequenceid. */
   call: CallbackCall | undefined;
-  /** What carries the call; undefined when it has to be sent again. */
+  /** The connection that carries the call; undefined when the call must be sent again. */
   connection: CallbackConnection | undefined;
   xid: number;
 }
 
 /** The back channel of a session (RFC 8881 §2.10.3.1): carries the server's calls over the client's connections. */
 export class BackChannel implements CallbackPath {
-  /** What the client's callbacks are called by: of CREATE_SESSION or BACKCHANNEL_CTL. */
+  /** The client's callback program number, from CREATE_SESSION or BACKCHANNEL_CTL. */
   program: number;
-  /** opaque_auth that calls carry. */
+  /** The opaque_auth that calls carry. */
   credential: Buffer;
   readonly attributes: ChannelAttributes;
-  /** The session lost count of a slot: only a new session helps. SEQUENCE says so to the client. */
+  /** A slot's sequenceid is out of step: only a new session helps. SEQUENCE tells the client so. */
   fault = false;
   readonly #sessionId: Buffer;
   readonly #minorVersion: number;
   readonly #connections = new Set<CallbackConnection>();
   readonly #slots: Slot[] = [];
-  /** Slots that the client lets us use just now. */
+  /** Slots that the client currently lets us use. */
   #usable: number;
   #queue: CallbackCall[] = [];
   #offered = false;
@@ -80,7 +80,7 @@ export class BackChannel implements CallbackPath {
     return this.#connections.size > 0 && !this.fault && this.attributes.maxOperations >= 2;
   }
 
-  /** The client offered connections, and all of them have ended: it has to offer another one. */
+  /** All the connections that the client offered have ended: it must offer another. */
   get isLost(): boolean {
     return this.#offered && this.#connections.size === 0;
   }
@@ -92,7 +92,7 @@ export class BackChannel implements CallbackPath {
     this.#sendNext();
   }
 
-  /** The connection has ended: calls that went out on it go out again on another, as soon as there is one. */
+  /** The connection has ended: its unanswered calls go out again on another as soon as there is one. */
   unbind(connection: CallbackConnection): void {
     if (!this.#connections.delete(connection)) {
       return;
@@ -117,7 +117,7 @@ export class BackChannel implements CallbackPath {
     this.#sendNext();
   }
 
-  /** Ends with the session: what has not been answered fails. */
+  /** Ends with the session: unanswered calls fail. */
   close(): void {
     if (this.#closed) {
       return;
@@ -127,7 +127,7 @@ export class BackChannel implements CallbackPath {
     this.#giveUp();
   }
 
-  /** The reply to a call; false when it is none of this channel's. */
+  /** Takes the reply to a call; false if the call is not one of this channel's. */
   reply(connection: CallbackConnection, xid: number, reader: XdrReader): boolean {
     const slot = this.#slots.find((used) => used.connection === connection && used.xid === xid);
     if (slot?.call === undefined) {
@@ -154,13 +154,13 @@ export class BackChannel implements CallbackPath {
     }
     const status = accepted ? reader.uint32() : Status.DELAY;
     if (status === Status.DELAY) {
-      // The call has not come through to the slot: the sequenceid stays.
+      // The call never reached the slot: the sequenceid stays.
       slot.call = undefined;
       call.failed();
       return;
     }
     if (status === Status.RETRY_UNCACHED_REP || status === Status.SEQ_FALSE_RETRY) {
-      // It has come through before it was repeated. What the client made of it nobody knows any more.
+      // It had already arrived before it was repeated. What the client made of it can no longer be known.
       this.#release(slot);
       call.failed();
       return;
@@ -181,13 +181,13 @@ export class BackChannel implements CallbackPath {
     this.#readResult(call, count, reader);
   }
 
-  /** The slot's call has been answered: the next one has the next sequenceid. */
+  /** The slot's call has been answered: the next call takes the next sequenceid. */
   #release(slot: Slot): void {
     slot.sequenceid = (slot.sequenceid + 1) >>> 0;
     slot.call = undefined;
   }
 
-  /** What is wrong in here harms this one call only: the slots are in order. */
+  /** An error in the result harms only this call: the slots are in order. */
   #readResult(call: CallbackCall, count: number, reader: XdrReader): void {
     try {
       if (count < 2 || reader.uint32() !== call.operation) {
@@ -221,7 +221,7 @@ export class BackChannel implements CallbackPath {
     }
   }
 
-  /** Sends what has lost its connection, and of what waits as much as there are free slots. */
+  /** Sends the calls that lost their connection, then as many waiting ones as there are free slots. */
   #sendNext(): void {
     const connection = this.#connections.values().next().value;
     if (connection === undefined || this.fault) {

@@ -9,34 +9,34 @@ export const CallbackOperation = { GETATTR: 3, RECALL: 4, SEQUENCE: 11, NOTIFY_L
 export const CB_NULL = 0;
 export const CB_COMPOUND = 1;
 
-/** What the server asks of a client in one CB_COMPOUND, besides CB_SEQUENCE. */
+/** One operation that the server sends to a client in a CB_COMPOUND, after CB_SEQUENCE. */
 export interface CallbackCall {
   readonly operation: number;
-  /** False once nobody waits for the answer any more: the call is then not sent, if it has not been yet. */
+  /** False once nobody waits for the answer any more: a call not yet sent then never is. */
   readonly wanted: boolean;
   /** Appends the operation's arguments. */
   encode(writer: XdrWriter): void;
   /**
-   * The client's answer: its status, and the reader at the result's body. Throws XdrError where the body is not what
-   * it should be.
+   * Takes the client's answer: its status, and the reader at the result's body. Throws XdrError if the body is
+   * malformed.
    */
   answered(status: Status, reader: XdrReader): void;
-  /** The call could not be carried, or what came back was no answer. It may be sent again later. */
+  /** The call could not be delivered, or the reply made no sense. It may be sent again later. */
   failed(): void;
 }
 
-/** CB_RECALL of a delegation, as far as it has come. */
+/** A CB_RECALL of a delegation, and how far it has got. */
 export interface RecallCall extends CallbackCall {
-  /** Sent, and neither answered nor failed. */
+  /** Sent, but neither answered nor failed yet. */
   underWay: boolean;
-  /** The client has agreed, or will not do it whatever we say. */
+  /** The client has agreed, or has refused in a way that no repetition will change. */
   readonly answeredForGood: boolean;
 }
 
 /** A way to call one client. */
 export interface CallbackPath {
   readonly isUp: boolean;
-  /** Sends the call, as soon as the path has a place for it. Either of its two ends is then called, maybe at once. */
+  /** Sends the call as soon as the path has room. Then `answered` or `failed` is called, perhaps at once. */
   send(call: CallbackCall): void;
 }
 
@@ -44,7 +44,7 @@ const CALLBACK_VERSION = 1;
 const MAXIMUM_AUTH = 400;
 const MAXIMUM_TAG = 4096;
 
-/** Record header (to be patched by {@link finishCall}) and RPC call header. `credential` is an opaque_auth. */
+/** Appends the record header (which {@link finishCall} patches) and the RPC call header. `credential`: opaque_auth. */
 export function beginCall(
   writer: XdrWriter,
   xid: number,
@@ -64,7 +64,7 @@ export function beginCall(
   writer.uint32(0);
 }
 
-/** CB_COMPOUND4args up to the operations. `ident` is NFSv4.0's callback_ident. */
+/** Appends CB_COMPOUND4args up to the operations. `ident` is NFSv4.0's callback_ident. */
 export function beginCompound(writer: XdrWriter, minorVersion: number, ident: number, count: number): void {
   writer.uint32(0);
   writer.uint32(minorVersion);
@@ -72,13 +72,13 @@ export function beginCompound(writer: XdrWriter, minorVersion: number, ident: nu
   writer.uint32(count);
 }
 
-/** The whole record. The writer is of no more use. */
+/** The whole record. The writer must not be used again. */
 export function finishCall(writer: XdrWriter): Uint8Array {
   writer.patch(0, (0x8000_0000 | (writer.position - 4)) >>> 0);
   return writer.buffer.subarray(0, writer.position);
 }
 
-/** Reads an RPC reply from behind its message type. False when the call was denied or not carried out. */
+/** Reads an RPC reply after its message type. False if the call was denied or not carried out. */
 export function readAccepted(reader: XdrReader): boolean {
   if (reader.uint32() !== 0) {
     return false;

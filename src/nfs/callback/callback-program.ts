@@ -13,7 +13,7 @@ import {
   readCompound,
 } from "./call.ts";
 
-/** A client that is silent for so long while it owes an answer has lost the connection. */
+/** A client that owes an answer and stays silent this long loses the connection. */
 const SILENCE_MILLISECONDS = 5000;
 const MAXIMUM_PENDING = 64;
 const MAXIMUM_RECORD = 16 * 1024;
@@ -28,7 +28,7 @@ function credential(body: readonly number[]): Buffer {
   return bytes;
 }
 
-/** What CB_NULL asks is only whether anybody answers. */
+/** CB_NULL asks only whether anybody answers. */
 type Pending = CallbackCall | "probe";
 
 /**
@@ -47,11 +47,11 @@ export class CallbackProgram implements CallbackPath {
   #socket: Socket | undefined;
   #silence: NodeJS.Timeout | undefined;
   #nextXid = 1;
-  /** Since the last answer a connection has been lost. */
+  /** A connection has been lost since the last answer. */
   #lost = false;
   #closed = false;
 
-  /** `program` and `ident` are those of SETCLIENTID. `onClose` is called when it has been closed for good. */
+  /** `program` and `ident` come from SETCLIENTID. `onClose` is called once it is closed for good. */
   constructor(host: string, port: number, program: number, ident: number, onClose: () => void) {
     this.#host = host;
     this.#port = port;
@@ -60,7 +60,7 @@ export class CallbackProgram implements CallbackPath {
     this.#onClose = onClose;
   }
 
-  /** Finds out whether the client answers, unless it is being found out. */
+  /** Finds out whether the client answers, unless a probe is already under way. */
   probe(): void {
     if (this.#closed) {
       return;
@@ -112,14 +112,14 @@ export class CallbackProgram implements CallbackPath {
       try {
         records.push(chunk);
       } catch {
-        // A record that is too long: nothing after it can be understood.
+        // The record is too long: nothing after it can be understood.
         socket.destroy();
       }
     });
     // "close" follows.
     socket.on("error", () => {});
     socket.on("close", () => this.#onSocketClose(socket));
-    // A callback is no reason for the process to go on.
+    // A callback must not keep the process alive.
     socket.unref();
     return socket;
   }
@@ -161,7 +161,7 @@ export class CallbackProgram implements CallbackPath {
     }
   }
 
-  /** What has not been answered goes out once more, on a new connection. */
+  /** Unanswered calls go out once more, on a new connection. */
   #onSocketClose(socket: Socket): void {
     if (this.#socket !== socket) {
       return;
@@ -196,7 +196,7 @@ export class CallbackProgram implements CallbackPath {
     }
   }
 
-  /** Runs as long as the client owes an answer, anew with each that comes. */
+  /** Runs while the client owes an answer, and restarts with each one that comes. */
   #watch(): void {
     clearTimeout(this.#silence);
     if (this.#pending.size === 0) {

@@ -9,17 +9,17 @@ import { Recall } from "./recall.ts";
 import { portAt } from "./universal-address.ts";
 
 /**
- * How long another client's request waits for the holder of a delegation to say the file's attributes. After that the
- * delegation is recalled.
+ * How long another client's request waits for the holder of a delegation to give the file's attributes. After that
+ * the delegation is recalled.
  */
 const ATTRIBUTES_MILLISECONDS = 1000;
-/** A client that did not answer is not asked again for so long: a directory may have many files that it holds. */
+/** How long a client that did not answer is not asked again: it may hold many files of one directory. */
 const SILENT_MILLISECONDS = 10_000;
 
-/** Callback programs of NFSv4.0 clients that the server keeps connections to. */
+/** NFSv4.0 callback programs that the server keeps connections to. */
 const MAXIMUM_PROGRAMS = 256;
 
-/** The server's calls to its clients (RFC 8881 §20), each by whichever path to the client is up. */
+/** The server's calls to its clients (RFC 8881 §20), each over whichever path to the client is up. */
 export class Callbacks {
   /** First word of the server's stateids. */
   readonly #instance: number;
@@ -30,8 +30,8 @@ export class Callbacks {
   }
 
   /**
-   * NFSv4.0: the client's callback program, where SETCLIENTID named one at the client's own `host`; undefined
-   * otherwise, so that no client makes the server connect to others.
+   * NFSv4.0: the client's callback program if SETCLIENTID named one at the client's own `host`; otherwise undefined,
+   * so that no client can make the server connect to another host.
    */
   programOf(client: Client, host: string): CallbackProgram | undefined {
     const port = portAt(host, client.callbackNetid, client.callbackAddress);
@@ -45,14 +45,14 @@ export class Callbacks {
     return program;
   }
 
-  /** Whether the client can be called just now. */
+  /** Whether the client can be called right now. */
   canReach(client: Client): boolean {
     return pathTo(client) !== undefined;
   }
 
   /**
-   * Asks the client to return the delegation; again, where it has been asked before and that failed. Without a path
-   * to the client the time to return it still runs.
+   * Asks the client to return the delegation, again if an earlier call failed. The time to return it runs even
+   * without a path to the client.
    */
   recall(delegation: Delegation): void {
     const recall = delegation.recall ?? new Recall(delegation, this.#instance);
@@ -68,14 +68,14 @@ export class Callbacks {
     path.send(recall);
   }
 
-  /** Tells the clients that wait for a lock of the file which of them may have it now. */
+  /** Tells those clients whose awaited locks on the file are now free. */
   notifyLocks(file: FileState): void {
     for (const waiter of takeReady(file)) {
       pathTo(waiter.client)?.send(new NotifyLock(file.node.handle, waiter, this.#instance));
     }
   }
 
-  /** Asks the holder for the attributes; undefined where it does not answer in time (or did not lately), or nonsense. */
+  /** Asks the holder for the attributes; undefined if it answers late or nonsense, or lately failed to answer. */
   attributes(delegation: Delegation): Promise<HoldersAttributes | undefined> {
     const { promise, resolve } = Promise.withResolvers<HoldersAttributes | undefined>();
     const { client } = delegation;

@@ -12,7 +12,7 @@ export interface HoldersAttributes {
   readonly change: number;
   /** Bytes. */
   readonly size: number;
-  /** Where the holder keeps the times (RFC 9754 §5). */
+  /** Present if the holder keeps the times (RFC 9754 §5). */
   readonly accessTime: Timestamp | undefined;
   readonly modifyTime: Timestamp | undefined;
 }
@@ -23,14 +23,14 @@ const WORD_0 = (1 << Attribute.CHANGE) | (1 << Attribute.SIZE);
 const ACCESS = 1 << (Attribute.TIME_DELEG_ACCESS - 64);
 const MODIFY = 1 << (Attribute.TIME_DELEG_MODIFY - 64);
 
-/** CB_GETATTR (RFC 8881 §20.1) of change and size and, where the holder keeps them, the times. */
+/** CB_GETATTR (RFC 8881 §20.1) of change, size and, if the holder keeps them, the times. */
 export class GetAttributes implements CallbackCall {
   readonly operation = CallbackOperation.GETATTR;
   wanted = true;
   readonly #delegation: Delegation;
   readonly #done: (attributes: HoldersAttributes | undefined) => void;
 
-  /** `done` is called once, with undefined where no answer came that makes sense. */
+  /** `done` is called once, with undefined if no sensible answer came. */
   constructor(delegation: Delegation, done: (attributes: HoldersAttributes | undefined) => void) {
     this.#delegation = delegation;
     this.#done = done;
@@ -53,7 +53,7 @@ export class GetAttributes implements CallbackCall {
     this.#settle(undefined);
   }
 
-  /** The answer that may come yet is of no more use. */
+  /** An answer that still comes is of no use any more. */
   giveUp(): void {
     this.#settle(undefined);
   }
@@ -66,7 +66,7 @@ export class GetAttributes implements CallbackCall {
     this.#done(attributes);
   }
 
-  /** An fattr4 with change, size and, of the times, those that the holder gave. */
+  /** Reads an fattr4 with change, size and whichever times the holder gave. */
   #read(reader: XdrReader): HoldersAttributes {
     const words = [0, 0, 0];
     const count = reader.length(MAXIMUM_BITMAP_WORDS);

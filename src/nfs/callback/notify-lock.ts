@@ -3,7 +3,7 @@ import type { LockWaiter } from "../state/records.ts";
 
 import { type CallbackCall, CallbackOperation } from "./call.ts";
 
-/** CB_NOTIFY_LOCK (RFC 8881 §20.11): a lock that was denied may be had now. A hint: nobody minds if it is lost. */
+/** CB_NOTIFY_LOCK (RFC 8881 §20.11): a lock that was denied may now be free. Only a hint: losing it is harmless. */
 export class NotifyLock implements CallbackCall {
   readonly operation = CallbackOperation.NOTIFY_LOCK;
   readonly wanted = true;

@@ -5,12 +5,12 @@ import type { Delegation } from "../state/records.ts";
 import { CallbackOperation, type RecallCall } from "./call.ts";
 
 /**
- * Statuses after which CB_RECALL is worth another try: the client is busy, or OPEN's reply, by which it learns of
- * the delegation, is still on its way.
+ * Statuses after which CB_RECALL is worth another try: the client is busy, or the OPEN reply that tells it of
+ * the delegation is still on its way.
  */
 const AGAIN: ReadonlySet<Status> = new Set([Status.DELAY, Status.BAD_STATEID, Status.BADHANDLE]);
 
-/** CB_RECALL (RFC 8881 §20.2): the client is to return the delegation. */
+/** CB_RECALL (RFC 8881 §20.2): asks the client to return the delegation. */
 export class Recall implements RecallCall {
   readonly operation = CallbackOperation.RECALL;
   readonly #delegation: Delegation;

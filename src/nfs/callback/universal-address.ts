@@ -4,7 +4,7 @@ const MAXIMUM_PORT_BYTE = 255;
 
 /**
  * The port of a TCP address as ONC RPC writes it (RFC 5665 §5.2): "h1.h2.h3.h4.p1.p2" for netid tcp, "x:…:x.p1.p2" for
- * tcp6. undefined where it is not one of these, or is at another host than `host`.
+ * tcp6. undefined if it is neither, or names a host other than `host`.
  */
 export function portAt(host: string, netid: string, address: string): number | undefined {
   const match = /^(.+)\.(\d{1,3})\.(\d{1,3})$/.exec(address);
@@ -23,7 +23,7 @@ export function portAt(host: string, netid: string, address: string): number | u
   return isSameHost(host, named) ? high * 256 + low : undefined;
 }
 
-/** IPv6 addresses can be written in many ways. */
+/** The same IPv6 address can be written in many ways. */
 function isSameHost(one: string, other: string): boolean {
   if (isIP(one) === 0) {
     return false;

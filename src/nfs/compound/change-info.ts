@@ -6,11 +6,11 @@ export interface Changed<T> {
   readonly result: T;
   readonly before: number;
   readonly after: number;
-  /** Nothing else can have come between. */
+  /** No other change can have come between. */
   readonly exclusive: boolean;
 }
 
-/** Makes the change. Where it need not wait, both change attributes are of the same moment as the change itself. */
+/** Makes the change. If it need not wait, both change attributes are taken in the same tick as the change itself. */
 export async function makeChange<T>(node: Node, change: () => MaybePromise<T>): Promise<Changed<T>> {
   const before = node.attributes().change;
   const changed = change();
@@ -20,8 +20,8 @@ export async function makeChange<T>(node: Node, change: () => MaybePromise<T>): 
 }
 
 /**
- * Appends change_info4. Every change counts the attribute up by at least one, so a difference of at most one
- * proves that nothing but this operation came between: the client may then keep what it has cached.
+ * Appends change_info4. Every change raises the attribute by at least one, so a difference of at most one proves
+ * that this operation made the only change: the client may then keep what it has cached.
  */
 export function writeChangeInfo(
   writer: XdrWriter,

@@ -10,18 +10,18 @@ import { StateidArgument } from "../state/stateid.ts";
 import { OpenArguments } from "./open-arguments.ts";
 
 /**
- * An operation: reads its arguments from `compound.reader`, writes its result behind the status to
- * `compound.writer` and returns the status, or a promise of it. It takes `compound.writer` anew after it has waited, and
- * writes nothing before. What it wrote stands whatever the status is; where it throws, nothing does.
+ * An operation: reads its arguments from `compound.reader`, writes its result after the status to `compound.writer`,
+ * and returns the status or a promise of it. It writes nothing before it has waited, and reads `compound.writer` anew
+ * afterwards. What it wrote stands whatever the status; if it throws, its result is discarded.
  */
 export type OperationHandler = (compound: Compound) => MaybePromise<Status>;
 
 /** By minor version and operation number; undefined where there is no such operation. */
 export type OperationTable = readonly (readonly (OperationHandler | undefined)[])[];
 
-/** What operations need of the connection that a request came by. */
+/** What operations need of the connection on which a request came. */
 export interface CompoundConnection extends SessionConnection {
-  /** Tells it from all others, also earlier and later ones. */
+  /** Distinguishes it from all others, earlier and later ones included. */
   readonly name: string;
   readonly remoteAddress: string;
   /** The session that the last SEQUENCE named. */
@@ -30,13 +30,13 @@ export interface CompoundConnection extends SessionConnection {
   addSession(session: Session): void;
   /** With a gate, records of clients that are never admitted must not pile up. */
   readonly mayMakeClient: boolean;
-  /** The client record was made here. */
+  /** The client record was made on this connection. */
   addClient(client: Client): void;
-  /** Whether the client record was made here, or a session of it is at home here. */
+  /** Whether the client record was made on this connection, or one of its sessions uses it. */
   speaksFor(client: Client): boolean;
-  /** NFSv4.0: a request of this connection is the client's. */
+  /** NFSv4.0: a request on this connection was the client's. */
   nameClient(client: Client): void;
-  /** NFSv4.0: whose all requests of this connection are; undefined where that cannot be told. */
+  /** NFSv4.0: the one client that all requests on this connection come from; undefined if that cannot be told. */
   readonly soleClient: Client | undefined;
 }
 
@@ -46,18 +46,18 @@ const NOBODY: Credentials = { userId: 65534, groupId: 65534, supplementaryGroupI
 export class Compound {
   readonly context: ServerContext;
   readonly reader = new XdrReader();
-  /** The connection's batch of replies; a writer of the compound's own from the first wait on. */
+  /** The connection's batch of replies; from the first wait on, the compound's own writer. */
   writer: XdrWriter;
   connection!: CompoundConnection;
   xid = 0;
   credentials: Credentials = NOBODY;
-  /** Flavor and user: who may replace what this request makes. */
+  /** Flavor and user: only the same principal may replace what this request makes. */
   principal = "";
   minorVersion = 0;
 
   /** The last name read. */
   name = "";
-  /** Arguments that many operations have, read into place. */
+  /** Arguments that many operations share, read into place. */
   readonly stateid = new StateidArgument();
   readonly attributeRequest = new AttributeRequest();
   readonly changeRequest = new ChangeRequest();
@@ -76,17 +76,17 @@ export class Compound {
   session: Session | undefined;
   slot: Slot | undefined;
   cacheReply = false;
-  /** The session's client; in NFSv4.0 whoever the operation at hand named. */
+  /** The session's client; in NFSv4.0 the one that the current operation named. */
   client: Client | undefined;
-  /** May see more than the gate's empty root. */
+  /** Whether it may see more than the gate's empty root. */
   admitted = true;
 
-  /** What a retry is answered with: see kept-replies.ts. */
+  /** The kept answer for a retry: see kept-replies.ts. */
   replay: Buffer | undefined;
-  /** NFSv4.0: whose seqid the operation at hand uses. */
+  /** NFSv4.0: the owner whose seqid the current operation uses. */
   ownerSequence: OwnerSequence | undefined;
 
-  /** Place of the operation in the request, and their number. */
+  /** Position of the operation in the request, and how many there are. */
   index = 0;
   count = 0;
   /** Length of the request in bytes, from the RPC header on. */
@@ -102,17 +102,17 @@ export class Compound {
     this.writer = this.own;
   }
 
-  /** Who asks, as far as that is known: in NFSv4.0 many operations name no client. */
+  /** The calling client, if known: in NFSv4.0 many operations name none. */
   get caller(): Client | undefined {
     return this.client ?? this.connection.soleClient;
   }
 
-  /** Bytes that the reply has so far; stays comparable across waits. */
+  /** Length of the reply so far, in bytes; stays comparable across waits. */
   get replyLength(): number {
     return this.writer.position - this.replyStart;
   }
 
-  /** Bytes of reply the client takes for the whole RPC message, and for one READDIR or READ in it. */
+  /** The longest reply that the client takes, in bytes: as a whole RPC message, and for one READDIR or READ in it. */
   get replyLimit(): number {
     return this.session?.fore.maxResponseSize ?? this.context.maximumRecord;
   }

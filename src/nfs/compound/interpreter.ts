@@ -20,26 +20,26 @@ const SOLO_OPERATIONS: ReadonlySet<number> = new Set([
   Operation.BIND_CONN_TO_SESSION,
   Operation.DESTROY_CLIENTID,
 ]);
-/** NFSv4.0 has no other limit. */
+/** In NFSv4.0 nothing else limits a compound. */
 const MAXIMUM_OPERATIONS = 512;
-/** Then others have their turn: an operation may take milliseconds where a client holds all it may. */
+/** After these, others have their turn: an operation may take milliseconds if a client holds as much as it may. */
 const OPERATIONS_PER_TURN = 8;
 const MAXIMUM_TAG = 4096;
 
-/** Is told of a compound that has its whole reply: in the batch, or (`detached`) in a writer of its own. */
+/** Called when a compound's reply is complete: in the batch, or (`detached`) in a writer of its own. */
 export type OnFinished = (interpreter: Interpreter, detached: boolean) => void;
 
-/** Runs the operations of one COMPOUND request after the other, and puts their reply together. Used again for the next. */
+/** Runs the operations of a COMPOUND request in order and composes its reply. Reused for the next request. */
 export class Interpreter extends Compound {
   readonly #operations: OperationTable;
   #onFinished!: OnFinished;
   #operation = 0;
-  /** The writer's length at `replyStart`: attachments of earlier replies in the batch count in it. */
+  /** The writer's length at `replyStart`, which includes attachments of earlier replies in the batch. */
   #startLength = 0;
   /** Where COMPOUND4res and its count of results are. */
   #resultsAt = 0;
   #countAt = 0;
-  /** Where the result of the operation at hand begins. */
+  /** Where the result of the current operation begins. */
   #operationAt = 0;
   readonly #resolved = (status: Status) => this.#resume(status);
   readonly #rejected = (error: unknown) => this.#resume(this.#failure(error));
@@ -51,9 +51,9 @@ export class Interpreter extends Compound {
   }
 
   /**
-   * Serves the request at `reader.position` (COMPOUND4args) and appends the whole reply record to `batch`, from
-   * `replyStart` on; COMPOUND4res is to begin at the batch's position. True when the reply is complete; else it is
-   * given to `onFinished`, in a writer of its own, after something has been waited for.
+   * Serves the request at `reader.position` (COMPOUND4args) and appends the reply record to `batch`: it begins at
+   * `replyStart`, and COMPOUND4res at the batch's position. True if the reply is complete; else something must be
+   * waited for, and `onFinished` gets the reply later, in a writer of its own.
    */
   run(batch: XdrWriter, replyStart: number, onFinished: OnFinished): boolean {
     const { reader } = this;
@@ -139,7 +139,7 @@ export class Interpreter extends Compound {
     this.#operation = operation;
     writer.patch(this.#operationAt, operation);
     context.operationCounts[operation]!++;
-    // A session says how long a reply may be; here one request could ask for hundreds of MiB.
+    // A session limits the reply's length; without one, a request could ask for hundreds of MiB.
     if (this.minorVersion === 0 && writer.length - this.#startLength > context.maximumRecord) {
       return Status.RESOURCE;
     }
@@ -158,7 +158,7 @@ export class Interpreter extends Compound {
     return context.refresh === undefined ? handler(this) : this.#afterRefresh(context.refresh, handler);
   }
 
-  /** Attributes that are somewhere else are fetched before an operation looks at them. */
+  /** Fetches attributes that are kept elsewhere before an operation looks at them. */
   async #afterRefresh(
     refresh: (node: Node) => MaybePromise<void>,
     handler: OperationHandler,
@@ -171,7 +171,7 @@ export class Interpreter extends Compound {
     return handler(this);
   }
 
-  /** Puts the operation's status in its place. False when the compound is over; its reply is on its way. */
+  /** Puts the operation's status in place. False if the compound is over and its reply on the way. */
   #complete(result: Status): boolean {
     const { writer, session } = this;
     let status = result;
@@ -215,10 +215,10 @@ export class Interpreter extends Compound {
     return status;
   }
 
-  /** The status for what an operation threw; its result is taken back. */
+  /** The status for what an operation threw; its result is discarded. */
   #failure(error: unknown): Status {
     this.writer.truncate(this.#operationAt + 8);
-    // SETATTR4res has the attributes that were set whatever the status is.
+    // SETATTR4res lists the attributes that were set, whatever the status.
     if (this.#operation === Operation.SETATTR) {
       this.writer.uint32(0);
     }
@@ -243,7 +243,7 @@ export class Interpreter extends Compound {
     this.#end();
   }
 
-  /** The whole reply is one that was given before, or none is to be given now. */
+  /** The whole reply is one that was given before, or none is due now. */
   #finishReplay(status: Status): void {
     const { writer } = this;
     if (status === NO_REPLY) {
@@ -273,7 +273,7 @@ export class Interpreter extends Compound {
     this.session = this.slot = this.client = undefined;
   }
 
-  /** Leaves the connection's batch: replies that are ready go out before this one. */
+  /** Leaves the connection's batch, so that replies that are ready go out before this one. */
   #detach(): void {
     if (this.writer === this.own) {
       return;

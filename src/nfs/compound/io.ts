@@ -49,8 +49,8 @@ export function checkIo(compound: Compound, node: RegularFile, wanted: number): 
 }
 
 /**
- * Whether the caller may read or write (`wanted`) the file at all: who owns it or has it open is let through
- * more easily, as READ and WRITE do.
+ * Whether the caller may read or write (`wanted`) the file at all: by {@link checkFile}, or, under a stateid,
+ * by the laxer {@link checkOpenFile}.
  */
 export function checkPermission(compound: Compound, file: RegularFile, wanted: number): Status {
   const { credentials } = compound;
@@ -66,12 +66,12 @@ export function isSameNode(one: Node, other: Node): boolean {
   return one === other || Buffer.compare(one.handle, other.handle) === 0;
 }
 
-/** The status where a client has as many opens or locks as it may have. NFSv4.1 has no RESOURCE (RFC 8881 §15.1.16.4). */
+/** The status when a client has as many opens or locks as it may. NFSv4.1 has no RESOURCE (RFC 8881 §15.1.16.4). */
 export function tooMany(compound: Compound): Status {
   return compound.minorVersion === 0 ? Status.RESOURCE : Status.DELAY;
 }
 
-/** The status for an operation on files that was given something else (RFC 8881 §15.1.2.9). */
+/** The status of an operation on files that was given another kind of node (RFC 8881 §15.1.2.9). */
 export function notAFile(node: Node, minorVersion: number): Status {
   if (node.type === FileType.DIRECTORY) {
     return Status.ISDIR;

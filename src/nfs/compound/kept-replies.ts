@@ -6,21 +6,21 @@ import type { Slot } from "../state/records.ts";
 import type { Compound } from "./compound.ts";
 
 /*
- * What a request that comes again is answered with: NFSv4.1 keeps replies in the slots of sessions (RFC 8881 §2.10.6),
- * NFSv4.0 in a table of recent requests, and the results of an owner's last operation with its seqid (RFC 7530 §9.1.7).
- * Below, "statuses" of less than 0 say that the answer is {@link Compound.replay}, or none.
+ * How retries are answered: NFSv4.1 keeps replies in the slots of sessions (RFC 8881 §2.10.6); NFSv4.0 keeps them in
+ * a table of recent requests, and the result of an owner's last operation with its seqid (RFC 7530 §9.1.7).
+ * Below, a negative "status" means that the answer is {@link Compound.replay}, or none at all.
  */
 
 /** The request is a retry: the whole reply is {@link Compound.replay}. */
 export const REPLAYED_COMPOUND = -1;
-/** A retry that came while the request is still being served: the slot will answer it. */
+/** The request is a retry of one that is still being served: the slot will answer it. */
 export const NO_REPLY = -2;
-/** The operation is a retry by an NFSv4.0 owner's seqid: its result is {@link Compound.replay}. */
+/** By its NFSv4.0 owner's seqid, the operation is a retry: its result is {@link Compound.replay}. */
 export const REPLAYED_OPERATION = -3;
 
-/** Bytes of a reply of NFSv4.0 that is kept for a retry. */
+/** The longest NFSv4.0 reply that is kept for a retry, in bytes. */
 const MAXIMUM_KEPT_REPLY = 8 * 1024;
-/** What an NFSv4.0 request may fail with without using up the owner's seqid (RFC 7530 §9.1.7). */
+/** Statuses with which an NFSv4.0 request fails without using up the owner's seqid (RFC 7530 §9.1.7). */
 const KEEPS_SEQID: ReadonlySet<Status> = new Set([
   Status.STALE_CLIENTID,
   Status.STALE_STATEID,
@@ -31,7 +31,7 @@ const KEEPS_SEQID: ReadonlySet<Status> = new Set([
   Status.NOFILEHANDLE,
 ]);
 
-/** NFSv4.0: what must not be done again when a request comes again. Owners' seqids see to the others. */
+/** NFSv4.0: operations that a retry must not repeat. Owners' seqids see to the others. */
 export const NOT_IDEMPOTENT: ReadonlySet<number> = new Set([
   Operation.CREATE,
   Operation.LINK,
@@ -41,7 +41,7 @@ export const NOT_IDEMPOTENT: ReadonlySet<number> = new Set([
   Operation.WRITE,
 ]);
 
-/** NFSv4.0: OK for a new request, which takes its place among those that may come again; else what a retry gets. */
+/** NFSv4.0: OK for a new request, which is recorded in case it is retried; else what a retry gets. */
 export function beginUnsequenced(compound: Compound): Status {
   const { reader } = compound;
   const request = reader.buffer.subarray(reader.position, reader.end);
@@ -79,8 +79,8 @@ export function completeOwner(compound: Compound, status: Status, operationAt: n
 }
 
 /**
- * The request is answered by the `length` bytes of COMPOUND4res from `resultsAt` on: keeps them for a retry that may
- * come, and answers one that has come already.
+ * The `length` bytes of COMPOUND4res from `resultsAt` on answer the request: keeps them for a later retry, and answers
+ * one that has already come.
  */
 export function completeSlot(compound: Compound, slot: Slot, resultsAt: number, length: number): void {
   const { session, cacheReply } = compound;
@@ -97,7 +97,7 @@ export function completeSlot(compound: Compound, slot: Slot, resultsAt: number, 
     slot.retryConnection.sendReply(slot.retryXid, reply);
     slot.retryConnection = undefined;
   }
-  // A session's client has agreed on how long such a reply may be.
+  // A session has agreed with its client on how long such a reply may be.
   if (cacheReply && (session !== undefined || length <= MAXIMUM_KEPT_REPLY)) {
     slot.reply = reply;
   }

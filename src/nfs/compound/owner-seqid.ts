@@ -4,8 +4,8 @@ import type { Compound } from "./compound.ts";
 import { REPLAYED_OPERATION } from "./kept-replies.ts";
 
 /**
- * NFSv4.0's seqid of an open or lock owner (RFC 7530 §9.1.7): OK for the next request, whose result is then
- * kept; REPLAYED_OPERATION for the last one again; BAD_SEQID for any other. NFSv4.1 ignores the seqid.
+ * Checks the seqid of an NFSv4.0 open or lock owner (RFC 7530 §9.1.7): OK for the next request, whose result will be
+ * kept; REPLAYED_OPERATION for a repetition of the last; BAD_SEQID for any other. NFSv4.1 ignores the seqid.
  */
 export function checkOwnerSeqid(compound: Compound, owner: OpenOwner | LockOwner, seqid: number): Status {
   if (compound.minorVersion > 0) {

@@ -15,7 +15,7 @@ export const KNOWN_WANTS = [
 
 /**
  * Reads OPEN4args into `compound.openArguments`; attributes to set go to `compound.changeRequest`, the name to
- * `compound.name`. OK, or the status for arguments that make no sense. Throws XdrError.
+ * `compound.name`. Returns OK, or the status for arguments that make no sense. Throws XdrError.
  */
 export function readOpenArguments(compound: Compound): Status {
   const { reader, changeRequest, minorVersion, openArguments: args } = compound;

@@ -3,9 +3,9 @@ import type { State } from "../state/records.ts";
 import type { Compound } from "./compound.ts";
 
 /**
- * Finds the state of the stateid that was read (RFC 8881 §8.2.4): OK, with the state in `compound.stateid.state`, or
- * the status that says what is wrong with the stateid. Special stateids are for the caller, where it allows them, to
- * see first.
+ * Finds the state that the stateid just read stands for (RFC 8881 §8.2.4): OK, with the state in
+ * `compound.stateid.state`, or the status that says what is wrong with the stateid. A caller that allows special
+ * stateids handles them first.
  */
 export function resolveStateid(compound: Compound): Status {
   const { minorVersion, stateid } = compound;
@@ -46,7 +46,7 @@ export function resolveStateid(compound: Compound): Status {
   return Status.OK;
 }
 
-/** In the order of seqids, which start over at 1 after 2^32-1. */
+/** Whether `seqid` comes before `other`: seqids start over at 1 after 2^32-1. */
 function isBefore(seqid: number, other: number): boolean {
   return ((other - seqid) | 0) > 0;
 }

@@ -9,16 +9,16 @@ const CHANGE_OR_SIZE = (1 << Attribute.CHANGE) | (1 << Attribute.SIZE);
 const MODIFY_OR_METADATA = (1 << (Attribute.TIME_METADATA - 32)) | (1 << (Attribute.TIME_MODIFY - 32));
 const ACCESS = 1 << (Attribute.TIME_ACCESS - 32);
 
-/** Whether the holder of the WRITE delegation may know better what is asked for. */
+/** Whether the holder of the WRITE delegation may know the requested attributes better. */
 export function mayKnowBetter(delegation: Delegation, request: AttributeRequest): boolean {
   const times = delegation.timestamps ? MODIFY_OR_METADATA | ACCESS : MODIFY_OR_METADATA;
   return (request.word0 & CHANGE_OR_SIZE) !== 0 || (request.word1 & times) !== 0;
 }
 
 /**
- * The file's attributes after its holder has been asked for them (RFC 8881 §10.4.3); undefined where it does not
- * answer. As long as the holder has modified data, `change` goes up with every question: it need not say whether it
- * has modified the data again. Questions at the same time share one call.
+ * The file's attributes after its holder has been asked for them (RFC 8881 §10.4.3); undefined if it does not
+ * answer. Once the holder has modified data, `change` goes up with every question, as it need not say whether it has
+ * modified the data again. Simultaneous questions share one call.
  */
 export function attributesFromHolder(
   callbacks: Callbacks,
@@ -37,7 +37,7 @@ async function ask(callbacks: Callbacks, delegation: Delegation): Promise<Attrib
   }
   const file = delegation.file.node;
   let attributes = file.attributes();
-  // Returned meanwhile: what the holder knew is in the file.
+  // Returned meanwhile: the file has what the holder knew.
   if (!delegation.isHeld) {
     return attributes;
   }
@@ -52,7 +52,7 @@ async function ask(callbacks: Callbacks, delegation: Delegation): Promise<Attrib
   return { ...attributes, size: held.size };
 }
 
-/** What the file itself is to take over, so that nothing goes back when the holder loses its data. */
+/** The changes that the file itself takes over, so that nothing goes backwards if the holder loses its data. */
 function changesOf(
   delegation: Delegation,
   held: HoldersAttributes,
@@ -70,8 +70,8 @@ function changesOf(
 }
 
 /**
- * The times that a holder gives, as far as they count (RFC 9754 §5): not those from before it had the delegation,
- * and none later than now. undefined where nothing is left.
+ * The holder's times, as far as they count (RFC 9754 §5): those from before it had the delegation are dropped, and
+ * none is later than now. undefined if none is left.
  */
 export function heldTimes(
   delegation: Delegation,

@@ -26,30 +26,30 @@ import { attributesFromHolder, mayKnowBetter } from "./delegated-attributes.ts";
 import { RecentRecalls } from "./recent-recalls.ts";
 
 const LIMIT_BY_SIZE = 1;
-/** The wants that are answered by a reason when there is no delegation. */
+/** The wants to which a refusal gives a reason. */
 const ASKS =
   Want.MASK | Want.SIGNAL_DELEGATION_WHEN_RESOURCE_AVAILABLE | Want.PUSH_DELEGATION_WHEN_UNCONTENDED;
-/** A READ delegation without the times lets its holder answer for nothing. */
+/** The holder of a READ delegation that does not keep the times answers for nothing. */
 const NOTHING: GivenAttributes = {
   change: 0,
   accessTime: { seconds: 0, nanoseconds: 0 },
   modifyTime: { seconds: 0, nanoseconds: 0 },
 };
 
-/** A client that holds so many, or has not freed them since they were revoked, gets no more. Linux keeps 5000 unused. */
+/** Delegations per client, revoked ones that it has not freed included. Linux keeps up to 5000 unused. */
 const MAXIMUM_PER_CLIENT = 16_384;
 
 /**
  * When delegations are given, recalled and revoked (RFC 8881 §10.4).
  *
  * Immutable files are delegated for reading to everybody. They never change; but a client that holds a delegation
- * does not look up the file's names again, and would not find what may stand there in place of it. So other clients'
- * are recalled before the file loses a name; and all, also that of the client at hand, before a change is refused.
+ * does not look up the file's names again, and would not notice another file in its place. So the other clients'
+ * delegations are recalled before the file loses a name, and the caller's as well before a change is refused.
  */
 export class Delegations {
   readonly #state: ServerState;
   readonly #callbacks: Callbacks;
-  /** Whether any are given. */
+  /** Whether delegations are given at all. */
   readonly enabled: boolean;
   readonly #recalled = new RecentRecalls();
 
@@ -60,27 +60,27 @@ export class Delegations {
   }
 
   /**
-   * OK, or DELAY while delegations are called back so that the file may change: those of other clients; of an
-   * immutable file, all.
+   * OK, or DELAY while delegations are recalled so that the file may change: those of other clients, or all if the
+   * file is immutable.
    */
   recallForChange(caller: Client | undefined, file: RegularFile): Status {
     return this.#recall(caller, file, isAny, file.immutable);
   }
 
   /**
-   * OK, or DELAY while delegations of other clients are called back so that the file may lose a name, or a copy to be
-   * written may take its place there.
+   * OK, or DELAY while other clients' delegations are recalled so that the file may lose a name, or a writable copy
+   * may take its place there.
    */
   recallForRemoval(caller: Client | undefined, file: RegularFile): Status {
     return this.#recall(caller, file, isAny);
   }
 
-  /** OK, or DELAY while the delegation of another client, which may have written data, is called back. */
+  /** OK, or DELAY while the delegation of another client, which may have written data, is recalled. */
   recallForRead(caller: Client | undefined, file: RegularFile): Status {
     return this.#recall(caller, file, isForWriting);
   }
 
-  /** OK, or DELAY while delegations that an OPEN conflicts with are called back. */
+  /** OK, or DELAY while the delegations that an OPEN conflicts with are recalled. */
   recallForOpen(caller: Client | undefined, file: RegularFile, access: number, deny: number): Status {
     const writes = (access & Share.WRITE) !== 0 || (deny & Share.READ) !== 0;
     return this.#recall(caller, file, writes ? isAny : isForWriting);
@@ -101,7 +101,7 @@ export class Delegations {
       if ((delegation.client === caller && !ownToo) || !conflicts(delegation)) {
         continue;
       }
-      // One that had only its courtesy left.
+      // The client's lease had run out, so the delegation is gone.
       if (state.clients.resolveConflict(delegation.client)) {
         continue;
       }
@@ -119,9 +119,8 @@ export class Delegations {
   }
 
   /**
-   * The node's attributes, as far as `request` asks for them: where a client with a WRITE
-   * delegation knows them better, as it says. DELAY while the delegation is called back, because the client does not
-   * say.
+   * The node's attributes, as far as `request` asks for them: if the holder of a WRITE delegation knows them better,
+   * as it gives them. DELAY while the delegation is recalled because its holder did not answer.
    */
   attributesOf(
     node: Node,
@@ -150,9 +149,9 @@ export class Delegations {
     return recalled === Status.OK ? file.attributes() : recalled;
   }
 
-  /** Gives the client of an OPEN the delegation that it may have; {@link write} then tells it. */
+  /** Gives the client of an OPEN the delegation that it may have; {@link write} then tells the client. */
   grant(open: OpenState, access: number, want: number): Delegation | undefined {
-    // NFSv4.0: the request may be an old one that comes again.
+    // NFSv4.0: the request may be a late repetition of an old one.
     if (open.client.minorVersion === 0 && !open.owner.confirmed) {
       return undefined;
     }
@@ -160,8 +159,8 @@ export class Delegations {
   }
 
   /**
-   * A delegation as `want` asks for it, that goes with the Share bits `access`. `file` is what is known of the node:
-   * undefined where it is neither open nor delegated. undefined where there is something in the way.
+   * Gives a delegation as `want` asks, to go with the Share bits `access`; returns undefined if something is in the
+   * way. `file` is the node's state, undefined if it is neither open nor delegated.
    */
   give(
     client: Client,
@@ -192,7 +191,7 @@ export class Delegations {
     return this.#state.delegate(client, node, type, timestamps, given);
   }
 
-  /** Why the client cannot have a delegation of `type` (why_no_delegation4); undefined where it can. */
+  /** Why the client cannot have a delegation of `type` (why_no_delegation4); undefined if it can. */
   #obstacle(
     client: Client,
     node: RegularFile,
@@ -242,7 +241,7 @@ export class Delegations {
       : undefined;
   }
 
-  /** Appends open_delegation4: the delegation, or why there is none. The rest is as in {@link give}. */
+  /** Appends open_delegation4: the delegation, or why there is none. The other parameters are those of {@link give}. */
   write(
     writer: XdrWriter,
     delegation: Delegation | undefined,
@@ -264,13 +263,13 @@ export class Delegations {
     const why = this.#obstacle(client, node, file, type, want) ?? WhyNoDelegation.RESOURCE;
     writer.uint32(DelegationType.NONE_EXT);
     writer.uint32(why);
-    // The server will not call when the delegation can be had.
+    // The server will not call when the delegation becomes available.
     if (why === WhyNoDelegation.CONTENTION || why === WhyNoDelegation.RESOURCE) {
       writer.bool(false);
     }
   }
 
-  /** FREE_STATEID of a delegation that was revoked. */
+  /** FREE_STATEID of a revoked delegation. */
   free({ word1, word2 }: StateidArgument): Status {
     const state = this.#state.states.get(word1, word2);
     if (!(state instanceof Delegation) || !state.revoked) {
@@ -289,12 +288,12 @@ function isForWriting(delegation: Delegation): boolean {
   return delegation.type === Share.WRITE;
 }
 
-/** Whether a READ delegation cannot stand beside another client's open. */
+/** Whether another client's open rules out a READ delegation. */
 function excludesReaders({ access, deny }: OpenState): boolean {
   return (access & Share.WRITE) !== 0 || (deny & Share.READ) !== 0;
 }
 
-/** What comes of the wish where nothing is in the way: Share.READ, Share.WRITE or Share.NONE. */
+/** The type that `want` leads to if nothing is in the way: Share.READ, Share.WRITE or Share.NONE. */
 function typeFor(client: Client, access: number, want: number): number {
   const wanted = want & Want.MASK;
   if ((access & Share.WRITE) === 0 || wanted === Want.READ_DELEGATION) {
@@ -307,7 +306,7 @@ function typeFor(client: Client, access: number, want: number): number {
   return client.minorVersion === 0 ? Share.WRITE : Share.NONE;
 }
 
-/** open_delegation4 of one that is given. `instance` begins the server's stateids. */
+/** Appends the open_delegation4 of a delegation that is given. `instance` begins the server's stateids. */
 function writeDelegation(writer: XdrWriter, instance: number, delegation: Delegation): void {
   const writes = delegation.type === Share.WRITE;
   if (delegation.timestamps) {
@@ -324,7 +323,7 @@ function writeDelegation(writer: XdrWriter, instance: number, delegation: Delega
     writer.uint32(LIMIT_BY_SIZE);
     writer.uint64(MAXIMUM_FILE_SIZE);
   }
-  // An ACE that allows nobody anything: the client asks with ACCESS.
+  // An ACE that allows nobody anything, so that the client asks with ACCESS.
   writer.uint32(0);
   writer.uint32(0);
   writer.uint32(0);

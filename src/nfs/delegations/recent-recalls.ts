@@ -1,18 +1,18 @@
-/** How long a file gets no new delegation after a recall, at least; at most twice as long. */
+/** For at least this long after a recall, and at most twice as long, a file gets no new delegation. */
 const QUIET_MILLISECONDS = 30_000;
-/** Of more recalls in that time the earlier ones are forgotten: whoever waited for these has had its turn. */
+/** If more files are recalled in that time, the earliest are forgotten: whoever waited for them has had its turn. */
 const MAXIMUM_FILES = 16_384;
 
 /**
- * The files whose delegations were recalled lately, by {@link FileState.key}. They are contended; and a client that
- * waits for a recall must not find that others have got delegations again.
+ * The files whose delegations were recently recalled, by {@link FileState.key}. They are contended, and a client that
+ * waits for a recall must not find that another client has got a new delegation first.
  */
 export class RecentRecalls {
   #recent = new Set<string>();
   #older = new Set<string>();
   #since = 0;
 
-  /** At most twice as many as are remembered for certain. */
+  /** At most twice as many as are certain to be remembered. */
   get size(): number {
     return this.#recent.size + this.#older.size;
   }

@@ -1,7 +1,7 @@
-/** Bytes of a chunk: as much as one READ asks for, so that such a READ is answered by a view. */
+/** Bytes of a chunk: as much as one READ asks for, so that a view answers it. */
 const CHUNK = 2 ** 20;
 const SMALLEST = 4096;
-/** Behind the first chunk: so that a capacity goes into few enough chunks to clone or drop them all at once. */
+/** The least that later chunks take, so that a capacity holds few enough chunks to clone or drop all at once. */
 const SMALLEST_BEHIND = 64 * 1024;
 /** Holes are kept track of in pages. */
 const PAGE = 4096;
@@ -10,15 +10,15 @@ const PAGES = CHUNK / PAGE;
 const VIEW_FROM = 32 * 1024;
 
 interface Chunk {
-  /** Grows up to {@link CHUNK} bytes; what lies behind it, or behind the end of the file, is zeros. */
+  /** Grows up to {@link CHUNK} bytes; beyond it, and beyond the end of the file, all is zeros. */
   bytes: Buffer;
-  /** A reader or another file has it: to be copied before it is written to. */
+  /** A reader or another file uses it: it must be copied before it is written to. */
   shared: boolean;
   /** 1 for each page that has been written to. */
   readonly pages: Uint8Array;
 }
 
-/** The bytes of a sparse file in memory. Costs time and memory for what was written, not for its length. */
+/** The bytes of a sparse file in memory. Its cost in time and memory depends on what was written, not on its length. */
 export class Content {
   size: number = 0;
   /** Bytes of memory in use. */
@@ -28,12 +28,12 @@ export class Content {
   #ordered: number[] | undefined;
   readonly #account: (bytes: number) => void;
 
-  /** `account` is told of memory before it is taken, and may throw; and (with less than 0) when it is free. */
+  /** `account` is called before memory is taken, and may throw; and with a negative number when it is freed. */
   constructor(account: (bytes: number) => void) {
     this.#account = account;
   }
 
-  /** A view that nobody changes any more, or a copy. */
+  /** A view that never changes, or a copy. */
   read(offset: number, count: number): Uint8Array {
     if (offset >= this.size) {
       return EMPTY;
@@ -55,7 +55,7 @@ export class Content {
     return data;
   }
 
-  /** Where it throws because memory is short, what came before has been written. */
+  /** If it throws because memory is short, the part before has been written. */
   write(offset: number, data: Uint8Array): void {
     let index = chunkOf(offset);
     let start = withinChunk(offset);
@@ -84,7 +84,7 @@ export class Content {
     this.size = size;
   }
 
-  /** Makes the range read as zeros and gives its memory back where whole chunks are concerned. */
+  /** Makes the range read as zeros, and frees the chunks that lie wholly in it. */
   clear(from: number, to: number): void {
     if (from >= to) {
       return;
@@ -109,7 +109,7 @@ export class Content {
     }
   }
 
-  /** The first offset from `offset` on that is data (or a hole); the end where there is none. */
+  /** The first offset from `offset` on that is data (or a hole); the end of the file if there is none. */
   seek(offset: number, data: boolean): number {
     let index = chunkOf(offset);
     let page = Math.floor(withinChunk(offset) / PAGE);
@@ -137,7 +137,7 @@ export class Content {
     return this.size;
   }
 
-  /** Takes over a range of another content (or of this one, elsewhere), by chunks where they match. */
+  /** Takes over a range of another content (or another range of this one), sharing whole chunks where they align. */
   cloneRange(source: Content, sourceOffset: number, offset: number, length: number): void {
     const end = offset + length;
     const sourceEnd = sourceOffset + length;
@@ -149,7 +149,7 @@ export class Content {
       const to = index === last ? withinChunk(sourceEnd) : CHUNK;
       const chunk = source.#chunks.get(index)!;
       const at = offset + offsetAt(index, from) - sourceOffset;
-      // Behind the end of the file a chunk has nothing that could show.
+      // Beyond the end of the file a chunk has nothing that could show.
       const whole = from === 0 && (to >= chunk.bytes.length || sourceEnd >= source.size);
       if (whole && withinChunk(at) === 0 && !this.#chunks.has(chunkOf(at))) {
         this.#share(chunk, chunkOf(at));
@@ -166,7 +166,7 @@ export class Content {
     this.#add(index, { bytes: chunk.bytes, shared: true, pages: chunk.pages.slice() });
   }
 
-  /** Writes what the chunk has of data from `from` to `to`; its holes stay holes. */
+  /** Writes the chunk's data from `from` to `to`; holes stay holes. */
   #copyPages(chunk: Chunk, from: number, to: number, offset: number): void {
     let start = from;
     while (start < to) {
@@ -271,7 +271,7 @@ function offsetAt(index: number, start: number): number {
   return index * CHUNK + start;
 }
 
-/** The place of the first number that is `wanted` or more. */
+/** The index of the first number that is at least `wanted`. */
 function lowerBound(ordered: readonly number[], wanted: number): number {
   let low = 0;
   let high = ordered.length;

@@ -151,7 +151,7 @@ export class MemoryDirectory extends MemoryNodeBase implements Directory {
     }
   }
 
-  /** Takes the removed node's link, and those between it and this directory. */
+  /** Drops the removed node's link, and the links between it and this directory. */
   #dropped(node: MemoryNode): void {
     if (node instanceof MemoryDirectory) {
       this.values.linkCount--;

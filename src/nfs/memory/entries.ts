@@ -9,7 +9,7 @@ export interface Entry<T> {
 
 const FIRST_COOKIE = 3;
 
-/** A directory's entries, in the order in which they were made; cookies rise with it. */
+/** A directory's entries, in the order in which they were made, with rising cookies. */
 export class Entries<T> {
   readonly #byName = new Map<Name, Entry<T>>();
   /** Removed entries leave a gap until there are more gaps than entries. */
@@ -24,7 +24,7 @@ export class Entries<T> {
     return this.#byName.get(name)?.node;
   }
 
-  /** Adds the entry, or puts it in the place of one that has the name. */
+  /** Adds the entry, or replaces the one of that name. */
   set(name: Name, node: T): void {
     const entry = { name, cookie: this.#nextCookie++, node, removed: false };
     const replaced = this.#byName.get(name);

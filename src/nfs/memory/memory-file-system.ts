@@ -12,11 +12,11 @@ import type { MemoryNodeBase, Owner } from "./node.ts";
 const HANDLE_BYTES = 16;
 const UNLIMITED_FILES = 0xffff_ffff;
 
-/** How large a {@link MemoryFileSystem} is, and how its root. */
+/** Options of a {@link MemoryFileSystem}. */
 export interface MemoryFileSystemOptions {
   /**
    * Bytes that it may hold: content, 1 KiB for each file, directory or other node, 512 for each further hard link, and
-   * extended attributes. Default 4 GiB; RangeError where it is not 0 or more.
+   * extended attributes. Default 4 GiB; RangeError unless it is 0 or more.
    */
   capacity?: number;
   /** Mode of the root directory. Default 0o755. */
@@ -46,7 +46,7 @@ export class MemoryFileSystem implements FileSystem {
     };
     const credentials = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
     this.root = new MemoryDirectory(owner, undefined, credentials, { mode: options.rootMode ?? 0o755 });
-    // The root itself costs nothing: it is there also where nothing else can be.
+    // The root itself costs nothing: it exists even if there is room for nothing else.
     this.#used = 0;
     this.#capacity = capacity;
   }
@@ -85,7 +85,7 @@ export class MemoryFileSystem implements FileSystem {
     const handle = Buffer.alloc(HANDLE_BYTES);
     this.#mark.copy(handle);
     handle.writeBigUInt64BE(BigInt(fileId), 8);
-    // Every class of nodes is one of the union.
+    // Every subclass is a member of the union.
     this.#nodes.set(fileId, node as MemoryNode);
     return { handle, fileId };
   }

@@ -9,21 +9,21 @@ import {
   type Timestamp,
 } from "../file-system.ts";
 
-/** What a node costs with its first name, and what another name or an extended attribute does, in bytes. */
+/** Bytes accounted for a node with its first name, and for each further name or extended attribute. */
 const NODE_BYTES = 1024;
 const NAME_BYTES = 512;
 const EXTENDED_BYTES = 128;
-/** Linux's XATTR_LIST_MAX: no client could list more. The "user." and the NUL that it adds to each name count. */
+/** Linux's XATTR_LIST_MAX: no client could list more. It counts the "user." and the NUL added to each name. */
 const MAXIMUM_LIST = 64 * 1024;
 const LISTED_BYTES = 6;
 
 /** What the nodes need of their file system. */
 export interface Owner {
-  /** Gives the node, for which `overhead` bytes are accounted, a handle and a fileId; throws NOSPC. */
+  /** Accounts `overhead` bytes for the node, and gives it a handle and a fileId; throws NOSPC. */
   register(node: MemoryNodeBase, overhead: number): { handle: Uint8Array; fileId: number };
-  /** The node has neither names nor users any more. */
+  /** The node no longer has names or users. */
   forget(node: MemoryNodeBase): void;
-  /** Bytes of memory more (or less, when negative) in use; throws NOSPC. */
+  /** `bytes` more (or fewer, if negative) of memory are in use; throws NOSPC. */
   account(bytes: number): void;
 }
 
@@ -44,7 +44,7 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
   #extended: Map<Name, Uint8Array> | undefined;
   #listLength = 0;
 
-  /** `bytes` more than other nodes are accounted for it. Throws NOSPC. */
+  /** `bytes`: accounted for it beyond what other nodes cost. Throws NOSPC. */
   constructor(fileSystem: Owner, owner: Credentials, changes: AttributeChanges, mode: number, bytes = 0) {
     const now = timeNow();
     this.fileSystem = fileSystem;
@@ -137,7 +137,7 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
     return this.#extended === undefined ? [] : [...this.#extended.keys()];
   }
 
-  /** A name more, or one less. Throws NOSPC. */
+  /** One name more or one fewer. Throws NOSPC. */
   addLinks(count: number): void {
     const left = this.values.linkCount + count;
     // The first name is the node's own.

@@ -5,7 +5,7 @@ import { resolveStateid } from "../compound/stateid.ts";
 import { Status } from "../protocol/status.ts";
 import { OpenState } from "../state/records.ts";
 
-/** RFC 8881 §18.2. Locks made from the open go with it. */
+/** RFC 8881 §18.2. Locks made under the open go with it. */
 export function close(compound: Compound): Status {
   const { reader, stateid, context, node } = compound;
   const seqid = reader.uint32();
@@ -31,7 +31,7 @@ export function close(compound: Compound): Status {
     writer.uint32(open.index);
     writer.uint32(open.generation);
   } else {
-    // The invalid stateid (RFC 8881 §8.2.3): nobody is to use it again.
+    // The invalid stateid (RFC 8881 §8.2.3): nobody may use it again.
     writer.uint32(0xffff_ffff);
     for (let word = 0; word < 3; word++) {
       writer.uint32(0);
@@ -41,13 +41,13 @@ export function close(compound: Compound): Status {
 }
 
 /**
- * Finds the open of the stateid that was read and, in NFSv4.0, checks the seqid of its owner. The state is then
- * `compound.stateid.state`.
+ * Finds the open of the stateid just read, which is then `compound.stateid.state`, and in NFSv4.0 checks its owner's
+ * seqid.
  */
 export function resolveOpen(compound: Compound, seqid: number): Status {
   const { stateid, context, node } = compound;
   if (compound.minorVersion === 0) {
-    // A retry names the seqid from before, and a CLOSE that was done a state that has gone.
+    // A retry carries the earlier seqid, and after a completed CLOSE it names a state that has gone.
     const owner = context.state.findOpenOwner(stateid);
     if (owner !== undefined) {
       const ordered = checkOwnerSeqid(compound, owner, seqid);

@@ -4,11 +4,11 @@ import { FileType, isCloneable, MAXIMUM_FILE_SIZE, type Node, type RegularFile }
 import { MAXIMUM_IO, Share, Stable } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 
-/** Bytes that one COPY moves where the file system cannot share them; the client asks for the rest again. */
+/** Bytes that one COPY moves if the file system cannot share them; the client asks again for the rest. */
 const MAXIMUM_COPIED = 16 * MAXIMUM_IO;
 const MAXIMUM_SOURCE_SERVERS = 64;
 
-/** Two files and the ranges in them, in bytes: COPY and CLONE alike. */
+/** Two files and the ranges in them, in bytes, for COPY and CLONE alike. */
 interface Ranges {
   readonly source: RegularFile;
   readonly target: RegularFile;
@@ -63,7 +63,7 @@ export async function clone(compound: Compound): Promise<Status> {
 
 /**
  * Reads what COPY and CLONE begin with, two stateids and the ranges, and checks the stateids against the saved and the
- * current node. A length of 0 has become all that follows (RFC 7862 §15.2.3).
+ * current node. A length of 0 is replaced by that of the rest of the source (RFC 7862 §15.2.3).
  */
 function readRanges(compound: Compound): Ranges | Status {
   const { reader, savedNode: source, node: target } = compound;
@@ -94,7 +94,7 @@ function readState(compound: Compound, node: Node | undefined, wanted: number): 
   return node?.type === FileType.REGULAR ? checkIo(compound, node, wanted) : Status.OK;
 }
 
-/** Whether the caller may do it, and the ranges lie where they can. */
+/** Whether the caller may do it, and the ranges are valid. */
 function check(compound: Compound, { source, target, sourceOffset, offset, length }: Ranges): Status {
   const recalled = compound.context.delegations.recallForChange(compound.caller, target);
   if (recalled !== Status.OK) {
@@ -119,7 +119,7 @@ function check(compound: Compound, { source, target, sourceOffset, offset, lengt
   return overlap && length > 0 ? Status.INVAL : Status.OK;
 }
 
-/** Resolves to the number of bytes that the target now has of the source: fewer where they have to be moved. */
+/** Resolves to the number of bytes copied: perhaps fewer than asked if they have to be moved. */
 async function transfer({ source, target, sourceOffset, offset, length }: Ranges): Promise<number> {
   if (length === 0) {
     return 0;

@@ -9,12 +9,12 @@ import type { Client, Session } from "../state/records.ts";
 
 const KNOWN_FLAGS = SessionFlag.PERSIST | SessionFlag.CONN_BACK_CHAN | SessionFlag.CONN_RDMA;
 const RPCSEC_GSS = 6;
-/** A channel must carry SEQUENCE and something behind it. */
+/** A channel must carry SEQUENCE and something after it. */
 const MINIMUM_SIZE = 256;
 const MAXIMUM_OPERATIONS = 128;
 /** Bytes of a reply that a slot keeps. */
 const MAXIMUM_CACHED = 8 * 1024;
-/** Calls that we have under way on one back channel. */
+/** Calls that may be under way on one back channel. */
 const MAXIMUM_BACK_SLOTS = 16;
 
 /** RFC 8881 §18.36. */
@@ -145,8 +145,8 @@ function writeChannel(writer: XdrWriter, channel: ChannelAttributes): void {
 }
 
 /**
- * Reads csa_sec_parms and returns flavor and body of the credentials that callbacks are to carry: the first that
- * we can give. AUTH_NONE where there is none.
+ * Reads csa_sec_parms and returns flavor and body of the credentials that callbacks will carry: the first that we
+ * support, or AUTH_NONE if there is none.
  */
 export function readSecurity(reader: XdrReader): Buffer {
   const count = reader.length(16);

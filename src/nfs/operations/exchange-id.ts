@@ -24,7 +24,7 @@ export function exchangeId(compound: Compound): Status {
   const verifierHigh = reader.uint32();
   const verifierLow = reader.uint32();
   const given = reader.latin1(MAXIMUM_OPAQUE);
-  // With a gate nobody shares, replaces or ends another's record by claiming to be the same owner.
+  // With a gate, nobody can share, replace or end another's record by claiming to be the same owner.
   const owner = context.gate === undefined ? given : `${connection.name} ${given}`;
   const flags = reader.uint32();
   const protection = readProtection(reader);

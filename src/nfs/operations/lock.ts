@@ -11,7 +11,7 @@ import { addWaiter, removeWaiter } from "../state/lock-waiters.ts";
 import { addLock, findConflict } from "../state/locks.ts";
 import { type ByteRangeLock, type LockOwner, LockState, OpenState } from "../state/records.ts";
 
-/** RFC 8881 §18.10. A lock that has to wait is denied: the client asks again, at the latest when it is told to. */
+/** RFC 8881 §18.10. A lock that would have to wait is denied; the client asks again, at the latest when told to. */
 export function lock(compound: Compound): Status {
   const { reader, node, stateid, lockRange, context } = compound;
   const type = reader.uint32();
@@ -46,7 +46,7 @@ export function lock(compound: Compound): Status {
   const write = type === LockType.WRITE || type === LockType.WRITE_BLOCKING;
 
   let open: OpenState;
-  // One that is not known yet comes into being with its first lock: those that are denied must not pile up.
+  // An unknown owner is recorded with its first lock only: those that are denied must not pile up.
   let owner: LockOwner | undefined;
   if (isNewOwner) {
     if (compound.minorVersion === 0) {
@@ -72,7 +72,7 @@ export function lock(compound: Compound): Status {
     open = state;
     owner = open.client.lockOwners.get(ownerKey);
     if (compound.minorVersion === 0 && owner?.states.has(open.file) === true) {
-      // RFC 7530 §16.10.5: an owner that is known on the file is not new.
+      // RFC 7530 §16.10.5: an owner already known on the file is not new.
       if (owner.sequence !== undefined && lockSeqid !== (owner.sequence.seqid + 1) >>> 0) {
         return Status.BAD_SEQID;
       }

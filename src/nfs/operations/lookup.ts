@@ -38,7 +38,7 @@ function set(compound: Compound, node: Node | undefined): Status {
   return Status.OK;
 }
 
-/** From the gate's root only the armed name leads on; the first who knows it is admitted. */
+/** Only the armed name leads on from the gate's root; the first client that knows it is admitted. */
 function enter(compound: Compound, name: string): Status {
   const { gate, fileSystem } = compound.context;
   if (compound.client === undefined || !gate!.admits(name, compound.client)) {

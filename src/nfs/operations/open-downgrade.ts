@@ -37,7 +37,7 @@ export function openDowngrade(compound: Compound): Status {
   return Status.OK;
 }
 
-/** Whether some OPENs of before, taken together, asked for just this. */
+/** Whether some of the earlier OPENs, taken together, asked for exactly this. */
 function isUnionOfAsked(asked: number, access: number, deny: number): boolean {
   return union(asked, access) === access && union(asked >> 4, deny) === deny;
 }

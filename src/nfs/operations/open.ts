@@ -44,7 +44,7 @@ export function open(compound: Compound): MaybePromise<Status> {
     case Claim.DELEGATE_CURRENT_FH:
       break;
     case Claim.PREVIOUS:
-      // A server's state begins with it: there is nothing from before that could be reclaimed.
+      // State does not outlive the server: there is nothing to reclaim.
       return Status.NO_GRACE;
     default:
       return Status.NOTSUPP;
@@ -178,7 +178,7 @@ function openExisting(
   const { context, credentials } = compound;
   const truncate = args.create && compound.changeRequest.changes.size === 0;
   const wanted = args.permissions | (truncate ? Permission.WRITE : 0);
-  // The creator of a file may open it whatever mode he gave it; so may the retry of his request.
+  // The creator of a file may open it whatever its mode; so may a retry of that request.
   const permitted = checkFile(node.type, node.attributes(), credentials, wanted);
   if (permitted !== Status.OK && args.mode === CreateMode.UNCHECKED) {
     return permitted;
@@ -214,7 +214,7 @@ function openExisting(
 
 const SIZE_BIT = 1 << 4;
 
-/** An exclusive create that has been done before: the verifier is the one it was done with. */
+/** Whether this repeats an exclusive create: it has the verifier that the file was made with. */
 function isRetry(compound: Compound, args: OpenArguments, node: Node): boolean {
   if (args.mode < CreateMode.EXCLUSIVE || node.type !== FileType.REGULAR) {
     return false;
@@ -228,8 +228,8 @@ function isRetry(compound: Compound, args: OpenArguments, node: Node): boolean {
 }
 
 /**
- * For devices, FIFOs and sockets RFC 8881 §18.16.3 has WRONG_TYPE, of which Linux clients (6.1) make EIO; upon
- * SYMLINK, RFC 7530's answer, they look the name up and open it themselves.
+ * For devices, FIFOs and sockets RFC 8881 §18.16.3 prescribes WRONG_TYPE, which Linux clients (6.1) turn into EIO; at
+ * SYMLINK, RFC 7530's answer, they look up the name and open it themselves.
  */
 function notOpenable(node: Node): Status {
   return node.type === FileType.DIRECTORY ? Status.ISDIR : Status.SYMLINK;
@@ -249,7 +249,7 @@ function checkDelegation(compound: Compound, file: RegularFile): Status {
     : Status.BAD_STATEID;
 }
 
-/** What OPEN has come to: the file, the directory's change, and the attributes that were set. */
+/** What OPEN has found or made: the file, the directory's change, and the attributes that were set. */
 interface Opened extends Omit<Changed<unknown>, "result"> {
   readonly file: RegularFile;
   readonly word0: number;
@@ -301,8 +301,9 @@ function finish(compound: Compound, args: OpenArguments, outcome: Opened): Statu
 }
 
 /**
- * The client wants an open or a delegation, not both (RFC 9754 §4). One that has the file open already must learn of
- * its open's new seqid. A delegation denies nothing to anybody, and one for reading lets nobody write.
+ * Whether the delegation is given instead of the open, to a client that wants only one (RFC 9754 §4). If it already
+ * has the file open, it must learn the open's new seqid. A delegation denies nothing to others, and one for reading
+ * does not allow writing.
  */
 function replacesOpen(args: OpenArguments, opened: OpenState, delegation: Delegation): boolean {
   if ((args.want & Want.OPEN_XOR_DELEGATION) === 0 || opened.seqid !== 1) {

@@ -13,7 +13,7 @@ export function putfh(compound: Compound): MaybePromise<Status> {
   if (gate !== undefined && handle.equals(gate.root.handle)) {
     return set(compound, gate.root);
   }
-  // A handle means nothing to those outside the gate, right or guessed.
+  // To those outside the gate no handle means anything, guessed right or not.
   if (!compound.admitted) {
     return Status.STALE;
   }

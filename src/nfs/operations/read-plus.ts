@@ -7,7 +7,7 @@ import { Status } from "../protocol/status.ts";
 const CONTENT_DATA = 0;
 const CONTENT_HOLE = 1;
 
-/** RFC 7862 §15.10. The answer is one segment, data or hole: the client asks on behind it. */
+/** RFC 7862 §15.10. The answer is one segment, data or hole; the client asks again for what follows. */
 export async function readPlus(compound: Compound): Promise<Status> {
   const { reader, node } = compound;
   compound.stateid.read(compound.reader);
@@ -61,7 +61,7 @@ async function answerData(
   return Status.OK;
 }
 
-/** `dataAt` is where data begins again; undefined where none follows. */
+/** `dataAt` is where data begins again; undefined if none follows. */
 function answerHole(
   { writer }: Compound,
   file: RegularFile & SparseFile,

@@ -6,11 +6,11 @@ import { checkNode, Permission } from "../permissions/access.ts";
 import { Attribute } from "../protocol/attribute.ts";
 import { Status } from "../protocol/status.ts";
 
-/** Room behind the entries: the end mark, eof, and what follows in the compound. */
+/** Room after the entries: the end mark, eof, and what follows in the compound. */
 const TRAILER = 8;
 const FOLLOWING = 128;
 
-/** From then on a listing that had to wait for attributes ends with the entries that it has: the client comes again. */
+/** Once it has waited this long for attributes, a listing ends with the entries it has: the client asks for more. */
 const PATIENCE_MILLISECONDS = 1000;
 
 /** RFC 8881 §18.23. Cookies need no verifier: they stay good while the directory changes. */
@@ -45,7 +45,7 @@ export function readdir(compound: Compound): MaybePromise<Status> {
   return new Listing(compound, node, Math.min(maximum, room)).run(cookie);
 }
 
-/** One READDIR on its way: it may have to wait for the attributes of an entry, and goes on behind it. */
+/** One READDIR in progress: it may have to wait for the attributes of an entry, and then continues after it. */
 class Listing {
   readonly #compound: Compound;
   readonly #directory: Directory;
@@ -55,13 +55,13 @@ class Listing {
   #length = 8;
   #full = false;
   #started = false;
-  /** There may be attributes that only a client knows. */
+  /** Whether there may be attributes that only a client knows. */
   #delegated = false;
-  /** When it had to wait first; 0 before. */
+  /** When it first had to wait; 0 before. */
   #waitingSince = 0;
   /** The entry whose attributes are waited for. */
   #waitingFor: Promise<Attributes | Status> | undefined;
-  /** What the whole listing fails with. */
+  /** The status with which the whole listing fails. */
   #failure: Status | undefined;
   #waitingName = "";
   #waitingCookie = 0;
@@ -101,7 +101,7 @@ class Listing {
     return context.delegations.attributesOf(node, attributeRequest, caller);
   }
 
-  /** RFC 8881 §18.23.3: that one entry's attributes cannot be had need not fail them all. */
+  /** RFC 8881 §18.23.3: an entry whose attributes are not available need not fail the whole listing. */
   #addOrFail(name: string, cookie: number, node: Node, attributes: Attributes | Status): boolean {
     if (typeof attributes === "number" && !this.#compound.attributeRequest.has(Attribute.RDATTR_ERROR)) {
       this.#failure = attributes;
@@ -110,7 +110,7 @@ class Listing {
     return this.#add(name, cookie, node, attributes);
   }
 
-  /** False when the entry does not fit. In the place of attributes that cannot be had it gets the status. */
+  /** False if the entry does not fit. A status takes the place of attributes that are not available. */
   #add(name: string, cookie: number, node: Node, attributes: Attributes | Status): boolean {
     const compound = this.#compound;
     const { writer } = compound;

@@ -35,7 +35,7 @@ export async function remove(compound: Compound): Promise<Status> {
   return Status.OK;
 }
 
-/** OK unless the sticky bit or a delegation stands in the way of taking the entry out of the directory. */
+/** OK unless the sticky bit or a delegation forbids removing the entry from the directory. */
 export function mayRemove(compound: Compound, directory: Directory, entry: Node): Status {
   const { credentials, context } = compound;
   if (entry.type === FileType.REGULAR) {

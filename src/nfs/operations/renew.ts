@@ -1,7 +1,7 @@
 import type { Compound } from "../compound/compound.ts";
 import { Status } from "../protocol/status.ts";
 
-/** RFC 7530 §16.29. The lease is renewed also when the client cannot be called back. */
+/** RFC 7530 §16.29. The lease is renewed even if the client cannot be called back. */
 export function renew(compound: Compound): Status {
   const { state } = compound.context;
   const high = compound.reader.uint32();

@@ -50,7 +50,7 @@ export function secinfoNoName(compound: Compound): Status {
   return answer(compound);
 }
 
-/** From NFSv4.1 on the filehandle is used up (RFC 8881 §2.6.3.1.1.8). */
+/** From NFSv4.1 on, this consumes the current filehandle (RFC 8881 §2.6.3.1.1.8). */
 function answer(compound: Compound): Status {
   const { writer } = compound;
   writer.uint32(2);

@@ -7,7 +7,7 @@ import { Status } from "../protocol/status.ts";
 const DATA = 0;
 const HOLE = 1;
 
-/** RFC 7862 §15.11. A file that knows nothing of holes is data to its end. */
+/** RFC 7862 §15.11. A file that does not know holes is data up to its end. */
 export async function seek(compound: Compound): Promise<Status> {
   const { reader, node } = compound;
   compound.stateid.read(compound.reader);

@@ -28,7 +28,6 @@ export function sequence(compound: Compound): Status {
     return Status.BAD_HIGH_SLOT;
   }
   const slot = session.slot(slotid);
-  // The request with all that it asks for; its xid, which a retry need not keep, is before.
   const solo = compound.count === 1;
   if (sequenceid === slot.sequenceid) {
     return retry(compound, slot, cacheThis || solo);
@@ -73,7 +72,7 @@ export function sequence(compound: Compound): Status {
   return Status.OK;
 }
 
-/** SEQ4_STATUS_*: what the client should see to. */
+/** SEQ4_STATUS_*: what the client should attend to. */
 function statusFlags({ client, backChannel }: Session): number {
   let flags = 0;
   if (client.revoked.size > 0) {
@@ -88,7 +87,7 @@ function statusFlags({ client, backChannel }: Session): number {
   return flags;
 }
 
-/** Most requests of a connection are of one session. */
+/** Most requests of a connection belong to one session. */
 function find(connection: CompoundConnection, compound: Compound, at: number): Session | undefined {
   const { buffer } = compound.reader;
   const last = connection.session;
@@ -114,7 +113,7 @@ function retry(compound: Compound, slot: Slot, cached: boolean): Status {
     slot.retryXid = compound.xid;
     return NO_REPLY;
   }
-  // Nothing was kept (RFC 8881 §2.10.6.1.3); a retry that asks for it to be kept is another request.
+  // No reply was kept (RFC 8881 §2.10.6.1.3); a retry that now asks for it to be kept is a different request.
   if (slot.reply === undefined) {
     return cached ? Status.SEQ_FALSE_RETRY : Status.RETRY_UNCACHED_REP;
   }
@@ -122,7 +121,7 @@ function retry(compound: Compound, slot: Slot, cached: boolean): Status {
   return REPLAYED_COMPOUND;
 }
 
-/** Whether it can be seen that this is another request than the slot's last one (RFC 8881 §2.10.6.1.3.1). */
+/** Whether this is recognizably not the slot's last request (RFC 8881 §2.10.6.1.3.1). */
 function isFalse(compound: Compound, slot: Slot): boolean {
   if (slot.requestLength !== compound.reader.remaining || slot.principal !== compound.principal) {
     return true;
@@ -130,6 +129,7 @@ function isFalse(compound: Compound, slot: Slot): boolean {
   return slot.checksummed && slot.requestChecksum !== checksum(compound);
 }
 
+/** Of all that follows SEQUENCE; the xid, which a retry may change, comes before. */
 function checksum(compound: Compound): number {
   const { reader } = compound;
   return crc32(reader.buffer.subarray(reader.position, reader.end));

@@ -71,7 +71,7 @@ export async function setattr(compound: Compound): Promise<Status> {
   return Status.OK;
 }
 
-/** Only the holder of a delegation that was given for it keeps the times (RFC 9754 §5). */
+/** Only the holder of a delegation that lets it keep the times may set them (RFC 9754 §5). */
 function checkHolder({ stateid, changeRequest }: Compound, node: Node): Status {
   const { state } = stateid;
   if (!(state instanceof Delegation) || !state.timestamps) {
@@ -85,12 +85,12 @@ function checkHolder({ stateid, changeRequest }: Compound, node: Node): Status {
     : Status.OK;
 }
 
-/** Nothing but what the holder of a delegation has kept, which is no change to other holders. */
+/** Whether it sets only times kept by a delegation's holder, which for other holders is no change. */
 function setsTimesOnly({ word0, word1, word2 }: ChangeRequest): boolean {
   return word2 !== 0 && word0 === 0 && word1 === 0;
 }
 
-/** Adds the times that the holder has kept to the changes. False when there is nothing to change then. */
+/** Adds the times kept by the holder to the changes. False if there is then nothing to change. */
 function addKeptTimes({ stateid, changeRequest }: Compound, attributes: Attributes): boolean {
   const { changes, heldAccessTime, heldModifyTime } = changeRequest;
   const kept = heldTimes(stateid.state as Delegation, attributes, heldAccessTime, heldModifyTime);
@@ -98,12 +98,12 @@ function addKeptTimes({ stateid, changeRequest }: Compound, attributes: Attribut
   if (setsTimesOnly(changeRequest)) {
     return kept !== undefined;
   }
-  // Something else changes now, whatever the times are.
+  // Other attributes change too, and they change now, whatever the times.
   delete changes.metadataTime;
   return true;
 }
 
-/** SETATTR4res has a bitmap also when nothing was set. */
+/** SETATTR4res has a bitmap even if nothing was set. */
 function refuse(compound: Compound, status: Status): Status {
   compound.writer.uint32(0);
   return status;

@@ -29,7 +29,7 @@ export function setclientid(compound: Compound): Status {
     return Status.DELAY;
   }
   if (known !== undefined && known.verifierHigh === verifierHigh && known.verifierLow === verifierLow) {
-    // The client only has a new callback: its clientid stays, and confirming changes nothing else.
+    // Only the callback is new: the clientid stays, and confirming changes nothing else.
     client.updates = known;
   }
   client.callbackProgram = callbackProgram;

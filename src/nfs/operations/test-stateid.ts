@@ -11,7 +11,7 @@ export function testStateid(compound: Compound): Status {
   writer.uint32(count);
   for (let index = 0; index < count; index++) {
     stateid.read(compound.reader);
-    // The current stateid stands for nothing here.
+    // The special value for the current stateid means nothing here.
     const special = stateid.isSpecial || (stateid.word0 === 0 && stateid.word1 === 0 && stateid.word2 === 0);
     writer.uint32(special ? Status.BAD_STATEID : resolveStateid(compound));
   }

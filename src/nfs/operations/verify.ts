@@ -17,7 +17,7 @@ export function nverify(compound: Compound): Promise<Status> {
   return compare(compound, Status.SAME, Status.OK);
 }
 
-/** The node's attributes are encoded as GETATTR would, and the bytes compared with the given ones. */
+/** Encodes the node's attributes as GETATTR would, and compares the bytes with those given. */
 async function compare(compound: Compound, same: Status, different: Status): Promise<Status> {
   const { reader, node, attributeRequest: request, minorVersion, context } = compound;
   request.read(reader);

@@ -7,7 +7,7 @@ import { checkFile, Permission } from "../permissions/access.ts";
 import { Claim, Share, Want } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 
-/** RFC 8881 §18.49. What cannot be given at once is refused: the server does not remember wants. */
+/** RFC 8881 §18.49. A delegation that cannot be given at once is refused: the server remembers no wants. */
 export function wantDelegation(compound: Compound): Status {
   const { reader, node, minorVersion, credentials, context } = compound;
   const want = reader.uint32();

@@ -46,7 +46,7 @@ export function write(compound: Compound): MaybePromise<Status> {
   return start(compound, node, offset, data, stable);
 }
 
-/** A write by anybody but root takes the set-id bits away. */
+/** A write by anybody but root clears the set-id bits. */
 function clearSetIds(file: RegularFile): MaybePromise<void> {
   const { mode } = file.attributes();
   const without = withoutSetIds(mode);

@@ -60,8 +60,8 @@ export async function setxattr(compound: Compound): Promise<Status> {
 }
 
 /**
- * RFC 8276 §8.4.3. Cookies count the names. Nodes that can have none have an empty list: Linux makes EIO of
- * NFS4ERR_WRONG_TYPE, and `rsync -X` asks for all that a directory has.
+ * RFC 8276 §8.4.3. Cookies count the names. Nodes that cannot have any get an empty list: Linux turns
+ * NFS4ERR_WRONG_TYPE into EIO, and `rsync -X` asks for every entry of a directory.
  */
 export async function listxattrs(compound: Compound): Promise<Status> {
   const { reader } = compound;
@@ -92,7 +92,7 @@ export async function listxattrs(compound: Compound): Promise<Status> {
   return writeNames(compound, names, cookie, end);
 }
 
-/** LISTXATTRS4resok with the names from `start` to before `end`. */
+/** Appends LISTXATTRS4resok with the names from `start` up to, but not including, `end`. */
 function writeNames({ writer }: Compound, names: readonly Name[], start: number, end: number): Status {
   writer.uint64(end);
   writer.uint32(end - start);
@@ -132,7 +132,7 @@ function mayHaveAttributes(node: Node): boolean {
   return node.type === FileType.REGULAR || node.type === FileType.DIRECTORY;
 }
 
-/** The current node, where it has extended attributes and the caller may use them so; else the status that says why not. */
+/** The current node, if it has extended attributes and the caller may use them so; else the status that says why not. */
 function nodeFor(compound: Compound, wanted: number): NodeWithAttributes | Status {
   const { node } = compound;
   if (node === undefined) {

@@ -10,7 +10,7 @@ export function isInGroup(credentials: Credentials, groupId: number): boolean {
   return credentials.groupId === groupId || credentials.supplementaryGroupIds.includes(groupId);
 }
 
-/** The permission bits that the mode grants; user 0 has all, but executes only what somebody may execute. */
+/** The permission bits that the mode grants; user 0 has all, but may execute only what somebody may execute. */
 export function permissions(type: FileType, attributes: Attributes, credentials: Credentials): number {
   const { mode } = attributes;
   if (credentials.userId === 0) {
@@ -25,7 +25,7 @@ export function permissions(type: FileType, attributes: Attributes, credentials:
   return mode & 7;
 }
 
-/** OK, or ACCESS where a bit of `wanted` is lacking. */
+/** OK, or ACCESS if a bit of `wanted` is lacking. */
 export function check(
   type: FileType,
   attributes: Attributes,
@@ -40,7 +40,7 @@ export function check(
 
 /** {@link check} of a node's own attributes. */
 export function checkNode(node: Node, credentials: Credentials, wanted: number): Status {
-  // Most requests for names are root's, whom no mode keeps out of a directory.
+  // Most lookups are root's, and no mode keeps root out of a directory.
   if (credentials.userId === 0 && node.type === FileType.DIRECTORY) {
     return Status.OK;
   }
@@ -66,8 +66,8 @@ export function checkFile(
 }
 
 /**
- * {@link checkFile} for READ and WRITE under a stateid: who owns the file is let through, as he may have made
- * it with a mode that forbids what he has it open for.
+ * {@link checkFile} for READ and WRITE under a stateid: the owner is let through, having perhaps created the file with
+ * a mode that forbids what it is open for.
  */
 export function checkOpenFile(
   type: FileType,

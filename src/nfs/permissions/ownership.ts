@@ -7,8 +7,8 @@ const SET_GROUP_ID = 0o2000;
 const GROUP_EXECUTE = 0o010;
 
 /**
- * To whom a new node belongs: in a set-group-id directory to its group, and a directory made there hands
- * that on. May add the bit to `changes.mode`.
+ * Whom a new node belongs to. In a set-group-id directory it gets that directory's group; a new directory also gets
+ * the bit, which is added to `changes.mode`.
  */
 export function inherit(
   directory: Attributes,
@@ -67,7 +67,7 @@ export function checkChanges(
   return Status.OK;
 }
 
-/** Adds what chmod(2), chown(2) and truncate(2) by an unprivileged user do to the set-id bits. */
+/** Clears the set-id bits as chmod(2), chown(2) and truncate(2) by an unprivileged user do. */
 export function clearSetIds(
   attributes: Attributes,
   credentials: Credentials,

@@ -4,9 +4,9 @@ import type { Limits } from "../limits.ts";
 import { Status } from "../protocol/status.ts";
 import { Client, type ClientIdentity, Session } from "./records.ts";
 
-/** How many client records that ended with their lease are known as such. */
+/** How many client records that ended with their lease are remembered as such. */
 const MAXIMUM_REMEMBERED = 4096;
-/** How many lease times a silent client keeps what nobody else wants. */
+/** For how many lease times a silent client keeps what nobody else wants. */
 const COURTESY_LEASES = 20;
 
 /** What CREATE_SESSION says of the back channel. */
@@ -22,26 +22,26 @@ export interface ClientStates {
   readonly instance: number;
   readonly leaseMilliseconds: number;
   readonly now: number;
-  /** Ends all that the client holds; `expired`: because of its silence or its restart, not by its own doing. */
+  /** Ends all that the client holds; `expired`: because of its silence or restart, not at its request. */
   release(client: Client, expired: boolean): void;
 }
 
-/** Client records and sessions of one server: how they come, and when they end. */
+/** Client records and sessions of one server: how they begin and end. */
 export class Clients {
   readonly #states: ClientStates;
   readonly #limits: Limits;
   readonly #onRemoved: (client: Client) => void;
   readonly #records = new Map<number, Client>();
-  /** By owner, NFSv4.0 and later apart. */
+  /** By owner, separately for NFSv4.0 and later versions. */
   readonly #confirmed = new Map<string, Client>();
   readonly #unconfirmed = new Map<string, Client>();
   readonly #sessions = new Map<string, Session>();
   #nextClientId = 1;
   #nextConfirm = 1;
-  /** Records that ended with their lease, the last {@link MAXIMUM_REMEMBERED}. */
+  /** The last {@link MAXIMUM_REMEMBERED} records that ended with their lease. */
   readonly #expired = new Set<number>();
 
-  /** `onRemoved` is told of each client whose record has ended. */
+  /** `onRemoved` is called with each client whose record has ended. */
   constructor(states: ClientStates, limits: Limits, onRemoved: (client: Client) => void) {
     this.#states = states;
     this.#limits = limits;
@@ -58,7 +58,7 @@ export class Clients {
     }
   }
 
-  /** The record that has been confirmed, or the one that waits for it. */
+  /** The confirmed record, or the one that waits to be. */
   findByOwner(minorVersion: number, owner: string, confirmed: boolean): Client | undefined {
     return (confirmed ? this.#confirmed : this.#unconfirmed).get(ownerKey(minorVersion, owner));
   }
@@ -72,14 +72,14 @@ export class Clients {
     return this.#records.get(client.id) === client;
   }
 
-  /** NFSv4.0: why there is no such client: EXPIRED where its lease ran out, else STALE_CLIENTID. */
+  /** NFSv4.0: why there is no such client: EXPIRED if its lease ran out, else STALE_CLIENTID. */
   whyNone(high: number, low: number): Status {
     return high === this.#states.instance && this.#expired.has(low) ? Status.EXPIRED : Status.STALE_CLIENTID;
   }
 
   /**
-   * A new unconfirmed record; one of the same owner that was not confirmed goes away. undefined where there is no
-   * room for it.
+   * Adds an unconfirmed record, in place of any other unconfirmed one of that owner. undefined if there is no room
+   * for it.
    */
   add(identity: ClientIdentity): Client | undefined {
     const { minorVersion, owner } = identity;
@@ -98,7 +98,7 @@ export class Clients {
     return client;
   }
 
-  /** Ends the oldest client record that was never confirmed, or else the one longest silent beyond its lease. */
+  /** Ends the oldest unconfirmed record, or else, of those whose lease has run out, the one silent longest. */
   #makeRoom(): boolean {
     const unconfirmed = this.#unconfirmed.values().next().value;
     if (unconfirmed !== undefined) {
@@ -121,12 +121,12 @@ export class Clients {
     return true;
   }
 
-  /** Whether the client may have more than it has. */
+  /** Whether the client may have another session. */
   mayAddSession(client: Client): boolean {
     return client.sessions.size < this.#limits.maximumSessionsPerClient;
   }
 
-  /** Makes the record its owner's only one: a confirmed one before it ends with all its state. */
+  /** Makes the record its owner's only one: an earlier confirmed one ends with all its state. */
   confirm(client: Client): void {
     if (client.confirmed) {
       return;
@@ -143,7 +143,7 @@ export class Clients {
     this.#confirmed.set(key, client);
   }
 
-  /** NFSv4.0: what SETCLIENTID_CONFIRM must give back. */
+  /** NFSv4.0: chooses the verifier that SETCLIENTID_CONFIRM must return. */
   chooseConfirm(client: Client): void {
     client.confirmHigh = this.#states.instance;
     client.confirmLow = this.#nextConfirm++;
@@ -165,7 +165,7 @@ export class Clients {
     this.#end(client, false);
   }
 
-  /** Ends the client, but remembers that what it had was lost by its silence or its restart. */
+  /** Ends the client, but remembers that it lost its state by silence or restart. */
   #expire(client: Client): void {
     this.#expired.add(client.id);
     if (this.#expired.size > MAXIMUM_REMEMBERED) {
@@ -196,7 +196,7 @@ export class Clients {
   }
 
   /**
-   * Ends clients that have been silent for long. One whose lease has merely run out keeps its state as a
+   * Ends clients that have long been silent. One whose lease has merely run out keeps its state as a
    * courtesy until somebody else wants what it holds; see {@link resolveConflict}.
    */
   sweep(): void {
@@ -210,7 +210,7 @@ export class Clients {
     }
   }
 
-  /** True when `holder` had only its courtesy left; its state is gone then. */
+  /** True if the lease of `holder` had run out: its state is then gone. */
   resolveConflict(holder: Client): boolean {
     if (!this.isExpired(holder) || isBusy(holder)) {
       return false;
@@ -221,7 +221,7 @@ export class Clients {
 
   // Sessions
 
-  /** `minorVersion` is that of CREATE_SESSION; calls on the back channel carry it, too. */
+  /** `minorVersion` is that of CREATE_SESSION; calls on the back channel carry it as well. */
   addSession(
     client: Client,
     minorVersion: number,

@@ -1,16 +1,15 @@
 import { Slot } from "./records.ts";
 
-/** Requests of NFSv4.0 whose replies are kept, over all connections. */
+/** NFSv4.0 requests whose replies are kept, over all connections. */
 const MAXIMUM_KEPT = 1024;
 
 /**
- * NFSv4.0 has no slots, so that a request which comes again, because its connection broke, is known by its xid
- * and its bytes alone.
+ * NFSv4.0 has no slots: when a request comes again because its connection broke, only its xid and its bytes tell.
  */
 export class DuplicateRequests {
   readonly #slots = new Map<number, Slot>();
 
-  /** The place of the request: with a reply where it has been answered, busy while it is served. */
+  /** The request's slot: busy while the request is served, with a reply once it has been answered. */
   find(xid: number, checksum: number): Slot {
     let slot = this.#slots.get(xid);
     if (slot !== undefined && slot.requestChecksum === checksum) {

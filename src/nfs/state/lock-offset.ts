@@ -1,6 +1,6 @@
 /**
- * An offset in the range of a byte-range lock: a number up to 2^53-1, and a bigint from there to 2^64-1. Locks are the one
- * thing that programs put beyond the end of any file.
+ * An offset in a byte-range lock: a number up to 2^53-1, and a bigint from there to 2^64-1. Only locks do programs
+ * place beyond the end of any possible file.
  */
 export type LockOffset = number | bigint;
 
@@ -31,7 +31,7 @@ export function larger(one: LockOffset, other: LockOffset): LockOffset {
   return one > other ? one : other;
 }
 
-/** A number where that is exact: so that two equal offsets are `===`. */
+/** A number wherever that is exact, so that equal offsets are `===`. */
 function offsetOf(value: bigint): LockOffset {
   return value <= Number.MAX_SAFE_INTEGER ? Number(value) : value;
 }

@@ -4,7 +4,7 @@ import { type LockOffset, plus } from "./lock-offset.ts";
 
 const LARGEST = 2n ** 64n - 1n;
 
-/** offset and length of LOCK, LOCKT and LOCKU, as start and end (behind the last byte; Infinity for "all"). */
+/** offset and length of LOCK, LOCKT and LOCKU, as start and end (after the last byte; Infinity for "all"). */
 export class LockRange {
   start: LockOffset = 0;
   end: LockOffset = 0;

@@ -1,7 +1,7 @@
 import { findConflict } from "./locks.ts";
 import type { Client, FileState, LockWaiter } from "./records.ts";
 
-/** A file's waiters that are remembered; for more, the oldest has to ask again without being told. */
+/** Waiters remembered per file. Beyond it, the oldest must ask again without being told. */
 const MAXIMUM_WAITERS = 64;
 
 /** An owner waits for one range of a file at a time. */
@@ -14,7 +14,7 @@ export function addWaiter(file: FileState, waiter: LockWaiter): void {
   }
 }
 
-/** The owner has the lock, or no waiter any more. */
+/** The owner has got the lock, or no longer waits. */
 export function removeWaiter(file: FileState, client: Client, ownerKey: string): void {
   const { waiters } = file;
   if (waiters === undefined) {
@@ -29,7 +29,7 @@ export function removeWaiter(file: FileState, client: Client, ownerKey: string):
   }
 }
 
-/** Takes out the waiters in whose way no lock stands any more. */
+/** Removes and returns the waiters whose way no lock blocks any more. */
 export function takeReady(file: FileState): readonly LockWaiter[] {
   const ready: LockWaiter[] = [];
   for (const waiter of file.waiters ?? []) {

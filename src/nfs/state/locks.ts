@@ -1,7 +1,7 @@
 import { type LockOffset, larger, smaller } from "./lock-offset.ts";
 import type { ByteRangeLock, FileState, LockState } from "./records.ts";
 
-/** The first lock of another owner that stands in the way, or undefined. */
+/** The first lock of another owner that conflicts, or undefined. */
 export function findConflict(
   file: FileState,
   owner: unknown,
@@ -31,7 +31,7 @@ export function addLock(state: LockState, start: LockOffset, end: LockOffset, wr
   file.locks ??= [];
   let from = start;
   let to = end;
-  // Neighbours of the same kind become one, so that a file locked byte by byte stays one entry.
+  // Adjacent ranges of the same kind merge, so that a file locked byte by byte stays one entry.
   for (let index = file.locks.length - 1; index >= 0; index--) {
     const lock = file.locks[index]!;
     if (lock.end !== from && lock.start !== to) {
@@ -53,7 +53,7 @@ export function addLock(state: LockState, start: LockOffset, end: LockOffset, wr
 export function removeLock(state: LockState, start: LockOffset, end: LockOffset): void {
   const file = state.file;
   const locks = file.locks;
-  // Most often there is nothing to take, and no need to make the list anew.
+  // Usually there is nothing to take away, and no need to rebuild the list.
   if (!locks?.some((lock) => lock.start < end && start < lock.end && lock.state.owner === state.owner)) {
     return;
   }
@@ -74,7 +74,7 @@ export function removeLock(state: LockState, start: LockOffset, end: LockOffset)
   file.locks = kept.length > 0 ? kept : undefined;
 }
 
-/** Whether taking the range away from the owner of `state` leaves two locks of one. */
+/** Whether taking the range away from the owner of `state` splits a lock in two. */
 export function splitsLock(state: LockState, start: LockOffset, end: LockOffset): boolean {
   const { owner, file } = state;
   return (

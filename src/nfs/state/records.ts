@@ -6,13 +6,13 @@ import type { Attributes, Node, RegularFile, Timestamp } from "../file-system.ts
 import type { LockOffset } from "./lock-offset.ts";
 
 /*
- * What the server remembers of its clients is one graph, so these classes are in one file: a client has sessions and
- * owners, an owner has states, a state is of a file, and each knows whose it is.
+ * What the server remembers of its clients is one graph, so these classes share a file: a client has sessions and
+ * owners, an owner has states, a state refers to a file, and each knows whose it is.
  */
 
 const MAXIMUM_IDLE_OWNERS = 1024;
 
-/** By what a client is known: arguments of EXCHANGE_ID or SETCLIENTID, and who sent them. */
+/** What identifies a client: the arguments of EXCHANGE_ID or SETCLIENTID, and who sent them. */
 export interface ClientIdentity {
   /** 0 for NFSv4.0, 1 for all later ones. */
   readonly minorVersion: number;
@@ -20,7 +20,7 @@ export interface ClientIdentity {
   readonly owner: string;
   readonly verifierHigh: number;
   readonly verifierLow: number;
-  /** Who made the record; only the same may replace it. */
+  /** Who made the record; only the same principal may replace it. */
   readonly principal: string;
 }
 
@@ -34,29 +34,29 @@ export class Client {
   readonly principal: string;
   readonly minorVersion: number;
   confirmed = false;
-  /** Milliseconds of the server's clock. */
+  /** When the lease was last renewed, in milliseconds of the server's clock. */
   renewedAt: number;
   readonly openOwners = new Map<string, OpenOwner>();
   readonly lockOwners = new Map<string, LockOwner>();
   readonly sessions = new Set<Session>();
   readonly delegations = new Set<Delegation>();
-  /** Opens, locks' states and delegations; byte ranges that are locked. */
+  /** Opens, lock states and delegations; then locked byte ranges. */
   stateCount = 0;
   lockCount = 0;
   /** The next csa_sequence that CREATE_SESSION expects. */
   createSequence = 1;
-  /** CREATE_SESSION4res of the last one. */
+  /** The last CREATE_SESSION4res. */
   createReply: Buffer | undefined;
   reclaimComplete = false;
-  /** Passed the security gate. */
+  /** Has passed the gate. */
   admitted = false;
-  /** Milliseconds of the monotonic clock until which it is not asked for attributes, as it did not answer. */
+  /** Having failed to answer, it is not asked for attributes until then: milliseconds of the monotonic clock. */
   silentUntil = 0;
-  /** Delegations that were taken away; SEQUENCE says so until the client has freed them. */
+  /** Revoked delegations; SEQUENCE reports them until the client has freed them. */
   readonly revoked = new Set<Delegation>();
-  /** NFSv4.0: the path for callbacks, where delegations are given. */
+  /** NFSv4.0: the path for callbacks, if delegations are given. */
   callback: CallbackProgram | undefined;
-  /** The confirmed record that this one, once it is confirmed, gives a new callback. */
+  /** The confirmed record that gets a new callback from this one once it is confirmed. */
   updates: Client | undefined;
   /** NFSv4.0: SETCLIENTID's confirm verifier and callback. */
   confirmHigh = 0;
@@ -76,7 +76,7 @@ export class Client {
     this.renewedAt = now;
   }
 
-  /** Lets go of owners without a state where there are many: NFSv4.0 keeps them for the retry of their last request. */
+  /** Forgets owners without a state if there are many: NFSv4.0 keeps them for a retry of their last request. */
   trimOwners(): void {
     const { openOwners, lockOwners } = this;
     if (openOwners.size + lockOwners.size < this.stateCount + MAXIMUM_IDLE_OWNERS) {
@@ -94,7 +94,7 @@ export class Client {
     }
   }
 
-  /** Holds opens, locks or delegations. */
+  /** Whether it holds opens, locks or delegations. */
   get hasState(): boolean {
     if (this.delegations.size > 0) {
       return true;
@@ -116,19 +116,19 @@ export interface SessionConnection extends CallbackConnection {
   forgetSession(session: Session): void;
 }
 
-/** One place for a request of a session, with the reply to the last one (RFC 8881 §2.10.6). */
+/** A session's slot: one request at a time, and the reply to the last one (RFC 8881 §2.10.6). */
 export class Slot {
   sequenceid = 0;
   busy = false;
-  /** COMPOUND4res of the last request, where the client wanted it kept. */
+  /** COMPOUND4res of the last request, if the client wanted it kept. */
   reply: Buffer | undefined;
-  /** Of the last request: bytes, and who sent it. A retry has the same. */
+  /** The last request's length in bytes, and its principal: a retry has the same. */
   requestLength = 0;
   principal = "";
-  /** Its checksum, where its reply is kept. */
+  /** Whether its checksum is known, as it is if its reply is kept. */
   checksummed = false;
   requestChecksum = 0;
-  /** A retry of the request in progress came in by this connection: it gets the reply, too. */
+  /** A retry of the request in progress came on this connection, which gets the reply as well. */
   retryConnection: SessionConnection | undefined;
   retryXid = 0;
 }
@@ -157,7 +157,7 @@ export class Session {
     this.backChannel = backChannel;
   }
 
-  /** Slots come into being when they are first used: most clients use few of those they are granted. */
+  /** Slots are created when first used: most clients use few of those they are granted. */
   slot(id: number): Slot {
     while (this.slots.length <= id) {
       this.slots.push(new Slot());
@@ -167,8 +167,8 @@ export class Session {
 }
 
 /**
- * The seqid of a state owner (RFC 7530 §9.1.7) with the reply to its last request. NFSv4.1 has slots for this
- * purpose and leaves it alone.
+ * The seqid of a state owner (RFC 7530 §9.1.7) with the reply to its last request. NFSv4.1 uses slots
+ * instead.
  */
 export class OwnerSequence {
   seqid = 0;
@@ -184,7 +184,7 @@ export class OpenOwner {
   readonly client: Client;
   readonly key: string;
   readonly opens = new Map<FileState, OpenState>();
-  /** NFSv4.0: OPEN_CONFIRM has been seen. */
+  /** NFSv4.0: whether OPEN_CONFIRM has been seen. */
   confirmed = false;
   sequence: OwnerSequence | undefined;
 
@@ -210,12 +210,12 @@ export class LockOwner {
 export abstract class State {
   readonly client: Client;
   readonly file: FileState;
-  /** Place in the table of states; part of the stateid. */
+  /** Index in the table of states; part of the stateid. */
   index = -1;
-  /** Tells apart states that had the same place one after the other; part of the stateid. */
+  /** Distinguishes successive states with the same index; part of the stateid. */
   generation = 0;
   seqid = 1;
-  /** Taken away by the server; the client learns of it by TEST_STATEID and lets go by FREE_STATEID. */
+  /** Taken away by the server; the client learns of it by TEST_STATEID and frees it by FREE_STATEID. */
   revoked = false;
 
   constructor(client: Client, file: FileState) {
@@ -223,7 +223,7 @@ export abstract class State {
     this.file = file;
   }
 
-  /** Every change of the state gives it the next seqid; 0 is left out. */
+  /** Every change of the state gives it the next seqid; 0 is skipped. */
   advance(): void {
     this.seqid = this.seqid === 0xffff_ffff ? 1 : this.seqid + 1;
   }
@@ -236,12 +236,12 @@ export class OpenState extends State {
   deny = 0;
   /**
    * One bit for each access (1 to 3) and, shifted by 4, each deny (0 to 3) that an OPEN asked for:
-   * OPEN_DOWNGRADE may only go back to a union of some of these.
+   * OPEN_DOWNGRADE may return only to a union of some of these.
    */
   asked = 0;
-  /** Lock states that were made from this open. */
+  /** Lock states made under this open. */
   lockStates: LockState[] | undefined;
-  /** Place in {@link FileState.opens}. */
+  /** Index in {@link FileState.opens}. */
   indexInFile = -1;
 
   constructor(client: Client, file: FileState, owner: OpenOwner) {
@@ -271,19 +271,19 @@ export interface GivenAttributes {
 export class Delegation extends State {
   /** Share.READ or Share.WRITE. */
   readonly type: number;
-  /** Milliseconds of the server's clock when the recall was sent; undefined before. */
+  /** When the recall was sent, in milliseconds of the server's clock; undefined before. */
   recalledAt: number | undefined;
-  /** The call that asks for it. */
+  /** The call that recalls it. */
   recall: RecallCall | undefined;
-  /** Neither returned nor revoked. */
+  /** False once it has been returned or revoked. */
   isHeld = true;
   /** The holder keeps the file's times (RFC 9754 §5). */
   readonly timestamps: boolean;
-  /** What the holder was given, and what it says of the file is measured by. */
+  /** The attributes that the holder was given, against which its answers are measured. */
   readonly given: GivenAttributes;
-  /** The holder has said that it has modified data, or had. */
+  /** The holder has said at some time that it had modified data. */
   modified = false;
-  /** The question to the holder that is under way. */
+  /** The question to the holder now under way. */
   question: Promise<Attributes | undefined> | undefined;
 
   constructor(client: Client, file: FileState, type: number, timestamps: boolean, given: GivenAttributes) {
@@ -301,9 +301,9 @@ export class FileState {
   readonly opens: OpenState[] = [];
   delegations: Delegation[] | undefined;
   locks: ByteRangeLock[] | undefined;
-  /** Who wants to be told when locks go. */
+  /** Those who want to be told when locks are released. */
   waiters: LockWaiter[] | undefined;
-  /** How many opens have each bit. */
+  /** How many opens have each share bit. */
   readers = 0;
   writers = 0;
   denyRead = 0;
@@ -319,7 +319,7 @@ export class FileState {
   }
 }
 
-/** `end` is one behind the last byte; Infinity for a lock that goes to the end of any file. */
+/** `end` is one past the last byte, or Infinity for a lock without an end. */
 export interface ByteRangeLock {
   readonly state: LockState;
   readonly start: LockOffset;
@@ -327,7 +327,7 @@ export interface ByteRangeLock {
   readonly write: boolean;
 }
 
-/** A LOCK that was denied, of a client that wants to be told when it is worth another try (RFC 8881 §18.10.3). */
+/** A denied LOCK whose client wants to be told when to try again (RFC 8881 §18.10.3). */
 export interface LockWaiter {
   readonly client: Client;
   /** lock_owner4 without the clientid. */

@@ -24,49 +24,49 @@ import type { StateidArgument } from "./stateid.ts";
 
 /** Opens, locks and delegations of one server, and the clients that hold them. */
 export class ServerState implements ClientStates {
-  /** Tells this instance of the server from others: high half of clientids, first word of stateids. */
+  /** Distinguishes this server instance from others: high half of clientids, first word of stateids. */
   readonly instance = randomBytes(4).readUInt32BE() || 1;
   /** Write verifier; also the server's owner and scope, so that no client takes two servers for one. */
   readonly verifier: Buffer = randomBytes(8);
   readonly leaseMilliseconds: number;
   readonly #limits: Limits;
-  /** Milliseconds of a monotonic clock, as of the arrival of the bytes that are being served. */
+  /** Milliseconds of a monotonic clock, as of the arrival of the bytes now being served. */
   now = performance.now();
 
   readonly clients: Clients;
   readonly states = new StateTable();
   readonly duplicates = new DuplicateRequests();
-  /** How many opens deny something: zero lets reads and writes without a stateid pass at once. */
+  /** How many opens deny something: if zero, reads and writes without a stateid pass at once. */
   denies = 0;
   delegations = 0;
-  /** Those of files that can change. */
+  /** Delegations of files that can change. */
   mutableDelegations = 0;
-  /** Is told of locks that have gone while others wait. */
+  /** Called with a file when locks on it have gone while others wait. */
   onLocksGone: ((file: FileState) => void) | undefined;
 
   readonly #files = new Map<string, FileState>();
-  /** States that ended with a lease, the last {@link MAXIMUM_REMEMBERED}. */
+  /** The last {@link MAXIMUM_REMEMBERED} states that ended with a lease. */
   readonly #expired = new Set<number>();
   readonly #closed = new Map<number, OpenOwner>();
 
-  /** `onRemoved` is told of each client whose record has ended. */
+  /** `onRemoved` is called with each client whose record has ended. */
   constructor(leaseSeconds: number, limits: Limits, onRemoved: (client: Client) => void = () => {}) {
     this.#limits = limits;
     this.leaseMilliseconds = leaseSeconds * 1000;
     this.clients = new Clients(this, limits, onRemoved);
   }
 
-  /** Whether a state ended with its client's lease and not by the client's own doing. */
+  /** Whether a state ended with its client's lease, not at the client's request. */
   wasExpired(index: number, generation: number): boolean {
     return this.#expired.has(closedKey(index, generation));
   }
 
-  /** Ends everything, so that the file system may let go of files without names. */
+  /** Ends everything, so that the file system can release files without names. */
   clear(): void {
     this.clients.clear();
   }
 
-  /** Whether the client may have more than it has. */
+  /** Whether the client may have another state. */
   mayAddState(client: Client): boolean {
     return client.stateCount < this.#limits.maximumStatesPerClient;
   }
@@ -77,7 +77,7 @@ export class ServerState implements ClientStates {
 
   // Files
 
-  /** undefined where nothing of the file is open, locked or delegated. */
+  /** undefined if the file is neither open, locked nor delegated. */
   findFile(node: RegularFile): FileState | undefined {
     return this.#files.size === 0 ? undefined : this.#files.get(handleKey(node.handle));
   }
@@ -116,7 +116,7 @@ export class ServerState implements ClientStates {
     return owner;
   }
 
-  /** OK, or SHARE_DENIED where an open, be it of the same owner, stands in the way (RFC 8881 §9.7). */
+  /** OK, or SHARE_DENIED if an open, even of the same owner, conflicts (RFC 8881 §9.7). */
   checkShare(node: RegularFile, access: number, deny: number): Status {
     const file = this.findFile(node);
     if (file === undefined) {
@@ -142,7 +142,7 @@ export class ServerState implements ClientStates {
     return Status.OK;
   }
 
-  /** The owner's open of the file with `access` and `deny` added: a new state, or the next seqid of one. */
+  /** The owner's open of the file with `access` and `deny` added: a new state, or an existing one's next seqid. */
   open(owner: OpenOwner, node: RegularFile, access: number, deny: number): OpenState {
     const file = this.#file(node);
     let open = owner.opens.get(file);
@@ -171,7 +171,7 @@ export class ServerState implements ClientStates {
     open.deny = deny;
   }
 
-  /** Ends the open and the locks made from it. */
+  /** Ends the open and the locks made under it. */
   close(open: OpenState): void {
     if (open.lockStates !== undefined) {
       for (const state of [...open.lockStates]) {
@@ -187,7 +187,7 @@ export class ServerState implements ClientStates {
     }
     const owner = open.owner;
     owner.opens.delete(file);
-    // NFSv4.0 owners live on for the replay of their last request.
+    // NFSv4.0 owners live on so that their last request can be replayed.
     if (owner.opens.size === 0 && owner.sequence === undefined) {
       owner.client.openOwners.delete(owner.key);
     }
@@ -221,7 +221,7 @@ export class ServerState implements ClientStates {
     return state;
   }
 
-  /** To be called after a lock of the file has gone, or shrunk. */
+  /** To be called after a lock on the file has gone or shrunk. */
   locksGone(file: FileState): void {
     if (file.waiters !== undefined) {
       this.onLocksGone?.(file);
@@ -249,7 +249,7 @@ export class ServerState implements ClientStates {
     trim(this.#expired);
   }
 
-  // Owners of NFSv4.0, by a stateid that may be older than its state, or outlive it
+  // Owners of NFSv4.0, by a stateid that may be older than the state or outlive it
 
   findOpenOwner(stateid: StateidArgument): OpenOwner | undefined {
     if (stateid.word0 !== this.instance) {
@@ -270,13 +270,13 @@ export class ServerState implements ClientStates {
     return state instanceof LockState ? state.owner : undefined;
   }
 
-  /** For the retry of a CLOSE. */
+  /** For a retry of the CLOSE. */
   rememberClosed(open: OpenState, owner: OpenOwner): void {
     this.#closed.set(closedKey(open.index, open.generation), owner);
     trim(this.#closed);
   }
 
-  /** NFSv4.0: the first lock of a lock owner sets its seqid; the result stays with the open owner's. */
+  /** NFSv4.0: a lock owner's first lock sets its seqid; the result is kept with the open owner's seqid. */
   startLockOwner(owner: LockOwner, seqid: number): void {
     if (owner.client.minorVersion > 0) {
       return;
@@ -331,7 +331,7 @@ export class ServerState implements ClientStates {
     this.#releaseFile(file);
   }
 
-  /** Takes the delegation away. Its stateid stays known as revoked until the client frees it; NFSv4.0 cannot. */
+  /** Takes the delegation away. Its stateid stays known as revoked until the client frees it, which NFSv4.0 cannot. */
   revokeDelegation(delegation: Delegation): void {
     if (delegation.client.minorVersion === 0) {
       this.#rememberExpired(delegation);

@@ -1,8 +1,8 @@
 import type { State } from "./records.ts";
 
 /**
- * All states by the number in their stateid: a place in an array and the generation of that place, so that
- * finding one costs neither a hash nor an allocation.
+ * All states by the number in their stateid: an array index, and the generation of what is there, so that finding one
+ * costs neither a hash nor an allocation.
  */
 export class StateTable {
   readonly #states: (State | undefined)[] = [];

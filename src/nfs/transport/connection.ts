@@ -16,9 +16,9 @@ import { ReplyQueue } from "./reply-queue.ts";
 
 import { AcceptStatus, AuthStatus, CallerCache, writeAcceptedReply, writeDeniedReply } from "./rpc.ts";
 
-/** Replies that the peer does not take, in bytes: from here on its requests are not read either. */
+/** Bytes of replies that the peer has not taken. Beyond it, its requests are not read either. */
 const MAXIMUM_UNSENT = 4 * 1024 * 1024;
-/** Requests of one connection that wait for the file system. */
+/** Requests of one connection that may wait for the file system. */
 const MAXIMUM_WAITING = 256;
 /** Interpreters kept for the next requests. */
 const MAXIMUM_IDLE = 128;
@@ -37,14 +37,14 @@ export interface ConnectionPool {
 export class Connection implements CompoundConnection {
   readonly context: ServerContext;
   readonly remotePort: number;
-  /** An IPv4 address is in dotted form, also where the socket is an IPv6 one. */
+  /** IPv4 addresses are in dotted form, even on an IPv6 socket. */
   readonly remoteAddress: string;
-  /** Tells it from all others, also earlier and later ones. */
+  /** Distinguishes it from all others, earlier and later ones included. */
   readonly name: string = randomUUID();
   closed = false;
-  /** Has sent a request. */
+  /** Whether it has sent a request. */
   used = false;
-  /** Milliseconds of the server's clock when bytes came last. */
+  /** When bytes last came, in milliseconds of the server's clock. */
   #heardAt: number;
   /** The session that the last SEQUENCE named. */
   session: Session | undefined;
@@ -54,7 +54,7 @@ export class Connection implements CompoundConnection {
   readonly #records: RecordReader;
   readonly #callers = new CallerCache();
   readonly #header = new XdrReader();
-  /** Sessions that have this connection in their set. */
+  /** The sessions that this connection has carried. */
   readonly #sessions = new Set<Session>();
   /** With a gate: client records that were made here. */
   readonly #clients = new Set<Client>();
@@ -67,7 +67,7 @@ export class Connection implements CompoundConnection {
   #severalClients = false;
   readonly #onIdle: () => void;
 
-  /** `onIdle` is called whenever the last request in progress has been answered. */
+  /** `onIdle` is called whenever no request is in progress any more. */
   constructor(context: ServerContext, pool: ConnectionPool, socket: Socket, onIdle: () => void) {
     this.context = context;
     this.#pool = pool;
@@ -92,7 +92,7 @@ export class Connection implements CompoundConnection {
     return this.#waiting > 0 || this.#socket.writableLength > 0;
   }
 
-  /** Nothing has come for a lease time: a client that is there would have renewed its lease. */
+  /** Whether nothing has come for a lease time, in which a live client would have renewed its lease. */
   get silent(): boolean {
     return performance.now() - this.#heardAt > this.context.state.leaseMilliseconds;
   }
@@ -101,7 +101,7 @@ export class Connection implements CompoundConnection {
     this.#socket.destroy();
   }
 
-  /** Ends the connection once what has been written is on its way. */
+  /** Ends the connection once all that was written has been sent. */
   end(): void {
     this.#socket.end();
     this.#socket.destroySoon();
@@ -127,7 +127,7 @@ export class Connection implements CompoundConnection {
     }
   }
 
-  /** NFSv4.0: a request of this connection is the client's. */
+  /** NFSv4.0: a request on this connection was the client's. */
   nameClient(client: Client): void {
     const named = this.#namedClient;
     if (named === client) {
@@ -139,12 +139,12 @@ export class Connection implements CompoundConnection {
     this.#namedClient = client;
   }
 
-  /** NFSv4.0: whose all requests of this connection are; undefined where that cannot be told. */
+  /** NFSv4.0: the one client that all requests on this connection come from; undefined if that cannot be told. */
   get soleClient(): Client | undefined {
     return this.#severalClients ? undefined : this.#namedClient;
   }
 
-  /** Whether the client record was made here, or a session of it is at home here. */
+  /** Whether the client record was made on this connection, or one of its sessions uses it. */
   speaksFor(client: Client): boolean {
     if (this.#clients.has(client)) {
       return true;
@@ -216,7 +216,7 @@ export class Connection implements CompoundConnection {
     this.#serve(chunk);
   }
 
-  /** Serves what the chunk has of requests, and what was left of earlier ones. */
+  /** Serves the requests in the chunk, after those left over from earlier chunks. */
   #serve(chunk?: Buffer): void {
     this.#serving = true;
     this.#replies.hold();
@@ -238,13 +238,13 @@ export class Connection implements CompoundConnection {
     }
   }
 
-  /** So many replies wait to be sent, or requests for the file system, that no more requests are served. */
+  /** Whether too many replies wait to be sent, or requests for the file system, for more to be served. */
   get #isFull(): boolean {
     const unsent = this.#replies.unsent + this.#pool.batch.length;
     return unsent > MAXIMUM_UNSENT || this.#waiting >= MAXIMUM_WAITING;
   }
 
-  /** True when nothing refers to the message's bytes any more. */
+  /** Serves one message. True if nothing refers to its bytes any more. */
   #message(buffer: Buffer, view: DataView, start: number, end: number): boolean {
     const header = this.#header;
     this.used = true;
@@ -259,7 +259,7 @@ export class Connection implements CompoundConnection {
         this.#callbackReply(xid);
       }
     } catch (error) {
-      // Too short for an RPC header: there is no xid to answer to.
+      // Too short for an RPC header: there may be no xid to answer.
       if (!(error instanceof XdrError)) {
         throw error;
       }
@@ -357,7 +357,7 @@ export class Connection implements CompoundConnection {
     }
     this.#sessions.clear();
     this.session = undefined;
-    // Nobody can come back to these: the others are at home in a session.
+    // Nobody can return to these; admitted clients can, by their sessions.
     for (const client of this.#clients) {
       if (!client.admitted) {
         this.context.state.clients.remove(client);

@@ -1,20 +1,20 @@
 import type { Socket } from "node:net";
 import type { XdrWriter } from "../../xdr/index.ts";
 
-/** Replies up to this long are copied, one behind the other: each segment of a write costs more than that. */
+/** Replies up to this length are copied one after the other: a segment of its own in a write costs more. */
 const COPY_UP_TO = 2048;
 const CHUNK_BYTES = 16 * 1024;
 
 /**
- * What goes out on one connection: replies that were put together in the batch while requests were served, and
- * segments of those that had to wait. All that is ready leaves in one write.
+ * What goes out on one connection: replies composed in the batch while requests were served, and segments of those
+ * that had to wait. All that is ready leaves in one write.
  */
 export class ReplyQueue {
   readonly #socket: Socket;
   readonly #batch: XdrWriter;
   readonly #onFlushed: () => void;
   #ready: Uint8Array[] = [];
-  /** Small replies, of which those from `#chunkStart` to `#chunkEnd` are still to go behind the ready segments. */
+  /** Small replies; those from `#chunkStart` to `#chunkEnd` have yet to follow the ready segments. */
   #chunk: Buffer = Buffer.alloc(0);
   #chunkStart = 0;
   #chunkEnd = 0;
@@ -27,7 +27,7 @@ export class ReplyQueue {
     this.#onFlushed();
   };
 
-  /** `batch` is shared by all connections: it is this one's between {@link hold} and {@link release}. */
+  /** All connections share `batch`: it is this one's between {@link hold} and {@link release}. */
   constructor(socket: Socket, batch: XdrWriter, onFlushed: () => void) {
     this.#socket = socket;
     this.#batch = batch;
@@ -39,7 +39,7 @@ export class ReplyQueue {
     return this.#socket.writableLength + this.#readyBytes;
   }
 
-  /** Sends the segments of whole records, in order, when the current tick's work is done. They must not change. */
+  /** Sends the segments of whole records, in order, once the current tick's work is done. They must not change. */
   enqueue(segments: readonly Uint8Array[]): void {
     if (this.#closed) {
       return;
@@ -52,7 +52,7 @@ export class ReplyQueue {
     this.#flushSoon();
   }
 
-  /** As {@link enqueue}, with what the writer has, which can be used again then. */
+  /** Like {@link enqueue}, with the writer's content; the writer can then be reused. */
   take(writer: XdrWriter): void {
     if (this.#closed) {
       writer.clear();

@@ -22,7 +22,7 @@ const REMEMBERED = 16;
 
 export interface Caller {
   readonly credentials: Credentials;
-  /** Flavor and user id: two callers of one principal may stand in for each other. */
+  /** Flavor and user id: callers with the same principal may act for each other. */
   readonly principal: string;
 }
 
@@ -32,8 +32,8 @@ const NOBODY: Caller = {
 };
 
 /**
- * The credentials of RPC calls. A connection carries few different ones, so the parsed ones are kept and
- * found again by their bytes.
+ * The credentials of RPC calls. A connection carries few different ones, so once parsed they are kept and found again
+ * by their bytes.
  */
 export class CallerCache {
   readonly #words: Uint32Array[] = [];
@@ -41,8 +41,8 @@ export class CallerCache {
   #next = 0;
 
   /**
-   * Reads cred and verf of a call. undefined where the flavor is not known or the body is wrong (the reply is
-   * then AUTH_ERROR); throws XdrError where the message ends.
+   * Reads a call's cred and verf. undefined if the flavor is unknown or the body malformed (the reply is then
+   * AUTH_ERROR); throws XdrError if the message ends early.
    */
   read(reader: XdrReader): Caller | undefined {
     const flavor = reader.uint32();
@@ -101,7 +101,7 @@ function parseSystem(body: Buffer): Caller | undefined {
   return { credentials: { userId, groupId, supplementaryGroupIds }, principal: `sys:${userId}` };
 }
 
-/** Record header (to be patched), and a reply header up to accept_stat. */
+/** Appends a record header (to be patched), and a reply header up to accept_stat. */
 export function writeAcceptedReply(writer: XdrWriter, xid: number, status: number): void {
   writer.uint32(0);
   writer.uint32(xid);
@@ -112,7 +112,7 @@ export function writeAcceptedReply(writer: XdrWriter, xid: number, status: numbe
   writer.uint32(status);
 }
 
-/** A denied reply: RPC_MISMATCH for a wrong RPC version, or AUTH_ERROR with an auth_stat. */
+/** Appends a denied reply: RPC_MISMATCH for a wrong RPC version, or AUTH_ERROR with an auth_stat. */
 export function writeDeniedReply(writer: XdrWriter, xid: number, authStatus: number | undefined): void {
   writer.uint32(0);
   writer.uint32(xid);

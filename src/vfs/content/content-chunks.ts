@@ -1,8 +1,8 @@
 import type { RegularFile } from "../../nfs/file-system.ts";
 
 /**
- * The content of the file from its start to its end, in pieces of at most `chunkBytes` bytes, each read when it is asked
- * for. Pieces do not change afterwards.
+ * The content of the file from start to end, in pieces of at most `chunkBytes` bytes, each read when it is asked for
+ * and unchanged afterwards.
  */
 export async function* contentChunks(
   file: RegularFile,

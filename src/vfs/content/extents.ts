@@ -1,4 +1,4 @@
-/** A set of byte ranges, each [start, end), kept sorted and as few as possible. */
+/** A set of byte ranges, each [start, end), kept sorted and merged. */
 export class Extents {
   readonly #starts: number[] = [];
   readonly #ends: number[] = [];
@@ -15,7 +15,7 @@ export class Extents {
     }
     const starts = this.#starts;
     const ends = this.#ends;
-    // Files are mostly written from their start to their end: the last range grows.
+    // Files are mostly written from start to end: the last range grows.
     const last = starts.length - 1;
     if (last >= 0 && starts[last]! <= start && start <= ends[last]!) {
       if (end > ends[last]!) {
@@ -81,7 +81,7 @@ export class Extents {
     return sum;
   }
 
-  /** The end of the range that holds `offset`, or undefined where none does. */
+  /** The end of the range that holds `offset`, or undefined if none does. */
   endAt(offset: number): number | undefined {
     const i = firstAbove(this.#ends, offset);
     return i < this.#starts.length && this.#starts[i]! <= offset ? this.#ends[i] : undefined;

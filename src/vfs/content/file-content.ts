@@ -15,7 +15,7 @@ export interface ContentPlaces extends WriteSpace {
   readonly source: InputSource;
 }
 
-/** Whom the content is charged to, and who is told when it cannot be had. */
+/** Whom the content is charged to, and who is told when it cannot be read. */
 export interface ContentAccount {
   readonly quota: Quota;
   report(fault: Fault): void;
@@ -24,35 +24,35 @@ export interface ContentAccount {
 /**
  * The content of a writable file. Each byte is one of three things: **own**, written by the action, and kept in memory
  * or in the file pool; from the **base**, the blob of the input that the file is a private copy of; or else **zero**,
- * a hole. So a private copy copies nothing: what is not written over is still read from the CAS.
+ * a hole. So a private copy copies nothing: what is not overwritten is still read from the CAS.
  *
- * Changes happen one after the other, also where they wait for the pool. Reads do not wait for them.
+ * Changes happen one after the other, even if they wait for the pool. Reads do not wait for them.
  *
- * The quota counts a file by its size, holes included, as Buildbarn's does. What lies within the size of the base is
- * counted only where something was written over it, by whole blocks, and once: a hole made there later gives nothing
- * back, for the pool cannot punch holes. A file that is as the CAS has it is not counted at all.
+ * The quota counts a file by its size, holes included, as Buildbarn's does. Within the size of the base, only
+ * overwritten blocks count, each once: a hole made there later frees nothing, as the pool cannot punch holes. A file
+ * that is as the CAS has it does not count at all.
  */
 export class FileContent {
   readonly #places: ContentPlaces;
   readonly #account: ContentAccount;
-  /** Which bytes are own, and where they are. */
+  /** Which bytes are own. */
   readonly #own = new Extents();
   readonly #bytes: OwnBytes;
   #size = 0;
   #base: Digest | undefined;
-  /** The blocks within the size of the base that were written. */
+  /** The written blocks within the size of the base. */
   readonly #ownBlocks = new Extents();
-  /** What lies at or beyond this offset is not from the base, nor will it be again. */
+  /** Nothing from this offset on comes from the base, or ever will again. */
   #baseEnd = 0;
-  /** Settles when the changes under way have ended; undefined when there are none. */
+  /** Settles when the changes under way have ended; undefined if there are none. */
   #changing: Promise<void> | undefined;
   #counted = false;
   #chargedBytes = 0;
   #disposed = false;
 
   /**
-   * The content of `base`, or none. Throws FileSystemError DQUOT where the quota has no room for a file; a private
-   * copy is counted upon its first change.
+   * The content of `base`, or none. Throws FileSystemError DQUOT if the quota has no room for a file; a private copy
+   * counts from its first change.
    */
   constructor(places: ContentPlaces, account: ContentAccount, base: Digest | undefined) {
     this.#places = places;
@@ -69,12 +69,12 @@ export class FileContent {
     return this.#size;
   }
 
-  /** Bytes that are stored, about: holes do not count, and what is written over the base counts once. */
+  /** Roughly the bytes stored: holes do not count, and blocks written over the base count once. */
   get spaceUsed(): number {
     return Math.max(this.#own.total, this.#baseEnd);
   }
 
-  /** The digest, where the content is that of a blob for sure. */
+  /** The digest, if the content is certain to be that of a blob. */
   get digest(): Digest | undefined {
     const base = this.#base;
     return base !== undefined &&
@@ -86,7 +86,7 @@ export class FileContent {
       : undefined;
   }
 
-  /** At most `count` bytes, fewer at the end of the file or of the piece that the input source gives. */
+  /** At most `count` bytes; fewer at the end of the file, or if the input source gives a shorter piece. */
   read(offset: number, count: number): MaybePromise<Uint8Array> {
     const end = Math.min(offset + count, this.#size);
     if (offset >= end) {
@@ -105,7 +105,7 @@ export class FileContent {
   }
 
   write(offset: number, data: Uint8Array): MaybePromise<void> {
-    // The closure is for those who wait only.
+    // Only those who wait pay for a closure.
     return this.#changing === undefined
       ? this.#begun(this.#write(offset, data))
       : this.#change(() => this.#write(offset, data));
@@ -126,7 +126,7 @@ export class FileContent {
     return this.#change(() => this.#deallocate(offset, Math.min(offset + length, this.#size)));
   }
 
-  /** Makes the content that of the blob, giving back what was stored. */
+  /** Makes the content that of the blob, freeing what was stored. */
   replaceBy(base: Digest): MaybePromise<void> {
     return this.#change(() => {
       this.#count();
@@ -153,7 +153,7 @@ export class FileContent {
     return Math.min(hole, this.#size);
   }
 
-  /** Gives back all that is stored and charged. Further changes fail with STALE. */
+  /** Frees all storage and all charges. Further changes fail with STALE. */
   dispose(): void {
     if (this.#disposed) {
       return;
@@ -279,7 +279,7 @@ export class FileContent {
       this.#baseEnd = Math.min(baseEnd, offset);
     }
     this.#own.remove(Math.max(offset, this.#baseEnd), end);
-    // What would show the base again needs zeros of its own.
+    // Where the base would show again, zeros must be written.
     return offset < this.#baseEnd ? this.#zeroBase(offset, Math.min(end, this.#baseEnd)) : undefined;
   }
 
@@ -322,7 +322,7 @@ export class FileContent {
     return pending.length === 0 ? target : Promise.all(pending).then(() => target);
   }
 
-  /** `base` stays what it was when the read began, while another change may take it away from the file. */
+  /** `base` is the base as of the start of the read: another change may since have taken it from the file. */
   async #copyBase(base: Digest, offset: number, target: Buffer): Promise<void> {
     for (let filled = 0; filled < target.length; ) {
       const piece = await this.#readBase(base, offset + filled, target.length - filled);
@@ -355,12 +355,12 @@ export class FileContent {
     return this.#base === undefined ? 0 : this.#base.sizeBytes;
   }
 
-  /** How many bytes of a file of this size are charged whether they were written or not. */
+  /** How many bytes of a file of this size are charged whether written or not. */
   #beyondBase(size: number): number {
     return Math.max(size - this.#baseSize, 0);
   }
 
-  /** Comes before each change: the first makes the file count. */
+  /** To be called before each change: the first one makes the file count. */
   #count(): void {
     if (this.#disposed) {
       throw new FileSystemError(FileSystemStatus.STALE);

@@ -14,37 +14,37 @@ import {
 import { join } from "node:path";
 import type { MaybePromise } from "../../nfs/file-system.ts";
 
-/** Where the content of written files lies once it is too much for memory. */
+/** Where the content of written files is kept once it is too large for memory. */
 export interface FilePool {
-  /** An empty file. Throws the operating system's error where there can be none. */
+  /** Opens an empty file. Throws the operating system's error if it cannot. */
   open(): PoolFile;
-  /** Bytes, as statfs(2) has them. */
+  /** Bytes, as statfs(2) reports them. */
   space(): { totalBytes: number; freeBytes: number };
 }
 
 /** One file of the pool; sparse. It has one owner, who closes it. */
 export interface PoolFile {
-  /** Fills `target` from `position` on; what lies beyond the end of the file reads as zeros. */
+  /** Fills `target` from `position` on; beyond the end of the file it reads zeros. */
   read(position: number, target: Buffer): MaybePromise<void>;
   /** Writes all of `data`, which must not change until the promise settles. */
   write(position: number, data: Uint8Array): MaybePromise<void>;
-  /** As {@link write}, at once. */
+  /** Like {@link write}, but done on return. */
   writeNow(position: number, data: Uint8Array): void;
-  /** Gives back the space of what lies beyond `size`. */
+  /** Frees the space beyond `size`. */
   shrink(size: number): MaybePromise<void>;
-  /** Gives back all space, once what is under way has ended. */
+  /** Frees all space once the operations under way have ended. */
   close(): void;
 }
 
-/** Descriptors that the pool leaves to the sockets and files of the rest of the process. */
+/** Descriptors that the pool leaves for the sockets and files of the rest of the process. */
 const OTHER_DESCRIPTORS = 512;
 
 /**
- * Keeps each file as a file of the operating system that has no name, so that a crash leaves nothing behind.
- * The folder must exist, or its parent. It is for scratch data: nothing is ever synced.
+ * Keeps each file as an unlinked file of the operating system, so that a crash leaves nothing behind. The folder must
+ * exist, or its parent. It is for scratch data: nothing is ever synced.
  *
- * Each file takes a descriptor. Beyond `maximumFiles` (default: what RLIMIT_NOFILE allows, less 512), opening one fails
- * with EMFILE, before the worker's sockets do.
+ * Each file takes a descriptor. Beyond `maximumFiles` (default: RLIMIT_NOFILE less 512), opening one fails with EMFILE,
+ * before the worker's sockets do.
  */
 export class DirectoryFilePool implements FilePool {
   readonly #folder: string;
@@ -82,7 +82,7 @@ export class DirectoryFilePool implements FilePool {
   }
 }
 
-/** Half of the limit at least, where it is so low that the rest of the process cannot have all it should. */
+/** At least half the limit, if that is too low to leave the rest of the process all that it should have. */
 function descriptorsForFiles(): number {
   const limit = Number(/^Max open files +([0-9]+)/m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1]);
   return Number.isNaN(limit)
@@ -162,7 +162,7 @@ class UnlinkedFile implements PoolFile {
     this.#underWay++;
   }
 
-  /** The descriptor's number may be another file's as soon as it is closed: hence not before the last operation. */
+  /** Closes only after the last operation: a closed descriptor's number may at once be another file's. */
   #end(): void {
     this.#underWay--;
     if (this.#closed && this.#underWay === 0) {

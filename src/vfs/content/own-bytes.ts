@@ -4,7 +4,7 @@ import type { FilePool, PoolFile } from "./file-pool.ts";
 const EMPTY = Buffer.alloc(0);
 const SMALLEST_BUFFER_BYTES = 256;
 
-/** Memory for the content of small files, shared by all of a tree. */
+/** Memory for the content of small files, shared by all files of a tree. */
 export class MemoryBudget {
   readonly #limitBytes: number;
   #usedBytes = 0;
@@ -17,7 +17,7 @@ export class MemoryBudget {
     return this.#usedBytes;
   }
 
-  /** False where there is not so much left. */
+  /** False if less than that is left. */
   tryReserve(bytes: number): boolean {
     if (this.#usedBytes + bytes > this.#limitBytes) {
       return false;
@@ -35,13 +35,14 @@ export class MemoryBudget {
 export interface WriteSpace {
   readonly pool: FilePool;
   readonly memory: MemoryBudget;
-  /** A file with bytes at or beyond this offset goes to the pool. */
+  /** A file with bytes at this offset or beyond goes to the pool. */
   readonly smallFileBytes: number;
 }
 
 /**
- * Keeps the bytes that an action has written to a file, at their offsets: in memory while these are small and memory
- * lasts, else in a file of the pool. What was never written has no defined value. Methods throw what the pool throws.
+ * Keeps the bytes that an action has written to a file, at their offsets: in memory while the offsets are small and
+ * memory lasts, else in a file of the pool. Bytes never written have no defined value. Methods throw what the pool
+ * throws.
  */
 export class OwnBytes {
   readonly #space: WriteSpace;
@@ -72,7 +73,7 @@ export class OwnBytes {
     return this.#pooled.write(offset, data);
   }
 
-  /** Gives back the space beyond `size`, or most of it. */
+  /** Frees the space beyond `size`, or most of it. */
   shrink(size: number): MaybePromise<void> {
     if (size === 0) {
       this.#releaseMemory();

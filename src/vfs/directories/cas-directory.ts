@@ -3,13 +3,13 @@ import type { Name } from "../../nfs/file-system.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import type { HandleCodec } from "../handles.ts";
 
-/** From how many names on an index pays for its memory. */
+/** From this many names on, an index is worth its memory. */
 const INDEX_FROM = 9;
 
 /**
- * A directory of the CAS in the compact, immutable form that tree directories are expanded from: positions
- * 0 … n-1 stand for the files, then the subdirectories, then the symlinks of the message. The actions that have the
- * same directory share one such object. Of a file it holds the finished handle, which says everything else.
+ * A directory of the CAS in the compact, immutable form from which tree directories are expanded: positions
+ * 0 … n-1 stand for the message's files, then its subdirectories, then its symlinks. Actions with the same directory
+ * share one such object. For each file it holds the finished handle, which says everything else.
  */
 export class CasDirectory {
   readonly names: readonly Name[];
@@ -71,7 +71,7 @@ export class CasDirectory {
     );
   }
 
-  /** undefined where the position is not a subdirectory's. */
+  /** undefined if the position is not a subdirectory's. */
   subdirectoryDigest(position: number): Digest | undefined {
     return this.#subdirectories[position - this.fileCount];
   }
@@ -80,7 +80,7 @@ export class CasDirectory {
     return this.#symlinkTargets[position - this.fileCount - this.#subdirectories.length]!;
   }
 
-  /** -1 where there is no such name. */
+  /** -1 if there is no such name. */
   find(name: Name): number {
     const { names } = this;
     if (names.length < INDEX_FROM) {
@@ -92,7 +92,7 @@ export class CasDirectory {
 
   /** Whether one of the files has this handle. */
   hasFile(handle: Buffer): boolean {
-    // A match across two handles would take a hash that holds the beginning of the other handle.
+    // A match across two handles would take a hash that contains the beginning of a handle.
     return this.#handles.includes(handle);
   }
 }

@@ -1,6 +1,6 @@
 /*
- * Longer than 400 lines because a directory's changes reach into other directories: what is private to all of them can
- * only be seen by one class.
+ * Longer than 400 lines because a directory's changes reach into other directories: only within one class can they
+ * see each other's private fields.
  */
 import { setImmediate } from "node:timers/promises";
 import {
@@ -30,17 +30,17 @@ import type { Entries } from "./entries.ts";
 import { LazyEntries } from "./lazy-entries.ts";
 import { inputSymlink, newFile, newSpecial, newSymlink, setsMoreThanMode } from "./new-nodes.ts";
 
-/** Of directories that actions do not make themselves, as in Buildbarn. */
+/** The mode of directories that actions do not make themselves, as in Buildbarn. */
 export const DIRECTORY_MODE = 0o777;
 const DIRECTORY_SIZE = 4096;
-/** Nodes; about 2 ms. */
+/** Nodes; takes about 2 ms. */
 const DISCARDED_AT_ONCE = 1000;
 
 export type TreeLeaf = WritableFile | CasFile | TreeSymlink | TreeDevice | TreePipe;
 export type TreeNode = TreeDirectory | TreeLeaf;
 
 /**
- * A directory of one action. One of the input root begins as no more than a digest; its entries come from the CAS when
+ * A directory of one action. In the input root it begins as a mere digest; its entries come from the CAS when
  * something looks into it ({@link LazyEntries}).
  */
 export class TreeDirectory extends NumberedNode implements Directory {
@@ -48,11 +48,11 @@ export class TreeDirectory extends NumberedNode implements Directory {
   readonly account: DirectoryAccount;
   readonly #entries: LazyEntries<TreeNode>;
   #parent: Directory | undefined;
-  /** This or a directory below it is not as the CAS has it; then so are all above it. */
+  /** Whether this directory or one below it differs from the CAS; if so, it is set in all those above. */
   #unlikeCas = false;
   #removed = false;
 
-  /** `origin`: the directory of the CAS that it is at first; undefined for a new, empty one. */
+  /** `origin`: the directory of the CAS that it begins as; undefined for a new, empty one. */
   constructor(
     tree: TreeContext,
     account: DirectoryAccount,
@@ -68,7 +68,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
     this.attributes().size = DIRECTORY_SIZE;
   }
 
-  /** The digest, where this directory and all below it are as the CAS has them. */
+  /** The digest, if this directory and all below it are as the CAS has them. */
   get digest(): Digest | undefined {
     return this.#unlikeCas ? undefined : this.#entries.digest;
   }
@@ -109,7 +109,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
     return this.#create(name, () => this.#newDirectory(undefined, mode, owner), attributes);
   }
 
-  /** Throws NAMETOOLONG where the target has more than 4096 bytes. */
+  /** Throws NAMETOOLONG if the target has more than 4096 bytes. */
   createSymlink(
     name: Name,
     owner: Credentials,
@@ -136,14 +136,14 @@ export class TreeDirectory extends NumberedNode implements Directory {
     );
   }
 
-  /** Adds a directory of the CAS, of which nothing is fetched. Throws EXIST. */
+  /** Adds a directory of the CAS, fetching nothing. Throws EXIST. */
   attach(name: Name, digest: Digest): MaybePromise<TreeDirectory> {
     return this.#create(name, () => this.#newDirectory(digest, DIRECTORY_MODE, this.account.owner), {});
   }
 
   link(name: Name, node: Node): MaybePromise<void> {
     if (node instanceof CasFile) {
-      // A private copy that shares its inode with the new name; where nothing is ever written, the blob will do.
+      // The new name shares the inode of a private copy; if nothing is ever written, the blob itself will do.
       if (!this.tree.inputsReadOnly) {
         node.redirectWriting();
       }
@@ -236,8 +236,8 @@ export class TreeDirectory extends NumberedNode implements Directory {
   }
 
   /**
-   * Removes the directory with all that is in it, fetching nothing, and letting others go on every few milliseconds.
-   * The caller takes it out of its parent.
+   * Removes the directory with everything in it, fetching nothing and yielding to others every few milliseconds. The
+   * caller takes it out of its parent.
    */
   async discard(): Promise<void> {
     const pending: TreeDirectory[] = [this];
@@ -328,7 +328,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
     );
   }
 
-  /** Puts a private copy, or an empty file, with the same attributes in the place of a CAS file. */
+  /** Replaces a CAS file by a private copy, or an empty file, with the same attributes. */
   #makePrivate(entries: Entries<TreeNode>, position: number, file: CasFile, empty: boolean): WritableFile {
     const { mode, userId, groupId } = file.attributes();
     const base = empty ? undefined : file.digest;
@@ -337,7 +337,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
       () => new WritableFile(this.tree, this.account, base, mode, { userId, groupId }, time),
     );
     entries.replace(position, copy);
-    // No name has come or gone, so that the time of modification stays.
+    // No name has come or gone, so the modification time stays.
     this.markMetadataChanged();
     this.#markUnlikeCas();
     return copy;
@@ -361,7 +361,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
     if (setsMoreThanMode(attributes)) {
       const { mode: _, ...others } = attributes;
       try {
-        // Never has to wait: there is no content yet.
+        // Never waits: there is no content yet.
         made.setAttributes(others);
       } catch (error) {
         this.#drop(made);
@@ -379,7 +379,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
     if (entries.find(name) >= 0) {
       throw new FileSystemError(FileSystemStatus.EXIST);
     }
-    // A link to an input stays counted when it is removed: nothing tells it from the input's own names.
+    // A link to an input stays counted when it is removed: nothing distinguishes it from the input's own names.
     this.#counted(() => {
       if (node instanceof Leaf) {
         node.addName();
@@ -410,7 +410,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
     return made;
   }
 
-  /** Counts one more name, where `add` succeeds. */
+  /** Counts one more name if `add` succeeds. */
   #counted<Result>(add: () => Result): Result {
     const { quota } = this.account;
     quota.takeNode();
@@ -469,7 +469,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
     }
   }
 
-  /** Whether `other` is this directory or lies in it. */
+  /** Whether `other` is this directory or lies below it. */
   #contains(other: TreeDirectory): boolean {
     for (
       let directory: Directory | undefined = other;

@@ -4,23 +4,23 @@ import { type CasDirectory, indexNames } from "./cas-directory.ts";
 /** Cookies 0 to 2 are reserved (RFC 8881 §18.23.3). */
 const FIRST_COOKIE = 3;
 
-/** From how many holes on, where they are also the larger part, the table is written anew without them. */
+/** With at least this many holes, and more holes than entries, the table is rewritten without them. */
 const COMPACT_FROM = 32;
 
 /**
- * The entries of a directory, in order of their coming. A directory that is as the CAS has it shares the names of its
- * {@link CasDirectory} and has only the slots as its own; upon the first change it gets its own names.
+ * The entries of a directory, in the order in which they came. A directory as the CAS has it shares the names of its
+ * {@link CasDirectory} and owns only the slots; with the first change it gets names of its own.
  *
  * An entry lies at a position, which holds until the next {@link add} or {@link remove}, and has a cookie, which
  * holds for good: cookies rise with the position, and none is given out twice.
  *
- * @typeParam Child what a slot holds. An entry of the CAS directory that nobody has looked at has an empty slot.
+ * @typeParam Child what a slot holds. The slot of a CAS directory's entry that nobody has looked at is empty.
  */
 export class Entries<Child> {
   #origin: CasDirectory | undefined;
   /** undefined while nothing has changed. */
   #own: OwnNames | undefined;
-  /** Of the positions from {@link #slotsFrom} on: the files, which come first in a CAS directory, have none. */
+  /** For positions from {@link #slotsFrom} on: a CAS directory's files, which come first, have no slots. */
   #slots: (Child | undefined)[] = [];
   #slotsFrom: number;
   #count: number;
@@ -43,7 +43,7 @@ export class Entries<Child> {
     return this.#own === undefined ? this.#count : this.#own.names.length;
   }
 
-  /** -1 where there is no such name. */
+  /** -1 if there is no such name. */
   find(name: Name): number {
     if (this.#own === undefined) {
       return this.#origin!.find(name);
@@ -51,22 +51,22 @@ export class Entries<Child> {
     return this.#own.positions.get(name) ?? -1;
   }
 
-  /** undefined where the position is empty. */
+  /** undefined if the position is empty. */
   nameAt(position: number): Name | undefined {
     return this.#own === undefined ? this.#origin!.names[position] : this.#own.names[position];
   }
 
-  /** undefined where the position is empty, or its entry still as {@link origin} has it. */
+  /** undefined if the position is empty, or its entry still as {@link origin} has it. */
   childAt(position: number): Child | undefined {
     return position < this.#slotsFrom ? undefined : this.#slots[position - this.#slotsFrom];
   }
 
-  /** Keeps the child of an entry, not a file, that nobody had looked at. */
+  /** Keeps the child of an entry that nobody had looked at; not for files. */
   materialise(position: number, child: Child): void {
     this.#slots[position - this.#slotsFrom] = child;
   }
 
-  /** Where the entry that nobody has looked at stands in the CAS directory. */
+  /** The position in the CAS directory of an entry that nobody has looked at. */
   originPosition(position: number): number {
     return this.cookieAt(position) - FIRST_COOKIE;
   }
@@ -80,7 +80,7 @@ export class Entries<Child> {
     return this.#own === undefined ? position + FIRST_COOKIE : this.#own.cookies[position]!;
   }
 
-  /** The first position whose cookie is above `cookie`. undefined for a cookie never given out; 0 is the start. */
+  /** The first position whose cookie is above `cookie`; 0 is the start. undefined for a cookie never given out. */
   positionAfter(cookie: number): number | undefined {
     if (cookie === 0) {
       return 0;
@@ -173,7 +173,7 @@ export class Entries<Child> {
 }
 
 interface OwnNames {
-  /** undefined where an entry has been removed. */
+  /** undefined for removed entries. */
   readonly names: (Name | undefined)[];
   readonly cookies: number[];
   readonly positions: Map<Name, number>;

@@ -6,15 +6,15 @@ import type { TreeContext } from "../node.ts";
 import type { CasDirectory } from "./cas-directory.ts";
 import { Entries } from "./entries.ts";
 
-/** Who is told what was fetched, and why something could not be. */
+/** Who is told what was fetched, and why fetching failed. */
 export interface LazyEntriesAccount {
   report(fault: Fault): void;
   noteLoaded(directory: CasDirectory): void;
 }
 
 /**
- * The entries of a directory of the CAS, fetched when they are first asked for, once for all who wait. When that fails
- * they all see EIO, the account is told why, and the next one tries again.
+ * The entries of a directory of the CAS, fetched when first asked for, once for all who wait. If that fails they all
+ * see EIO, the account is told why, and the next to ask tries again.
  */
 export class LazyEntries<Child> {
   /** The directory of the CAS; undefined for a new, empty one. */
@@ -39,8 +39,8 @@ export class LazyEntries<Child> {
   }
 
   /**
-   * After this, or when the promise resolves, {@link loaded} has the entries. undefined: at once. Throws or rejects with
-   * FileSystemError IO, or STALE after {@link abandon}.
+   * {@link loaded} has the entries once the promise resolves, or at once if undefined is returned. Throws or rejects
+   * with FileSystemError IO, or STALE after {@link abandon}.
    */
   load(): Promise<void> | undefined {
     if (this.#loaded !== undefined) {
@@ -79,7 +79,7 @@ export class LazyEntries<Child> {
     return this.#loading;
   }
 
-  /** Nothing will be fetched any more. */
+  /** From then on nothing is fetched. */
   abandon(): void {
     this.#abandoned = true;
   }

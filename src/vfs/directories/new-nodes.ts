@@ -16,7 +16,7 @@ const SYMLINK_MODE = 0o777;
 /** Linux's PATH_MAX. */
 const MAXIMUM_SYMLINK_TARGET_BYTES = 4096;
 
-/** An empty file. Of the attributes only the mode is set here and below: the directory sees to the others. */
+/** An empty file. Here and below, only the mode is set: the directory sets the other attributes. */
 export function newFile(
   tree: TreeContext,
   account: ContentAccount,
@@ -26,7 +26,7 @@ export function newFile(
   return new WritableFile(tree, account, undefined, mode, owner, undefined);
 }
 
-/** Throws NAMETOOLONG where the target has more than 4096 bytes. */
+/** Throws NAMETOOLONG if the target has more than 4096 bytes. */
 export function newSymlink(
   tree: TreeContext,
   account: ContentAccount,

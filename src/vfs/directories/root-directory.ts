@@ -20,7 +20,7 @@ export class RootDirectory extends NumberedNode implements Directory {
     super(tree, 0o755, { userId: 0, groupId: 0 }, undefined, undefined);
   }
 
-  /** There must be no such entry. */
+  /** The name must be new. */
   add(name: Name, directory: TreeDirectory): void {
     this.#entries.add(name, directory);
     this.markModified();

@@ -16,16 +16,16 @@ import type { OutputUploader } from "./output-upload.ts";
 /** What the executor needs of the CAS and the action cache. */
 export interface ActionBlobAccess {
   command(digest: Digest, signal: AbortSignal): Promise<Command>;
-  /** For one action's outputs, which go under the same instance name and digest function as `action`. */
+  /** For the outputs of one action, under the instance name and digest function of `action`. */
   outputUploader(action: Digest, signal: AbortSignal): OutputUploader;
   updateActionResult(action: Digest, result: ActionResult, signal: AbortSignal): Promise<void>;
 }
 
 /**
- * The same by way of a storage client.
+ * Implements it with a storage client.
  *
- * @param maximumUploadDelay Milliseconds to wait for an output that something still has open for writing; it is
- *   uploaded as it is then.
+ * @param maximumUploadDelay Milliseconds to wait for an output that something still has open for writing; after that
+ *   it is uploaded as it is.
  */
 export function actionBlobAccess(storage: StorageClient, maximumUploadDelay: number): ActionBlobAccess {
   return {
@@ -71,7 +71,7 @@ function parseCommand(bytes: Uint8Array, digest: Digest): Command {
   }
 }
 
-/** An input that is still as it was, and a clone of one, need no hashing. */
+/** Unchanged inputs and clones of them need no hashing. */
 function knownDigest(file: RegularFile): Digest | undefined {
   return file instanceof CasFile || file instanceof WritableFile ? file.digest : undefined;
 }

@@ -1,18 +1,18 @@
 import type { BuildDirectory, Fault, FileTree, Owner, QuotaLimits } from "../../vfs/index.ts";
 
-/** One action's directory, and where it is in the mount. */
+/** An action's directory, and where it is in the mount. */
 export interface ActionDirectory extends AsyncDisposable {
   /** Relative to the mount. */
   readonly path: string;
   readonly build: BuildDirectory;
-  /** Waits until what was written to the mount has come from the kernel, also through mmap(2). */
+  /** Waits until the kernel has handed over everything written to the mount, through mmap(2) as well. */
   sync(): Promise<void>;
 }
 
 /**
  * Makes directories for actions.
  *
- * @param onFault Told what an action met in its file system that is not of its own making.
+ * @param onFault Called with each {@link Fault} that an action met in its file system.
  */
 export type CreateActionDirectory = (onFault?: (fault: Fault) => void) => ActionDirectory;
 
@@ -20,7 +20,7 @@ export interface ActionDirectoryOptions {
   readonly tree: FileTree;
   readonly owner: Owner;
   readonly quota: QuotaLimits;
-  /** A name that the tree has not had before: kernels remember names for long. */
+  /** A name that the tree has never had: kernels remember names for long. */
   readonly nextName: () => string;
   readonly sync: () => Promise<void>;
 }

@@ -8,7 +8,7 @@ import type { DesiredState_Executing } from "../../proto/gen/buildbarn/remotewor
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { type Digest, digestFunctionFor, makeDigest } from "../../reapi/digest.ts";
 
-/** A scheduler's order to run an action, checked. */
+/** A scheduler's order to run an action, validated. */
 export interface ActionRequest {
   readonly actionDigest: Digest;
   readonly commandDigest: Digest;
@@ -40,7 +40,7 @@ export function parseActionRequest(
   };
 }
 
-/** The scheduler gives every action a timeout, whether the client has or not. */
+/** The scheduler gives every action a timeout, whether or not the client did. */
 function timeoutOf(action: Action): number {
   const milliseconds = durationMs(required(action.timeout, "a timeout"));
   if (!(milliseconds >= 0)) {

@@ -3,7 +3,7 @@ import type { Credentials, Directory } from "../../nfs/file-system.ts";
 import { FileType } from "../../nfs/file-system.ts";
 import { ensureDirectory } from "./output-hierarchy.ts";
 
-/** Places the devices in the input root's /dev, instead of what the input root has under their names. */
+/** Places the devices in the input root's /dev, replacing what it has under their names. */
 export async function createDeviceNodes(
   inputRoot: Directory,
   devices: readonly CharacterDevice[],

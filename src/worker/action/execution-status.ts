@@ -9,11 +9,10 @@ import { missingBlobs } from "../../reapi/missing-blobs.ts";
 import { FilePoolError, QuotaExceededError } from "../../vfs/index.ts";
 
 /**
- * The status that an action ends with because of `error`. `doing` says what could not be done, as in "cannot
- * run the command".
+ * The status with which `error` ends an action. `doing` says what could not be done, as in "cannot run the command".
  *
- * A blob that is not in the CAS becomes REAPI's FAILED_PRECONDITION that names it, so that the client
- * uploads it and tries again.
+ * A blob that is not in the CAS becomes REAPI's FAILED_PRECONDITION naming it, so that the client uploads it and tries
+ * again.
  */
 export function executionStatus(error: unknown, doing: string): Status {
   const found = statusOf(error);
@@ -37,7 +36,7 @@ function statusOf(error: unknown): Status {
   return statusFromError(error);
 }
 
-/** Whether the response is that of an action which could not be run to its end. */
+/** Whether the response is of an action that could not be completed. */
 export function isFailed(response: ExecuteResponse): boolean {
   return (response.status?.code ?? Code.OK) !== Code.OK;
 }

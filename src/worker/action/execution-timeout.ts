@@ -1,12 +1,12 @@
 /**
- * An action's timeout, on a clock that stands still while the action waits for storage, so that a slow CAS
- * is not held against the action. It stands still for `maximumCompensation` milliseconds in all.
+ * An action's timeout, on a clock that stops while the action waits for storage, so that a slow CAS is not held
+ * against the action. It stops for at most `maximumCompensation` milliseconds in all.
  */
 export class ExecutionTimeout {
   readonly #startedAt: number;
   readonly #now: () => number;
   readonly #onExpired: () => void;
-  /** Milliseconds of the action's clock that are left at {@link #resumedAt}. */
+  /** Milliseconds of the action's clock that were left at {@link #resumedAt}. */
   #left: number;
   #compensationLeft: number;
   #resumedAt: number;
@@ -30,7 +30,7 @@ export class ExecutionTimeout {
     this.#arm();
   }
 
-  /** The action waits for storage; every call is followed by one of {@link resume}. */
+  /** The action waits for storage. Each call must be followed by one of {@link resume}. */
   suspend(): void {
     if (this.#waits++ === 0 && !this.#stopped) {
       this.#suspendedAt = this.#now();

@@ -39,15 +39,15 @@ import type { SuspendingInputSource } from "./suspending-input-source.ts";
 
 export interface ExecutorOptions {
   readonly blobAccess: ActionBlobAccess;
-  /** Where the input root comes from. Timeouts stand still while something waits for it. */
+  /** Where the input root comes from. Timeouts stop while something waits for it. */
   readonly inputs: SuspendingInputSource;
   readonly createDirectory: CreateActionDirectory;
   readonly runner: Pick<Client<typeof Runner>, "run">;
   readonly instanceNamePrefix: string;
   readonly characterDevices: readonly CharacterDevice[];
-  /** Whose the directories are that the worker makes. */
+  /** The owner of the directories that the worker makes. */
   readonly owner: Credentials;
-  /** The action's own take precedence. */
+  /** The action's own variables take precedence. */
   readonly environmentVariables: Readonly<Record<string, string>>;
   /** The worker thread's name in the result's metadata. */
   readonly workerName: string;
@@ -55,15 +55,15 @@ export interface ExecutorOptions {
   readonly maximumTimeoutCompensation: number;
   readonly forceUploadTreesAndDirectories: boolean;
   readonly costsPerSecond: Readonly<Record<string, MonetaryResourceUsage_Expense>>;
-  /** bb_browser's; "" where there is none. */
+  /** bb_browser's; "" if there is none. */
   readonly browserUrl: string;
   readonly log: Log;
 }
 
 /**
- * Makes the function that runs one action: builds its directory, has the runner run the command, uploads
- * what came of it and removes the directory. What goes wrong ends up in the response's status; the first
- * error stays, as later ones tend to follow from it.
+ * Makes the function that runs an action: it makes the action's directory, has the runner run the command, uploads
+ * the outputs and removes the directory. Errors end up in the response's status; the first one stays, as later ones
+ * tend to follow from it.
  */
 export function createExecutor(options: ExecutorOptions): Execute {
   return async (request, context) => {
@@ -155,8 +155,8 @@ interface PreparedDirectory {
 }
 
 /**
- * Everything the worker places is placed here, before the command's kernel has looked: it remembers which
- * names there are not.
+ * Places everything that the worker provides, before the command's kernel looks: it remembers which names do not
+ * exist.
  */
 async function prepareDirectory(
   action: ActionRequest,
@@ -169,7 +169,7 @@ async function prepareDirectory(
     blobAccess.command(action.commandDigest, signal),
     build.makeDirectories(["server_logs"]),
     build.makeDirectories(["tmp"]),
-    // Fetched here so that an input root that is missing is reported as such before anything runs.
+    // Fetched here so that a missing input root is reported as such before anything runs.
     Promise.resolve(inputs.directory(action.inputRootDigest)).then(() =>
       createDeviceNodes(inputRoot, characterDevices, owner),
     ),
@@ -242,7 +242,7 @@ function takeRunResponse(response: ExecuteResponse, { exitCode, resourceUsage }:
   result.executionMetadata!.auxiliaryMetadata.push(...resourceUsage);
 }
 
-/** What the command wrote last may still be in its kernel, and may be more than the quota allows. */
+/** What the command wrote last may still be in its kernel, and may exceed the quota. */
 async function bringBackWrites(
   actionDirectory: ActionDirectory,
   response: ExecuteResponse,
@@ -256,7 +256,7 @@ async function bringBackWrites(
   }
 }
 
-/** What a failed command has left is uploaded too: it helps to find out why it failed. */
+/** The outputs of a failed command are uploaded as well: they help to find out why it failed. */
 async function upload(
   action: ActionRequest,
   { command, hierarchy, inputRoot, serverLogs }: PreparedDirectory,
@@ -306,7 +306,7 @@ function wantsRootDirectories({ outputDirectoryFormat }: Command): boolean {
   );
 }
 
-/** undefined for a stream that is empty, as most are, and for one that the runner did not come to make. */
+/** undefined for a stream that is empty, as most are, or that the runner never got to make. */
 async function uploadStream(
   directory: Directory,
   name: string,

@@ -4,16 +4,16 @@ import { FileType } from "../../nfs/file-system.ts";
 import type { Command } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 
-/** Which of Command's fields declared an output; the older two say what it must turn out to be. */
+/** Which of Command's fields declared an output; the older two prescribe its type. */
 export type OutputKind = "path" | "file" | "directory";
 
 export interface ExpectedOutput {
   readonly kind: OutputKind;
-  /** As the client spelled it. Two spellings may mean the same place. */
+  /** As the client spelled them: several spellings may mean the same place. */
   readonly paths: string[];
 }
 
-/** A directory that holds expected outputs, or leads to some. */
+/** A directory that holds expected outputs or leads to some. */
 export interface OutputDirectoryNode {
   readonly outputs: Map<Name, ExpectedOutput>;
   readonly children: Map<Name, OutputDirectoryNode>;
@@ -21,15 +21,15 @@ export interface OutputDirectoryNode {
 
 export interface OutputHierarchy {
   readonly root: OutputDirectoryNode;
-  /** Declared where the input root itself is an output. */
+  /** Defined if the input root itself is an output. */
   readonly inputRootOutput: ExpectedOutput | undefined;
 }
 
 /**
- * The places of a command's outputs in its input root. `output_paths` takes the place of the older
- * `output_files` and `output_directories` where it is used, as REAPI has it.
+ * The places of a command's outputs in its input root. As in REAPI, `output_paths`, if used, replaces the older
+ * `output_files` and `output_directories`.
  *
- * Throws StatusError INVALID_ARGUMENT naming a path that is absolute, leaves the input root, or cannot be one.
+ * Throws StatusError INVALID_ARGUMENT naming a path that is absolute, leaves the input root, or is impossible.
  */
 export function outputHierarchyOf(command: Command): OutputHierarchy {
   const workingDirectory = resolvePath([], command.workingDirectory, "working directory");
@@ -111,10 +111,10 @@ function resolvePath(base: readonly Name[], path: string, what: string): Name[] 
 }
 
 /**
- * Makes the directories that outputs will lie in, and those that are outputs by `output_directories`, where
- * they do not exist. Must be done before the command runs, as its kernel remembers absent names.
+ * Makes missing directories in which outputs will lie, or that are outputs by `output_directories`. Must be done
+ * before the command runs, as its kernel remembers absent names.
  *
- * Throws StatusError INVALID_ARGUMENT where something else than a directory has the name.
+ * Throws StatusError INVALID_ARGUMENT if something other than a directory has the name.
  */
 export async function createParentDirectories(
   hierarchy: OutputHierarchy,
@@ -142,14 +142,14 @@ async function createChildren(
   );
 }
 
-/** An output by `output_directories` that no other output lies in; the command may replace what is there. */
+/** An output by `output_directories` with no other outputs in it; the command may replace what is there. */
 function isOutputOnly({ outputs, children }: OutputDirectoryNode): boolean {
   return outputs.size === 0 && children.size === 0;
 }
 
 /**
- * The directory `name` of `parent`, made where there is no such entry. Throws StatusError INVALID_ARGUMENT,
- * naming `path`, where it is something else.
+ * The directory `name` in `parent`, made if there is no such entry. Throws StatusError INVALID_ARGUMENT, naming
+ * `path`, if it is something else.
  */
 export async function ensureDirectory(
   parent: Directory,

@@ -26,7 +26,7 @@ import {
   type OutputHierarchy,
 } from "./output-hierarchy.ts";
 
-/** Files of an action that are being uploaded at a time. Each may be in memory meanwhile, with up to 64 KiB. */
+/** How many of an action's files are uploaded at a time. Each may have up to 64 KiB in memory meanwhile. */
 const CONCURRENT_FILES = 256;
 
 /** Where outputs go. Both methods resolve once the blob is in the CAS. */
@@ -44,14 +44,13 @@ export interface Outputs {
   readonly outputSymlinks: OutputSymlink[];
   readonly outputFileSymlinks: OutputSymlink[];
   readonly outputDirectorySymlinks: OutputSymlink[];
-  /** The first thing that went wrong; what could be uploaded all the same is in the lists. */
+  /** The first error; the lists have what could be uploaded all the same. */
   error: unknown;
 }
 
 /**
- * Uploads what there is of the expected outputs. An output that does not exist is not an error. Directories
- * are described by a Tree whose parents come before their children; with `rootDirectories`, by Directory
- * messages in the CAS also.
+ * Uploads those expected outputs that exist; a missing one is not an error. Directories are described by a Tree with
+ * parents before their children and, with `rootDirectories`, by Directory messages in the CAS as well.
  */
 export async function uploadOutputs(
   hierarchy: OutputHierarchy,
@@ -109,7 +108,7 @@ class OutputUpload {
     this.#rootDirectories = rootDirectories;
   }
 
-  /** In the order of their paths, so that equal results are equal messages. */
+  /** Sorted by path, so that equal results are equal messages. */
   sorted(): Outputs {
     for (const list of Object.values(this.#outputs)) {
       if (Array.isArray(list)) {
@@ -119,7 +118,7 @@ class OutputUpload {
     return this.#outputs;
   }
 
-  /** Keeps the first error, so that the other outputs are there for whoever looks for its cause. */
+  /** Keeps the first error and goes on, so that whoever looks for its cause has the other outputs. */
   async attempt(step: () => Promise<void>): Promise<void> {
     try {
       await step();
@@ -211,7 +210,7 @@ class OutputUpload {
     }
   }
 
-  /** Uploads the files below a directory and makes its Directory message and those below it. */
+  /** Uploads the files below a directory, and makes its Directory message and those below it. */
   async #describe(directory: Directory, prefix: string): Promise<DescribedDirectory> {
     const { instanceName, digestFunction } = this.#uploader;
     const entries = (await entriesOf(directory)).map(([name, node]) => ({
@@ -269,10 +268,10 @@ interface DescribedDirectory {
   readonly children: readonly DescribedDirectory[];
 }
 
-/** Every different directory once, parents before children: the reverse of the order in which they end. */
+/** Every distinct directory once, parents before children: the reverse of the order in which the walk leaves them. */
 function topologicallySorted(root: DescribedDirectory): DescribedDirectory[] {
   const ended = new Map<string, DescribedDirectory>();
-  // Not by recursion: an action nests directories as deep as it likes.
+  // Without recursion: an action can nest directories as deep as it likes.
   const path = [{ directory: root, nextChild: 0 }];
   for (let visit = path.at(-1); visit !== undefined; visit = path.at(-1)) {
     const { directory } = visit;
@@ -287,7 +286,7 @@ function topologicallySorted(root: DescribedDirectory): DescribedDirectory[] {
   return [...ended.values()].reverse();
 }
 
-/** A Tree message of encoded directories, which are not encoded again. */
+/** A Tree message of already encoded directories. */
 function encodeTree([root, ...children]: readonly DescribedDirectory[]): Uint8Array {
   const writer = new BinaryWriter();
   writer.tag(1, WireType.LengthDelimited).bytes(root!.encoded);
@@ -297,7 +296,7 @@ function encodeTree([root, ...children]: readonly DescribedDirectory[]): Uint8Ar
   return writer.finish();
 }
 
-/** REAPI answers with FAILED_PRECONDITION where an older field's output is of the other kind. */
+/** REAPI prescribes FAILED_PRECONDITION for an older field's output that is of the other kind. */
 function requireKind(output: ExpectedOutput, kind: "file" | "directory", found: string, path: string): void {
   if (output.kind !== "path" && output.kind !== kind) {
     throw new StatusError(

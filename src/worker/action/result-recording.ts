@@ -10,14 +10,14 @@ import { isFailed } from "./execution-status.ts";
 
 export interface ResultRecordingOptions {
   readonly blobAccess: Pick<ActionBlobAccess, "outputUploader" | "updateActionResult">;
-  /** bb_browser's; "" where there is none. */
+  /** bb_browser's; "" if there is none. */
   readonly browserUrl: string;
   readonly log: Log;
 }
 
 /**
- * A success goes into the action cache. Other results go into the CAS where there is a bb_browser that can
- * show them. A result that cannot be recorded is a result all the same.
+ * A success goes into the action cache; other results go into the CAS if there is a bb_browser to show them. A result
+ * that cannot be recorded still counts.
  */
 export async function recordResult(
   action: ActionRequest,
@@ -47,7 +47,7 @@ export async function recordResult(
   }
 }
 
-/** A link to the page where bb_browser shows the result; "" without one. */
+/** A link to bb_browser's page for the result; "" without a bb_browser. */
 function detailsMessage(browserUrl: string, what: string, objectType: string, digest: Digest): string {
   if (browserUrl === "") {
     return "";

@@ -14,7 +14,7 @@ const TIMESTAMP_FIELDS = {
   uploadingOutputs: ["outputUploadStartTimestamp", "outputUploadCompletedTimestamp"],
 } as const satisfies Record<ExecutionStage, readonly [TimestampField, TimestampField]>;
 
-/** Keeps the times of an action's stages in its metadata, and tells whoever wants to know of each stage. */
+/** Records the times of an action's stages in its metadata, and reports each stage as it begins. */
 export class Stages {
   readonly #metadata: ExecutedActionMetadata;
   readonly #onStage: (stage: ExecutionStage) => void;
@@ -26,7 +26,7 @@ export class Stages {
     metadata.workerStartTimestamp = timestampFromMs(Date.now());
   }
 
-  /** Ends the stage before. */
+  /** Ends the previous stage. */
   enter(stage: ExecutionStage): void {
     const now = this.#complete();
     const [started, completed] = TIMESTAMP_FIELDS[stage];

@@ -3,8 +3,8 @@ import type { Digest } from "../../reapi/digest.ts";
 import type { ExecutionTimeout } from "./execution-timeout.ts";
 
 /**
- * An input source that suspends the running actions' timeouts while something waits for storage. It cannot
- * tell which of the actions of one mount waits, as they share the files, so all their clocks stand still.
+ * An input source that suspends the running actions' timeouts while something waits for storage. It cannot tell which
+ * action of a mount waits, as they share the files, so all their clocks stop.
  */
 export class SuspendingInputSource implements InputSource {
   readonly #base: InputSource;

@@ -1,6 +1,6 @@
 import type { FilePool, PoolFile } from "../../vfs/index.ts";
 
-/** A file pool whose files together take no more than a number of bytes; a write beyond that fails with ENOSPC. */
+/** A file pool whose files together take a limited number of bytes; a write beyond that fails with ENOSPC. */
 export class BoundedFilePool implements FilePool {
   readonly #base: FilePool;
   readonly #maximumSizeBytes: number;
@@ -33,7 +33,7 @@ export class BoundedFilePool implements FilePool {
   }
 }
 
-/** Counts up to the end of what was written, holes included. */
+/** Counts all bytes up to the end of what was written, holes included. */
 class BoundedFile implements PoolFile {
   readonly #base: PoolFile;
   readonly #resize: (bytes: number) => void;

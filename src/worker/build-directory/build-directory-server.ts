@@ -5,17 +5,17 @@ import type { Log } from "../../telemetry/log.ts";
 import { type FilePool, FileTree } from "../../vfs/index.ts";
 import { SuspendingInputSource } from "../action/suspending-input-source.ts";
 
-/** A tree in the kernel's hands. */
+/** A tree that the kernel has mounted. */
 export interface MountedTree {
-  /** Resolves with the reason when no action can be run in it any more. Means nothing once it is being closed. */
+  /** Resolves with the reason when no action can run in it any more. Meaningless once {@link close} is called. */
   readonly lost: Promise<Error>;
-  /** Brings what was written to the mount so far to the tree. */
+  /** Brings everything written to the mount so far into the tree. */
   sync(): Promise<void>;
   /** Unmounts while the tree still answers, and frees everything. */
   close(): Promise<void>;
 }
 
-/** Lets the kernel show a tree at the settings' mount path; when the signal aborts meanwhile, throws its reason. */
+/** Has the kernel mount a tree at the settings' mount path; if the signal aborts meanwhile, throws its reason. */
 export type MountTree = (
   tree: FileTree,
   settings: BuildDirectorySettings,
@@ -24,8 +24,8 @@ export type MountTree = (
 ) => Promise<MountedTree>;
 
 /**
- * A build directory: a mount, what serves it, and the tree of files in it. It shares nothing with another one
- * but the input source and the file pool.
+ * A build directory: a mount, the server behind it, and the tree of files in it. All that it shares with others is the
+ * input source and the file pool.
  */
 export class BuildDirectoryServer implements AsyncDisposable {
   readonly tree: FileTree;
@@ -60,17 +60,17 @@ export class BuildDirectoryServer implements AsyncDisposable {
     return new BuildDirectoryServer(tree, inputs, mounted, settings.maximumWritableFileUploadDelay);
   }
 
-  /** As of {@link MountedTree}. */
+  /** See {@link MountedTree.lost}. */
   get lost(): Promise<Error> {
     return this.#mounted.lost;
   }
 
-  /** The name of a build directory; none is given out twice, as kernels remember names for long. */
+  /** A name for an action's directory; none is ever reused, as kernels remember names for long. */
   nextName(): string {
     return (++this.#lastName).toString(36);
   }
 
-  /** Rejects when it takes longer than `maximumWritableFileUploadDelay`. */
+  /** Rejects if it takes longer than `maximumWritableFileUploadDelay`. */
   async sync(): Promise<void> {
     if (!(await waitAtMost(this.#mounted.sync(), this.#syncTimeout))) {
       throw new Error(`the kernel has not written everything back in ${this.#syncTimeout / 1000} s`);

@@ -24,14 +24,14 @@ import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 export type ExecutionStage = "fetchingInputs" | "running" | "uploadingOutputs";
 
 export interface ExecutionContext {
-  /** Aborted when the action must stop; the reason, if a StatusError, is what its response should say. */
+  /** Aborted when the action must stop; a reason that is a StatusError is the status to respond with. */
   readonly signal: AbortSignal;
-  /** When the order came, by `performance.now()`. */
+  /** When the order came, as of `performance.now()`. */
   readonly orderedAt: number;
   onStage(stage: ExecutionStage): void;
 }
 
-/** Runs one action. Does not reject: what goes wrong is in the response's status. */
+/** Runs one action. Never rejects: errors are in the response's status. */
 export type Execute = (
   request: DesiredState_Executing,
   context: ExecutionContext,
@@ -44,30 +44,30 @@ export interface BuildClientOptions {
   readonly platform: Platform | undefined;
   readonly sizeClass: number;
   readonly execute: Execute;
-  /** Rejects while no action should be taken. */
+  /** Rejects as long as no action should be taken. */
   readonly checkReadiness: (signal: AbortSignal) => Promise<void>;
-  /** Hears of failed calls to the scheduler and failed readiness checks; both are tried again. */
+  /** Called for failed calls to the scheduler and failed readiness checks; both are retried. */
   readonly onError: (message: string, error: unknown) => void;
-  /** The longest pause before a new attempt, in milliseconds; the pause is random. Default 5000. */
+  /** The longest pause before a retry, in milliseconds; the pause is random. Default 5000. */
   readonly maximumBackoff?: number;
 }
 
-/** After its next synchronisation is this late, a worker counts as lost. Milliseconds. */
+/** The scheduler considers a worker lost when its next synchronisation is this late. Milliseconds. */
 const SCHEDULER_FORGETS_AFTER = 60_000;
 
-/** How long the last synchronisation of a worker that must go may take. Milliseconds. */
+/** How long the last synchronisation of a departing worker may take. Milliseconds. */
 const FAREWELL_TIMEOUT = 5_000;
 
 /**
- * One worker thread as the scheduler sees it: tells its state by OperationQueue.Synchronize, and runs the
- * actions that it is given, one at a time.
+ * One worker thread as the scheduler sees it: reports its state by OperationQueue.Synchronize, and runs the actions
+ * that it gets, one at a time.
  */
 export class BuildClient {
   readonly #options: BuildClientOptions;
   #state: CurrentState["workerState"] = idle();
   #execution: Execution | undefined;
   #nextSynchronizationAt = Date.now();
-  /** Until when, in milliseconds since 1970, the scheduler may count on this worker running something. */
+  /** Until when, in milliseconds since 1970, the scheduler may believe that this worker is running something. */
   #mayBeThoughtExecutingUntil: number | undefined;
 
   constructor(options: BuildClientOptions) {
@@ -75,9 +75,9 @@ export class BuildClient {
   }
 
   /**
-   * Works until `drain` is aborted, the running action is finished and the scheduler knows it. When
-   * `handBack` is aborted, a running action is stopped and reported as UNAVAILABLE, so that the client has
-   * it run again. Does not reject.
+   * Works until `drain` is aborted, the running action has finished and the scheduler knows it. When `handBack` is
+   * aborted, a running action is stopped and reported as UNAVAILABLE, so that the client has it run again. Never
+   * rejects.
    */
   async run(drain: AbortSignal, handBack: AbortSignal): Promise<void> {
     const stop = (): void =>
@@ -94,7 +94,7 @@ export class BuildClient {
           }
         } catch (error) {
           if (drain.aborted && !wasDraining) {
-            // The call was given up so that the scheduler can be told, which is next.
+            // The call was abandoned so that the scheduler can be told, which is next.
             continue;
           }
           this.#options.onError("cannot take work", error);
@@ -115,7 +115,7 @@ export class BuildClient {
     return drain.aborted && this.#execution === undefined && (until === undefined || Date.now() > until);
   }
 
-  /** One exchange with the scheduler, after waiting for a reason to have it. */
+  /** Waits for a reason to contact the scheduler, then does so once. */
   async #step(drain: AbortSignal, handBack: AbortSignal): Promise<void> {
     if (this.#mayBeThoughtExecutingUntil === undefined) {
       await this.#options.checkReadiness(drain);
@@ -150,13 +150,13 @@ export class BuildClient {
           preferBeingIdle,
           currentState: create(CurrentStateSchema, { workerState: this.#state }),
         },
-        // A call that asks for work may block for long: it is given up when the worker shall stop.
+        // A call that asks for work may block for long: it is abandoned when the worker is to stop.
         handBack.aborted
           ? { deadline: Date.now() + FAREWELL_TIMEOUT }
           : { signal: drain.aborted ? handBack : drain },
       );
     } finally {
-      // The answer to a call that failed may have been an order.
+      // The answer that a failed call lost may have been an order.
       this.#mayBeThoughtExecutingUntil ??= this.#nextSynchronizationAt + SCHEDULER_FORGETS_AFTER;
     }
   }
@@ -165,7 +165,7 @@ export class BuildClient {
     if (this.#state.case !== "executing") {
       return this.#mayBeThoughtExecutingUntil !== undefined;
     }
-    // After a failure that is not the command's own, the runner's readiness comes before more work.
+    // After a failure that is not the command's own, the runner's readiness is checked before taking more work.
     const { executionState } = this.#state.value;
     return executionState.case === "completed" && (executionState.value.status?.code ?? Code.OK) !== Code.OK;
   }
@@ -211,7 +211,7 @@ export class BuildClient {
   }
 }
 
-/** One action while it runs. */
+/** An action while it runs. */
 class Execution {
   readonly done: Promise<void>;
   finished = false;
@@ -237,7 +237,7 @@ class Execution {
     this.#abort.abort(reason);
   }
 
-  /** Resolves when there is something new to tell, at the latest after `timeout` milliseconds. */
+  /** Resolves when there is news to report, or after `timeout` milliseconds. */
   async changed(timeout: number): Promise<void> {
     await waitAtMost(this.#changed.promise, timeout);
     this.#changed = this.finished ? this.#changed : Promise.withResolvers();

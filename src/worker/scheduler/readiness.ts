@@ -7,8 +7,8 @@ const TIMEOUT_MILLISECONDS = 30_000;
 const PROBE_NAME = "check_readiness";
 
 /**
- * Asks the runner whether it can run actions and sees what the worker makes in its mount. Rejects with the
- * runner's status where it does not.
+ * Asks the runner whether it can run actions and sees what the worker makes in its mount. If not, rejects with the
+ * runner's status.
  */
 export async function checkReadiness(
   runner: Pick<Client<typeof Runner>, "checkReadiness">,
@@ -23,7 +23,7 @@ export async function checkReadiness(
   );
 }
 
-/** Logs what keeps a runner from getting work: when it begins, now and then while it lasts, when it is over. */
+/** Logs what keeps a runner from getting work: when it begins, occasionally while it lasts, and when it is over. */
 export class ProblemLog {
   readonly #log: Log;
   readonly #now: () => number;
@@ -36,7 +36,7 @@ export class ProblemLog {
 
   report(message: string, error: unknown): void {
     const text = error instanceof Error ? error.message : String(error);
-    // The text of a gRPC error may name what was different each time, such as the directory that was asked for.
+    // The text of a gRPC error may differ each time, as when it names the directory that was asked for.
     const problem = `${message}: ${(error as { code?: number } | undefined)?.code ?? text}`;
     const now = this.#now();
     if (this.#reported?.problem !== problem || now - this.#reported.at > REPEAT_MILLISECONDS) {
