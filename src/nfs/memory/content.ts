@@ -148,7 +148,8 @@ export class Content {
       const from = index === first ? withinChunk(sourceOffset) : 0;
       const to = index === last ? withinChunk(sourceEnd) : CHUNK;
       const chunk = source.#chunks.get(index)!;
-      const at = offset + offsetAt(index, from) - sourceOffset;
+      // The difference first: the sum of the two can be beyond what is exact.
+      const at = offset + (offsetAt(index, from) - sourceOffset);
       // Beyond the end of the file a chunk has nothing that could show.
       const whole = from === 0 && (to >= chunk.bytes.length || sourceEnd >= source.size);
       if (whole && withinChunk(at) === 0 && !this.#chunks.has(chunkOf(at))) {
@@ -178,7 +179,7 @@ export class Content {
       const first = Math.max(start, data * PAGE);
       const end = Math.min(to, hole < 0 ? CHUNK : hole * PAGE);
       if (first < end) {
-        this.write(offset + first - from, chunk.bytes.subarray(first, end));
+        this.write(offset + (first - from), chunk.bytes.subarray(first, end));
       }
       start = Math.max(end, first + 1);
     }
