@@ -45,8 +45,7 @@ export function checkChanges(
   }
   if (
     groupId !== undefined &&
-    groupId !== attributes.groupId &&
-    (!owns || !isInGroup(credentials, groupId))
+    !(owns && (groupId === attributes.groupId || isInGroup(credentials, groupId)))
   ) {
     return Status.PERM;
   }
