@@ -4,9 +4,9 @@ import { describe, it, type TestContext } from "node:test";
 import { MemoryFileSystem } from "../../../src/nfs/index.ts";
 import { Attribute } from "../../../src/nfs/protocol/attribute.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
-import { handle, openFile, type Step } from "./client.ts";
+import { handle, name, openArguments, openFile, type Step } from "./client.ts";
 import { serve } from "./fixture.ts";
-import { ANONYMOUS } from "./steps.ts";
+import { ANONYMOUS, write } from "./steps.ts";
 
 const OWNER = 1000;
 const OTHER = 2000;
@@ -28,6 +28,50 @@ function setOwners({ userId, groupId }: { userId?: number; groupId?: number }): 
       for (const value of values) {
         writer.latin1(value);
       }
+    },
+  ];
+}
+
+/** ALLOCATE or DEALLOCATE of the first 4096 bytes. */
+function reserve(operation: "ALLOCATE" | "DEALLOCATE"): Step {
+  return [
+    operation,
+    (writer) => {
+      writer.fixed(ANONYMOUS);
+      writer.uint64(0);
+      writer.uint64(4096);
+    },
+  ];
+}
+
+/** The file's first 4096 bytes become also those that follow. */
+function duplicate(operation: "COPY" | "CLONE"): Step {
+  return [
+    operation,
+    (writer) => {
+      writer.fixed(ANONYMOUS);
+      writer.fixed(ANONYMOUS);
+      for (const value of [0, 4096, 4096]) {
+        writer.uint64(value);
+      }
+      if (operation === "COPY") {
+        writer.bool(true);
+        writer.bool(true);
+        writer.uint32(0);
+      }
+    },
+  ];
+}
+
+function setSize(size: number): Step {
+  return [
+    "SETATTR",
+    (writer) => {
+      writer.fixed(ANONYMOUS);
+      writer.uint32(1);
+      writer.uint32(1 << Attribute.SIZE);
+      writer.uint32(8);
+      writer.uint64(size);
     },
   ];
 }
@@ -65,5 +109,65 @@ describe("owner and group", () => {
     assert.equal(await run([setOwners({ userId: OTHER })], OWNER), Status.PERM);
     assert.equal(await run([setOwners({ groupId: 8 })], OWNER, 8), Status.OK);
     assert.equal(node.attributes().groupId, 8);
+  });
+});
+
+describe("set-id bits", () => {
+  it("go with a new owner or group, also one that root gives", async (t) => {
+    const { node, run } = await start(t);
+    for (const [owners, userId, mode, expected] of [
+      [{ userId: 0, groupId: 5 }, 0, 0o6755, 0o755],
+      [{ groupId: 5 }, 0, 0o6745, 0o2745],
+      [{ userId: OWNER }, 0, 0o1755, 0o1755],
+      [{ groupId: OWNER }, OWNER, 0o6755, 0o755],
+    ] as const) {
+      node.setAttributes({ mode, userId });
+      assert.equal(await run([setOwners(owners)], userId), Status.OK);
+      assert.equal(node.attributes().mode, expected);
+    }
+  });
+
+  it("of a directory stay", async (t) => {
+    const { fileSystem, inRoot } = await start(t);
+    const owner = { userId: OWNER, groupId: 7, supplementaryGroupIds: [] };
+    const directory = fileSystem.root.createDirectory("directory", owner, { mode: 0o2775 });
+    for (const userId of [OWNER, 0]) {
+      const steps: Step[] = [["LOOKUP", name("directory")], setOwners({ groupId: OWNER })];
+      assert.equal(await inRoot(steps, userId), Status.OK);
+      assert.equal(directory.attributes().mode, 0o2775);
+    }
+  });
+
+  const changes: [string, Step][] = [
+    ["WRITE", write(ANONYMOUS, 0, Buffer.from("x"))],
+    ["ALLOCATE", reserve("ALLOCATE")],
+    ["DEALLOCATE", reserve("DEALLOCATE")],
+    ["COPY", duplicate("COPY")],
+    ["CLONE", duplicate("CLONE")],
+    ["SETATTR of the size", setSize(0)],
+  ];
+  for (const [operation, step] of changes) {
+    it(`go with ${operation} by anybody but root`, async (t) => {
+      const { node, run } = await start(t);
+      node.setAttributes({ mode: 0o6777, size: 8192 });
+      assert.equal(await run([["SAVEFH"], step]), Status.OK);
+      assert.equal(node.attributes().mode, 0o6777);
+      node.setAttributes({ size: 8192 });
+      assert.equal(await run([["SAVEFH"], step], OTHER), Status.OK);
+      assert.equal(node.attributes().mode, 0o777);
+    });
+  }
+
+  it("go with an OPEN that truncates, by anybody but root", async (t) => {
+    const { session, node, inRoot } = await start(t);
+    const truncating: Step = [
+      "OPEN",
+      openArguments(session.clientid, "file", { create: "unchecked", size: 0 }),
+    ];
+    node.setAttributes({ mode: 0o6777, size: 8192 });
+    assert.equal(await inRoot([truncating]), Status.OK);
+    assert.deepEqual([node.attributes().mode, node.attributes().size], [0o6777, 0]);
+    assert.equal(await inRoot([truncating], OTHER), Status.OK);
+    assert.equal(node.attributes().mode, 0o777);
   });
 });
