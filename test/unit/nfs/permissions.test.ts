@@ -171,3 +171,28 @@ describe("set-id bits", () => {
     assert.equal(node.attributes().mode, 0o777);
   });
 });
+
+describe("RENAME of a directory", () => {
+  it("into another needs write permission on it; within its own it does not", async (t) => {
+    const { fileSystem, inRoot } = await start(t);
+    const user = { userId: OTHER, groupId: OTHER, supplementaryGroupIds: [] };
+    const owner = { userId: OWNER, groupId: OWNER, supplementaryGroupIds: [] };
+    fileSystem.root.createDirectory("target", user, { mode: 0o755 });
+    const moved = fileSystem.root.createDirectory("moved", owner, { mode: 0o755 });
+    const rename = (from: string, to: string): Step => [
+      "RENAME",
+      (writer) => {
+        writer.latin1(from);
+        writer.latin1(to);
+      },
+    ];
+    const away: Step[] = [["SAVEFH"], ["LOOKUP", name("target")], rename("moved", "moved")];
+    assert.equal(await inRoot(away, OTHER), Status.ACCESS);
+    assert.equal(fileSystem.root.lookup("moved"), moved);
+    assert.equal(await inRoot([["SAVEFH"], rename("moved", "renamed")], OTHER), Status.OK);
+    assert.equal(await inRoot([["SAVEFH"], rename("renamed", "moved")], OTHER), Status.OK);
+    moved.setAttributes({ mode: 0o757 });
+    assert.equal(await inRoot(away, OTHER), Status.OK);
+    assert.equal(moved.parent(), fileSystem.root.lookup("target"));
+  });
+});
