@@ -12,6 +12,7 @@ import {
 } from "../nfs/file-system.ts";
 import type { Digest } from "../reapi/digest.ts";
 import { INPUT_TIME } from "./clock.ts";
+import { blockEnd } from "./content/blocks.ts";
 import { casFileId, casFileIsExecutable, casFileSize } from "./handles.ts";
 import { ROOT } from "./owner.ts";
 
@@ -69,7 +70,7 @@ export class CasFile implements RegularFile, SparseFile, ExtendedAttributes {
       userId: ROOT.userId,
       groupId: ROOT.groupId,
       size: casFileSize(this.handle),
-      spaceUsed: casFileSize(this.handle),
+      spaceUsed: blockEnd(casFileSize(this.handle)),
       fileId: casFileId(this.handle),
       change: 1,
       accessTime: INPUT_TIME,

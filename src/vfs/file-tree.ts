@@ -12,7 +12,7 @@ import type { Digest } from "../reapi/digest.ts";
 import { BuildDirectory, type BuildDirectoryOptions } from "./build-directory.ts";
 import { CasFile, type CasFileContext } from "./cas-file.ts";
 import { type Clock, SystemClock } from "./clock.ts";
-import type { ContentPlaces } from "./content/file-content.ts";
+import type { ContentPlaces } from "./content/content-places.ts";
 import type { FilePool } from "./content/file-pool.ts";
 import { MemoryBudget } from "./content/own-bytes.ts";
 import { CasDirectory } from "./directories/cas-directory.ts";

@@ -5,7 +5,7 @@ import {
   type Symlink,
   type Timestamp,
 } from "../nfs/file-system.ts";
-import type { ContentAccount } from "./content/file-content.ts";
+import type { ContentAccount } from "./content/content-places.ts";
 import { Leaf, refuseSize, type TreeContext } from "./node.ts";
 import type { Owner } from "./owner.ts";
 

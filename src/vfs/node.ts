@@ -10,7 +10,7 @@ import {
 } from "../nfs/file-system.ts";
 import type { CasFile } from "./cas-file.ts";
 import type { Clock } from "./clock.ts";
-import type { ContentAccount, ContentPlaces } from "./content/file-content.ts";
+import type { ContentAccount, ContentPlaces } from "./content/content-places.ts";
 import type { CasDirectory } from "./directories/cas-directory.ts";
 import type { Owner } from "./owner.ts";
 import type { Quota } from "./quota.ts";

@@ -11,7 +11,8 @@ import {
 } from "../nfs/file-system.ts";
 import type { Digest } from "../reapi/digest.ts";
 import { CasFile } from "./cas-file.ts";
-import { type ContentAccount, FileContent } from "./content/file-content.ts";
+import type { ContentAccount } from "./content/content-places.ts";
+import { FileContent } from "./content/file-content.ts";
 import { Leaf, type TreeContext } from "./node.ts";
 import type { Owner } from "./owner.ts";
 
@@ -97,9 +98,9 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     return this.#content.seek(offset, what);
   }
 
-  /** Reserves only quota, and only for what makes the file longer: the storage itself cannot be reserved. */
+  /** Reserves nothing but quota, and that only for what makes the file longer: storage is not kept back. */
   allocate(offset: number, length: number): MaybePromise<void> {
-    const pending = this.#content.extend(offset + length);
+    const pending = this.#content.allocate(offset, length);
     return pending === undefined ? this.#contentChanged() : pending.then(() => this.#contentChanged());
   }
 

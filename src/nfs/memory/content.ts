@@ -1,28 +1,33 @@
-/** Bytes of a chunk: as much as one READ asks for, so that a view answers it. */
+import { FileSystemError, FileSystemStatus } from "../file-system.ts";
+import { PAGE_BYTES, Pages } from "./pages.ts";
+
+/** Bytes of a chunk: as much as one READ asks for, so that such a READ is answered by a view. */
 const CHUNK = 2 ** 20;
 const SMALLEST = 4096;
 /** The least that later chunks take, so that a capacity holds few enough chunks to clone or drop all at once. */
 const SMALLEST_BEHIND = 64 * 1024;
-/** Holes are kept track of in pages. */
-const PAGE = 4096;
-const PAGES = CHUNK / PAGE;
 /** Shorter reads get a copy: a view would make the next write to the chunk copy all of it. */
 const VIEW_FROM = 32 * 1024;
+/** Chunks that are reserved at once, so that no request keeps the server busy for long: 1 TiB. */
+const MOST_RESERVED = 2 ** 20;
 
 interface Chunk {
   /** Grows up to {@link CHUNK} bytes; beyond it, and beyond the end of the file, all is zeros. */
   bytes: Buffer;
   /** A reader or another file uses it: it must be copied before it is written to. */
   shared: boolean;
-  /** 1 for each page that has been written to. */
-  readonly pages: Uint8Array;
+  /** Bytes of memory that it is charged: those of `bytes`, or what these must grow to for what is reserved. */
+  charged: number;
+  /** Behind the end of the file all are holes. */
+  readonly pages: Pages;
 }
 
 /** The bytes of a sparse file in memory. Its cost in time and memory depends on what was written, not on its length. */
 export class Content {
   size: number = 0;
-  /** Bytes of memory in use. */
-  spaceUsed = 0;
+  /** Bytes of memory that are in use or kept back for what is reserved. */
+  memoryUsed = 0;
+  #usedPages = 0;
   readonly #chunks = new Map<number, Chunk>();
   /** The chunks' numbers in order; undefined after a change. */
   #ordered: number[] | undefined;
@@ -33,7 +38,12 @@ export class Content {
     this.#account = account;
   }
 
-  /** A view that never changes, or a copy. */
+  /** Bytes of the pages that hold data or are reserved. */
+  get spaceUsed(): number {
+    return this.#usedPages * PAGE_BYTES;
+  }
+
+  /** A view that nobody changes any more, or a copy. */
   read(offset: number, count: number): Uint8Array {
     if (offset >= this.size) {
       return EMPTY;
@@ -65,7 +75,9 @@ export class Content {
         const length = Math.min(data.length - done, CHUNK - start);
         const chunk = this.#writable(index, start + length);
         chunk.bytes.set(data.subarray(done, done + length), start);
-        chunk.pages.fill(1, Math.floor(start / PAGE), Math.ceil((start + length) / PAGE));
+        this.#usedPages -= chunk.pages.used;
+        chunk.pages.write(start, start + length);
+        this.#usedPages += chunk.pages.used;
         done += length;
         index++;
         start = 0;
@@ -84,46 +96,77 @@ export class Content {
     this.size = size;
   }
 
-  /** Makes the range read as zeros, and frees the chunks that lie wholly in it. */
+  /**
+   * Takes the memory that writes to the range will need, and makes the file reach to its end. Throws NOSPC, and then
+   * has changed nothing.
+   */
+  reserve(from: number, to: number): void {
+    const first = chunkOf(from);
+    const last = chunkOf(to - 1);
+    const lastEnd = to - offsetAt(last, 0);
+    if (last - first >= MOST_RESERVED) {
+      throw new FileSystemError(FileSystemStatus.NOSPC);
+    }
+    let needed = (last - first) * CHUNK + capacityFor(last, lastEnd);
+    for (const index of this.#numbers(first, last)) {
+      const wanted = capacityFor(index, index === last ? lastEnd : CHUNK);
+      needed -= Math.min(this.#chunks.get(index)!.charged, wanted);
+    }
+    this.#take(needed);
+    for (let index = first; index <= last; index++) {
+      const end = index === last ? lastEnd : CHUNK;
+      const chunk = this.#chunks.get(index) ?? this.#add(index, emptyChunk());
+      chunk.charged = Math.max(chunk.charged, capacityFor(index, end));
+      this.#usedPages -= chunk.pages.used;
+      chunk.pages.reserve(index === first ? withinChunk(from) : 0, end);
+      this.#usedPages += chunk.pages.used;
+    }
+    this.size = Math.max(this.size, to);
+  }
+
+  /** Makes the range read as zeros, and gives back the memory of chunks in which nothing is left, and what was reserved. */
   clear(from: number, to: number): void {
     if (from >= to) {
       return;
     }
+    // The page in which the file ends is cleared whole: nothing of it is behind that end.
+    const end = to >= this.size ? Number.POSITIVE_INFINITY : to;
     const first = chunkOf(from);
-    const last = chunkOf(to);
+    const last = chunkOf(end);
     for (const index of this.#numbers(first, last)) {
-      const { bytes } = this.#chunks.get(index)!;
+      const chunk = this.#chunks.get(index)!;
       const start = index === first ? withinChunk(from) : 0;
-      const end = Math.min(index === last ? withinChunk(to) : CHUNK, bytes.length);
-      if (start >= end) {
-        continue;
-      }
-      if (start === 0 && end === bytes.length) {
+      const stop = index === last ? withinChunk(end) : CHUNK;
+      this.#usedPages -= chunk.pages.used;
+      chunk.pages.clear(start, stop);
+      this.#usedPages += chunk.pages.used;
+      if (chunk.pages.used === 0) {
         this.#remove(index);
         continue;
       }
-      const own = this.#writable(index, end);
-      own.bytes.fill(0, start, end);
-      const whole = end === bytes.length ? Math.ceil(end / PAGE) : Math.floor(end / PAGE);
-      own.pages.fill(0, Math.ceil(start / PAGE), whole);
+      const written = Math.min(stop, chunk.bytes.length);
+      if (start < written) {
+        this.#writable(index, written).bytes.fill(0, start, written);
+      }
+      this.#charge(chunk, Math.max(chunk.bytes.length, capacityFor(index, chunk.pages.reservedEnd)));
     }
   }
 
   /** The first offset from `offset` on that is data (or a hole); the end of the file if there is none. */
   seek(offset: number, data: boolean): number {
     let index = chunkOf(offset);
-    let page = Math.floor(withinChunk(offset) / PAGE);
-    while (offsetAt(index, page * PAGE) < this.size) {
+    let page = Math.floor(withinChunk(offset) / PAGE_BYTES);
+    while (offsetAt(index, page * PAGE_BYTES) < this.size) {
       const chunk = this.#chunks.get(index);
       if (chunk !== undefined) {
-        const found = chunk.pages.indexOf(data ? 1 : 0, page);
-        if (found >= 0) {
-          return Math.min(Math.max(offset, offsetAt(index, found * PAGE)), this.size);
+        const found = data ? chunk.pages.nextData(page) : chunk.pages.nextHole(page);
+        if (found < chunk.pages.count) {
+          return Math.min(Math.max(offset, offsetAt(index, found * PAGE_BYTES)), this.size);
         }
         index++;
       } else {
         if (!data) {
-          return Math.max(offset, offsetAt(index, page * PAGE));
+          return Math.max(offset, offsetAt(index, page * PAGE_BYTES));
         }
         const ordered = this.#inOrder();
         const next = ordered[lowerBound(ordered, index)];
@@ -148,11 +191,14 @@ export class Content {
       const from = index === first ? withinChunk(sourceOffset) : 0;
       const to = index === last ? withinChunk(sourceEnd) : CHUNK;
       const chunk = source.#chunks.get(index)!;
-      // The difference first: the sum of the two can be beyond what is exact.
-      const at = offset + (offsetAt(index, from) - sourceOffset);
-      // Beyond the end of the file a chunk has nothing that could show.
+      if (chunk.pages.nextData(0) === chunk.pages.count) {
+        continue;
+      }
+      const at = offset + offsetAt(index, from) - sourceOffset;
+      // Behind the end of the file a chunk has nothing that could show.
       const whole = from === 0 && (to >= chunk.bytes.length || sourceEnd >= source.size);
       if (whole && withinChunk(at) === 0 && !this.#chunks.has(chunkOf(at))) {
+        chunk.shared = true;
         this.#share(chunk, chunkOf(at));
       } else {
         this.#copyPages(chunk, from, Math.min(to, chunk.bytes.length), at);
@@ -161,25 +207,22 @@ export class Content {
     this.size = Math.max(this.size, end);
   }
 
-  #share(chunk: Chunk, index: number): void {
-    this.#take(chunk.bytes.length);
-    chunk.shared = true;
-    this.#add(index, { bytes: chunk.bytes, shared: true, pages: chunk.pages.slice() });
+  #share({ bytes, pages }: Chunk, index: number): void {
+    this.#take(bytes.length);
+    const data = pages.copyOfData();
+    this.#add(index, { bytes, shared: true, charged: bytes.length, pages: data });
+    this.#usedPages += data.used;
   }
 
-  /** Writes the chunk's data from `from` to `to`; holes stay holes. */
-  #copyPages(chunk: Chunk, from: number, to: number, offset: number): void {
+  /** Writes what the chunk has of data from `from` to `to`; its holes stay holes. */
+  #copyPages({ bytes, pages }: Chunk, from: number, to: number, offset: number): void {
     let start = from;
     while (start < to) {
-      const data = chunk.pages.indexOf(1, Math.floor(start / PAGE));
-      if (data < 0) {
-        return;
-      }
-      const hole = chunk.pages.indexOf(0, data);
-      const first = Math.max(start, data * PAGE);
-      const end = Math.min(to, hole < 0 ? CHUNK : hole * PAGE);
+      const data = pages.nextData(Math.floor(start / PAGE_BYTES));
+      const first = Math.max(start, data * PAGE_BYTES);
+      const end = Math.min(to, pages.nextHole(data) * PAGE_BYTES);
       if (first < end) {
-        this.write(offset + (first - from), chunk.bytes.subarray(first, end));
+        this.write(offset + first - from, bytes.subarray(first, end));
       }
       start = Math.max(end, first + 1);
     }
@@ -215,24 +258,20 @@ export class Content {
     if (chunk !== undefined && !chunk.shared && chunk.bytes.length >= length) {
       return chunk;
     }
-    const before = chunk?.bytes.length ?? 0;
-    let capacity = Math.max(index === 0 ? SMALLEST : SMALLEST_BEHIND, before);
-    while (capacity < length) {
-      capacity *= 2;
-    }
-    this.#take(capacity - before);
-    const bytes = Buffer.alloc(capacity);
-    chunk?.bytes.copy(bytes);
-    const own = { bytes, shared: false, pages: chunk?.pages ?? new Uint8Array(PAGES) };
+    const capacity = Math.max(capacityFor(index, length), chunk?.bytes.length ?? 0);
     if (chunk === undefined) {
-      this.#add(index, own);
-    } else {
-      this.#chunks.set(index, own);
+      this.#take(capacity);
+      return this.#add(index, { ...emptyChunk(), bytes: Buffer.alloc(capacity), charged: capacity });
     }
-    return own;
+    this.#charge(chunk, Math.max(capacity, chunk.charged));
+    const bytes = Buffer.alloc(capacity);
+    chunk.bytes.copy(bytes);
+    chunk.bytes = bytes;
+    chunk.shared = false;
+    return chunk;
   }
 
-  #add(index: number, chunk: Chunk): void {
+  #add(index: number, chunk: Chunk): Chunk {
     this.#chunks.set(index, chunk);
     const ordered = this.#ordered;
     if (ordered === undefined || index > (ordered.at(-1) ?? -1)) {
@@ -240,13 +279,19 @@ export class Content {
     } else {
       this.#ordered = undefined;
     }
+    return chunk;
   }
 
   #remove(index: number): void {
     const chunk = this.#chunks.get(index)!;
     this.#chunks.delete(index);
     this.#ordered = undefined;
-    this.#take(-chunk.bytes.length);
+    this.#take(-chunk.charged);
+  }
+
+  #charge(chunk: Chunk, bytes: number): void {
+    this.#take(bytes - chunk.charged);
+    chunk.charged = bytes;
   }
 
   #take(bytes: number): void {
@@ -254,11 +299,27 @@ export class Content {
       return;
     }
     this.#account(bytes);
-    this.spaceUsed += bytes;
+    this.memoryUsed += bytes;
   }
 }
 
-const EMPTY = new Uint8Array(0);
+const EMPTY = Buffer.alloc(0);
+
+function emptyChunk(): Chunk {
+  return { bytes: EMPTY, shared: false, charged: 0, pages: new Pages(CHUNK / PAGE_BYTES) };
+}
+
+/** How long the memory of a chunk is that has `length` bytes; 0 for none. */
+function capacityFor(index: number, length: number): number {
+  if (length === 0) {
+    return 0;
+  }
+  let capacity = index === 0 ? SMALLEST : SMALLEST_BEHIND;
+  while (capacity < length) {
+    capacity *= 2;
+  }
+  return capacity;
+}
 
 function chunkOf(offset: number): number {
   return Math.floor(offset / CHUNK);

@@ -50,13 +50,7 @@ export class MemoryFile
   }
 
   allocate(offset: number, length: number): void {
-    const end = offset + length;
-    this.fileSystem.account(length);
-    this.fileSystem.account(-length);
-    if (end <= this.#content.size) {
-      return;
-    }
-    this.resize(end);
+    this.#content.reserve(offset, offset + length);
     this.#written();
   }
 
@@ -86,6 +80,10 @@ export class MemoryFile
     if (this.#users === 0 && this.values.linkCount <= 0) {
       this.fileSystem.forget(this);
     }
+  }
+
+  override get accounted(): number {
+    return super.accounted + this.#content.memoryUsed;
   }
 
   protected override get inUse(): boolean {

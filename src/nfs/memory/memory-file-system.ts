@@ -91,9 +91,8 @@ export class MemoryFileSystem implements FileSystem {
   }
 
   #forget(node: MemoryNodeBase): void {
-    const { fileId, spaceUsed } = node.attributes();
-    if (this.#nodes.delete(fileId)) {
-      this.#account(-spaceUsed - node.overhead);
+    if (this.#nodes.delete(node.attributes().fileId)) {
+      this.#account(-node.accounted);
     }
   }
 

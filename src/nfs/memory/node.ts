@@ -40,7 +40,7 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
   protected readonly fileSystem: Owner;
   protected readonly values: Attributes;
   /** Bytes that are accounted for the node besides its content. */
-  overhead: number;
+  #overhead: number;
   #extended: Map<Name, Uint8Array> | undefined;
   #listLength = 0;
 
@@ -48,8 +48,8 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
   constructor(fileSystem: Owner, owner: Credentials, changes: AttributeChanges, mode: number, bytes = 0) {
     const now = timeNow();
     this.fileSystem = fileSystem;
-    this.overhead = NODE_BYTES + bytes;
-    const { handle, fileId } = fileSystem.register(this, this.overhead);
+    this.#overhead = NODE_BYTES + bytes;
+    const { handle, fileId } = fileSystem.register(this, this.#overhead);
     this.handle = handle;
     this.values = {
       mode: changes.mode ?? mode,
@@ -64,6 +64,11 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
       modifyTime: pick(changes.modifyTime, now),
       metadataTime: now,
     };
+  }
+
+  /** Bytes that are accounted for the node. */
+  get accounted(): number {
+    return this.#overhead;
   }
 
   attributes(): Attributes {
@@ -153,7 +158,7 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
 
   #take(bytes: number): void {
     this.fileSystem.account(bytes);
-    this.overhead += bytes;
+    this.#overhead += bytes;
   }
 
   protected get inUse(): boolean {

@@ -8,6 +8,7 @@ import {
   type RegularFile,
   type SparseFile,
 } from "../file-system.ts";
+import { clearSetIds } from "../permissions/ownership.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 
@@ -56,6 +57,7 @@ async function change(
   if (permitted !== Status.OK) {
     return permitted;
   }
+  await clearSetIds(node, compound.credentials);
   await act(node, offset, length);
   return Status.OK;
 }

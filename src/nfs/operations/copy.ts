@@ -1,6 +1,7 @@
 import type { Compound } from "../compound/compound.ts";
 import { checkIo, checkPermission, notAFile } from "../compound/io.ts";
 import { FileType, isCloneable, MAXIMUM_FILE_SIZE, type Node, type RegularFile } from "../file-system.ts";
+import { clearSetIds } from "../permissions/ownership.ts";
 import { MAXIMUM_IO, Share, Stable } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 
@@ -33,7 +34,7 @@ export async function copy(compound: Compound): Promise<Status> {
   if (status !== Status.OK) {
     return status;
   }
-  const copied = await transfer(ranges);
+  const copied = await transfer(compound, ranges);
   const { writer, context } = compound;
   writer.uint32(0);
   writer.uint64(copied);
@@ -57,7 +58,7 @@ export async function clone(compound: Compound): Promise<Status> {
   if (status !== Status.OK) {
     return status;
   }
-  await transfer(ranges);
+  await transfer(compound, ranges);
   return Status.OK;
 }
 
@@ -119,11 +120,13 @@ function check(compound: Compound, { source, target, sourceOffset, offset, lengt
   return overlap && length > 0 ? Status.INVAL : Status.OK;
 }
 
-/** Resolves to the number of bytes copied: perhaps fewer than asked if they have to be moved. */
-async function transfer({ source, target, sourceOffset, offset, length }: Ranges): Promise<number> {
+/** Resolves to the number of bytes that the target now has of the source: fewer where they have to be moved. */
+async function transfer(compound: Compound, ranges: Ranges): Promise<number> {
+  const { source, target, sourceOffset, offset, length } = ranges;
   if (length === 0) {
     return 0;
   }
+  await clearSetIds(target, compound.credentials);
   if (isCloneable(target)) {
     return target.cloneRange(source, sourceOffset, offset, length);
   }

@@ -7,9 +7,17 @@ import type { OpenArguments } from "../compound/open-arguments.ts";
 import { checkOwnerSeqid } from "../compound/owner-seqid.ts";
 import { readOpenArguments } from "../compound/read-open-arguments.ts";
 import { resolveStateid, writeStateid } from "../compound/stateid.ts";
-import { type Directory, FileType, type MaybePromise, type Node, type RegularFile } from "../file-system.ts";
+import {
+  type AttributeChanges,
+  type Credentials,
+  type Directory,
+  FileType,
+  type MaybePromise,
+  type Node,
+  type RegularFile,
+} from "../file-system.ts";
 import { checkFile, checkNode, Permission } from "../permissions/access.ts";
-import { inherit } from "../permissions/ownership.ts";
+import { addSetIdChanges, inherit } from "../permissions/ownership.ts";
 import { Claim, CreateMode, OpenResult, Share, Want } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { Delegation, type OpenState } from "../state/records.ts";
@@ -204,7 +212,7 @@ function openExisting(
         return recalled;
       }
     }
-    return andThen(truncate ? file.setAttributes({ size: 0 }) : undefined, () => {
+    return andThen(truncate ? empty(file, credentials) : undefined, () => {
       const after = directory.attributes().change;
       const word0 = truncate ? SIZE_BIT : 0;
       return finish(compound, args, { file, before, after, exclusive, word0, word1: 0 });
@@ -214,7 +222,13 @@ function openExisting(
 
 const SIZE_BIT = 1 << 4;
 
-/** Whether this repeats an exclusive create: it has the verifier that the file was made with. */
+function empty(file: RegularFile, credentials: Credentials): MaybePromise<void> {
+  const changes: AttributeChanges = { size: 0 };
+  addSetIdChanges(file.type, file.attributes(), credentials, changes);
+  return file.setAttributes(changes);
+}
+
+/** An exclusive create that has been done before: the verifier is the one it was done with. */
 function isRetry(compound: Compound, args: OpenArguments, node: Node): boolean {
   if (args.mode < CreateMode.EXCLUSIVE || node.type !== FileType.REGULAR) {
     return false;

@@ -1,5 +1,6 @@
 import { writeChangeInfo } from "../compound/change-info.ts";
 import type { Compound } from "../compound/compound.ts";
+import { isSameNode } from "../compound/io.ts";
 import { readName } from "../compound/names.ts";
 import { FileType } from "../file-system.ts";
 import { checkNode, Permission } from "../permissions/access.ts";
@@ -42,6 +43,13 @@ export async function rename(compound: Compound): Promise<Status> {
   const mayLeave = mayRemove(compound, source, entry);
   if (mayLeave !== Status.OK) {
     return mayLeave;
+  }
+  if (entry.type === FileType.DIRECTORY && !isSameNode(source, target)) {
+    // Another parent is a change of the directory's own "..", for which rename(2) wants to write to it.
+    const permitted = checkNode(entry, credentials, Permission.WRITE);
+    if (permitted !== Status.OK) {
+      return permitted;
+    }
   }
   if (replaced !== undefined && replaced !== entry) {
     const mayGo = mayRemove(compound, target, replaced);

@@ -6,7 +6,7 @@ import { resolveStateid } from "../compound/stateid.ts";
 import { heldTimes } from "../delegations/delegated-attributes.ts";
 import { type Attributes, FileType, type Node } from "../file-system.ts";
 import { Permission, permissions } from "../permissions/access.ts";
-import { checkChanges, clearSetIds } from "../permissions/ownership.ts";
+import { addSetIdChanges, checkChanges } from "../permissions/ownership.ts";
 import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { Delegation } from "../state/records.ts";
@@ -62,7 +62,7 @@ export async function setattr(compound: Compound): Promise<Status> {
       return refuse(compound, recalled);
     }
   }
-  clearSetIds(attributes, credentials, changes);
+  addSetIdChanges(node.type, attributes, credentials, changes);
   const { word0, word1, word2 } = changeRequest;
   if (word2 === 0 || addKeptTimes(compound, attributes)) {
     await node.setAttributes(changes);

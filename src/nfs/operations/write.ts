@@ -1,7 +1,7 @@
 import type { Compound } from "../compound/compound.ts";
 import { checkIo, checkPermission, notAFile } from "../compound/io.ts";
 import { FileType, MAXIMUM_FILE_SIZE, type MaybePromise, type RegularFile } from "../file-system.ts";
-import { withoutSetIds } from "../permissions/ownership.ts";
+import { clearSetIds } from "../permissions/ownership.ts";
 import { MAXIMUM_IO, Share, Stable } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 
@@ -39,18 +39,11 @@ export function write(compound: Compound): MaybePromise<Status> {
   if (permitted !== Status.OK) {
     return permitted;
   }
-  const cleared = compound.credentials.userId === 0 ? undefined : clearSetIds(node);
+  const cleared = clearSetIds(node, compound.credentials);
   if (cleared instanceof Promise) {
     return cleared.then(() => start(compound, node, offset, data, stable));
   }
   return start(compound, node, offset, data, stable);
-}
-
-/** A write by anybody but root clears the set-id bits. */
-function clearSetIds(file: RegularFile): MaybePromise<void> {
-  const { mode } = file.attributes();
-  const without = withoutSetIds(mode);
-  return without === mode ? undefined : file.setAttributes({ mode: without });
 }
 
 function start(

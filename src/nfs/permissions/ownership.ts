@@ -1,4 +1,11 @@
-import type { AttributeChanges, Attributes, Credentials } from "../file-system.ts";
+import {
+  type AttributeChanges,
+  type Attributes,
+  type Credentials,
+  FileType,
+  type MaybePromise,
+  type RegularFile,
+} from "../file-system.ts";
 import { Status } from "../protocol/status.ts";
 import { isInGroup } from "./access.ts";
 
@@ -45,8 +52,7 @@ export function checkChanges(
   }
   if (
     groupId !== undefined &&
-    groupId !== attributes.groupId &&
-    (!owns || !isInGroup(credentials, groupId))
+    !(owns && (groupId === attributes.groupId || isInGroup(credentials, groupId)))
   ) {
     return Status.PERM;
   }
@@ -67,34 +73,44 @@ export function checkChanges(
   return Status.OK;
 }
 
-/** Clears the set-id bits as chmod(2), chown(2) and truncate(2) by an unprivileged user do. */
-export function clearSetIds(
+/**
+ * Adds to `changes` what chmod(2), chown(2) and truncate(2) do to the set-id bits. Linux's client leaves it to the
+ * server. A new owner or group takes them from all but directories, also where root gives it.
+ */
+export function addSetIdChanges(
+  type: FileType,
   attributes: Attributes,
   credentials: Credentials,
   changes: AttributeChanges,
 ): void {
-  if (credentials.userId === 0) {
-    return;
-  }
-  if (changes.mode !== undefined) {
-    const groupId = changes.groupId ?? attributes.groupId;
-    if ((changes.mode & SET_GROUP_ID) !== 0 && !isInGroup(credentials, groupId)) {
-      changes.mode &= ~SET_GROUP_ID;
+  const unprivileged = credentials.userId !== 0;
+  const { mode, size, userId, groupId } = changes;
+  if (mode !== undefined) {
+    if (unprivileged && !isInGroup(credentials, groupId ?? attributes.groupId)) {
+      changes.mode = mode & ~SET_GROUP_ID;
     }
     return;
   }
-  const { size, userId, groupId } = changes;
-  if ((size ?? userId ?? groupId) === undefined) {
-    return;
-  }
-  const mode = withoutSetIds(attributes.mode);
-  if (mode !== attributes.mode) {
-    changes.mode = mode;
+  const truncates = size !== undefined && unprivileged;
+  const gives = (userId ?? groupId) !== undefined && type !== FileType.DIRECTORY;
+  const without = withoutSetIds(attributes.mode);
+  if ((truncates || gives) && without !== attributes.mode) {
+    changes.mode = without;
   }
 }
 
+/** Comes before a change of the content: takes the set-id bits away, unless it is root's. */
+export function clearSetIds(file: RegularFile, credentials: Credentials): MaybePromise<void> {
+  if (credentials.userId === 0) {
+    return;
+  }
+  const { mode } = file.attributes();
+  const without = withoutSetIds(mode);
+  return without === mode ? undefined : file.setAttributes({ mode: without });
+}
+
 /** Set-group-id without the group's execute bit stands for mandatory locking and stays. */
-export function withoutSetIds(mode: number): number {
+function withoutSetIds(mode: number): number {
   const dropped = (mode & GROUP_EXECUTE) !== 0 ? SET_USER_ID | SET_GROUP_ID : SET_USER_ID;
   return mode & ~dropped;
 }

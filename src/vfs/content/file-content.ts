@@ -1,25 +1,13 @@
-import type { InputSource } from "../../cas/input-source.ts";
 import { FileSystemError, FileSystemStatus, type MaybePromise } from "../../nfs/file-system.ts";
 import type { Digest } from "../../reapi/digest.ts";
-import { type Fault, toBlobError, toFilePoolFault } from "../faults.ts";
-import type { Quota } from "../quota.ts";
+import { toBlobError, toFilePoolFault } from "../faults.ts";
 import { blockEnd, blockStart } from "./blocks.ts";
+import type { ContentAccount, ContentPlaces } from "./content-places.ts";
 import { Extents } from "./extents.ts";
-import { OwnBytes, type WriteSpace } from "./own-bytes.ts";
+import { OwnBytes } from "./own-bytes.ts";
 
 const EMPTY = Buffer.alloc(0);
 const ZEROS_BYTES = 64 * 1024;
-
-/** Where content comes from and goes to; one for the whole tree. */
-export interface ContentPlaces extends WriteSpace {
-  readonly source: InputSource;
-}
-
-/** Whom the content is charged to, and who is told when it cannot be read. */
-export interface ContentAccount {
-  readonly quota: Quota;
-  report(fault: Fault): void;
-}
 
 /**
  * The content of a writable file. Each byte is one of three things: **own**, written by the action, and kept in memory
@@ -42,7 +30,9 @@ export class FileContent {
   #base: Digest | undefined;
   /** The written blocks within the size of the base. */
   readonly #ownBlocks = new Extents();
-  /** Nothing from this offset on comes from the base, or ever will again. */
+  /** The blocks that are own, from the base, or allocated. */
+  readonly #usedBlocks = new Extents();
+  /** What lies at or beyond this offset is not from the base, nor will it be again. */
   #baseEnd = 0;
   /** Settles when the changes under way have ended; undefined if there are none. */
   #changing: Promise<void> | undefined;
@@ -69,9 +59,9 @@ export class FileContent {
     return this.#size;
   }
 
-  /** Roughly the bytes stored: holes do not count, and blocks written over the base count once. */
+  /** Bytes of the blocks that hold something or were allocated; those of the base count as if they were stored. */
   get spaceUsed(): number {
-    return Math.max(this.#own.total, this.#baseEnd);
+    return this.#usedBlocks.total;
   }
 
   /** The digest, if the content is certain to be that of a blob. */
@@ -116,9 +106,9 @@ export class FileContent {
     return this.#change(() => this.#resize(size));
   }
 
-  /** Makes the file at least `size` long. */
-  extend(size: number): MaybePromise<void> {
-    return this.#change(() => (size > this.#size ? this.#resize(size) : undefined));
+  /** Makes the blocks of the range used ones, and the file at least reach to its end. */
+  allocate(offset: number, length: number): MaybePromise<void> {
+    return this.#change(() => this.#allocate(offset, offset + length));
   }
 
   /** Makes the range read as zeros; the size stays. */
@@ -222,32 +212,42 @@ export class FileContent {
       return;
     }
     this.#own.add(offset, end);
+    this.#usedBlocks.add(blockStart(offset), blockEnd(end));
     if (offset < this.#baseSize) {
       this.#ownBlocks.add(blockStart(offset), Math.min(blockEnd(end), this.#baseSize));
     }
     this.#size = Math.max(this.#size, end);
   }
 
-  #resize(size: number): MaybePromise<void> {
+  #allocate(offset: number, end: number): void {
+    if (end > this.#size) {
+      this.#extend(end);
+    }
+    this.#usedBlocks.add(blockStart(offset), blockEnd(end));
+  }
+
+  #extend(size: number): void {
     if (size > Number.MAX_SAFE_INTEGER) {
       throw new FileSystemError(FileSystemStatus.FBIG);
     }
+    this.#count();
+    this.#charge(this.#beyondBase(size) - this.#beyondBase(this.#size));
+    this.#size = size;
+  }
+
+  #resize(size: number): MaybePromise<void> {
     const oldSize = this.#size;
-    if (size === oldSize) {
-      return;
+    if (size >= oldSize) {
+      return size > oldSize ? this.#extend(size) : undefined;
     }
     this.#count();
-    if (size > oldSize) {
-      this.#charge(this.#beyondBase(size) - this.#beyondBase(oldSize));
-      this.#size = size;
-      return;
-    }
     if (size === 0) {
       this.#clear();
       return;
     }
     const ownBlocksBefore = this.#ownBlocks.total;
     this.#own.remove(size, oldSize);
+    this.#usedBlocks.remove(blockEnd(size), blockEnd(oldSize));
     this.#ownBlocks.remove(blockEnd(size), this.#baseSize);
     this.#baseEnd = Math.min(this.#baseEnd, size);
     this.#charge(
@@ -279,7 +279,9 @@ export class FileContent {
       this.#baseEnd = Math.min(baseEnd, offset);
     }
     this.#own.remove(Math.max(offset, this.#baseEnd), end);
-    // Where the base would show again, zeros must be written.
+    const blocksEnd = end === this.#size ? blockEnd(end) : blockStart(end);
+    this.#usedBlocks.remove(blockEnd(Math.max(offset, this.#baseEnd)), blocksEnd);
+    // What would show the base again needs zeros of its own.
     return offset < this.#baseEnd ? this.#zeroBase(offset, Math.min(end, this.#baseEnd)) : undefined;
   }
 
@@ -339,6 +341,7 @@ export class FileContent {
     this.#bytes.shrink(0);
     this.#own.clear();
     this.#ownBlocks.clear();
+    this.#usedBlocks.clear();
     this.#charge(-this.#chargedBytes);
     this.#base = undefined;
     this.#baseEnd = 0;
@@ -349,6 +352,7 @@ export class FileContent {
     this.#base = base;
     this.#baseEnd = base.sizeBytes;
     this.#size = base.sizeBytes;
+    this.#usedBlocks.add(0, blockEnd(base.sizeBytes));
   }
 
   get #baseSize(): number {

@@ -1,4 +1,4 @@
-import type { ContentAccount } from "../content/file-content.ts";
+import type { ContentAccount } from "../content/content-places.ts";
 import type { Owner } from "../owner.ts";
 import type { LazyEntriesAccount } from "./lazy-entries.ts";
 

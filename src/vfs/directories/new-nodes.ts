@@ -5,7 +5,7 @@ import {
   type SpecialKind,
 } from "../../nfs/file-system.ts";
 import { INPUT_TIME } from "../clock.ts";
-import type { ContentAccount } from "../content/file-content.ts";
+import type { ContentAccount } from "../content/content-places.ts";
 import { TreeDevice, TreePipe, TreeSymlink } from "../leaves.ts";
 import type { TreeContext } from "../node.ts";
 import type { Owner } from "../owner.ts";

@@ -1,5 +1,6 @@
 import { EventEmitter, once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { Attribute } from "../../../src/nfs/protocol/attribute.ts";
 import { Operation, type OperationName } from "../../../src/nfs/protocol/operation.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
 import { RecordReader, XdrReader, XdrWriter } from "../../../src/xdr/index.ts";
@@ -237,6 +238,8 @@ export interface OpenOptions {
   deny?: number;
   create?: "unchecked" | "guarded" | "exclusive";
   verifier?: number;
+  /** For a file that is created, or else truncated, unless exclusively. */
+  size?: number;
 }
 
 export function openArguments(clientid: Buffer, file: string, options: OpenOptions = {}) {
@@ -252,12 +255,24 @@ export function openArguments(clientid: Buffer, file: string, options: OpenOptio
       writer.uint64(options.verifier ?? 1);
     } else if (options.create !== undefined) {
       writer.uint32(options.create === "guarded" ? 1 : 0);
-      writer.uint32(0);
-      writer.uint32(0);
+      writeSize(writer, options.size);
     }
     writer.uint32(0);
     writer.latin1(file);
   };
+}
+
+/** A fattr4 of the size, or of nothing. */
+function writeSize(writer: XdrWriter, size: number | undefined): void {
+  if (size === undefined) {
+    writer.uint32(0);
+    writer.uint32(0);
+    return;
+  }
+  writer.uint32(1);
+  writer.uint32(1 << Attribute.SIZE);
+  writer.uint32(8);
+  writer.uint64(size);
 }
 
 /** OPEN of a file in the root, with what comes of it. */

@@ -51,6 +51,16 @@ test("the copy keeps its digest until its content changes", async () => {
   assert.equal((await contentOf(a)).toString(), "Original");
 });
 
+test("an input and its copy use the same space, by blocks, and what is allocated is used, too", async () => {
+  const { root } = await makeFixture({ a: "original" });
+  const input = await lookup<RegularFile>(root, "a");
+  assert.equal((await attributesOf(input)).spaceUsed, 4096);
+  const copy = (await root.openForWriting("a", input, false)) as WritableFile;
+  assert.equal((await attributesOf(copy)).spaceUsed, 4096);
+  await copy.allocate(0, 1_000_000);
+  assert.equal((await attributesOf(copy)).spaceUsed, 1960 * 512);
+});
+
 test("truncating on open takes nothing of the old content", async () => {
   const { source, root } = await makeFixture({ a: "original" });
   const a = await root.openForWriting("a", await lookup<RegularFile>(root, "a"), true);

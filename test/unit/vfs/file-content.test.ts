@@ -48,7 +48,7 @@ const change = fc.oneof(
   fc.record({ kind: fc.constant("write" as const), offset, length }),
   fc.record({ kind: fc.constant("resize" as const), offset, length }),
   fc.record({ kind: fc.constant("deallocate" as const), offset, length }),
-  fc.record({ kind: fc.constant("extend" as const), offset, length }),
+  fc.record({ kind: fc.constant("allocate" as const), offset, length }),
   fc.record({ kind: fc.constant("clone" as const), offset, length }),
 );
 
@@ -79,11 +79,11 @@ for (const { name, pool } of [
               before.copy(model);
               data.copy(model, offset);
               await content.write(offset, data);
-            } else if (kind === "resize" || kind === "extend") {
-              const size = kind === "resize" ? offset : Math.max(offset, before.length);
+            } else if (kind === "resize" || kind === "allocate") {
+              const size = kind === "resize" ? offset : Math.max(offset + length, before.length);
               model = Buffer.alloc(size);
               before.copy(model);
-              await (kind === "resize" ? content.resize(offset) : content.extend(offset));
+              await (kind === "resize" ? content.resize(offset) : content.allocate(offset, length));
             } else if (kind === "deallocate") {
               model = Buffer.from(before);
               model.fill(0, Math.min(offset, model.length), Math.min(offset + length, model.length));
@@ -102,6 +102,7 @@ for (const { name, pool } of [
           }
           checkSeek(content, model);
           content.dispose();
+          assert.equal(content.spaceUsed, 0);
           assert.deepEqual([quota.fileCount, quota.sizeBytes, memory.usedBytes], [0, 0, 0]);
         },
       ),
@@ -143,6 +144,38 @@ test("a private copy reads from the CAS only what is read, and is charged only f
   assert.deepEqual([quota.fileCount, quota.sizeBytes], [1, 8]);
   assert.equal(content.digest, undefined);
   assert.deepEqual(await readAll(content), Buffer.concat([blob, Buffer.from("appended")]));
+});
+
+test("space is used by the blocks that hold something or were allocated", async () => {
+  const block = 4096;
+  const { source, account, places } = setUp(new MemoryFilePool(1_000_000));
+  const content = new FileContent(places, account, undefined);
+  await content.write(2 * block, Buffer.from("x"));
+  assert.equal(content.spaceUsed, block);
+  await content.write(2 * block - 1, Buffer.from("xyz"));
+  assert.equal(content.spaceUsed, 2 * block);
+  await content.allocate(0, 1_000_000);
+  assert.deepEqual([content.spaceUsed, content.size], [1960 * 512, 1_000_000]);
+  assert.equal(content.seek(3 * block, "data"), undefined);
+  await content.deallocate(block + 1, 999_999);
+  assert.equal(content.spaceUsed, 2 * block);
+  await content.resize(block);
+  assert.equal(content.spaceUsed, block);
+  await content.resize(1_000_000);
+  assert.equal(content.spaceUsed, block);
+
+  const copy = new FileContent(places, account, source.addBlob(numbers(10 * block - 1, 1)));
+  assert.equal(copy.spaceUsed, 10 * block);
+  await copy.write(20 * block, Buffer.from("x"));
+  assert.equal(copy.spaceUsed, 11 * block);
+  await copy.deallocate(0, 2 * block);
+  assert.equal(copy.spaceUsed, 11 * block, "zeros stand in for the base");
+  await copy.deallocate(9 * block, 20 * block);
+  assert.equal(copy.spaceUsed, 9 * block);
+  await copy.resize(block + 1);
+  assert.equal(copy.spaceUsed, 2 * block);
+  await copy.replaceBy(source.addBlob(numbers(5 * block, 1)));
+  assert.equal(copy.spaceUsed, 5 * block);
 });
 
 test("small files are in memory until they grow or memory is used up", async () => {

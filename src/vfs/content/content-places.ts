@@ -1,0 +1,15 @@
+import type { InputSource } from "../../cas/input-source.ts";
+import type { Fault } from "../faults.ts";
+import type { Quota } from "../quota.ts";
+import type { WriteSpace } from "./own-bytes.ts";
+
+/** Where content comes from and goes to; one for the whole tree. */
+export interface ContentPlaces extends WriteSpace {
+  readonly source: InputSource;
+}
+
+/** Whom the content is charged to, and who is told when it cannot be had. */
+export interface ContentAccount {
+  readonly quota: Quota;
+  report(fault: Fault): void;
+}
