@@ -194,7 +194,8 @@ export class Content {
       if (chunk.pages.nextData(0) === chunk.pages.count) {
         continue;
       }
-      const at = offset + offsetAt(index, from) - sourceOffset;
+      // The difference first: the sum of the two can be beyond what is exact.
+      const at = offset + (offsetAt(index, from) - sourceOffset);
       // Behind the end of the file a chunk has nothing that could show.
       const whole = from === 0 && (to >= chunk.bytes.length || sourceEnd >= source.size);
       if (whole && withinChunk(at) === 0 && !this.#chunks.has(chunkOf(at))) {
@@ -222,7 +223,7 @@ export class Content {
       const first = Math.max(start, data * PAGE_BYTES);
       const end = Math.min(to, pages.nextHole(data) * PAGE_BYTES);
       if (first < end) {
-        this.write(offset + first - from, bytes.subarray(first, end));
+        this.write(offset + (first - from), bytes.subarray(first, end));
       }
       start = Math.max(end, first + 1);
     }
