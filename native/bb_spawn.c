@@ -17,6 +17,7 @@
  * The process that reads the request touches no file of the action, since those may lie on a file system whose
  * server does not answer; its child does, and can always be killed.
  */
+#include "confine.h"
 #include "empty_directory.h"
 #include "message.h"
 
@@ -235,6 +236,10 @@ static _Noreturn void run(const struct run_request *request, pid_t parent) {
     pivot_into(input_root, request->input_root_directory);
   else if (request->chroot_into_input_root && chroot(".") != 0)
     fail("chroot", errno, request->input_root_directory, NULL);
+  /* Before a user is taken that may no longer shed capabilities for the set-user-ID programs to come. */
+  const char *unconfined = request->chroot_into_input_root ? confine() : NULL;
+  if (unconfined != NULL)
+    fail("confinement", errno, unconfined, NULL);
   if (request->has_credentials)
     apply_credentials(request);
   if (*request->working_directory != '\0' && chdir(request->working_directory) != 0)
@@ -513,7 +518,10 @@ int main(void) {
   }
 
   setsid();
-  /* A command of the same user must not trace this process. execve(2) undoes it for the command. */
+  /*
+   * A command of the same user must neither trace this process and its children nor reach what they have open, or this
+   * program itself, through /proc. execve(2) undoes it for the command.
+   */
   prctl(PR_SET_DUMPABLE, 0);
   /* What was inherited by mistake would otherwise be the command's. */
   close_range(STDERR_FILENO + 1, ~0U, 0);
