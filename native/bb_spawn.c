@@ -419,6 +419,12 @@ static _Noreturn void be_init(const struct run_request *request) {
 
 /* In the first process of a PID namespace: whether it can do what an isolated command needs. */
 static _Noreturn void probe(void) {
+  const char *missing = missing_filter();
+  if (missing != NULL)
+    fprintf(stderr,
+            "bb_spawn: system calls are not kept from chrooted commands: %s; they can make user namespaces, and mount "
+            "there, unless the sysctl user.max_user_namespaces is 0\n",
+            missing);
   isolate(true);
   int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
   pivot_into(root, "/");

@@ -20,7 +20,7 @@ export interface Command {
    * of {@link isolationFailure} before; without it a command of the helper's own user can evade its end.
    */
   readonly isolated: boolean;
-  /** Such a command also loses the capabilities that could change more than its root; `native/confine.c`. */
+  /** Such a command also loses the capabilities and system calls that could change more than its root; `native/confine.c`. */
   readonly chrootIntoInputRoot: boolean;
   readonly credentials: UnixCredentials | undefined;
   readonly limits: readonly ResourceLimit[];

@@ -102,6 +102,14 @@ describe("a chrooted command", { ...whenIsolated, timeout: 60_000 }, () => {
     assert.deepEqual(answers, all(answers, "EPERM"));
   });
 
+  it("cannot become root of a user namespace, nor use what leads into the kernel", async (test) => {
+    const { clone3, ...answers } = await ask(test, "filtered");
+    assert.ok(Object.keys(answers).length > 15);
+    assert.deepEqual(answers, all(answers, "EPERM"));
+    // C libraries then take clone(2), whose flags a filter can see.
+    assert.equal(clone3, "ENOSYS");
+  });
+
   it("can do what unpacking a root file system needs", async (test) => {
     const answers = await ask(test, "allowed");
     assert.ok(Object.keys(answers).length > 10);
