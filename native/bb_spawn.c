@@ -16,6 +16,7 @@
  * The process that reads the request touches no file of the action, since those may lie on a file system whose server
  * does not answer. Its child does, and can always be killed.
  */
+#include "confine.h"
 #include "empty_directory.h"
 #include "message.h"
 
@@ -234,6 +235,10 @@ static _Noreturn void run(const struct run_request *request, pid_t parent) {
     pivot_into(input_root, request->input_root_directory);
   else if (request->chroot_into_input_root && chroot(".") != 0)
     fail("chroot", errno, request->input_root_directory, NULL);
+  /* Before a user is taken that may no longer shed capabilities for the set-user-ID programs to come. */
+  const char *unconfined = request->chroot_into_input_root ? confine() : NULL;
+  if (unconfined != NULL)
+    fail("confinement", errno, unconfined, NULL);
   if (request->has_credentials)
     apply_credentials(request);
   if (*request->working_directory != '\0' && chdir(request->working_directory) != 0)
@@ -413,6 +418,12 @@ static _Noreturn void be_init(const struct run_request *request) {
 
 /* In the first process of a PID namespace: reports whether it can do what an isolated command needs. */
 static _Noreturn void probe(void) {
+  const char *missing = missing_filter();
+  if (missing != NULL)
+    fprintf(stderr,
+            "bb_spawn: system calls are not kept from chrooted commands: %s; they can make user namespaces, and mount "
+            "there, unless the sysctl user.max_user_namespaces is 0\n",
+            missing);
   isolate(true);
   int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
   pivot_into(root, "/");
@@ -512,7 +523,10 @@ int main(void) {
   }
 
   setsid();
-  /* A command of the same user must not trace this process. For the command itself, execve(2) undoes this. */
+  /*
+   * A command of the same user must neither trace this process and its children nor reach what they have open, or this
+   * program itself, through /proc. execve(2) undoes it for the command.
+   */
   prctl(PR_SET_DUMPABLE, 0);
   /* Otherwise the command would inherit descriptors that were passed by mistake. */
   close_range(STDERR_FILENO + 1, ~0U, 0);

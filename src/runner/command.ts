@@ -20,6 +20,7 @@ export interface Command {
    * of {@link isolationFailure} before; without it a command of the helper's own user can evade its end.
    */
   readonly isolated: boolean;
+  /** Such a command also loses the capabilities and system calls that could change more than its root; `native/confine.c`. */
   readonly chrootIntoInputRoot: boolean;
   readonly credentials: UnixCredentials | undefined;
   readonly limits: readonly ResourceLimit[];
@@ -63,6 +64,7 @@ export type Stage =
   | "working_directory"
   | "isolation"
   | "chroot"
+  | "confinement"
   | "credentials"
   | "limits"
   /** No directory of PATH has the command. */
