@@ -56,7 +56,9 @@ const TIMED_OUT = 124;
 const FAILED = 125;
 
 /** How long the kernel inside may take, after the time-out, to describe what hangs. */
-const GRACE_SECONDS = 10;
+const GRACE_SECONDS = 30;
+/** How long the boot may take, on a machine that is busy. */
+const BOOT_SECONDS = 120;
 
 class UsageError extends Error {}
 
@@ -182,7 +184,8 @@ function runInUserModeLinux(job: Job): void {
   endOnSignal(end);
 
   const timeOut = () => end(TIMED_OUT, `no end after ${job.timeoutSeconds} s`);
-  const timer = setTimeout(timeOut, (job.timeoutSeconds + GRACE_SECONDS) * 1000);
+  const commandMilliseconds = (job.timeoutSeconds + GRACE_SECONDS) * 1000;
+  let timer = setTimeout(timeOut, BOOT_SECONDS * 1000 + commandMilliseconds);
   let said = "";
   control.setEncoding("utf8").on("data", (text: string) => {
     said += text;
@@ -191,6 +194,8 @@ function runInUserModeLinux(job: Job): void {
     for (const line of lines) {
       const [word, value] = line.trim().split(" ");
       if (word === "ready") {
+        clearTimeout(timer);
+        timer = setTimeout(timeOut, commandMilliseconds);
         job.note(`kernel ${value} ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
       } else if (word === "timeout") {
         timeOut();
