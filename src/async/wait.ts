@@ -11,7 +11,12 @@ export async function waitAtMost(
   signal?: AbortSignal,
 ): Promise<boolean> {
   const timeUp = Promise.withResolvers<boolean>();
-  const timer = setTimeout(timeUp.resolve, Math.min(milliseconds, MAXIMUM_TIMER_MILLISECONDS), false);
+  // Node warns of negative times.
+  const timer = setTimeout(
+    timeUp.resolve,
+    Math.min(Math.max(milliseconds, 0), MAXIMUM_TIMER_MILLISECONDS),
+    false,
+  );
   const inTime = Promise.race([promise.then(() => true), timeUp.promise]);
   try {
     return await (signal === undefined ? inTime : unlessAborted(inTime, signal));
