@@ -6,7 +6,8 @@ import { killLaterProcesses } from "../../../src/runner/process-table.ts";
 import { processIsGone } from "./processes.ts";
 
 const asRoot = process.getuid?.() === 0 ? {} : { skip: "needs root" };
-const userId = 61_234;
+/** Of no other test, since all of its later processes on this machine are killed. */
+const userId = 61_237;
 
 /** A process with these user IDs (-p: that the shell keeps) that has begun to sleep; another is killed at the test's end. */
 async function startSleeper(
