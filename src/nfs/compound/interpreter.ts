@@ -271,6 +271,7 @@ export class Interpreter extends Compound {
     this.node = this.savedNode = undefined;
     this.currentState = this.savedState = undefined;
     this.session = this.slot = this.client = undefined;
+    this.stateid.state = undefined;
   }
 
   /** Leaves the connection's batch, so that replies that are ready go out before this one. */

@@ -75,7 +75,8 @@ export function completeOwner(compound: Compound, status: Status, operationAt: n
   sequence.seqid = (sequence.seqid + 1) >>> 0;
   sequence.started = true;
   sequence.reply = Buffer.from(writer.buffer.subarray(operationAt, writer.position));
-  sequence.replyNode = compound.node;
+  // Only OPEN sets the current filehandle; kept for others, it would keep a removed file's content in memory.
+  sequence.replyNode = sequence.reply.readUInt32BE() === Operation.OPEN ? compound.node : undefined;
 }
 
 /**

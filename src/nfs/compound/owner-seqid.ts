@@ -19,7 +19,7 @@ export function checkOwnerSeqid(compound: Compound, owner: OpenOwner | LockOwner
   if (sequence.started) {
     if (seqid === sequence.seqid && sequence.reply !== undefined) {
       compound.replay = sequence.reply;
-      compound.node = sequence.replyNode;
+      compound.node = sequence.replyNode ?? compound.node;
       return REPLAYED_OPERATION;
     }
     if (seqid !== (sequence.seqid + 1) >>> 0) {

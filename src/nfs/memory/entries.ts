@@ -1,10 +1,10 @@
 import type { Cookie, Name } from "../file-system.ts";
 
-export interface Entry<T> {
+interface Entry<T> {
   readonly name: Name;
   readonly cookie: Cookie;
-  readonly node: T;
-  removed: boolean;
+  /** undefined once the entry is removed: the gap that it leaves must not keep the node's content. */
+  node: T | undefined;
 }
 
 const FIRST_COOKIE = 3;
@@ -26,10 +26,10 @@ export class Entries<T> {
 
   /** Adds the entry, or replaces the one of that name. */
   set(name: Name, node: T): void {
-    const entry = { name, cookie: this.#nextCookie++, node, removed: false };
+    const entry = { name, cookie: this.#nextCookie++, node };
     const replaced = this.#byName.get(name);
     if (replaced !== undefined) {
-      replaced.removed = true;
+      replaced.node = undefined;
     }
     this.#byName.set(name, entry);
     this.#ordered.push(entry);
@@ -41,7 +41,7 @@ export class Entries<T> {
     if (entry === undefined) {
       return;
     }
-    entry.removed = true;
+    entry.node = undefined;
     this.#byName.delete(name);
     this.#compact();
   }
@@ -50,11 +50,8 @@ export class Entries<T> {
   visit(cookie: Cookie, visit: (name: Name, cookie: Cookie, node: T) => boolean): boolean {
     const ordered = this.#ordered;
     for (let index = this.#after(cookie); index < ordered.length; index++) {
-      const entry = ordered[index]!;
-      if (entry.removed) {
-        continue;
-      }
-      if (!visit(entry.name, entry.cookie, entry.node)) {
+      const { name, cookie: at, node } = ordered[index]!;
+      if (node !== undefined && !visit(name, at, node)) {
         return false;
       }
     }
@@ -84,6 +81,6 @@ export class Entries<T> {
     if (this.#ordered.length < 2 * this.#byName.size + 16) {
       return;
     }
-    this.#ordered = this.#ordered.filter((entry) => !entry.removed);
+    this.#ordered = this.#ordered.filter((entry) => entry.node !== undefined);
   }
 }

@@ -176,7 +176,7 @@ export class OwnerSequence {
   busy = false;
   /** The result of the last operation, from its number on. */
   reply: Buffer | undefined;
-  /** The current filehandle after it. */
+  /** The current filehandle after it, if it was an OPEN. */
   replyNode: Node | undefined;
 }
 

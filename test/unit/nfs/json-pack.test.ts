@@ -8,8 +8,10 @@ import { describe, it, type TestContext } from "node:test";
 import { Nfsv4FsClient } from "@jsonjoy.com/json-pack/lib/nfs/v4/client/Nfsv4FsClient.js";
 import { Nfsv4TcpClient } from "@jsonjoy.com/json-pack/lib/nfs/v4/client/Nfsv4TcpClient.js";
 import * as jsonPack from "@jsonjoy.com/json-pack/lib/nfs/v4/index.js";
+import { FileType, MemoryFileSystem } from "../../../src/nfs/index.ts";
 import { Attribute } from "../../../src/nfs/protocol/attribute.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
+import { arrayBuffersInUse } from "./array-buffers.ts";
 import { serve } from "./fixture.ts";
 
 const { nfs } = jsonPack;
@@ -30,9 +32,10 @@ async function connect(t: TestContext, port: number): Promise<Nfsv4TcpClient> {
 }
 
 async function start(t: TestContext) {
-  const { port } = await serve(t);
+  const fileSystem = new MemoryFileSystem({ rootMode: 0o777 });
+  const { port } = await serve(t, { fileSystem });
   const client = await connect(t, port);
-  return { port, client, fs: new Nfsv4FsClient(client) };
+  return { port, root: fileSystem.root, client, fs: new Nfsv4FsClient(client) };
 }
 
 /** What the last operation answered; the ones before it went well. */
@@ -278,6 +281,23 @@ describe("the client of json-pack", () => {
     const again = nfs.OPEN(seqid, 3, 0, opener.owner, nfs.OpenHowNoCreate(), nfs.OpenClaimNull("file"));
     assert.equal((await last(client, again)).status, Status.NOFILEHANDLE);
     assert.equal((await last(client, nfs.PUTROOTFH(), again)).status, Status.OK);
+  });
+
+  it("leaves no content of removed files in what is kept for a retry", async (t) => {
+    const { root, client, fs } = await start(t);
+    const content = Buffer.alloc(256 * 1024, 1);
+    const before = arrayBuffersInUse();
+    for (let index = 0; index < 24; index++) {
+      const opener = await Opener.create(client, `owner ${index}`);
+      const { handle, stateid } = await opener.open(`${index}`);
+      const file = root.lookup(`${index}`);
+      assert.ok(file?.type === FileType.REGULAR);
+      file.write(0, content);
+      await opener.close(handle, stateid);
+      await fs.unlink(`/${index}`);
+    }
+    const left = arrayBuffersInUse() - before;
+    assert.ok(left < 2 ** 20, `${left} bytes are still in use`);
   });
 
   it("lists a directory in pieces", async (t) => {
