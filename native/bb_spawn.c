@@ -6,7 +6,8 @@
  * the runner has died. Standard output carries one reply, sent once every process that the command started is gone:
  *
  *   exited CODE SIGNAL RUSAGE…     CODE is -1 if SIGNAL killed it; RUSAGE are the numbers of getrusage(2)
- *   failed STAGE ERRNO TEXT SUBJECT…   it was never started; TEXT is strerror(ERRNO)
+ *   failed STAGE ERRNO TEXT SUBJECT…   it was never started, or (STAGE "helper") how it ended is not known, since the
+ *                                      helper's own process beside it was killed; TEXT is strerror(ERRNO)
  *
  * An isolated command has a PID namespace, whose first process, a child of this one, inherits the command's orphans and
  * takes everything with it when it ends; an IPC namespace, which ends with it; and a mount namespace, into which later
@@ -67,15 +68,19 @@ struct check_request {
   char **readiness_paths;
 };
 
+static void put_failure(struct reply *reply, const char *stage, int error, const char *subject) {
+  put_string(reply, "failed");
+  put_string(reply, stage);
+  put_number(reply, error);
+  put_string(reply, strerror(error));
+  put_string(reply, subject);
+}
+
 /* Ends the child with a reply that says why it failed. */
 static _Noreturn void fail(const char *stage, int error, const char *subject, const char *more) {
   struct reply reply;
   begin_reply(&reply);
-  put_string(&reply, "failed");
-  put_string(&reply, stage);
-  put_number(&reply, error);
-  put_string(&reply, strerror(error));
-  put_string(&reply, subject);
+  put_failure(&reply, stage, error, subject);
   if (more != NULL)
     put_string(&reply, more);
   send_reply(report_fd, &reply);
@@ -314,6 +319,7 @@ static bool kill_children(void) {
 struct outcome {
   int status;
   struct rusage usage;
+  bool cancelled;
 };
 
 /* Reaped between two looks at the children left, which may start others faster than they are reaped. */
@@ -352,14 +358,14 @@ static struct outcome supervise(pid_t command, int signals) {
     if (poll(watched, killing ? 1 : 2, patience) <= 0)
       continue;
     if (watched[1].revents != 0 && !killing) {
-      killing = true;
+      killing = outcome.cancelled = true;
       kill(-command, SIGKILL);
       kill(command, SIGKILL);
     }
     struct signalfd_siginfo signal;
     if (watched[0].revents != 0 && read(signals, &signal, sizeof signal) == sizeof signal &&
         signal.ssi_signo != SIGCHLD)
-      killing = true;
+      killing = outcome.cancelled = true;
   }
 }
 
@@ -565,6 +571,8 @@ int main(void) {
   if (read_message(report[0], &reported))
     while (reported.next != reported.end)
       put_string(&reply, take_string(&reported));
+  else if (run_request.isolated && !outcome.cancelled)
+    put_failure(&reply, "helper", EOWNERDEAD, "bb_spawn");
   else
     put_outcome(&reply, &outcome);
   return send_reply(STDOUT_FILENO, &reply) ? 0 : 1;

@@ -75,7 +75,9 @@ export type Stage =
   | "readiness_path"
   | "path"
   /** A directory is not empty yet. */
-  | "empty";
+  | "empty"
+  /** Somebody, or a lack of memory, killed a process of the helper itself: how the command ended is not known. */
+  | "helper";
 
 /** Why a command was not started, a path does not exist, or cannot be removed. */
 export class HelperError extends Error {

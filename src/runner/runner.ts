@@ -115,7 +115,13 @@ export class Runner {
         signal,
       );
     } catch (error) {
-      throw error instanceof HelperError ? new StatusError(this.#statusOf(error), { cause: error }) : error;
+      if (error instanceof HelperError) {
+        throw new StatusError(this.#statusOf(error), { cause: error });
+      }
+      if (error instanceof StatusError || signal.aborted) {
+        throw error;
+      }
+      throw new StatusError(status(Code.INTERNAL, (error as Error).message), { cause: error });
     }
   }
 
@@ -196,6 +202,8 @@ export class Runner {
           Code.FAILED_PRECONDITION,
           `${stage === "chroot" ? "chrootIntoInputRoot" : "runCommandsAs"}: ${reason}; the runner must be root`,
         );
+      case "helper":
+        return status(Code.INTERNAL, "a process of bb_spawn was killed: how the command ended is not known");
       default:
         return status(Code.INTERNAL, `cannot start the command: ${error.message}`);
     }

@@ -21,6 +21,7 @@ import { ApplicationConfigurationSchema } from "../../../src/proto/gen/buildbarn
 import { POSIXResourceUsageSchema } from "../../../src/proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import { Runner, type RunRequestSchema } from "../../../src/proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
+import { isolationFailure } from "../../../src/runner/command.ts";
 import { startRunner } from "../../../src/runner/server.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
 import { processesWith, untilFile } from "./processes.ts";
@@ -68,6 +69,10 @@ async function startTestRunner(test: TestContext, changes: Configuration = {}, s
   return { buildDirectory, socket, runner, client, request, lines };
 }
 
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").trim().split(" ").map(Number);
+}
+
 function failsWith(code: Code, message: RegExp) {
   return (error: { code?: number; details?: string }) => {
     assert.equal(error.code, code, String(error));
@@ -95,6 +100,26 @@ describe("Run", { timeout: 60_000 }, () => {
     const [any] = response.resourceUsage;
     assert.equal(response.exitCode, -1n);
     assert.equal(any && anyUnpack(any, POSIXResourceUsageSchema)?.terminationSignal, "KILL");
+  });
+
+  it("fails as INTERNAL when it is the helper that was killed", async (test) => {
+    const isolated = (await isolationFailure()) === undefined;
+    const { client, request, buildDirectory } = await startTestRunner(test);
+    // bb_spawn, and the first process of the command's PID namespace.
+    for (const depth of isolated ? [0, 1] : [0]) {
+      const paths = { stdoutPath: `1/stdout${depth}`, stderrPath: `1/stderr${depth}` };
+      const seconds = `1000.${randomInt(1e9)}`;
+      const running = client.run(request(`echo started; exec sleep ${seconds}`, paths));
+      // Its failure is looked at below.
+      running.catch(() => {});
+      await untilFile(join(buildDirectory, paths.stdoutPath), /started/);
+      const [helper = 0] = childrenOf(process.pid);
+      process.kill(depth === 0 ? helper : (childrenOf(helper)[0] ?? 0), "SIGKILL");
+      await assert.rejects(running, failsWith(Code.INTERNAL, /bb_spawn/));
+      while (processesWith(seconds).length > 0) {
+        await new Promise(setImmediate);
+      }
+    }
   });
 
   it("sets TMPDIR where configured, unless the action does", async (test) => {
