@@ -1,6 +1,7 @@
 import type { Configuration } from "../proto/gen/buildbarn/configuration/blockdevice/blockdevice_pb.ts";
 import { ConfigurationError } from "./error.ts";
-import { refuse, unsupported } from "./refuse.ts";
+import { type FieldPath, unsupported } from "./field-path.ts";
+import { accept, refuse } from "./refuse.ts";
 import { positive } from "./values.ts";
 
 /** What stands for a block device here: a folder on a local disk, and the most bytes that may be in it. */
@@ -12,7 +13,7 @@ export interface FolderSettings {
 /** @param purpose What the folder is for, as in "give a folder for PURPOSE". */
 export function folderSettings(
   configuration: Configuration | undefined,
-  path: string,
+  path: FieldPath,
   purpose: string,
 ): FolderSettings {
   const missing = () => new ConfigurationError(`${path}.file is missing: give a folder for ${purpose}`);
@@ -20,19 +21,19 @@ export function folderSettings(
     throw missing();
   }
   const { source, ...rest } = configuration;
-  refuse(rest, path, { writeConcurrencyLimit: "the kernel schedules writes; remove it" });
+  refuse(accept(rest, path, { writeConcurrencyLimit: "the kernel schedules writes" }), path);
   switch (source.case) {
     case undefined:
       throw missing();
     case "devicePath":
-      throw unsupported(`${path}.devicePath`, `give file, with the path of a folder for ${purpose}`);
+      throw unsupported(path.field("devicePath"), `give file, with the path of a folder for ${purpose}`);
     case "file": {
       const { path: folder, sizeBytes, ...rest } = source.value;
-      refuse(rest, `${path}.file`);
+      refuse(rest, path.field("file"));
       if (folder === "") {
         throw new ConfigurationError(`${path}.file.path is missing: give a folder for ${purpose}`);
       }
-      return { path: folder, maximumSizeBytes: positive(sizeBytes, `${path}.file.sizeBytes`) };
+      return { path: folder, maximumSizeBytes: positive(sizeBytes, path.field("file.sizeBytes")) };
     }
   }
 }

@@ -1,8 +1,13 @@
 import { type Duration, durationMs } from "@bufbuild/protobuf/wkt";
 import { ConfigurationError } from "./error.ts";
+import type { FieldPath } from "./field-path.ts";
 
 /** A duration in milliseconds; `fallback` where it is absent. Throws {@link ConfigurationError} if negative. */
-export function durationMilliseconds(duration: Duration | undefined, path: string, fallback: number): number {
+export function durationMilliseconds(
+  duration: Duration | undefined,
+  path: FieldPath,
+  fallback: number,
+): number {
   if (duration === undefined) {
     return fallback;
   }
@@ -14,7 +19,7 @@ export function durationMilliseconds(duration: Duration | undefined, path: strin
 }
 
 /** A duration in milliseconds. Throws {@link ConfigurationError} where it is absent, zero or negative. */
-export function positiveMilliseconds(duration: Duration | undefined, path: string): number {
+export function positiveMilliseconds(duration: Duration | undefined, path: FieldPath): number {
   const milliseconds = durationMilliseconds(duration, path, 0);
   if (milliseconds === 0) {
     throw new ConfigurationError(

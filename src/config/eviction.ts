@@ -1,13 +1,9 @@
-import {
-  CacheReplacementPolicy,
-  CacheReplacementPolicySchema,
-} from "../proto/gen/buildbarn/configuration/eviction/eviction_pb.ts";
-import { unsupported } from "./refuse.ts";
+import { CacheReplacementPolicy } from "../proto/gen/buildbarn/configuration/eviction/eviction_pb.ts";
+import type { FieldPath } from "./field-path.ts";
 
-/** Checks that a cache may evict what was used least recently, as all caches here do. */
-export function leastRecentlyUsed(policy: CacheReplacementPolicy, path: string): void {
+/** All caches here evict what was used least recently, whatever else is asked for. */
+export function leastRecentlyUsed(policy: CacheReplacementPolicy, path: FieldPath): void {
   if (policy !== CacheReplacementPolicy.UNKNOWN && policy !== CacheReplacementPolicy.LEAST_RECENTLY_USED) {
-    const { name } = CacheReplacementPolicySchema.value[policy] ?? { name: policy };
-    throw unsupported(`${path} ${name}`, "give LEAST_RECENTLY_USED, or leave it out");
+    path.otherwise("what was used least recently is evicted");
   }
 }

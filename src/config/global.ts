@@ -4,7 +4,8 @@ import type {
   SetUmaskConfiguration,
 } from "../proto/gen/buildbarn/configuration/global/global_pb.ts";
 import { ConfigurationError } from "./error.ts";
-import { refuse } from "./refuse.ts";
+import { all, each, type FieldPath } from "./field-path.ts";
+import { accept, refuse } from "./refuse.ts";
 
 /** What is configured for a whole process. */
 export interface GlobalSettings {
@@ -20,29 +21,32 @@ export interface ResourceLimit {
   readonly hard: bigint;
 }
 
-export function globalSettings(configuration: Configuration | undefined, path: string): GlobalSettings {
+export function globalSettings(configuration: Configuration | undefined, path: FieldPath): GlobalSettings {
   if (configuration === undefined) {
     return { umask: undefined, resourceLimits: [] };
   }
   const { setUmask, setResourceLimits, ...rest } = configuration;
-  refuse(rest, path, {
-    tracing: "spans are not recorded; remove it",
-    mutexProfileFraction: "it tunes Go's profiler; remove it",
-    prometheusPushgateway: "metrics are not exported; remove it",
+  const others = accept(rest, path, {
+    tracing: "no spans are recorded",
+    mutexProfileFraction: "there are no mutexes to profile",
+    prometheusPushgateway: "no metrics are pushed",
+  });
+  refuse(others, path, {
     logPaths: "the log goes to standard error; redirect that instead",
     diagnosticsHttpServer: "diagnostics are not served; remove it",
     grpcForwardAndReuseMetadata: "headers of incoming calls are not forwarded; remove it",
     grpcKubernetesResolvers: 'give addresses that DNS resolves, such as "dns:SERVICE.NAMESPACE:PORT"',
   });
-  return {
-    umask: setUmask && umaskOf(setUmask, `${path}.setUmask`),
-    resourceLimits: Object.entries(setResourceLimits).map(([name, limit]) =>
-      resourceLimit(name, limit, `${path}.setResourceLimits`),
-    ),
-  };
+  return all({
+    umask: () => setUmask && umaskOf(setUmask, path.field("setUmask")),
+    resourceLimits: () =>
+      each(Object.entries(setResourceLimits), ([name, limit]) =>
+        resourceLimit(name, limit, path.field("setResourceLimits")),
+      ),
+  });
 }
 
-function umaskOf({ umask, ...rest }: SetUmaskConfiguration, path: string): number {
+function umaskOf({ umask, ...rest }: SetUmaskConfiguration, path: FieldPath): number {
   refuse(rest, path);
   if (umask > 0o777) {
     throw new ConfigurationError(`${path}.umask is ${umask}: give at most 511, which is 0777`);
@@ -72,7 +76,7 @@ const RESOURCES: Readonly<Record<string, number>> = {
 
 const RLIM_INFINITY = 2n ** 64n - 1n;
 
-function resourceLimit(name: string, limit: SetResourceLimitConfiguration, path: string): ResourceLimit {
+function resourceLimit(name: string, limit: SetResourceLimitConfiguration, path: FieldPath): ResourceLimit {
   const { softLimit = RLIM_INFINITY, hardLimit = RLIM_INFINITY, ...rest } = limit;
   const resource = RESOURCES[name];
   if (resource === undefined) {
@@ -80,7 +84,7 @@ function resourceLimit(name: string, limit: SetResourceLimitConfiguration, path:
       `${path}: there is no limit ${JSON.stringify(name)}; give one of ${Object.keys(RESOURCES).join(", ")}`,
     );
   }
-  refuse(rest, `${path}[${JSON.stringify(name)}]`);
+  refuse(rest, path.key(name));
   if (softLimit > hardLimit) {
     throw new ConfigurationError(
       `${path}[${JSON.stringify(name)}]: the soft limit is above the hard limit; lower it, or raise hardLimit`,

@@ -6,7 +6,8 @@ import type {
 } from "../proto/gen/buildbarn/configuration/grpc/grpc_pb.ts";
 import { positiveMilliseconds } from "./duration.ts";
 import { ConfigurationError } from "./error.ts";
-import { refuse } from "./refuse.ts";
+import type { FieldPath } from "./field-path.ts";
+import { accept, refuse } from "./refuse.ts";
 import { tlsClient } from "./tls.ts";
 import { nonEmpty, optional } from "./values.ts";
 
@@ -15,26 +16,30 @@ import { nonEmpty, optional } from "./values.ts";
  *
  * Throws {@link ConfigurationError} where there is none, and for a setting that is not supported.
  */
-export function grpcEndpoint(configuration: ClientConfiguration | undefined, path: string): GrpcEndpoint {
+export function grpcEndpoint(configuration: ClientConfiguration | undefined, path: FieldPath): GrpcEndpoint {
   if (configuration === undefined || configuration.address === "") {
     throw new ConfigurationError(`${path}.address is missing: give "HOST:PORT" or "unix:///path"`);
   }
   const { address, tls, keepalive, addMetadata, initialWindowSizeBytes, ...rest } = configuration;
-  refuse(rest, path, {
+  const others = accept(rest, path, {
+    tracing: "no spans are recorded",
+    initialConnWindowSizeBytes: "the window of a connection is that of its streams",
+  });
+  refuse(others, path, {
     addMetadataJmespathExpression: "use addMetadata, for headers that do not change",
     oauth2: "use addMetadata with a token, or a proxy that adds one",
-    initialConnWindowSizeBytes: "use initialWindowSizeBytes",
     proxyUrl: "set grpc_proxy in the environment",
-    tracing: "spans are not recorded; remove it",
     defaultServiceConfig: "how calls are retried is built in; remove it",
   });
-  const windowSize = optional(initialWindowSizeBytes, `${path}.initialWindowSizeBytes`);
+  const windowSize = optional(initialWindowSizeBytes, path.field("initialWindowSizeBytes"));
   return {
     address,
-    ...(tls && { tls: tlsClient(tls, `${path}.tls`) }),
-    ...(keepalive && { keepalive: grpcKeepalive(keepalive, `${path}.keepalive`) }),
+    ...(tls && { tls: tlsClient(tls, path.field("tls")) }),
+    ...(keepalive && { keepalive: grpcKeepalive(keepalive, path.field("keepalive")) }),
     ...(addMetadata.length > 0 && {
-      metadata: addMetadata.flatMap((header, index) => headers(header, `${path}.addMetadata[${index}]`)),
+      metadata: addMetadata.flatMap((header, index) =>
+        headers(header, path.field("addMetadata").index(index)),
+      ),
     }),
     ...(windowSize !== undefined && { initialWindowSizeBytes: windowSize }),
   };
@@ -42,21 +47,21 @@ export function grpcEndpoint(configuration: ClientConfiguration | undefined, pat
 
 function headers(
   { header, values, ...rest }: ClientConfiguration_HeaderValues,
-  path: string,
+  path: FieldPath,
 ): (readonly [string, string])[] {
   refuse(rest, path);
   if (header === "") {
     throw new ConfigurationError(`${path}.header is missing: give a header's name`);
   }
-  return nonEmpty(values, `${path}.values`).map((value) => [header, value] as const);
+  return nonEmpty(values, path.field("values")).map((value) => [header, value] as const);
 }
 
-function grpcKeepalive(configuration: ClientKeepaliveConfiguration, path: string): GrpcKeepalive {
+function grpcKeepalive(configuration: ClientKeepaliveConfiguration, path: FieldPath): GrpcKeepalive {
   const { time, timeout, permitWithoutStream, ...rest } = configuration;
   refuse(rest, path);
   return {
-    timeMilliseconds: positiveMilliseconds(time, `${path}.time`),
-    timeoutMilliseconds: positiveMilliseconds(timeout, `${path}.timeout`),
+    timeMilliseconds: positiveMilliseconds(time, path.field("time")),
+    timeoutMilliseconds: positiveMilliseconds(timeout, path.field("timeout")),
     permitWithoutStream,
   };
 }

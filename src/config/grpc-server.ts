@@ -4,12 +4,13 @@ import type {
   ServerConfiguration,
 } from "../proto/gen/buildbarn/configuration/grpc/grpc_pb.ts";
 import { ConfigurationError } from "./error.ts";
-import { refuse, unsupported } from "./refuse.ts";
+import { type FieldPath, unsupported } from "./field-path.ts";
+import { accept, refuse } from "./refuse.ts";
 import { tlsServer } from "./tls.ts";
 import { optional } from "./values.ts";
 
 /** @param path Where the configuration stands, for messages. */
-export function grpcServerSettings(configuration: ServerConfiguration, path: string): GrpcServerSettings {
+export function grpcServerSettings(configuration: ServerConfiguration, path: FieldPath): GrpcServerSettings {
   const {
     listenAddresses,
     listenPaths,
@@ -20,11 +21,13 @@ export function grpcServerSettings(configuration: ServerConfiguration, path: str
     stopGracefully,
     ...rest
   } = configuration;
-  refuse(rest, path, {
-    keepaliveEnforcementPolicy: "clients may ping as often as they like; remove it",
+  const others = accept(rest, path, {
+    keepaliveEnforcementPolicy: "clients may ping as often as they like",
+    initialConnWindowSizeBytes: "the window of a connection is that of its streams",
+    tracing: "no spans are recorded",
+  });
+  refuse(others, path, {
     healthCheckService: "grpc.health.v1.Health is not served; let a probe connect instead",
-    initialConnWindowSizeBytes: "use initialWindowSizeBytes",
-    tracing: "spans are not recorded; remove it",
     keepaliveParameters: "let the client keep the connection alive, by its own keepalive",
     relays: "reach the other services at their own address",
   });
@@ -33,15 +36,15 @@ export function grpcServerSettings(configuration: ServerConfiguration, path: str
       `${path}: give listenAddresses ("HOST:PORT") or listenPaths ("/path/to/socket")`,
     );
   }
-  allowAll(authenticationPolicy, `${path}.authenticationPolicy`);
+  allowAll(authenticationPolicy, path.field("authenticationPolicy"));
   return {
     listenAddresses,
     listenPaths,
     maximumReceivedMessageSizeBytes: optional(
       maximumReceivedMessageSizeBytes,
-      `${path}.maximumReceivedMessageSizeBytes`,
+      path.field("maximumReceivedMessageSizeBytes"),
     ),
-    initialWindowSizeBytes: optional(initialWindowSizeBytes, `${path}.initialWindowSizeBytes`),
+    initialWindowSizeBytes: optional(initialWindowSizeBytes, path.field("initialWindowSizeBytes")),
     tls: transportTls(transportSecurity, path),
     stopGracefully,
   };
@@ -50,17 +53,17 @@ export function grpcServerSettings(configuration: ServerConfiguration, path: str
 const ALLOW_ALL =
   'give {"allow": {}}, and restrict who can reach the server by its address or the permissions of its socket';
 
-function allowAll(configuration: AuthenticationPolicy | undefined, path: string): void {
+function allowAll(configuration: AuthenticationPolicy | undefined, path: FieldPath): void {
   if (configuration?.policy.case === undefined) {
     throw new ConfigurationError(`${path} is missing: ${ALLOW_ALL}`);
   }
   const { policy, ...rest } = configuration;
   refuse(rest, path);
   if (policy.case !== "allow") {
-    throw unsupported(`${path}.${policy.case}`, ALLOW_ALL);
+    throw unsupported(path.field(policy.case), ALLOW_ALL);
   }
   const { ...metadata } = policy.value;
-  refuse(metadata, `${path}.allow`, {
+  refuse(metadata, path.field("allow"), {
     public: "nothing here shows it; remove it",
     tracingAttributes: "spans are not recorded; remove it",
     private: "nothing here authorizes by it; remove it",
@@ -69,14 +72,14 @@ function allowAll(configuration: AuthenticationPolicy | undefined, path: string)
 
 function transportTls(
   security: ServerConfiguration["transportSecurity"],
-  path: string,
+  path: FieldPath,
 ): GrpcServerTls | undefined {
   switch (security.case) {
     case undefined:
       return undefined;
     case "tls":
-      return tlsServer(security.value, `${path}.tls`);
+      return tlsServer(security.value, path.field("tls"));
     case "alts":
-      throw unsupported(`${path}.alts`, "use tls");
+      throw unsupported(path.field("alts"), "use tls");
   }
 }

@@ -4,13 +4,17 @@ import { ConfigurationError } from "./error.ts";
 const LIBRARY = "jsonnet";
 
 /**
- * Evaluates a Jsonnet file to JSON text with Debian's libjsonnet. Imports are relative to the importing file; each of
- * `variables` is available as std.extVar(NAME).
+ * Evaluates Jsonnet to JSON text with Debian's libjsonnet. Imports are relative to the importing file, as `path` says
+ * where it is; each of `variables` is available as std.extVar(NAME).
  *
  * Throws {@link ConfigurationError} if evaluation fails (the message has file, line and column) or the library is not
  * installed.
  */
-export function evaluateJsonnetFile(path: string, variables: Readonly<Record<string, string>>): string {
+export function evaluateJsonnet(
+  path: string,
+  text: string,
+  variables: Readonly<Record<string, string>>,
+): string {
   try {
     open({ library: LIBRARY, path: "libjsonnet.so.0" });
   } catch (error) {
@@ -21,13 +25,13 @@ export function evaluateJsonnetFile(path: string, variables: Readonly<Record<str
     );
   }
   try {
-    return evaluate(path, variables);
+    return evaluate(path, text, variables);
   } finally {
     close(LIBRARY);
   }
 }
 
-function evaluate(path: string, variables: Readonly<Record<string, string>>): string {
+function evaluate(path: string, text: string, variables: Readonly<Record<string, string>>): string {
   const machine = load({
     library: LIBRARY,
     funcName: "jsonnet_make",
@@ -48,16 +52,16 @@ function evaluate(path: string, variables: Readonly<Record<string, string>>): st
     const failed = Buffer.alloc(4);
     const output = load({
       library: LIBRARY,
-      funcName: "jsonnet_evaluate_file",
+      funcName: "jsonnet_evaluate_snippet",
       retType: DataType.External,
-      paramsType: [DataType.External, DataType.String, DataType.U8Array],
-      paramsValue: [machine, path, failed],
+      paramsType: [DataType.External, DataType.String, DataType.String, DataType.U8Array],
+      paramsValue: [machine, path, text, failed],
     });
-    const text = takeString(machine, output);
+    const result = takeString(machine, output);
     if (failed.some((byte) => byte !== 0)) {
-      throw new ConfigurationError(text.trimEnd());
+      throw new ConfigurationError(result.trimEnd());
     }
-    return text;
+    return result;
   } finally {
     load({
       library: LIBRARY,

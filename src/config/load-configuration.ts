@@ -7,11 +7,12 @@ import {
   type MessageShape,
 } from "@bufbuild/protobuf";
 import { ConfigurationError } from "./error.ts";
-import { evaluateJsonnetFile } from "./jsonnet.ts";
+import { evaluateJsonnet } from "./jsonnet.ts";
 
 /**
  * Reads a configuration file as Buildbarn's programs do: as Jsonnet, with every environment variable as an external
- * variable, that evaluates to the message's proto3 JSON form. A file that is plain JSON needs no Jsonnet library.
+ * variable, that evaluates to the message's proto3 JSON form. A file that is plain JSON needs no Jsonnet library. The
+ * path "-" is standard input, whose imports are relative to the working directory.
  *
  * Throws {@link ConfigurationError} if the file cannot be read or evaluated, and for a field that does not exist or has
  * a value of the wrong kind; the message then has the field's path.
@@ -30,16 +31,18 @@ export function loadConfiguration<Desc extends DescMessage>(
   }
 }
 
+const STANDARD_INPUT = 0;
+
 function evaluateFile(path: string, environment: NodeJS.ProcessEnv): JsonValue {
   let text: string;
   try {
-    text = readFileSync(path, "utf8");
+    text = readFileSync(path === "-" ? STANDARD_INPUT : path, "utf8");
   } catch (error) {
     throw new ConfigurationError(`cannot read the configuration: ${(error as Error).message}`, {
       cause: error,
     });
   }
-  return parseJson(text) ?? (JSON.parse(evaluateJsonnetFile(path, variablesOf(environment))) as JsonValue);
+  return parseJson(text) ?? (JSON.parse(evaluateJsonnet(path, text, variablesOf(environment))) as JsonValue);
 }
 
 function parseJson(text: string): JsonValue | undefined {

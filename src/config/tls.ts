@@ -7,49 +7,50 @@ import type {
   X509KeyPair,
 } from "../proto/gen/buildbarn/configuration/tls/tls_pb.ts";
 import { ConfigurationError } from "./error.ts";
+import type { FieldPath } from "./field-path.ts";
 import { refuse } from "./refuse.ts";
 
 const CIPHER_SUITES = "set GRPC_SSL_CIPHER_SUITES in the environment, in the spelling of OpenSSL";
 
 /** Files with keys and certificates are read here, once. */
-export function tlsClient(configuration: ClientConfiguration, path: string): GrpcTls {
+export function tlsClient(configuration: ClientConfiguration, path: FieldPath): GrpcTls {
   const { serverCertificateAuthorities, serverName, clientKeyPair, ...rest } = configuration;
   refuse(rest, path, { cipherSuites: CIPHER_SUITES });
   return {
     ...(serverCertificateAuthorities !== "" && { serverCertificateAuthorities }),
     ...(serverName !== "" && { serverName }),
-    ...(clientKeyPair && keyPair(clientKeyPair, `${path}.clientKeyPair`)),
+    ...(clientKeyPair && keyPair(clientKeyPair, path.field("clientKeyPair"))),
   };
 }
 
 /** Files with keys and certificates are read here, once. */
-export function tlsServer(configuration: ServerConfiguration, path: string): GrpcServerTls {
+export function tlsServer(configuration: ServerConfiguration, path: FieldPath): GrpcServerTls {
   const { serverKeyPair, ...rest } = configuration;
   refuse(rest, path, { cipherSuites: CIPHER_SUITES });
   if (serverKeyPair === undefined) {
     throw new ConfigurationError(`${path}.serverKeyPair is missing: give inline or files`);
   }
-  return keyPair(serverKeyPair, `${path}.serverKeyPair`);
+  return keyPair(serverKeyPair, path.field("serverKeyPair"));
 }
 
 /** The PEM texts of a key pair, given inline or as files. */
-function keyPair(configuration: X509KeyPair, path: string): { certificate: string; privateKey: string } {
+function keyPair(configuration: X509KeyPair, path: FieldPath): { certificate: string; privateKey: string } {
   const { keyPair: source, ...rest } = configuration;
   refuse(rest, path);
   switch (source.case) {
     case "inline": {
       const { certificate, privateKey, ...rest } = source.value;
-      refuse(rest, `${path}.inline`);
+      refuse(rest, path.field("inline"));
       return { certificate, privateKey };
     }
     case "files": {
       const { certificatePath, privateKeyPath, ...rest } = source.value;
-      refuse(rest, `${path}.files`, {
+      refuse(rest, path.field("files"), {
         refreshInterval: "files are read once; remove it, and restart when they change",
       });
       return {
-        certificate: readPem(certificatePath, `${path}.files.certificatePath`),
-        privateKey: readPem(privateKeyPath, `${path}.files.privateKeyPath`),
+        certificate: readPem(certificatePath, path.field("files.certificatePath")),
+        privateKey: readPem(privateKeyPath, path.field("files.privateKeyPath")),
       };
     }
     case undefined:
@@ -57,7 +58,7 @@ function keyPair(configuration: X509KeyPair, path: string): { certificate: strin
   }
 }
 
-function readPem(file: string, path: string): string {
+function readPem(file: string, path: FieldPath): string {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {

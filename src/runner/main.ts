@@ -1,38 +1,40 @@
 #!/usr/bin/env node
 import { bbRunnerSettings } from "../config/bb-runner/application.ts";
+import { order } from "../config/command-line.ts";
 import { ConfigurationError } from "../config/error.ts";
-import { loadConfiguration } from "../config/load-configuration.ts";
 import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
 import { createLog } from "../telemetry/log.ts";
 import { startRunner } from "./server.ts";
 
-const USAGE = `Usage: bb_runner CONFIG.jsonnet
+const USAGE = `Usage: bb_runner [--check] CONFIG.jsonnet
 
 Runs the commands of actions for bb_worker: serves buildbarn.runner.Runner, as Buildbarn's bb_runner does.
 CONFIG.jsonnet is a buildbarn.configuration.bb_runner.ApplicationConfiguration; see configs/bb_runner.jsonnet.
+With - it is read from standard input. --check starts nothing: it prints, as JSON, the settings with what was left out
+filled in, the fields that have no effect, and all that is wrong or not supported, and ends with 0 if the configuration
+can be used, else with 1.
 SIGTERM stops it: running commands are ended (with stopGracefully: may end within 25 s), and none is left behind.
 `;
 
 /** Less than Kubernetes' default time between SIGTERM and SIGKILL. */
 const GRACE_MILLISECONDS = 25_000;
 
+const PROGRAM = { usage: USAGE, schema: ApplicationConfigurationSchema, settingsOf: bbRunnerSettings };
+
 async function main(): Promise<void> {
-  const [path, ...more] = process.argv.slice(2);
-  if (path === "--help" || path === "-h") {
-    process.stdout.write(USAGE);
-    return;
-  }
-  if (path === undefined || path.startsWith("-") || more.length > 0) {
-    process.stderr.write(USAGE);
-    process.exitCode = 2;
-    return;
-  }
   const log = createLog();
   // Before there is anything to end: as a container's first process this one would ignore them otherwise.
   const { promise: stop, resolve } = Promise.withResolvers<NodeJS.Signals>();
   process.once("SIGTERM", resolve);
   process.once("SIGINT", resolve);
-  const settings = bbRunnerSettings(loadConfiguration(path, ApplicationConfigurationSchema));
+  const todo = order(PROGRAM, process.argv.slice(2));
+  if ("exitStatus" in todo) {
+    process.exit(todo.exitStatus);
+  }
+  const { settings } = todo;
+  for (const { field, instead } of settings.doneOtherwise) {
+    log.info("a field has no effect", { field, instead });
+  }
   const runner = await startRunner(settings, log);
   log.info("stopping", { signal: await stop });
   await runner.close(GRACE_MILLISECONDS);
@@ -41,7 +43,9 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  const message = error instanceof ConfigurationError ? error.message : (error as Error).stack;
-  process.stderr.write(`bb_runner: ${message}\n`);
+  const problems = error instanceof ConfigurationError ? error.problems : [(error as Error).stack];
+  for (const problem of problems) {
+    process.stderr.write(`bb_runner: ${problem}\n`);
+  }
   process.exitCode = 1;
 });

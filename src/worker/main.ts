@@ -1,36 +1,38 @@
 #!/usr/bin/env -S MALLOC_ARENA_MAX=2 node --max-semi-space-size=4
-/** Program: bb_worker CONFIG.jsonnet. */
 import { bbWorkerSettings } from "../config/bb-worker/application.ts";
+import { order } from "../config/command-line.ts";
 import { ConfigurationError } from "../config/error.ts";
-import { loadConfiguration } from "../config/load-configuration.ts";
 import { MountError } from "../mount/index.ts";
 import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
 import { mountByNfs } from "./build-directory/nfs-mounted-tree.ts";
 import { Worker } from "./worker.ts";
 
-const USAGE = `Usage: bb_worker CONFIG.jsonnet
+const USAGE = `Usage: bb_worker [--check] CONFIG.jsonnet
 
 Takes actions from a Buildbarn scheduler, serves their input roots by NFSv4 to this machine's kernel, and has them run
 by bb_runner. CONFIG.jsonnet is a buildbarn.configuration.bb_worker.ApplicationConfiguration; see
-configs/bb_worker.jsonnet.
+configs/bb_worker.jsonnet. With - it is read from standard input. --check starts nothing: it prints, as JSON, the
+settings with what was left out filled in, the fields that have no effect, and all that is wrong or not supported, and
+ends with 0 if the configuration can be used, else with 1.
 SIGTERM and SIGINT stop it: running actions may end within 25 s (or BB_WORKER_GRACE_SECONDS) and are handed back then,
-or upon a second signal; it unmounts, and ends with 0.`;
+or upon a second signal; it unmounts, and ends with 0.
+`;
+
+const PROGRAM = { usage: USAGE, schema: ApplicationConfigurationSchema, settingsOf: bbWorkerSettings };
 
 async function main(log: Log): Promise<number> {
-  const [path, ...others] = process.argv.slice(2);
-  if (path === "--help") {
-    console.log(USAGE);
-    return 0;
-  }
-  if (path === undefined || path.startsWith("-") || others.length > 0) {
-    console.error(USAGE);
-    return 2;
-  }
   let worker: Worker;
   const stopping = stopSignals(log);
   try {
-    const settings = bbWorkerSettings(loadConfiguration(path, ApplicationConfigurationSchema));
+    const todo = order(PROGRAM, process.argv.slice(2));
+    if ("exitStatus" in todo) {
+      return todo.exitStatus;
+    }
+    const { settings } = todo;
+    for (const { field, instead } of settings.doneOtherwise) {
+      log.info("a field has no effect", { field, instead });
+    }
     if (settings.umask !== undefined) {
       process.umask(settings.umask);
     }
@@ -40,9 +42,11 @@ async function main(log: Log): Promise<number> {
       log.info("stopped before it was ready", { reason: error });
       return error === "failure" ? 1 : 0;
     }
+    const problems = error instanceof ConfigurationError ? error.problems : [(error as Error).message];
     const expected = error instanceof ConfigurationError || error instanceof MountError;
-    const { message, stack } = error as Error;
-    log.error(message, expected ? {} : { stack });
+    for (const problem of problems) {
+      log.error(problem, expected ? {} : { stack: (error as Error).stack });
+    }
     return 1;
   }
   // After that, no running action can succeed.

@@ -2,6 +2,7 @@ import type { GrpcServerSettings } from "../../grpc/server.ts";
 import type { ApplicationConfiguration } from "../../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
 import type { UNIXCredentialsConfiguration } from "../../proto/gen/buildbarn/configuration/credentials/credentials_pb.ts";
 import { ConfigurationError } from "../error.ts";
+import { all, type DoneOtherwise, each, FieldPath } from "../field-path.ts";
 import { type GlobalSettings, globalSettings } from "../global.ts";
 import { grpcServerSettings } from "../grpc-server.ts";
 import { refuse } from "../refuse.ts";
@@ -21,6 +22,8 @@ export interface BbRunnerSettings extends GlobalSettings {
   readonly symlinkTemporaryDirectories: readonly string[];
   /** A command and its arguments; empty for none. */
   readonly runCommandCleaner: readonly string[];
+  /** What is configured and has no effect. */
+  readonly doneOtherwise: readonly DoneOtherwise[];
 }
 
 export interface UnixCredentials {
@@ -29,8 +32,21 @@ export interface UnixCredentials {
   readonly additionalGroupIds: readonly number[];
 }
 
-/** Throws {@link ConfigurationError} naming the field that is missing, wrong or not supported. */
-export function bbRunnerSettings(configuration: ApplicationConfiguration): BbRunnerSettings {
+/** Throws {@link ConfigurationError} with every field that is missing, wrong or not supported. */
+export function bbRunnerSettings(
+  configuration: ApplicationConfiguration,
+  root = FieldPath.root(),
+): BbRunnerSettings {
+  return root.settingsOf((path) => ({
+    ...applicationSettings(configuration, path),
+    doneOtherwise: path.doneOtherwise,
+  }));
+}
+
+function applicationSettings(
+  configuration: ApplicationConfiguration,
+  path: FieldPath,
+): Omit<BbRunnerSettings, "doneOtherwise"> {
   const {
     buildDirectoryPath,
     grpcServers,
@@ -45,36 +61,41 @@ export function bbRunnerSettings(configuration: ApplicationConfiguration): BbRun
     runCommandCleaner,
     ...rest
   } = configuration;
-  refuse(rest, "", {
+  refuse(rest, path, {
     temporaryDirectoryInstaller: "use symlinkTemporaryDirectories or setTmpdirEnvironmentVariable",
     appleXcodeDeveloperDirectories: "the runner runs on Linux only; remove it",
   });
-  if (chrootIntoInputRoot && setTmpdirEnvironmentVariable) {
-    throw new ConfigurationError(
-      "setTmpdirEnvironmentVariable cannot be used with chrootIntoInputRoot, " +
-        "since the temporary directory lies outside the input root: remove one of them",
-    );
-  }
-  return {
-    ...globalSettings(global, "global"),
-    buildDirectoryPath: absolutePath(buildDirectoryPath, "buildDirectoryPath"),
-    grpcServers: nonEmpty(grpcServers, "grpcServers").map((server, index) =>
-      grpcServerSettings(server, `grpcServers[${index}]`),
-    ),
-    cleanTemporaryDirectories: absolutePaths(cleanTemporaryDirectories, "cleanTemporaryDirectories"),
-    setTmpdirEnvironmentVariable,
-    chrootIntoInputRoot,
-    cleanProcessTable,
-    readinessCheckingPathnames: absolutePaths(readinessCheckingPathnames, "readinessCheckingPathnames"),
-    runCommandsAs: runCommandsAs && unixCredentials(runCommandsAs, "runCommandsAs"),
-    symlinkTemporaryDirectories: absolutePaths(symlinkTemporaryDirectories, "symlinkTemporaryDirectories"),
-    runCommandCleaner,
-  };
+  const paths = (name: string, list: readonly string[]) => () => absolutePaths(list, path.field(name));
+  const { global: globals, ...settings } = all({
+    global: () => globalSettings(global, path.field("global")),
+    buildDirectoryPath: () => absolutePath(buildDirectoryPath, path.field("buildDirectoryPath")),
+    grpcServers: () =>
+      each(nonEmpty(grpcServers, path.field("grpcServers")), (server, index) =>
+        grpcServerSettings(server, path.field("grpcServers").index(index)),
+      ),
+    cleanTemporaryDirectories: paths("cleanTemporaryDirectories", cleanTemporaryDirectories),
+    setTmpdirEnvironmentVariable: () => {
+      if (chrootIntoInputRoot && setTmpdirEnvironmentVariable) {
+        throw new ConfigurationError(
+          "setTmpdirEnvironmentVariable cannot be used with chrootIntoInputRoot, " +
+            "since the temporary directory lies outside the input root: remove one of them",
+        );
+      }
+      return setTmpdirEnvironmentVariable;
+    },
+    chrootIntoInputRoot: () => chrootIntoInputRoot,
+    cleanProcessTable: () => cleanProcessTable,
+    readinessCheckingPathnames: paths("readinessCheckingPathnames", readinessCheckingPathnames),
+    runCommandsAs: () => runCommandsAs && unixCredentials(runCommandsAs, path.field("runCommandsAs")),
+    symlinkTemporaryDirectories: paths("symlinkTemporaryDirectories", symlinkTemporaryDirectories),
+    runCommandCleaner: () => runCommandCleaner,
+  });
+  return { ...globals, ...settings };
 }
 
 function unixCredentials(
   { userId, groupId, additionalGroupIds, ...rest }: UNIXCredentialsConfiguration,
-  path: string,
+  path: FieldPath,
 ): UnixCredentials {
   refuse(rest, path);
   return { userId, groupId, additionalGroupIds };

@@ -8,9 +8,10 @@ import { type BlobstoreSettings, blobstoreSettings } from "../blobstore/blobstor
 import { type FolderSettings, folderSettings } from "../block-device.ts";
 import { ConfigurationError } from "../error.ts";
 import { leastRecentlyUsed } from "../eviction.ts";
+import { all, type DoneOtherwise, each, FieldPath } from "../field-path.ts";
 import { globalSettings } from "../global.ts";
 import { grpcEndpoint } from "../grpc-client.ts";
-import { refuse, unsupported } from "../refuse.ts";
+import { accept, refuse } from "../refuse.ts";
 import { nonEmpty, positive } from "../values.ts";
 import { type BuildDirectorySettings, buildDirectorySettings } from "./build-directory.ts";
 
@@ -25,6 +26,8 @@ export interface BbWorkerSettings extends BlobstoreSettings {
   readonly forceUploadTreesAndDirectories: boolean;
   readonly buildDirectories: readonly BuildDirectorySettings[];
   readonly umask: number | undefined;
+  /** What is configured and has no effect. */
+  readonly doneOtherwise: readonly DoneOtherwise[];
 }
 
 type DirectoryCacheSettings = Omit<DirectoryCacheOptions, "maximumMessageSizeBytes">;
@@ -33,8 +36,21 @@ const DEFAULT_MAXIMUM_MESSAGE_SIZE_BYTES = 16 * 1024 * 1024;
 const DEFAULT_CONCURRENCY = 10;
 const DEFAULT_DIRECTORY_CACHE = { maximumCount: 100_000, maximumSizeBytes: 64 * 1024 * 1024 };
 
-/** Throws {@link ConfigurationError} naming the field that is missing, wrong or not supported. */
-export function bbWorkerSettings(configuration: ApplicationConfiguration): BbWorkerSettings {
+/** Throws {@link ConfigurationError} with every field that is missing, wrong or not supported. */
+export function bbWorkerSettings(
+  configuration: ApplicationConfiguration,
+  root = FieldPath.root(),
+): BbWorkerSettings {
+  return root.settingsOf((path) => ({
+    ...applicationSettings(configuration, path),
+    doneOtherwise: path.doneOtherwise,
+  }));
+}
+
+function applicationSettings(
+  configuration: ApplicationConfiguration,
+  path: FieldPath,
+): Omit<BbWorkerSettings, "doneOtherwise"> {
   const {
     scheduler,
     blobstore,
@@ -48,40 +64,44 @@ export function bbWorkerSettings(configuration: ApplicationConfiguration): BbWor
     global,
     ...rest
   } = configuration;
-  refuse(rest, "", {
+  const others = accept(rest, path, {
+    prefetching: "every file is fetched when an action first reads it",
+    inputDownloadConcurrency:
+      "only what an action reads is fetched, and what it waits for is never held back",
+    zstdPool: "Zstandard is Node's own, and runs in the threads that transfer blobs",
+  });
+  refuse(others, path, {
     completedActionLoggers: "completed actions are not sent to loggers; remove it",
-    prefetching: "files are fetched when an action reads them; remove it",
-    inputDownloadConcurrency: "it limits prefetching, which this worker does not do; remove it",
     httpExecutionTimeoutCompensators:
       "only waiting for storage extends timeouts, up to maximumExecutionTimeoutCompensation; remove it",
-    zstdPool: "it tunes Go's Zstandard library; remove it",
   });
-  const filePool = filePoolSettings(filePoolConfiguration, "filePool");
-  return {
-    scheduler: grpcEndpoint(scheduler, "scheduler"),
-    ...blobstoreSettings(blobstore, "blobstore", filePool),
-    browserUrl: urlOrNone(browserUrl, "browserUrl"),
-    maximumMessageSizeBytes: positive(
-      maximumMessageSizeBytes,
-      "maximumMessageSizeBytes",
-      DEFAULT_MAXIMUM_MESSAGE_SIZE_BYTES,
-    ),
-    outputUploadConcurrency: positive(
-      outputUploadConcurrency,
-      "outputUploadConcurrency",
-      DEFAULT_CONCURRENCY,
-    ),
-    directoryCache: directoryCacheSettings(directoryCache, "directoryCache"),
-    filePool,
-    forceUploadTreesAndDirectories,
-    buildDirectories: nonEmpty(buildDirectories, "buildDirectories").map((directory, index) =>
-      buildDirectorySettings(directory, `buildDirectories[${index}]`),
-    ),
-    umask: umaskOf(global, "global"),
-  };
+  const { blobstoreSettings: storage, ...settings } = all({
+    scheduler: () => grpcEndpoint(scheduler, path.field("scheduler")),
+    blobstoreSettings: () => {
+      const filePool = filePoolSettings(filePoolConfiguration, path.field("filePool"));
+      return { ...blobstoreSettings(blobstore, path.field("blobstore"), filePool), filePool };
+    },
+    browserUrl: () => urlOrNone(browserUrl, path.field("browserUrl")),
+    maximumMessageSizeBytes: () =>
+      positive(
+        maximumMessageSizeBytes,
+        path.field("maximumMessageSizeBytes"),
+        DEFAULT_MAXIMUM_MESSAGE_SIZE_BYTES,
+      ),
+    outputUploadConcurrency: () =>
+      positive(outputUploadConcurrency, path.field("outputUploadConcurrency"), DEFAULT_CONCURRENCY),
+    directoryCache: () => directoryCacheSettings(directoryCache, path.field("directoryCache")),
+    forceUploadTreesAndDirectories: () => forceUploadTreesAndDirectories,
+    buildDirectories: () =>
+      each(nonEmpty(buildDirectories, path.field("buildDirectories")), (directory, index) =>
+        buildDirectorySettings(directory, path.field("buildDirectories").index(index)),
+      ),
+    umask: () => umaskOf(global, path.field("global")),
+  });
+  return { ...settings, ...storage };
 }
 
-function urlOrNone(url: string, path: string): string {
+function urlOrNone(url: string, path: FieldPath): string {
   if (url !== "" && !URL.canParse(url)) {
     throw new ConfigurationError(
       `${path} is ${JSON.stringify(url)}: give a URL such as "http://bb-browser:7984", or leave it out`,
@@ -92,37 +112,36 @@ function urlOrNone(url: string, path: string): string {
 
 function directoryCacheSettings(
   configuration: CachingDirectoryFetcherConfiguration | undefined,
-  path: string,
+  path: FieldPath,
 ): DirectoryCacheSettings {
   if (configuration === undefined) {
     return DEFAULT_DIRECTORY_CACHE;
   }
   const { maximumCount, maximumSizeBytes, cacheReplacementPolicy, ...rest } = configuration;
   refuse(rest, path);
-  leastRecentlyUsed(cacheReplacementPolicy, `${path}.cacheReplacementPolicy`);
+  leastRecentlyUsed(cacheReplacementPolicy, path.field("cacheReplacementPolicy"));
   return {
-    maximumCount: positive(maximumCount, `${path}.maximumCount`),
-    maximumSizeBytes: positive(maximumSizeBytes, `${path}.maximumSizeBytes`),
+    maximumCount: positive(maximumCount, path.field("maximumCount")),
+    maximumSizeBytes: positive(maximumSizeBytes, path.field("maximumSizeBytes")),
   };
 }
 
-function filePoolSettings(configuration: FilePoolConfiguration | undefined, path: string): FolderSettings {
+function filePoolSettings(configuration: FilePoolConfiguration | undefined, path: FieldPath): FolderSettings {
   const purpose = "the files that actions write";
   if (configuration?.backend.case === undefined) {
     throw new ConfigurationError(`${path}.blockDevice is missing: give file, with a folder for ${purpose}`);
   }
   const { backend, ...rest } = configuration;
   refuse(rest, path);
-  return folderSettings(backend.value, `${path}.blockDevice`, purpose);
+  return folderSettings(backend.value, path.field("blockDevice"), purpose);
 }
 
-function umaskOf(configuration: GlobalConfiguration | undefined, path: string): number | undefined {
+function umaskOf(configuration: GlobalConfiguration | undefined, path: FieldPath): number | undefined {
   const { umask, resourceLimits } = globalSettings(configuration, path);
   if (resourceLimits.length > 0) {
-    throw unsupported(
-      `${path}.setResourceLimits`,
-      "set the limits where the process is started (ulimit, LimitNOFILE=, docker run --ulimit)",
-    );
+    path
+      .field("setResourceLimits")
+      .refused("set the limits where the process is started (ulimit, LimitNOFILE=, docker run --ulimit)");
   }
   return umask;
 }

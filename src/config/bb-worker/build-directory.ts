@@ -4,7 +4,8 @@ import type {
 } from "../../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
 import { durationMilliseconds } from "../duration.ts";
 import { ConfigurationError } from "../error.ts";
-import { refuse, unsupported } from "../refuse.ts";
+import { all, each, type FieldPath, unsupported } from "../field-path.ts";
+import { accept, refuse } from "../refuse.ts";
 import { nonEmpty } from "../values.ts";
 import { type MountSettings, mountSettings } from "./mount.ts";
 import { type RunnerSettings, runnerSettings } from "./runner.ts";
@@ -22,21 +23,30 @@ const DEFAULT_UPLOAD_DELAY = 60_000;
 
 export function buildDirectorySettings(
   configuration: BuildDirectoryConfiguration,
-  path: string,
+  path: FieldPath,
 ): BuildDirectorySettings {
   const { backend, runners, ...rest } = configuration;
   refuse(rest, path);
+  const { mount, runners: runnersSettings } = all({
+    mount: () => virtualSettings(virtualOf(backend, path), path.field("virtual")),
+    runners: () =>
+      each(nonEmpty(runners, path.field("runners")), (runner, index) =>
+        runnerSettings(runner, path.field("runners").index(index)),
+      ),
+  });
+  return { ...mount, runners: runnersSettings };
+}
+
+function virtualOf(
+  backend: BuildDirectoryConfiguration["backend"],
+  path: FieldPath,
+): VirtualBuildDirectoryConfiguration {
   switch (backend.case) {
     case "virtual":
-      return {
-        ...virtualSettings(backend.value, `${path}.virtual`),
-        runners: nonEmpty(runners, `${path}.runners`).map((runner, index) =>
-          runnerSettings(runner, `${path}.runners[${index}]`),
-        ),
-      };
+      return backend.value;
     case "native":
       throw unsupported(
-        `${path}.native`,
+        path.field("native"),
         "input roots are always served by NFSv4; give virtual.mount.nfsv4, or use Buildbarn's own worker",
       );
     case undefined:
@@ -46,26 +56,31 @@ export function buildDirectorySettings(
 
 function virtualSettings(
   configuration: VirtualBuildDirectoryConfiguration,
-  path: string,
+  path: FieldPath,
 ): Omit<BuildDirectorySettings, "runners"> {
   const { mount, maximumExecutionTimeoutCompensation, maximumWritableFileUploadDelay, ...rest } =
     configuration;
-  refuse(rest, path, {
-    shuffleDirectoryListings: "directories are always listed in the same order; remove it",
+  const others = accept(rest, path, {
+    shuffleDirectoryListings: "directories are always listed in the same order",
+  });
+  refuse(others, path, {
     hiddenFilesPattern: "every file is listed; remove it (NFSv4.1 and later leave no .nfs* files)",
     caseInsensitive: "case always matters; remove it",
   });
-  return {
-    ...mountSettings(mount, `${path}.mount`),
-    maximumExecutionTimeoutCompensation: durationMilliseconds(
-      maximumExecutionTimeoutCompensation,
-      `${path}.maximumExecutionTimeoutCompensation`,
-      0,
-    ),
-    maximumWritableFileUploadDelay: durationMilliseconds(
-      maximumWritableFileUploadDelay,
-      `${path}.maximumWritableFileUploadDelay`,
-      DEFAULT_UPLOAD_DELAY,
-    ),
-  };
+  const { mount: mountOf, ...times } = all({
+    mount: () => mountSettings(mount, path.field("mount")),
+    maximumExecutionTimeoutCompensation: () =>
+      durationMilliseconds(
+        maximumExecutionTimeoutCompensation,
+        path.field("maximumExecutionTimeoutCompensation"),
+        0,
+      ),
+    maximumWritableFileUploadDelay: () =>
+      durationMilliseconds(
+        maximumWritableFileUploadDelay,
+        path.field("maximumWritableFileUploadDelay"),
+        DEFAULT_UPLOAD_DELAY,
+      ),
+  });
+  return { ...mountOf, ...times };
 }

@@ -1,5 +1,6 @@
 import { statSync } from "node:fs";
 import { ConfigurationError } from "../error.ts";
+import { each, type FieldPath } from "../field-path.ts";
 
 /** A node to create in the /dev of input roots. */
 export interface CharacterDevice {
@@ -12,8 +13,8 @@ export interface CharacterDevice {
  * The devices of these names, with the numbers that they have in this machine's /dev. `path` is where the names
  * stand, for messages.
  */
-export function characterDevices(names: readonly string[], path: string): CharacterDevice[] {
-  return names.map((name, index) => {
+export function characterDevices(names: readonly string[], path: FieldPath): readonly CharacterDevice[] {
+  return each(names, (name, index) => {
     const device = `/dev/${name}`;
     const found = name.includes("/") ? undefined : statSync(device, { throwIfNoEntry: false });
     if (found === undefined || !found.isCharacterDevice()) {

@@ -2,6 +2,7 @@ import type { GrpcEndpoint } from "../../grpc/endpoint.ts";
 import type { Platform } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { RunnerConfiguration } from "../../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
 import type { MonetaryResourceUsage_Expense } from "../../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
+import { all, type FieldPath } from "../field-path.ts";
 import { grpcEndpoint } from "../grpc-client.ts";
 import { refuse } from "../refuse.ts";
 import { optional, positive } from "../values.ts";
@@ -24,7 +25,7 @@ export interface RunnerSettings {
   readonly buildDirectoryOwner: { readonly userId: number; readonly groupId: number };
 }
 
-export function runnerSettings(configuration: RunnerConfiguration, path: string): RunnerSettings {
+export function runnerSettings(configuration: RunnerConfiguration, path: FieldPath): RunnerSettings {
   const {
     endpoint,
     concurrency,
@@ -45,21 +46,21 @@ export function runnerSettings(configuration: RunnerConfiguration, path: string)
     maximumConsecutiveTestInfrastructureFailures:
       "failures of test infrastructure are not counted; remove it",
   });
-  return {
-    endpoint: grpcEndpoint(endpoint, `${path}.endpoint`),
-    concurrency: positive(concurrency, `${path}.concurrency`),
-    instanceNamePrefix,
-    platform,
-    sizeClass,
-    maximumFilePoolFileCount: optional(maximumFilePoolFileCount, `${path}.maximumFilePoolFileCount`),
-    maximumFilePoolSizeBytes: optional(maximumFilePoolSizeBytes, `${path}.maximumFilePoolSizeBytes`),
-    workerId,
-    inputRootCharacterDeviceNodes: characterDevices(
-      inputRootCharacterDeviceNodes,
-      `${path}.inputRootCharacterDeviceNodes`,
-    ),
-    costsPerSecond,
-    environmentVariables,
-    buildDirectoryOwner: { userId: buildDirectoryOwnerUserId, groupId: buildDirectoryOwnerGroupId },
-  };
+  return all({
+    endpoint: () => grpcEndpoint(endpoint, path.field("endpoint")),
+    concurrency: () => positive(concurrency, path.field("concurrency")),
+    instanceNamePrefix: () => instanceNamePrefix,
+    platform: () => platform,
+    sizeClass: () => sizeClass,
+    maximumFilePoolFileCount: () =>
+      optional(maximumFilePoolFileCount, path.field("maximumFilePoolFileCount")),
+    maximumFilePoolSizeBytes: () =>
+      optional(maximumFilePoolSizeBytes, path.field("maximumFilePoolSizeBytes")),
+    workerId: () => workerId,
+    inputRootCharacterDeviceNodes: () =>
+      characterDevices(inputRootCharacterDeviceNodes, path.field("inputRootCharacterDeviceNodes")),
+    costsPerSecond: () => costsPerSecond,
+    environmentVariables: () => environmentVariables,
+    buildDirectoryOwner: () => ({ userId: buildDirectoryOwnerUserId, groupId: buildDirectoryOwnerGroupId }),
+  });
 }

@@ -20,8 +20,9 @@ import { checkInstanceName } from "../../reapi/resource-name.ts";
 import { positiveMilliseconds } from "../duration.ts";
 import { ConfigurationError } from "../error.ts";
 import { leastRecentlyUsed } from "../eviction.ts";
+import { each, type FieldPath, unsupported } from "../field-path.ts";
 import { grpcEndpoint } from "../grpc-client.ts";
-import { refuse, unsupported } from "../refuse.ts";
+import { refuse } from "../refuse.ts";
 import { positive } from "../values.ts";
 
 /** Which of the two stores a backend is of; not every kind of backend makes sense for both. */
@@ -31,7 +32,7 @@ type Route = (instanceName: string, hash: string) => BlobRoute;
 
 /** Where in the configuration a backend stands, and what enclosing ones say of it. */
 interface Place {
-  readonly path: string;
+  readonly path: FieldPath;
   readonly store: Store;
   /** All servers that were found so far; a route names them by index. */
   readonly servers: BlobServer[];
@@ -48,7 +49,7 @@ interface Place {
  */
 export function blobBackend(
   configuration: BlobAccessConfiguration | undefined,
-  path: string,
+  path: FieldPath,
   store: Store,
 ): BlobBackend {
   const servers: BlobServer[] = [];
@@ -82,7 +83,7 @@ function routeTo(configuration: BlobAccessConfiguration | undefined, place: Plac
   }
   const { backend, ...rest } = configuration;
   refuse(rest, path);
-  const inner = { ...place, path: `${path}.${backend.case}` };
+  const inner = { ...place, path: path.field(backend.case ?? "") };
   switch (backend.case) {
     case "grpc":
       return grpcRoute(backend.value, inner);
@@ -115,13 +116,13 @@ function grpcRoute(configuration: GrpcBlobAccessConfiguration, place: Place): Ro
   refuse(rest, path);
   if (enableCompression && store === "actionCache") {
     throw unsupported(
-      `${path}.enableCompression`,
+      path.field("enableCompression"),
       "only blobs are compressed, not action results; remove it",
     );
   }
   const server = servers.length;
   servers.push({
-    endpoint: grpcEndpoint(client, `${path}.client`),
+    endpoint: grpcEndpoint(client, path.field("client")),
     compression: enableCompression,
     ...decorations,
   });
@@ -139,8 +140,8 @@ function shardingRoute(configuration: ShardingBlobAccessConfiguration, place: Pl
   const { path } = place;
   const { shards: shardConfigurations, ...rest } = configuration;
   refuse(rest, path);
-  const shards = Object.entries(shardConfigurations).map(([key, shard]) =>
-    shardOf(key, shard, { ...place, path: `${path}.shards[${JSON.stringify(key)}]` }),
+  const shards = each(Object.entries(shardConfigurations), ([key, shard]) =>
+    shardOf(key, shard, { ...place, path: path.field("shards").key(key) }),
   );
   if (shards.length === 0) {
     throw new ConfigurationError(`${path}.shards is empty: give at least one`);
@@ -156,19 +157,21 @@ function shardOf(key: string, configuration: ShardingBlobAccessConfiguration_Sha
   if (weight === 0) {
     throw new ConfigurationError(`${path}.weight is 0: give a number above 0`);
   }
-  return { key, weight, route: routeTo(backend, { ...place, path: `${path}.backend` }) };
+  return { key, weight, route: routeTo(backend, { ...place, path: path.field("backend") }) };
 }
 
 function demultiplexingRoute(configuration: DemultiplexingBlobAccessConfiguration, place: Place): Route {
   const { path } = place;
   const { instanceNamePrefixes, ...rest } = configuration;
   refuse(rest, path);
-  const backends = Object.entries(instanceNamePrefixes).map(([prefix, demultiplexed]) =>
-    demultiplexedBackend(prefix, demultiplexed, {
-      ...place,
-      path: `${path}.instanceNamePrefixes[${JSON.stringify(prefix)}]`,
-    }),
-  );
+  const backends = [
+    ...each(Object.entries(instanceNamePrefixes), ([prefix, demultiplexed]) =>
+      demultiplexedBackend(prefix, demultiplexed, {
+        ...place,
+        path: path.field("instanceNamePrefixes").key(prefix),
+      }),
+    ),
+  ];
   backends.sort((a, b) => b.prefix.length - a.prefix.length);
   return (instanceName, hash) => {
     const segments = segmentsOf(instanceName);
@@ -195,12 +198,12 @@ function demultiplexedBackend(
   refuse(rest, path);
   return {
     prefix: prefixSegments(prefix, path),
-    added: prefixSegments(addInstanceNamePrefix, `${path}.addInstanceNamePrefix`),
-    route: routeTo(backend, { ...place, path: `${path}.backend` }),
+    added: prefixSegments(addInstanceNamePrefix, path.field("addInstanceNamePrefix")),
+    route: routeTo(backend, { ...place, path: path.field("backend") }),
   };
 }
 
-function prefixSegments(instanceName: string, path: string): readonly string[] {
+function prefixSegments(instanceName: string, path: FieldPath): readonly string[] {
   try {
     checkInstanceName(instanceName);
   } catch (error) {
@@ -222,24 +225,24 @@ function existenceCachingRoute(configuration: ExistenceCachingBlobAccessConfigur
   }
   return routeTo(backend, {
     ...place,
-    path: `${path}.backend`,
+    path: path.field("backend"),
     decorations: {
       ...decorations,
-      existenceCache: existenceCacheOf(existenceCache, `${path}.existenceCache`),
+      existenceCache: existenceCacheOf(existenceCache, path.field("existenceCache")),
     },
   });
 }
 
-function existenceCacheOf(configuration: ExistenceCacheConfiguration | undefined, path: string) {
+function existenceCacheOf(configuration: ExistenceCacheConfiguration | undefined, path: FieldPath) {
   if (configuration === undefined) {
     throw new ConfigurationError(`${path} is missing: give cacheSize and cacheDuration`);
   }
   const { cacheSize, cacheDuration, cacheReplacementPolicy, ...rest } = configuration;
   refuse(rest, path);
-  leastRecentlyUsed(cacheReplacementPolicy, `${path}.cacheReplacementPolicy`);
+  leastRecentlyUsed(cacheReplacementPolicy, path.field("cacheReplacementPolicy"));
   return {
-    maximumCount: positive(cacheSize, `${path}.cacheSize`),
-    durationMilliseconds: positiveMilliseconds(cacheDuration, `${path}.cacheDuration`),
+    maximumCount: positive(cacheSize, path.field("cacheSize")),
+    durationMilliseconds: positiveMilliseconds(cacheDuration, path.field("cacheDuration")),
   };
 }
 
@@ -254,18 +257,18 @@ function completenessCheckingRoute(
   if (store === "contentAddressableStorage") {
     throw unsupported(path, "only action results can be incomplete; give the backend by itself");
   }
-  positive(maximumTotalTreeSizeBytes, `${path}.maximumTotalTreeSizeBytes`);
-  return routeTo(backend, { ...place, path: `${path}.backend` });
+  positive(maximumTotalTreeSizeBytes, path.field("maximumTotalTreeSizeBytes"));
+  return routeTo(backend, { ...place, path: path.field("backend") });
 }
 
 function deadlineEnforcingRoute(configuration: DeadlineEnforcingBlobAccess, place: Place): Route {
   const { path, decorations } = place;
   const { timeout, backend, ...rest } = configuration;
   refuse(rest, path);
-  const timeoutMilliseconds = positiveMilliseconds(timeout, `${path}.timeout`);
+  const timeoutMilliseconds = positiveMilliseconds(timeout, path.field("timeout"));
   return routeTo(backend, {
     ...place,
-    path: `${path}.backend`,
+    path: path.field("backend"),
     decorations: { ...decorations, timeoutMilliseconds },
   });
 }
@@ -276,12 +279,9 @@ function withLabelsRoute(configuration: WithLabelsBlobAccessConfiguration, place
   refuse(rest, path);
   const labelled = new Map(place.labels);
   for (const [label, labelledBackend] of Object.entries(labels)) {
-    labelled.set(
-      label,
-      routeTo(labelledBackend, { ...place, path: `${path}.labels[${JSON.stringify(label)}]` }),
-    );
+    labelled.set(label, routeTo(labelledBackend, { ...place, path: path.field("labels").key(label) }));
   }
-  return routeTo(backend, { ...place, path: `${path}.backend`, labels: labelled });
+  return routeTo(backend, { ...place, path: path.field("backend"), labels: labelled });
 }
 
 function labelRoute(label: string, { path, labels }: Place): Route {

@@ -10,7 +10,8 @@ import type {
 } from "../../proto/gen/buildbarn/configuration/blobstore/blobstore_pb.ts";
 import { type FolderSettings, folderSettings } from "../block-device.ts";
 import { ConfigurationError } from "../error.ts";
-import { refuse, unsupported } from "../refuse.ts";
+import { all, type FieldPath, unsupported } from "../field-path.ts";
+import { refuse } from "../refuse.ts";
 import { positive } from "../values.ts";
 import { blobBackend } from "./backend.ts";
 
@@ -30,7 +31,7 @@ const DEFAULT_BLOB_CACHE_COUNT = 1_000_000;
  */
 export function blobstoreSettings(
   configuration: BlobstoreConfiguration | undefined,
-  path: string,
+  path: FieldPath,
   filePool: FolderSettings,
 ): BlobstoreSettings {
   if (configuration === undefined) {
@@ -38,18 +39,20 @@ export function blobstoreSettings(
   }
   const { contentAddressableStorage, actionCache, ...rest } = configuration;
   refuse(rest, path);
-  return {
-    ...cachedStorage(contentAddressableStorage, `${path}.contentAddressableStorage`, filePool),
-    actionCache: blobBackend(actionCache, `${path}.actionCache`, "actionCache"),
-  };
+  const { storage, ...settings } = all({
+    storage: () =>
+      cachedStorage(contentAddressableStorage, path.field("contentAddressableStorage"), filePool),
+    actionCache: () => blobBackend(actionCache, path.field("actionCache"), "actionCache"),
+  });
+  return { ...storage, ...settings };
 }
 
 function cachedStorage(
   configuration: BlobAccessConfiguration | undefined,
-  path: string,
+  path: FieldPath,
   filePool: FolderSettings,
 ): Pick<BlobstoreSettings, "contentAddressableStorage" | "blobCache"> {
-  const storage = (backend: BlobAccessConfiguration | undefined, path: string) =>
+  const storage = (backend: BlobAccessConfiguration | undefined, path: FieldPath) =>
     blobBackend(backend, path, "contentAddressableStorage");
   if (configuration?.backend.case !== "readCaching") {
     return {
@@ -62,18 +65,18 @@ function cachedStorage(
     };
   }
   const { slow, fast, replicator, ...rest } = configuration.backend.value;
-  refuse(rest, `${path}.readCaching`);
+  refuse(rest, path.field("readCaching"));
   if (replicator !== undefined) {
-    localReplicator(replicator, `${path}.readCaching.replicator`);
+    localReplicator(replicator, path.field("readCaching.replicator"));
   }
   return {
-    contentAddressableStorage: storage(slow, `${path}.readCaching.slow`),
-    blobCache: blobCache(fast, `${path}.readCaching.fast`),
+    contentAddressableStorage: storage(slow, path.field("readCaching.slow")),
+    blobCache: blobCache(fast, path.field("readCaching.fast")),
   };
 }
 
 /** Blobs are copied by this process, and always one copy of a blob at a time. */
-function localReplicator(configuration: BlobReplicatorConfiguration | undefined, path: string): void {
+function localReplicator(configuration: BlobReplicatorConfiguration | undefined, path: FieldPath): void {
   if (configuration?.mode.case === undefined) {
     throw new ConfigurationError(`${path} is empty: give {"local": {}}`);
   }
@@ -83,29 +86,29 @@ function localReplicator(configuration: BlobReplicatorConfiguration | undefined,
     case "local":
       return;
     case "deduplicating":
-      localReplicator(mode.value, `${path}.deduplicating`);
+      localReplicator(mode.value, path.field("deduplicating"));
       return;
     default:
-      throw unsupported(`${path}.${mode.case}`, 'give {"local": {}}, or remove the replicator');
+      throw unsupported(path.field(mode.case), 'give {"local": {}}, or remove the replicator');
   }
 }
 
-function blobCache(configuration: BlobAccessConfiguration | undefined, path: string): DiskCacheOptions {
+function blobCache(configuration: BlobAccessConfiguration | undefined, path: FieldPath): DiskCacheOptions {
   if (configuration?.backend.case !== "local") {
     throw configuration?.backend.case === undefined
       ? new ConfigurationError(`${path}.local is missing: give blocksOnBlockDevice`)
-      : unsupported(`${path}.${configuration.backend.case}`, "the blob cache must be local; give local");
+      : unsupported(path.field(configuration.backend.case), "the blob cache must be local; give local");
   }
   const { backend, ...rest } = configuration;
   refuse(rest, path);
-  return localBlobCache(backend.value, `${path}.local`);
+  return localBlobCache(backend.value, path.field("local"));
 }
 
 /** What tunes Buildbarn's ring of blocks. */
 const NO_BLOCKS = "the cache has a file for each blob, and evicts what was used least recently; remove it";
 const NO_KEY_LOCATION_MAP = "the cache finds its blobs by their file names; remove it";
 
-function localBlobCache(configuration: LocalBlobAccessConfiguration, path: string): DiskCacheOptions {
+function localBlobCache(configuration: LocalBlobAccessConfiguration, path: FieldPath): DiskCacheOptions {
   const { keyLocationMapBackend, blocksBackend, ...rest } = configuration;
   refuse(rest, path, {
     keyLocationMapMaximumGetAttempts: NO_KEY_LOCATION_MAP,
@@ -121,12 +124,12 @@ function localBlobCache(configuration: LocalBlobAccessConfiguration, path: strin
     case "blocksOnBlockDevice": {
       const { path: directory, maximumSizeBytes } = blobCacheFolder(
         blocksBackend.value,
-        `${path}.blocksOnBlockDevice`,
+        path.field("blocksOnBlockDevice"),
       );
       return { directory, maximumSizeBytes, maximumCount };
     }
     case "blocksInMemory":
-      throw unsupported(`${path}.blocksInMemory`, "give blocksOnBlockDevice, with a folder");
+      throw unsupported(path.field("blocksInMemory"), "give blocksOnBlockDevice, with a folder");
     case undefined:
       throw new ConfigurationError(`${path}.blocksOnBlockDevice is missing: give source.file, with a folder`);
   }
@@ -134,19 +137,19 @@ function localBlobCache(configuration: LocalBlobAccessConfiguration, path: strin
 
 function blobCacheCount(
   backend: LocalBlobAccessConfiguration["keyLocationMapBackend"],
-  path: string,
+  path: FieldPath,
 ): number {
   switch (backend.case) {
     case undefined:
       return DEFAULT_BLOB_CACHE_COUNT;
     case "keyLocationMapInMemory": {
       const { entries, ...rest } = backend.value;
-      refuse(rest, `${path}.keyLocationMapInMemory`);
-      return positive(entries, `${path}.keyLocationMapInMemory.entries`);
+      refuse(rest, path.field("keyLocationMapInMemory"));
+      return positive(entries, path.field("keyLocationMapInMemory.entries"));
     }
     case "keyLocationMapOnBlockDevice":
       throw unsupported(
-        `${path}.keyLocationMapOnBlockDevice`,
+        path.field("keyLocationMapOnBlockDevice"),
         "give keyLocationMapInMemory, whose entries limit how many blobs are kept, or remove it",
       );
   }
@@ -154,12 +157,12 @@ function blobCacheCount(
 
 function blobCacheFolder(
   { source, ...rest }: LocalBlobAccessConfiguration_BlocksOnBlockDevice,
-  path: string,
+  path: FieldPath,
 ): FolderSettings {
   refuse(rest, path, {
     spareBlocks: NO_BLOCKS,
     dataIntegrityValidationCache:
       "blobs are hashed when they are fetched and after a restart, not at every read; remove it",
   });
-  return folderSettings(source, `${path}.source`, "the blob cache");
+  return folderSettings(source, path.field("source"), "the blob cache");
 }

@@ -88,6 +88,51 @@ describe("bbWorkerSettings", () => {
     assert.throws(() => leases({ announcedLeaseTime: "0s" }), /announcedLeaseTime is 0 s: give "1s" to/);
   });
 
+  it("serves by NFSv4 what is to be served by FUSE, and says so", () => {
+    const fuse = { directoryEntryValidity: "300s", allowOther: true, mountMethod: "DIRECT" };
+    const { buildDirectories, doneOtherwise } = check({
+      buildDirectories: [buildDirectory({}, {}, { fuse })],
+    });
+    assert.deepEqual(
+      { ...check().buildDirectories[0], mountPath: "/build" },
+      { ...buildDirectories[0], mountPath: "/build" },
+    );
+    const mount = "buildDirectories[0].virtual.mount.fuse";
+    assert.deepEqual(
+      doneOtherwise.map(({ field }) => field),
+      [mount, `${mount}.directoryEntryValidity`, `${mount}.allowOther`, `${mount}.mountMethod`],
+    );
+  });
+
+  it("names everything that is wrong at once", () => {
+    assert.throws(
+      () =>
+        check({
+          scheduler: {},
+          browserUrl: "browser",
+          completedActionLoggers: [{}],
+          buildDirectories: [
+            buildDirectory({ caseInsensitive: true }, { concurrency: "0" }),
+            { native: {}, runners: [] },
+          ],
+        }),
+      (error) =>
+        error instanceof ConfigurationError &&
+        assert.deepEqual(
+          error.problems.map((problem) => problem.split(" ", 1)[0]),
+          [
+            "completedActionLoggers",
+            "buildDirectories[0].virtual.caseInsensitive",
+            "scheduler.address",
+            "browserUrl",
+            "buildDirectories[0].runners[0].concurrency",
+            "buildDirectories[1].native",
+            "buildDirectories[1].runners",
+          ],
+        ) === undefined,
+    );
+  });
+
   it("accepts the configuration that is delivered", () => {
     const path = join(import.meta.dirname, "../../../configs/bb_worker.jsonnet");
     const configuration = bbWorkerSettings(
@@ -99,7 +144,11 @@ describe("bbWorkerSettings", () => {
 
   for (const [what, changes, message] of [
     ["no scheduler", { scheduler: {} }, /scheduler\.address is missing/],
-    ["prefetching", { prefetching: {} }, /^prefetching is not supported/],
+    [
+      "a logger of completed actions",
+      { completedActionLoggers: [{}] },
+      /^completedActionLoggers is not supported/,
+    ],
     ["no build directories", { buildDirectories: [] }, /^buildDirectories is empty/],
     ["no file pool", { filePool: {} }, /^filePool\.blockDevice is missing: give file/],
     [
@@ -113,15 +162,15 @@ describe("bbWorkerSettings", () => {
       /buildDirectories\[0\]\.native is not supported: /,
     ],
     [
-      "FUSE",
-      { buildDirectories: [buildDirectory({}, {}, { fuse: {} })] },
-      /buildDirectories\[0\]\.virtual\.mount\.fuse is not supported: give nfsv4/,
+      "WinFsp",
+      { buildDirectories: [buildDirectory({}, {}, { winfsp: {} })] },
+      /buildDirectories\[0\]\.virtual\.mount\.winfsp is not supported: the worker runs on Linux only; give nfsv4/,
     ],
     ["no mount backend", { buildDirectories: [buildDirectory({}, {}, {})] }, /mount\.nfsv4 is missing/],
     [
       "NFSv4.0, which has no sessions",
       { buildDirectories: [buildDirectory({}, {}, { nfsv4: { linux: { mountOptions: ["vers=4.0"] } } })] },
-      /mountOptions vers=4\.0 is not supported: give vers=4\.1/,
+      /mountOptions vers=4\.0 is not supported: the gate .* give vers=4\.1/,
     ],
     [
       "a relative mount path",

@@ -4,12 +4,15 @@ import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { status as Status } from "@grpc/grpc-js";
 import { blobBackend, type Store } from "../../../src/config/blobstore/backend.ts";
 import { ConfigurationError } from "../../../src/config/error.ts";
+import { FieldPath } from "../../../src/config/field-path.ts";
 import { BlobAccessConfigurationSchema } from "../../../src/proto/gen/buildbarn/configuration/blobstore/blobstore_pb.ts";
 import { digestOf } from "../cas/fake-storage.ts";
 import { blobError } from "../cas/fixture.ts";
 
 function backend(configuration: JsonValue, store: Store = "contentAddressableStorage") {
-  return blobBackend(fromJson(BlobAccessConfigurationSchema, configuration), "blobs", store);
+  return FieldPath.root("blobs").settingsOf((path) =>
+    blobBackend(fromJson(BlobAccessConfigurationSchema, configuration), path, store),
+  );
 }
 
 const grpc = (address: string) => ({ grpc: { client: { address } } });

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
+import { FieldPath } from "../../../src/config/field-path.ts";
 import { grpcEndpoint } from "../../../src/config/grpc-client.ts";
 import { grpcServerSettings } from "../../../src/config/grpc-server.ts";
 import { createClient } from "../../../src/grpc/client.ts";
@@ -16,9 +17,14 @@ import {
 } from "../../../src/proto/gen/buildbarn/configuration/grpc/grpc_pb.ts";
 import { Runner } from "../../../src/proto/gen/buildbarn/runner/runner_pb.ts";
 
-const endpoint = (json: JsonValue) => grpcEndpoint(fromJson(ClientConfigurationSchema, json), "scheduler");
+const endpoint = (json: JsonValue) =>
+  FieldPath.root("scheduler").settingsOf((path) =>
+    grpcEndpoint(fromJson(ClientConfigurationSchema, json), path),
+  );
 const server = (json: JsonValue) =>
-  grpcServerSettings(fromJson(ServerConfigurationSchema, json), "grpcServers[0]");
+  FieldPath.root("grpcServers[0]").settingsOf((path) =>
+    grpcServerSettings(fromJson(ServerConfigurationSchema, json), path),
+  );
 
 describe("grpcEndpoint", () => {
   it("takes over address, TLS, keepalive and headers", () => {
@@ -45,7 +51,10 @@ describe("grpcEndpoint", () => {
   });
 
   it("refuses what it cannot do, by name", () => {
-    assert.throws(() => grpcEndpoint(undefined, "scheduler"), /scheduler\.address is missing/);
+    assert.throws(
+      () => grpcEndpoint(undefined, FieldPath.root("scheduler")),
+      /scheduler\.address is missing/,
+    );
     assert.throws(
       () => endpoint({ address: "a:1", proxyUrl: "http://p" }),
       /scheduler\.proxyUrl is not supported/,
