@@ -61,12 +61,12 @@ export function takeCensus(
   return census;
 }
 
-/** What one has that the other has not: lines such as "process sh: 0, then 2". */
-export function compareCensuses(before: Census, after: Census): string[] {
-  const things = [...new Set([...before.keys(), ...after.keys()])].sort();
-  return things
-    .filter((thing) => (before.get(thing) ?? 0) !== (after.get(thing) ?? 0))
-    .map((thing) => `${thing}: ${before.get(thing) ?? 0}, then ${after.get(thing) ?? 0}`);
+/** What there is more of than before: lines such as "process sh: 0, then 2". */
+export function increase(before: Census, after: Census): string[] {
+  return [...after]
+    .filter(([thing, number]) => number > (before.get(thing) ?? 0))
+    .map(([thing, number]) => `${thing}: ${before.get(thing) ?? 0}, then ${number}`)
+    .sort();
 }
 
 function read(path: string): string {

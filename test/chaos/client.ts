@@ -23,6 +23,7 @@ import type { Work } from "./work.ts";
 /** What clients such as Bazel answer with another try. */
 const WORTH_ANOTHER_TRY: readonly Code[] = [
   Code.UNAVAILABLE,
+  Code.UNKNOWN,
   Code.INTERNAL,
   Code.ABORTED,
   Code.CANCELLED,

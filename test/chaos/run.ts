@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { openChannel } from "../../src/grpc/endpoint.ts";
 import { Random } from "../kernel/random.ts";
-import { type Census, compareCensuses, takeCensus } from "./census.ts";
+import { type Census, increase, takeCensus } from "./census.ts";
 import { ChaosCluster } from "./chaos-cluster.ts";
 import { WorkClient } from "./client.ts";
 import { FAULTS } from "./faults.ts";
@@ -34,6 +34,7 @@ export interface ChaosReport {
 
 const SLOTS = 3;
 const ACTIONS_AT_ONCE = 6;
+const WARM_UP_ACTIONS = 16;
 /** An action must end this long after the last fault of its round. */
 const QUIET_MILLISECONDS = 120_000;
 /** What ends by itself may take this long: a killed worker's unmounting, a connection's last words. */
@@ -56,8 +57,9 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
       retries = client.retries;
       const nextWork = () => makeWork(new Random(seed ^ Math.imul(++actions, 0x9e3779b9)), actions);
       const faultRandom = new Random(~seed);
-      // What is there from the first action on is not left behind: it is counted after one.
-      await client.run(nextWork(), AbortSignal.timeout(QUIET_MILLISECONDS));
+      // What some actions at once bring into being once and for all, such as connections, is not left behind.
+      const warmUp = AbortSignal.timeout(QUIET_MILLISECONDS);
+      await Promise.all(Array.from({ length: WARM_UP_ACTIONS }, () => client.run(nextWork(), warmUp)));
       const idle = cluster.census();
       const deadline = performance.now() + options.milliseconds;
       while (performance.now() < deadline && failures.length === 0) {
@@ -108,11 +110,11 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   return { actions, rounds, faults, retries, failures };
 }
 
-/** What there is more, or less, than before, and stays. */
+/** What there is more of than before, and stays. */
 async function leftBehind(before: Census, take: () => Census): Promise<string[]> {
   const deadline = performance.now() + SETTLE_MILLISECONDS;
   for (;;) {
-    const differences = compareCensuses(before, take());
+    const differences = increase(before, take());
     if (differences.length === 0 || performance.now() > deadline) {
       return differences;
     }

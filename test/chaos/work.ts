@@ -37,7 +37,7 @@ export function makeWork(random: Random, number: number): Work {
 
   const steps: (() => void)[] = [
     () => {
-      const [a, b] = [random.pick(files), random.pick(files)];
+      const [a, b] = [random.pick(files), "file1"];
       const to = `joined${outputs.size}`;
       script.push(`cat in/${a} in/${b} > out/${to}`);
       outputs.set(to, Buffer.concat([state.get(a)!, state.get(b)!]));
