@@ -55,7 +55,7 @@ export class ChaosCluster implements AsyncDisposable {
     mkdirSync(join(folder, "pool"));
     writeConfigurations(folder, concurrency);
     const root = await importRoot(folder);
-    const relay = await Relay.open(join(folder, "relay"), join(folder, "server"));
+    const relay = await Relay.open({ path: join(folder, "relay") }, { path: join(folder, "server") });
     const cluster = new ChaosCluster(folder, concurrency, relay, root, log);
     for (const name of ["storage and scheduler", "runner", "worker"] as const) {
       await cluster.startPart(name);

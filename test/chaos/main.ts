@@ -1,9 +1,8 @@
 /** `npm run chaos`: faults of all kinds under work whose results are known. */
 
-import { spawn } from "node:child_process";
 import { createWriteStream } from "node:fs";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { againInKernel } from "./in-kernel.ts";
 import { runChaos } from "./run.ts";
 
 const HELP = `Usage: npm run chaos [-- OPTION…]
@@ -47,7 +46,7 @@ async function main(): Promise<number> {
     },
   ) as [number, number, number, number];
   if (process.env.IN_KERNEL === undefined) {
-    return runInKernel(seeds * (minutes * 60 + 600), values.seed);
+    return againInKernel(import.meta.filename, seeds * (minutes * 60 + 600), "--seed", values.seed);
   }
   const file = values.log === undefined ? undefined : createWriteStream(values.log);
   let failed = false;
@@ -82,20 +81,6 @@ function readArguments() {
   } catch (error) {
     throw new UsageError((error as Error).message, { cause: error });
   }
-}
-
-/** This program again, with the same arguments, where the kernel has an NFS client. */
-function runInKernel(timeoutSeconds: number, seed: string): Promise<number> {
-  const launcher = join(import.meta.dirname, "../../src/user-mode-linux/main.ts");
-  const again = [import.meta.filename, ...process.argv.slice(2), "--seed", seed];
-  const options = ["--timeout", String(Math.ceil(timeoutSeconds)), "--memory", "4G", "--"];
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [launcher, ...options, process.execPath, ...again], {
-      stdio: "inherit",
-    });
-    child.once("error", reject);
-    child.once("exit", (code) => resolve(code ?? 1));
-  });
 }
 
 function printTable(thing: string, number: string, rows: ReadonlyMap<string, number>): void {

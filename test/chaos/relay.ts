@@ -1,12 +1,20 @@
-import { connect, createServer, type Server, type Socket } from "node:net";
+import {
+  type AddressInfo,
+  connect,
+  createServer,
+  type ListenOptions,
+  type NetConnectOpts,
+  type Server,
+  type Socket,
+} from "node:net";
 
-/** Passes connections on from one unix socket to another, and cuts them. */
+/** Passes connections on from one socket to another, and cuts them. */
 export class Relay {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #isOpen = true;
 
-  private constructor(server: Server, to: string) {
+  private constructor(server: Server, to: NetConnectOpts) {
     this.#server = server;
     server.on("connection", (near) => {
       if (!this.#isOpen) {
@@ -30,7 +38,7 @@ export class Relay {
     });
   }
 
-  static async open(from: string, to: string): Promise<Relay> {
+  static async open(from: ListenOptions, to: NetConnectOpts): Promise<Relay> {
     const server = createServer();
     const relay = new Relay(server, to);
     await new Promise<void>((resolve, reject) => {
@@ -38,6 +46,11 @@ export class Relay {
       server.listen(from, resolve);
     });
     return relay;
+  }
+
+  /** Of a relay that listens on one. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
   }
 
   /** Ends all connections; new ones succeed. */
