@@ -2,6 +2,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import { Operation, type OperationName } from "../../src/nfs/protocol/operation.ts";
 import { RecordReader, XdrReader } from "../../src/xdr/index.ts";
 import type { Detour } from "./mounted-file-systems.ts";
+import { Random } from "./random.ts";
 
 /** Where in an operation's way there and back its connection breaks. */
 export const PLACES = ["before the request", "in the request", "before the reply", "in the reply"] as const;
@@ -29,11 +30,11 @@ export class CuttingProxy implements Detour {
   readonly #cuts = new Map<OperationName, Set<Place>>();
   #wanted: readonly OperationName[] | undefined;
   #done: (() => void) | undefined;
-  #random: number;
+  readonly random: Random;
 
   private constructor(serverPort: number, seed: number) {
     this.seed = seed;
-    this.#random = seed;
+    this.random = new Random(seed);
     this.#serverPort = serverPort;
     this.#listener = createServer({ noDelay: true }, (client) => {
       const server = connect({ port: this.#serverPort, host: "127.0.0.1", noDelay: true });
@@ -75,7 +76,7 @@ export class CuttingProxy implements Detour {
       return undefined;
     }
     const places = PLACES.filter((place) => !this.#cuts.get(operation)?.has(place));
-    return places[this.randomBelow(places.length)];
+    return places[this.random.below(places.length)];
   }
 
   noteCut(operation: OperationName, place: Place): void {
@@ -91,14 +92,6 @@ export class CuttingProxy implements Detour {
   /** How often connections were cut. */
   get cutCount(): number {
     return [...this.#cuts.values()].reduce((sum, places) => sum + places.size, 0);
-  }
-
-  /** An integer from 0 on. (The generator is "mulberry32".) */
-  randomBelow(limit: number): number {
-    this.#random = (this.#random + 0x6d2b79f5) | 0;
-    let bits = Math.imul(this.#random ^ (this.#random >>> 15), this.#random | 1);
-    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
-    return Math.floor((((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32) * limit);
   }
 
   async close(): Promise<void> {
@@ -123,7 +116,7 @@ class CutConnection {
     this.#proxy = proxy;
     this.#client = client;
     this.#server = server;
-    this.#requestsLeft = 1 + proxy.randomBelow(MOST_REQUESTS_BETWEEN_CUTS);
+    this.#requestsLeft = 1 + proxy.random.below(MOST_REQUESTS_BETWEEN_CUTS);
     for (const socket of [client, server]) {
       // What breaks a connection is the other side's to deal with.
       socket.on("error", () => {});
@@ -181,8 +174,8 @@ class CutConnection {
   /** Lets a part of the record through, if the place says so, then closes both sides. */
   #cut(operation: OperationName, place: Place, receiver: Socket, record: Buffer): void {
     this.#isCut = true;
-    const bytes = place.startsWith("in ") ? 1 + this.#proxy.randomBelow(record.length - 1) : 0;
-    const orderly = this.#proxy.randomBelow(2) === 0;
+    const bytes = place.startsWith("in ") ? 1 + this.#proxy.random.below(record.length - 1) : 0;
+    const orderly = this.#proxy.random.below(2) === 0;
     receiver.write(record.subarray(0, bytes), () => {
       for (const socket of [this.#client, this.#server]) {
         if (orderly) {

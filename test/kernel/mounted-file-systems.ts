@@ -17,6 +17,7 @@ import {
   Gate,
   MemoryFileSystem,
   NfsServer,
+  type NfsServerStatistics,
 } from "../../src/nfs/index.ts";
 import { type BuildDirectory, DirectoryFilePool, type Fault, FileTree } from "../../src/vfs/index.ts";
 import { FakeInputSource } from "../unit/vfs/fake-input-source.ts";
@@ -162,6 +163,7 @@ export class MountedFileSystem {
   readonly #makeDetour: ((port: number) => Promise<Detour>) | undefined;
   readonly #stack = new AsyncDisposableStack();
   #tested: TestedFileSystem | undefined;
+  #server: NfsServer | undefined;
   #folder = "";
   #directories = 0;
 
@@ -185,6 +187,11 @@ export class MountedFileSystem {
     return this.#folder;
   }
 
+  statistics(): NfsServerStatistics {
+    assert.ok(this.#server, "start() first");
+    return this.#server.statistics();
+  }
+
   get fileSystem(): FileSystem {
     assert.ok(this.#tested, "start() first");
     return this.#tested.fileSystem;
@@ -206,6 +213,7 @@ export class MountedFileSystem {
       onFault: (error) => faults.push(error),
       ...(gate && { gate }),
     });
+    this.#server = server;
     this.#stack.defer(async () => {
       await server.close();
       await tested.end();

@@ -1,10 +1,7 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import type { TestContext } from "node:test";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
@@ -24,6 +21,7 @@ import {
 import type { Digest } from "../../src/reapi/digest.ts";
 import { digestMessage } from "../../src/reapi/wire-digest.ts";
 import { copyPrograms } from "../unit/runner/root-file-system.ts";
+import { Program } from "./program.ts";
 import { unmountVolume } from "./volume.ts";
 
 const programs = join(import.meta.dirname, "../../src");
@@ -44,74 +42,6 @@ export interface RunAction {
   readonly action?: MessageInitShape<typeof ActionSchema>;
   readonly inputRoot?: Digest;
   readonly signal?: AbortSignal;
-}
-
-/** bb_worker or bb_runner as a process of its own. */
-export class Program {
-  readonly process: ChildProcess;
-  readonly lines: string[] = [];
-  readonly #waiting = new Set<() => void>();
-
-  constructor(arguments_: readonly string[], environment: Readonly<Record<string, string>> = {}) {
-    const [file = "", ...rest] = arguments_;
-    this.process = spawn(file, rest, {
-      stdio: ["ignore", "inherit", "pipe"],
-      env: { ...process.env, ...environment },
-    });
-    createInterface(this.process.stderr!).on("line", (line) => {
-      this.lines.push(line);
-      console.error(line);
-      for (const check of this.#waiting) {
-        check();
-      }
-    });
-    this.process.on("exit", () => {
-      for (const check of this.#waiting) {
-        check();
-      }
-    });
-  }
-
-  /** Resolves to the first line, from the `from`th on, that matches. Rejects if the program ends without one. */
-  line(pattern: RegExp, from = 0): Promise<string> {
-    return new Promise((resolve, reject) => {
-      const check = () => {
-        const found = this.lines.slice(from).find((line) => pattern.test(line));
-        if (found === undefined && !this.ended) {
-          return;
-        }
-        this.#waiting.delete(check);
-        if (found === undefined) {
-          reject(new Error(`ended without a line like ${pattern}`));
-        } else {
-          resolve(found);
-        }
-      };
-      this.#waiting.add(check);
-      check();
-    });
-  }
-
-  get ended(): boolean {
-    return this.process.exitCode !== null || this.process.signalCode !== null;
-  }
-
-  /** Resolves to the exit code, or the signal's name. */
-  async end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null> {
-    const exit = this.exit();
-    if (!this.ended) {
-      this.process.kill(signal);
-    }
-    return exit;
-  }
-
-  /** As `end`, when it has ended by itself. */
-  async exit(): Promise<number | NodeJS.Signals | null> {
-    if (!this.ended) {
-      await once(this.process, "exit");
-    }
-    return this.process.exitCode ?? this.process.signalCode;
-  }
 }
 
 /** Scheduler and storage in this process; worker and runner as processes; a volume that they share. */
@@ -225,7 +155,7 @@ export class WorkerCluster {
   startWorker(): void {
     this.worker = new Program(
       [process.execPath, join(programs, "worker/main.ts"), join(this.#volume, "bb_worker.json")],
-      this.#environment,
+      { environment: this.#environment },
     );
   }
 

@@ -1,0 +1,92 @@
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
+
+/** What there is on this machine, each thing as often as there is one of its name. */
+export type Census = ReadonlyMap<string, number>;
+
+/**
+ * Counts what an action, a worker or a runner could leave behind: processes, namespaces, mounts, sockets, locks, keys,
+ * control groups, and files in the folders, except those that are to stay.
+ */
+export function takeCensus(
+  folders: readonly string[],
+  isToStay: (file: string) => boolean = () => false,
+): Census {
+  const census = new Map<string, number>();
+  const count = (thing: string, times = 1) => census.set(thing, (census.get(thing) ?? 0) + times);
+  const namespaces = new Set<string>();
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    const commandLine = read(`/proc/${pid}/cmdline`);
+    // Threads of the kernel have none. A process that ends while it is looked at has none, either.
+    if (commandLine === "") {
+      continue;
+    }
+    count(`process ${read(`/proc/${pid}/comm`).trim()}`);
+    for (const kind of ["net", "mnt", "ipc", "pid", "uts"]) {
+      namespaces.add(link(`/proc/${pid}/ns/${kind}`));
+    }
+  }
+  for (const namespace of namespaces) {
+    if (namespace !== "") {
+      count(`namespace ${namespace.split(":")[0]}`);
+    }
+  }
+  for (const line of lines("/proc/self/mountinfo")) {
+    count(`mount ${line.split(" ")[4]}`);
+  }
+  for (const line of lines("/proc/net/unix").slice(1)) {
+    count(`unix socket ${line.split(/\s+/)[7] ?? "without a name"}`);
+  }
+  // A connection that waits out its time is the kernel's.
+  const isWaiting = (line: string) => line.trim().split(/\s+/)[3] === "06";
+  for (const table of ["tcp", "tcp6"]) {
+    count(
+      `${table} sockets`,
+      lines(`/proc/net/${table}`)
+        .slice(1)
+        .filter((line) => !isWaiting(line)).length,
+    );
+  }
+  count("file locks", lines("/proc/locks").length);
+  count("keys", lines("/proc/keys").length);
+  for (const line of lines("/proc/cgroups").slice(1)) {
+    count(`control groups of ${line.split("\t")[0]}`, Number(line.split("\t")[2]));
+  }
+  for (const folder of folders.filter((folder) => existsSync(folder))) {
+    const files = readdirSync(folder, { recursive: true }).map((name) => join(folder, String(name)));
+    for (const file of files.filter((file) => !isToStay(file))) {
+      count(`file ${file}`);
+    }
+  }
+  return census;
+}
+
+/** What there is more of than before: lines such as "process sh: 0, then 2". */
+export function increase(before: Census, after: Census): string[] {
+  return [...after]
+    .filter(([thing, number]) => number > (before.get(thing) ?? 0))
+    .map(([thing, number]) => `${thing}: ${before.get(thing) ?? 0}, then ${number}`)
+    .sort();
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    return "";
+  }
+}
+
+function link(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return "";
+  }
+}
+
+function lines(path: string): string[] {
+  return read(path)
+    .split("\n")
+    .filter((line) => line !== "");
+}

@@ -1,0 +1,187 @@
+/** `npm run endurance`: mixed load on both file systems, and whether they are as small after it as before. */
+import { readdirSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { MountedFileSystem, sh } from "../kernel/mounted-file-systems.ts";
+import { Random } from "../kernel/random.ts";
+import { againInKernel } from "./in-kernel.ts";
+import { type Load, loads } from "./loads.ts";
+import { Relay } from "./relay.ts";
+
+const HELP = `Usage: npm run endurance [-- OPTION…]
+
+Runs git, tar, make, locks, sparse files and, where it is installed, dbench at the same time on the memory file system
+(NFSv4.2) and the worker's tree (NFSv4.1) in one process, and cuts their connections now and then. All load verifies
+itself. After each quarter the directories are emptied, and what the process holds is printed beside its state after a
+warm-up of one turn: memory, descriptors, clients, states and nodes. Fails if load fails or anything has grown.
+
+  --minutes M   in all (default 60)
+  --quarters N  in how many parts (default 4)
+  --cut S       seconds between two cuts of the connections, at most (default 20; 0 for none)
+  --seed N      for the cuts (default 1)
+  --help        this text`;
+
+const OPTIONS = {
+  minutes: { type: "string", default: "60" },
+  quarters: { type: "string", default: "4" },
+  cut: { type: "string", default: "20" },
+  seed: { type: "string", default: "1" },
+  help: { type: "boolean", default: false },
+} as const;
+
+/** How much more the process may hold after a quarter than after the warm-up: what V8 and malloc keep in reserve. */
+const ALLOWANCE_BYTES = { heap: 8e6, arrayBuffers: 2e6, rss: 60e6 };
+
+type Holdings = Record<string, number>;
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({ options: OPTIONS });
+  if (values.help) {
+    console.log(HELP);
+    return 0;
+  }
+  const [minutes, quarters, cut, seed] = (["minutes", "quarters", "cut", "seed"] as const).map((name) => {
+    const number = Number(values[name]);
+    if (!(number >= 0)) {
+      throw new Error(`--${name} ${values[name]}: expected a number`);
+    }
+    return number;
+  }) as [number, number, number, number];
+  if (process.env.IN_KERNEL === undefined) {
+    return againInKernel(import.meta.filename, minutes * 60 + 900);
+  }
+  const random = new Random(seed);
+  const relays: Relay[] = [];
+  const openRelay = async (port: number) => {
+    const relay = await Relay.open({ port: 0, host: "127.0.0.1" }, { port, host: "127.0.0.1" });
+    relays.push(relay);
+    return relay;
+  };
+  const mounts = [
+    new MountedFileSystem("memory", "4.2", openRelay),
+    new MountedFileSystem("the worker's tree", "4.1", openRelay),
+  ];
+  const failures: string[] = [];
+  for (const mount of mounts) {
+    await mount.start();
+  }
+  try {
+    const places: Place[] = [];
+    for (const mount of mounts) {
+      for (const load of loads()) {
+        places.push({ load, mount, folder: await mount.directory() });
+      }
+    }
+    await quarter(places, 0, failures);
+    const start = await holdings(mounts);
+    const rows: [string, Holdings][] = [["start", start]];
+    for (let part = 1; part <= quarters && failures.length === 0; part++) {
+      let timer: NodeJS.Timeout | undefined;
+      const cutLater = () => {
+        timer = setTimeout(
+          () => {
+            random.pick(relays).cut();
+            cutLater();
+          },
+          random.between(1000, cut * 1000),
+        );
+      };
+      if (cut > 0) {
+        cutLater();
+      }
+      await quarter(places, (minutes * 60_000) / quarters, failures);
+      clearTimeout(timer);
+      const now = await holdings(mounts);
+      rows.push([`${part} of ${quarters}`, now]);
+      printTable(rows);
+      failures.push(...grown(start, now).map((line) => `after ${part} of ${quarters}: ${line}`));
+    }
+  } finally {
+    for (const mount of mounts) {
+      await mount.end();
+    }
+  }
+  for (const failure of failures) {
+    console.log(`FAILED: ${failure}`);
+  }
+  return failures.length === 0 ? 0 : 1;
+}
+
+/** A load's own directory. */
+interface Place {
+  readonly load: Load;
+  readonly mount: MountedFileSystem;
+  readonly folder: string;
+}
+
+/** All loads again and again for that long, at least once. Leaves the directories empty. */
+async function quarter(places: readonly Place[], milliseconds: number, failures: string[]): Promise<void> {
+  const deadline = performance.now() + milliseconds;
+  const turns = places.map(async ({ load: { name, script }, mount, folder }) => {
+    do {
+      try {
+        await sh(`mkdir work; cd work\n${script}\ncd ${folder}; rm -rf work`, folder);
+      } catch (error) {
+        failures.push(`${name} on ${mount.name}: ${(error as Error).message}`);
+      }
+    } while (performance.now() < deadline && failures.length === 0);
+  });
+  await Promise.all(turns);
+}
+
+/** What this process holds once the kernel has let go of what it need not keep. */
+async function holdings(mounts: readonly MountedFileSystem[]): Promise<Holdings> {
+  await sh("sync; echo 3 > /proc/sys/vm/drop_caches", "/");
+  globalThis.gc?.();
+  await new Promise((resolve) => setImmediate(resolve));
+  globalThis.gc?.();
+  const { heapUsed, arrayBuffers, rss } = process.memoryUsage();
+  const found: Holdings = {
+    heap: heapUsed,
+    arrayBuffers,
+    rss,
+    descriptors: readdirSync("/proc/self/fd").length,
+  };
+  for (const mount of mounts) {
+    const { clients, states, connections } = mount.statistics();
+    const { totalFiles, freeFiles } = mount.fileSystem.statistics();
+    Object.assign(found, {
+      [`clients, ${mount.name}`]: clients,
+      [`states, ${mount.name}`]: states,
+      [`connections, ${mount.name}`]: connections,
+      [`nodes, ${mount.name}`]: totalFiles - freeFiles,
+    });
+  }
+  return found;
+}
+
+function grown(start: Holdings, now: Holdings): string[] {
+  return Object.entries(now)
+    .filter(
+      ([what, number]) =>
+        number - start[what]! > (ALLOWANCE_BYTES[what as keyof typeof ALLOWANCE_BYTES] ?? 0),
+    )
+    .map(([what, number]) => `${what}: ${start[what]}, then ${number}`);
+}
+
+function printTable(rows: readonly [string, Holdings][]): void {
+  const [, first] = rows[0]!;
+  const table = Object.fromEntries(
+    Object.keys(first).map((what) => [
+      what,
+      Object.fromEntries(
+        rows.map(([when, found]) => [
+          when,
+          what in ALLOWANCE_BYTES ? `${(found[what]! / 1e6).toFixed(1)} MB` : found[what]!,
+        ]),
+      ),
+    ]),
+  );
+  console.table(table);
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  console.error(`npm run endurance: ${(error as Error).message}`);
+  process.exitCode = 1;
+}
