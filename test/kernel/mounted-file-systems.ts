@@ -85,7 +85,7 @@ export async function compile(folder: string, name: string, sources: readonly st
 }
 
 /** A file system as the tests need it on the server's side. */
-interface TestedFileSystem {
+export interface TestedFileSystem {
   readonly fileSystem: FileSystem;
   /** A new directory with these files; resolves to its path from the root. */
   makeDirectory(name: string, files: Files): Promise<string>;
@@ -93,7 +93,7 @@ interface TestedFileSystem {
   end(): Promise<void>;
 }
 
-function memory(): TestedFileSystem {
+export function memory(): TestedFileSystem {
   const fileSystem = new MemoryFileSystem();
   return {
     fileSystem,
@@ -105,7 +105,18 @@ function memory(): TestedFileSystem {
   };
 }
 
-async function fill(directory: Directory, files: Files): Promise<void> {
+/** The directory at a path from the root. */
+export async function findDirectory(fileSystem: FileSystem, path: string): Promise<Directory> {
+  let directory = fileSystem.root;
+  for (const name of path.split("/")) {
+    const child = await directory.lookup(name);
+    assert.ok(child?.type === FileType.DIRECTORY, `no directory ${name}`);
+    directory = child;
+  }
+  return directory;
+}
+
+export async function fill(directory: Directory, files: Files): Promise<void> {
   for (const [name, content] of Object.entries(files)) {
     if (typeof content === "string" || content instanceof Uint8Array) {
       const file = await directory.createFile(name, ROOT_USER, { mode: 0o644 });
@@ -117,7 +128,7 @@ async function fill(directory: Directory, files: Files): Promise<void> {
 }
 
 /** Each directory is an action's input root: its files are fetched when they are read, and copied when written. */
-function workersTree(folder: string): TestedFileSystem {
+export function workersTree(folder: string): TestedFileSystem {
   const source = new FakeInputSource();
   source.delayed = true;
   const fileSystem = new FileTree({ source, pool: new DirectoryFilePool(join(folder, "pool")) });
@@ -244,13 +255,7 @@ export class MountedFileSystem {
 
   /** A directory made by {@link directory}, as the server has it. */
   async node(path: string): Promise<Directory> {
-    let directory = this.fileSystem.root;
-    for (const name of path.slice(this.#mountPath.length + 1).split("/")) {
-      const child = await directory.lookup(name);
-      assert.ok(child?.type === FileType.DIRECTORY, `no directory ${name}`);
-      directory = child;
-    }
-    return directory;
+    return findDirectory(this.fileSystem, path.slice(this.#mountPath.length + 1));
   }
 
   get #mountPath(): string {

@@ -1,0 +1,52 @@
+/**
+ * Program, in the kernel under test: runs cases of one suite on one target, and writes what came of each as a line of
+ * JSON, so that nothing is lost if the kernel stops. Its one argument is the file with the job.
+ */
+import { appendFileSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { CaseResults, Place } from "./suite.ts";
+import { SUITES } from "./suites/index.ts";
+import { mountTarget, type Target } from "./targets.ts";
+
+export interface Job {
+  readonly suite: string;
+  /** Absolute, or "" for a program on the PATH. */
+  readonly folder: string;
+  readonly target: Target;
+  readonly cases: readonly string[];
+  /** No case begins later than this. */
+  readonly seconds: number;
+  /** Gets the {@link Line}s. */
+  readonly resultsFile: string;
+}
+
+/** A line of the results: what came of one; or what the target found wrong at the end. */
+export type Line = CaseResults | { targetFailed: string };
+
+async function main(jobFile: string): Promise<void> {
+  const started = performance.now();
+  const job = JSON.parse(readFileSync(jobFile, "utf8")) as Job;
+  const write = (line: Line) => appendFileSync(job.resultsFile, `${JSON.stringify(line)}\n`);
+  const suite = SUITES.find(({ name }) => name === job.suite)!.open(job.folder);
+  const scratch = "/tmp/conformance-scratch";
+  mkdirSync(scratch, { recursive: true });
+  try {
+    await using mounted = await mountTarget(job.target);
+    const place: Place = {
+      version: job.target.version || job.target.fileSystem,
+      inputs: job.target.fileSystem === "inputs",
+      scratch,
+      directory: (files) => mounted.directory(files),
+      remoteDirectory: (name) => mounted.remoteDirectory(name),
+      deadline: started + job.seconds * 1000,
+    };
+    for await (const results of suite.run(job.cases, place)) {
+      write(results);
+    }
+  } catch (error) {
+    write({ targetFailed: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+  }
+  rmSync(scratch, { recursive: true, force: true });
+}
+
+await main(process.argv[2] ?? join("/", "missing"));
