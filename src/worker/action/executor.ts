@@ -144,7 +144,7 @@ async function executeAction(
 
   stages.enter("uploadingOutputs");
   await bringBackWrites(actionDirectory, response, fault.signal);
-  await upload(action, prepared, actionDirectory, response, context.signal, options);
+  await upload(action, prepared, actionDirectory, response, fault.signal, context.signal, options);
 }
 
 interface PreparedDirectory {
@@ -256,23 +256,28 @@ async function bringBackWrites(
   }
 }
 
-/** The outputs of a failed command are uploaded as well: they help to find out why it failed. */
+/**
+ * The outputs of a failed command are uploaded as well: they help to find out why it failed. An output may still be an
+ * input, or have parts of one, that cannot be read.
+ */
 async function upload(
   action: ActionRequest,
   { command, hierarchy, inputRoot, serverLogs }: PreparedDirectory,
   { build }: ActionDirectory,
   response: ExecuteResponse,
-  signal: AbortSignal,
+  fault: AbortSignal,
+  cancelled: AbortSignal,
   { blobAccess, forceUploadTreesAndDirectories }: ExecutorOptions,
 ): Promise<void> {
   const attempt = async (doing: string, step: () => Promise<void>): Promise<void> => {
     try {
       await step();
+      fault.throwIfAborted();
     } catch (error) {
-      attachError(response, error, doing);
+      attachError(response, fault.aborted ? fault.reason : error, doing);
     }
   };
-  const uploader = blobAccess.outputUploader(action.actionDigest, signal);
+  const uploader = blobAccess.outputUploader(action.actionDigest, cancelled);
   const result = response.result!;
   await Promise.all([
     attempt("upload standard output", async () => {

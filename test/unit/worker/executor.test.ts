@@ -332,6 +332,20 @@ describe("executor", () => {
       endsWith(response, Code.FAILED_PRECONDITION, /missing/);
     });
 
+    it("an input that turns out to be missing while it is uploaded: FAILED_PRECONDITION, naming it", async () => {
+      const digest = content.addTree({ file: "x" });
+      const response = await execute({
+        inputRoot: { out: { file: "x" } },
+        command: { arguments: ["true"], outputPaths: ["out"] },
+        runs: async () => {
+          content.lose(digest);
+          return {};
+        },
+      });
+      endsWith(response, Code.FAILED_PRECONDITION, /missing/);
+      assert.deepEqual(missing(response), [["MISSING", `blobs/${digest.hash}/${digest.sizeBytes}`]]);
+    });
+
     it("more written than the quota allows: RESOURCE_EXHAUSTED", async () => {
       quota = { maximumSizeBytes: 10 };
       const response = await execute({
