@@ -1,20 +1,28 @@
 import type {
   Configuration,
+  DiagnosticsHTTPServerConfiguration,
   SetResourceLimitConfiguration,
   SetUmaskConfiguration,
 } from "../proto/gen/buildbarn/configuration/global/global_pb.ts";
+import type { HttpServerSettings } from "../telemetry/diagnostics-server.ts";
 import { ConfigurationError } from "./error.ts";
 import { all, each, type FieldPath } from "./field-path.ts";
+import { httpServerSettings } from "./http-server.ts";
 import { accept, refuse } from "./refuse.ts";
 
 /** What is configured for a whole process. */
 export interface GlobalSettings {
   readonly umask: number | undefined;
   readonly resourceLimits: readonly ResourceLimit[];
+  /** Files that get the log, too. */
+  readonly logPaths: readonly string[];
+  readonly diagnosticsServers: readonly HttpServerSettings[];
 }
 
 /** A setrlimit(2). */
 export interface ResourceLimit {
+  /** Without RLIMIT_. */
+  readonly name: string;
   /** RLIMIT_… of <sys/resource.h>. */
   readonly resource: number;
   readonly soft: bigint;
@@ -23,17 +31,15 @@ export interface ResourceLimit {
 
 export function globalSettings(configuration: Configuration | undefined, path: FieldPath): GlobalSettings {
   if (configuration === undefined) {
-    return { umask: undefined, resourceLimits: [] };
+    return { umask: undefined, resourceLimits: [], logPaths: [], diagnosticsServers: [] };
   }
-  const { setUmask, setResourceLimits, ...rest } = configuration;
+  const { setUmask, setResourceLimits, logPaths, diagnosticsHttpServer, ...rest } = configuration;
   const others = accept(rest, path, {
     tracing: "no spans are recorded",
     mutexProfileFraction: "there are no mutexes to profile",
     prometheusPushgateway: "no metrics are pushed",
   });
   refuse(others, path, {
-    logPaths: "the log goes to standard error; redirect that instead",
-    diagnosticsHttpServer: "diagnostics are not served; remove it",
     grpcForwardAndReuseMetadata: "headers of incoming calls are not forwarded; remove it",
     grpcKubernetesResolvers: 'give addresses that DNS resolves, such as "dns:SERVICE.NAMESPACE:PORT"',
   });
@@ -43,7 +49,31 @@ export function globalSettings(configuration: Configuration | undefined, path: F
       each(Object.entries(setResourceLimits), ([name, limit]) =>
         resourceLimit(name, limit, path.field("setResourceLimits")),
       ),
+    logPaths: () => logPaths,
+    diagnosticsServers: () =>
+      diagnosticsHttpServer === undefined
+        ? []
+        : diagnosticsServers(diagnosticsHttpServer, path.field("diagnosticsHttpServer")),
   });
+}
+
+const NOT_SERVED = "its paths are answered with 404; /-/healthy is served";
+
+function diagnosticsServers(
+  { httpServers, ...rest }: DiagnosticsHTTPServerConfiguration,
+  path: FieldPath,
+): readonly HttpServerSettings[] {
+  refuse(
+    accept(rest, path, {
+      enablePprof: NOT_SERVED,
+      enablePrometheus: NOT_SERVED,
+      enableActiveSpans: NOT_SERVED,
+    }),
+    path,
+  );
+  return each(httpServers, (server, index) =>
+    httpServerSettings(server, path.field("httpServers").index(index)),
+  );
 }
 
 function umaskOf({ umask, ...rest }: SetUmaskConfiguration, path: FieldPath): number {
@@ -90,5 +120,5 @@ function resourceLimit(name: string, limit: SetResourceLimitConfiguration, path:
       `${path}[${JSON.stringify(name)}]: the soft limit is above the hard limit; lower it, or raise hardLimit`,
     );
   }
-  return { resource, soft: softLimit, hard: hardLimit };
+  return { name, resource, soft: softLimit, hard: hardLimit };
 }

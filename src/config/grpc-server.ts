@@ -3,6 +3,7 @@ import type {
   AuthenticationPolicy,
   ServerConfiguration,
 } from "../proto/gen/buildbarn/configuration/grpc/grpc_pb.ts";
+import { authenticationMetadata } from "./authentication.ts";
 import { ConfigurationError } from "./error.ts";
 import { type FieldPath, unsupported } from "./field-path.ts";
 import { accept, refuse } from "./refuse.ts";
@@ -62,12 +63,7 @@ function allowAll(configuration: AuthenticationPolicy | undefined, path: FieldPa
   if (policy.case !== "allow") {
     throw unsupported(path.field(policy.case), ALLOW_ALL);
   }
-  const { ...metadata } = policy.value;
-  refuse(metadata, path.field("allow"), {
-    public: "nothing here shows it; remove it",
-    tracingAttributes: "spans are not recorded; remove it",
-    private: "nothing here authorizes by it; remove it",
-  });
+  authenticationMetadata(policy.value, path.field("allow"));
 }
 
 function transportTls(

@@ -34,7 +34,7 @@ export function tlsServer(configuration: ServerConfiguration, path: FieldPath): 
 }
 
 /** The PEM texts of a key pair, given inline or as files. */
-function keyPair(configuration: X509KeyPair, path: FieldPath): { certificate: string; privateKey: string } {
+function keyPair(configuration: X509KeyPair, path: FieldPath): GrpcServerTls {
   const { keyPair: source, ...rest } = configuration;
   refuse(rest, path);
   switch (source.case) {

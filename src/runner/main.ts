@@ -3,7 +3,8 @@ import { bbRunnerSettings } from "../config/bb-runner/application.ts";
 import { order } from "../config/command-line.ts";
 import { ConfigurationError } from "../config/error.ts";
 import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
-import { createLog } from "../telemetry/log.ts";
+import { serveDiagnostics } from "../telemetry/diagnostics-server.ts";
+import { logToFiles } from "../telemetry/log-files.ts";
 import { startRunner } from "./server.ts";
 
 const USAGE = `Usage: bb_runner [--check] CONFIG.jsonnet
@@ -22,7 +23,6 @@ const GRACE_MILLISECONDS = 25_000;
 const PROGRAM = { usage: USAGE, schema: ApplicationConfigurationSchema, settingsOf: bbRunnerSettings };
 
 async function main(): Promise<void> {
-  const log = createLog();
   // Before there is anything to end: as a container's first process this one would ignore them otherwise.
   const { promise: stop, resolve } = Promise.withResolvers<NodeJS.Signals>();
   process.once("SIGTERM", resolve);
@@ -32,12 +32,18 @@ async function main(): Promise<void> {
     process.exit(todo.exitStatus);
   }
   const { settings } = todo;
+  const log = logToFiles(settings.logPaths);
   for (const { field, instead } of settings.doneOtherwise) {
     log.info("a field has no effect", { field, instead });
   }
   const runner = await startRunner(settings, log);
+  const diagnostics = await serveDiagnostics(settings.diagnosticsServers).catch(async (error: unknown) => {
+    await runner.close();
+    throw error;
+  });
   log.info("stopping", { signal: await stop });
   await runner.close(GRACE_MILLISECONDS);
+  await diagnostics[Symbol.asyncDispose]();
   // Everything has been waited for.
   process.exit(0);
 }

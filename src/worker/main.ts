@@ -4,8 +4,11 @@ import { order } from "../config/command-line.ts";
 import { ConfigurationError } from "../config/error.ts";
 import { MountError } from "../mount/index.ts";
 import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
+import { serveDiagnostics } from "../telemetry/diagnostics-server.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
+import { logToFiles } from "../telemetry/log-files.ts";
 import { mountByNfs } from "./build-directory/nfs-mounted-tree.ts";
+import { setResourceLimits } from "./resource-limits.ts";
 import { Worker } from "./worker.ts";
 
 const USAGE = `Usage: bb_worker [--check] CONFIG.jsonnet
@@ -21,8 +24,10 @@ or upon a second signal; it unmounts, and ends with 0.
 
 const PROGRAM = { usage: USAGE, schema: ApplicationConfigurationSchema, settingsOf: bbWorkerSettings };
 
-async function main(log: Log): Promise<number> {
+async function main(): Promise<number> {
+  let log = createLog();
   let worker: Worker;
+  let diagnostics: AsyncDisposable;
   const stopping = stopSignals(log);
   try {
     const todo = order(PROGRAM, process.argv.slice(2));
@@ -30,13 +35,19 @@ async function main(log: Log): Promise<number> {
       return todo.exitStatus;
     }
     const { settings } = todo;
+    log = logToFiles(settings.logPaths);
     for (const { field, instead } of settings.doneOtherwise) {
       log.info("a field has no effect", { field, instead });
     }
+    setResourceLimits(settings.resourceLimits);
     if (settings.umask !== undefined) {
       process.umask(settings.umask);
     }
     worker = await Worker.start(settings, mountByNfs, log, stopping.signal);
+    diagnostics = await serveDiagnostics(settings.diagnosticsServers).catch(async (error: unknown) => {
+      await worker.stop(0);
+      throw error;
+    });
   } catch (error) {
     if (stopping.signal.aborted && error === stopping.signal.reason) {
       log.info("stopped before it was ready", { reason: error });
@@ -59,6 +70,7 @@ async function main(log: Log): Promise<number> {
   log.info("stopping", { reason });
   stopping.second.then(() => worker.handBack());
   await worker.stop(graceMilliseconds(log));
+  await diagnostics[Symbol.asyncDispose]();
   log.info("stopped");
   return reason === "failure" ? 1 : 0;
 }
@@ -102,4 +114,4 @@ function graceMilliseconds(log: Log): number {
   return 0;
 }
 
-process.exitCode = await main(createLog());
+process.exitCode = await main();

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { compile, describeMounts, type Files, inKernel, run, sh } from "./mounted-file-systems.ts";
 
-const SOURCES = ["main", "names", "directories", "content", "server-side", "locks", "attributes"];
+const SOURCES = ["main", "names", "directories", "content", "server-side", "locks", "attributes", "as-local"];
 
 /** More than the checks use: see place() in semantics/main.c. */
 const INPUTS: Files = Object.fromEntries(Array.from({ length: 64 }, (_, index) => [index, "0123456789"]));
@@ -26,6 +26,15 @@ describe("what programs expect of a file system", inKernel, () => {
     assert.deepEqual(failures, []);
     assert.equal(status, 0, output + errors);
   }
+
+  it("has in tmpfs what is checked of every local file system", async () => {
+    await sh(`mkdir tmpfs; mount -t tmpfs none tmpfs`, folder);
+    try {
+      await check(join(folder, "tmpfs"), "local");
+    } finally {
+      await sh("umount -l tmpfs", folder);
+    }
+  });
 
   describeMounts("semantics", (mount) => {
     it("has them for files that are made", async () => {

@@ -3,20 +3,19 @@ import type { GrpcEndpoint } from "../../grpc/endpoint.ts";
 import type { ApplicationConfiguration } from "../../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
 import type { CachingDirectoryFetcherConfiguration } from "../../proto/gen/buildbarn/configuration/cas/cas_pb.ts";
 import type { FilePoolConfiguration } from "../../proto/gen/buildbarn/configuration/filesystem/filesystem_pb.ts";
-import type { Configuration as GlobalConfiguration } from "../../proto/gen/buildbarn/configuration/global/global_pb.ts";
 import { type BlobstoreSettings, blobstoreSettings } from "../blobstore/blobstore.ts";
 import { type FolderSettings, folderSettings } from "../block-device.ts";
 import { ConfigurationError } from "../error.ts";
 import { leastRecentlyUsed } from "../eviction.ts";
 import { all, type DoneOtherwise, each, FieldPath } from "../field-path.ts";
-import { globalSettings } from "../global.ts";
+import { type GlobalSettings, globalSettings } from "../global.ts";
 import { grpcEndpoint } from "../grpc-client.ts";
 import { accept, refuse } from "../refuse.ts";
 import { nonEmpty, positive } from "../values.ts";
 import { type BuildDirectorySettings, buildDirectorySettings } from "./build-directory.ts";
 
 /** What bb_worker's configuration says, checked, in the units that the program uses. */
-export interface BbWorkerSettings extends BlobstoreSettings {
+export interface BbWorkerSettings extends BlobstoreSettings, GlobalSettings {
   readonly scheduler: GrpcEndpoint;
   readonly browserUrl: string;
   readonly maximumMessageSizeBytes: number;
@@ -25,7 +24,6 @@ export interface BbWorkerSettings extends BlobstoreSettings {
   readonly filePool: FolderSettings;
   readonly forceUploadTreesAndDirectories: boolean;
   readonly buildDirectories: readonly BuildDirectorySettings[];
-  readonly umask: number | undefined;
   /** What is configured and has no effect. */
   readonly doneOtherwise: readonly DoneOtherwise[];
 }
@@ -75,7 +73,11 @@ function applicationSettings(
     httpExecutionTimeoutCompensators:
       "only waiting for storage extends timeouts, up to maximumExecutionTimeoutCompensation; remove it",
   });
-  const { blobstoreSettings: storage, ...settings } = all({
+  const {
+    blobstoreSettings: storage,
+    globals,
+    ...settings
+  } = all({
     scheduler: () => grpcEndpoint(scheduler, path.field("scheduler")),
     blobstoreSettings: () => {
       const filePool = filePoolSettings(filePoolConfiguration, path.field("filePool"));
@@ -96,9 +98,9 @@ function applicationSettings(
       each(nonEmpty(buildDirectories, path.field("buildDirectories")), (directory, index) =>
         buildDirectorySettings(directory, path.field("buildDirectories").index(index)),
       ),
-    umask: () => umaskOf(global, path.field("global")),
+    globals: () => globalSettings(global, path.field("global")),
   });
-  return { ...settings, ...storage };
+  return { ...settings, ...storage, ...globals };
 }
 
 function urlOrNone(url: string, path: FieldPath): string {
@@ -134,14 +136,4 @@ function filePoolSettings(configuration: FilePoolConfiguration | undefined, path
   const { backend, ...rest } = configuration;
   refuse(rest, path);
   return folderSettings(backend.value, path.field("blockDevice"), purpose);
-}
-
-function umaskOf(configuration: GlobalConfiguration | undefined, path: FieldPath): number | undefined {
-  const { umask, resourceLimits } = globalSettings(configuration, path);
-  if (resourceLimits.length > 0) {
-    path
-      .field("setResourceLimits")
-      .refused("set the limits where the process is started (ulimit, LimitNOFILE=, docker run --ulimit)");
-  }
-  return umask;
 }

@@ -7,7 +7,6 @@ import { Extents } from "./extents.ts";
 import { OwnBytes } from "./own-bytes.ts";
 
 const EMPTY = Buffer.alloc(0);
-const ZEROS_BYTES = 64 * 1024;
 
 /**
  * The content of a writable file. Each byte is one of three things: **own**, written by the action, and kept in memory
@@ -32,8 +31,8 @@ export class FileContent {
   readonly #ownBlocks = new Extents();
   /** The blocks that are own, from the base, or allocated. */
   readonly #usedBlocks = new Extents();
-  /** What lies at or beyond this offset is not from the base, nor will it be again. */
-  #baseEnd = 0;
+  /** What is from the base, unless it is own: what the action has neither cut off nor made a hole. */
+  readonly #based = new Extents();
   /** Settles when the changes under way have ended; undefined if there are none. */
   #changing: Promise<void> | undefined;
   #counted = false;
@@ -71,7 +70,7 @@ export class FileContent {
       this.#changing === undefined &&
       this.#own.total === 0 &&
       this.#size === base.sizeBytes &&
-      this.#baseEnd === base.sizeBytes
+      this.#based.total === base.sizeBytes
       ? base
       : undefined;
   }
@@ -88,7 +87,7 @@ export class FileContent {
       const pending = this.#readOwn(offset, target);
       return pending === undefined ? target : pending.then(() => target);
     }
-    if (end <= this.#baseEnd && this.#own.covered(offset, end) === 0) {
+    if ((this.#based.endAt(offset) ?? 0) >= end && this.#own.covered(offset, end) === 0) {
       return this.#readBase(this.#base!, offset, end - offset);
     }
     return this.#assemble(offset, end);
@@ -131,16 +130,25 @@ export class FileContent {
       throw new FileSystemError(FileSystemStatus.NXIO);
     }
     if (what === "data") {
-      if (offset < this.#baseEnd || this.#own.endAt(offset) !== undefined) {
-        return offset;
-      }
-      return this.#own.startAfter(offset);
+      return this.#dataEnd(offset) === undefined ? this.#nextData(offset) : offset;
     }
-    let hole = Math.max(offset, this.#baseEnd);
-    for (let end = this.#own.endAt(hole); end !== undefined; end = this.#own.endAt(hole)) {
+    let hole = offset;
+    for (let end = this.#dataEnd(hole); end !== undefined; end = this.#dataEnd(hole)) {
       hole = end;
     }
     return Math.min(hole, this.#size);
+  }
+
+  /** An offset up to which all from `offset` on is own or from the base; undefined in a hole. */
+  #dataEnd(offset: number): number | undefined {
+    return this.#own.endAt(offset) ?? this.#based.endAt(offset);
+  }
+
+  /** Where data begins behind the hole at `offset`; undefined if there is none. */
+  #nextData(offset: number): number | undefined {
+    const own = this.#own.startAfter(offset);
+    const based = this.#based.startAfter(offset);
+    return own === undefined || based === undefined ? (own ?? based) : Math.min(own, based);
   }
 
   /** Frees all storage and all charges. Further changes fail with STALE. */
@@ -249,7 +257,7 @@ export class FileContent {
     this.#own.remove(size, oldSize);
     this.#usedBlocks.remove(blockEnd(size), blockEnd(oldSize));
     this.#ownBlocks.remove(blockEnd(size), this.#baseSize);
-    this.#baseEnd = Math.min(this.#baseEnd, size);
+    this.#based.remove(size, oldSize);
     this.#charge(
       this.#beyondBase(size) - this.#beyondBase(oldSize) + this.#ownBlocks.total - ownBlocksBefore,
     );
@@ -262,27 +270,15 @@ export class FileContent {
     }
   }
 
-  async #zeroBase(offset: number, end: number): Promise<void> {
-    const zeros = Buffer.alloc(Math.min(end - offset, ZEROS_BYTES));
-    for (let at = offset; at < end; at += zeros.length) {
-      await this.#write(at, zeros.subarray(0, Math.min(zeros.length, end - at)));
-    }
-  }
-
-  #deallocate(offset: number, end: number): MaybePromise<void> {
+  #deallocate(offset: number, end: number): void {
     if (offset >= end) {
       return;
     }
     this.#count();
-    const baseEnd = this.#baseEnd;
-    if (end >= baseEnd) {
-      this.#baseEnd = Math.min(baseEnd, offset);
-    }
-    this.#own.remove(Math.max(offset, this.#baseEnd), end);
+    this.#own.remove(offset, end);
+    this.#based.remove(offset, end);
     const blocksEnd = end === this.#size ? blockEnd(end) : blockStart(end);
-    this.#usedBlocks.remove(blockEnd(Math.max(offset, this.#baseEnd)), blocksEnd);
-    // What would show the base again needs zeros of its own.
-    return offset < this.#baseEnd ? this.#zeroBase(offset, Math.min(end, this.#baseEnd)) : undefined;
+    this.#usedBlocks.remove(blockEnd(offset), blocksEnd);
   }
 
   #readBase(base: Digest, offset: number, count: number): MaybePromise<Uint8Array> {
@@ -309,14 +305,17 @@ export class FileContent {
     const pending: Promise<void>[] = [];
     for (let at = offset; at < end; ) {
       const ownEnd = this.#own.endAt(at);
+      const basedEnd = this.#based.endAt(at);
       let next = Math.min(ownEnd ?? this.#own.startAfter(at) ?? end, end);
       if (ownEnd !== undefined) {
         const reading = this.#readOwn(at, target.subarray(at - offset, next - offset));
         if (reading !== undefined) {
           pending.push(reading);
         }
-      } else if (at < this.#baseEnd) {
-        next = Math.min(next, this.#baseEnd);
+      } else if (basedEnd === undefined) {
+        next = Math.min(next, this.#based.startAfter(at) ?? end);
+      } else {
+        next = Math.min(next, basedEnd);
         pending.push(this.#copyBase(this.#base!, at, target.subarray(at - offset, next - offset)));
       }
       at = next;
@@ -343,14 +342,14 @@ export class FileContent {
     this.#ownBlocks.clear();
     this.#usedBlocks.clear();
     this.#charge(-this.#chargedBytes);
+    this.#based.clear();
     this.#base = undefined;
-    this.#baseEnd = 0;
     this.#size = 0;
   }
 
   #setBase(base: Digest): void {
     this.#base = base;
-    this.#baseEnd = base.sizeBytes;
+    this.#based.add(0, base.sizeBytes);
     this.#size = base.sizeBytes;
     this.#usedBlocks.add(0, blockEnd(base.sizeBytes));
   }

@@ -16,7 +16,8 @@
 /* Every file of place() and make() starts with this. */
 #define CONTENT "0123456789"
 
-/* The mount's NFSv4 minor version: 0, 1 or 2. */
+/* The mount's NFSv4 minor version: 0, 1 or 2; LOCAL where it is no NFS mount. */
+enum { LOCAL = -1 };
 extern int minor;
 
 #define CHECK(condition) \
@@ -31,7 +32,7 @@ struct check {
 
 /* Each ends with an entry without a name. */
 extern const struct check name_checks[], directory_checks[], content_checks[], server_side_checks[], lock_checks[],
-    attribute_checks[];
+    attribute_checks[], local_checks[];
 
 /* Remembers what was wrong, with errno; returns 1. */
 int wrong(const char *file, int line, const char *condition);

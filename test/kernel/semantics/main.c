@@ -3,7 +3,7 @@
  *
  *     semantics DIRECTORY MINOR_VERSION [INPUTS]
  *
- * MINOR_VERSION is that of the NFSv4 mount. INPUTS is a directory of the same file system with files 0, 1, 2, … of
+ * MINOR_VERSION is that of the NFSv4 mount, or "local" for a local file system, on which only its checks run. INPUTS is a directory of the same file system with files 0, 1, 2, … of
  * CONTENT to use instead of new ones. Prints "ok NAME" or "not ok NAME: what was wrong" for each check; exits 0 when
  * all are well.
  */
@@ -94,13 +94,15 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: semantics DIRECTORY MINOR_VERSION [INPUTS]\n");
     return 2;
   }
-  minor = atoi(argv[2]);
+  bool local = !strcmp(argv[2], "local");
+  minor = local ? LOCAL : atoi(argv[2]);
   inputs = argv[3];
   umask(022);
-  const struct check *subjects[] = { name_checks,        directory_checks, content_checks,
-                                     server_side_checks, lock_checks,      attribute_checks };
+  const struct check *subjects[] = { local_checks,       name_checks, directory_checks, content_checks,
+                                     server_side_checks, lock_checks, attribute_checks };
+  size_t count = local ? 1 : sizeof subjects / sizeof *subjects;
   int failed = 0;
-  for (size_t subject = 0; subject < sizeof subjects / sizeof *subjects; subject++) {
+  for (size_t subject = 0; subject < count; subject++) {
     for (const struct check *check = subjects[subject]; check->name; check++) {
       errno = 0;
       if (check->run() == 0 && (!inputs || inputs_are_unchanged() == 0)) {

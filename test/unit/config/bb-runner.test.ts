@@ -4,6 +4,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { bbRunnerSettings } from "../../../src/config/bb-runner/application.ts";
 import { ConfigurationError } from "../../../src/config/error.ts";
 import { ApplicationConfigurationSchema } from "../../../src/proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
+import type { ConfigurationSchema as HttpServerSchema } from "../../../src/proto/gen/buildbarn/configuration/http/server/server_pb.ts";
 
 type Configuration = Exclude<MessageInitShape<typeof ApplicationConfigurationSchema>, { $typeName: string }>;
 
@@ -36,7 +37,14 @@ describe("the runner's configuration", () => {
         { chrootIntoInputRoot: true, setTmpdirEnvironmentVariable: true },
         /^setTmpdirEnvironmentVariable cannot/,
       ],
-      [{ global: { logPaths: ["/log"] } }, /^global\.logPaths is not supported/],
+      [
+        { global: { grpcForwardAndReuseMetadata: ["a"] } },
+        /^global\.grpcForwardAndReuseMetadata is not supported/,
+      ],
+      [
+        { global: { diagnosticsHttpServer: { httpServers: [{ listenAddresses: ["80"] }] } } },
+        /httpServers\[0\]\.listenAddresses\[0\] is "80": give "HOST:PORT"[\s\S]*authenticationPolicy is missing: give \{"allow"/,
+      ],
       [{ global: { setResourceLimits: { FILES: {} } } }, /"FILES".*NOFILE/],
       [
         { global: { setResourceLimits: { NOFILE: { softLimit: 2n, hardLimit: 1n } } } },
@@ -56,6 +64,39 @@ describe("the runner's configuration", () => {
     }
   });
 
+  it("has diagnostics servers, and who may ask them", () => {
+    const httpServers: MessageInitShape<typeof HttpServerSchema>[] = [
+      {
+        listenAddresses: [":9980", "[::1]:80"],
+        authenticationPolicy: { policy: { case: "allow", value: {} } },
+      },
+      {
+        listenAddresses: ["a:1"],
+        authenticationPolicy: {
+          policy: { case: "any", value: { policies: [{ policy: { case: "deny", value: "no" } }] } },
+        },
+      },
+    ];
+    const { diagnosticsServers, doneOtherwise } = settingsOf({
+      global: { diagnosticsHttpServer: { httpServers, enablePrometheus: true } },
+    });
+    assert.deepEqual(diagnosticsServers, [
+      {
+        addresses: [
+          { host: "", port: 9980 },
+          { host: "::1", port: 80 },
+        ],
+        tls: undefined,
+        denied: undefined,
+      },
+      { addresses: [{ host: "a", port: 1 }], tls: undefined, denied: "no" },
+    ]);
+    assert.deepEqual(
+      doneOtherwise.map(({ field }) => field),
+      ["global.diagnosticsHttpServer.enablePrometheus"],
+    );
+  });
+
   it("has limits of which absent ones are unlimited, and credentials as they are given", () => {
     const settings = settingsOf({
       global: { setUmask: { umask: 0o27 }, setResourceLimits: { NOFILE: { softLimit: 1024n }, CORE: {} } },
@@ -63,8 +104,8 @@ describe("the runner's configuration", () => {
     });
     const unlimited = 2n ** 64n - 1n;
     assert.deepEqual(settings.resourceLimits, [
-      { resource: 7, soft: 1024n, hard: unlimited },
-      { resource: 4, soft: unlimited, hard: unlimited },
+      { name: "NOFILE", resource: 7, soft: 1024n, hard: unlimited },
+      { name: "CORE", resource: 4, soft: unlimited, hard: unlimited },
     ]);
     assert.equal(settings.umask, 0o27);
     assert.equal(settings.runCommandsAs?.additionalGroupIds[0], 3);

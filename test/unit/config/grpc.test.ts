@@ -79,10 +79,6 @@ describe("grpcServerSettings", () => {
       () => server({ listenPaths, authenticationPolicy: { deny: "no" } }),
       /authenticationPolicy\.deny is not supported: give \{"allow"/,
     );
-    assert.throws(
-      () => server({ listenPaths, authenticationPolicy: { allow: { private: { role: "a" } } } }),
-      /authenticationPolicy\.allow\.private is not supported/,
-    );
   });
 
   it("is what a server listens by, on a UNIX socket in place of one that was left behind", async () => {

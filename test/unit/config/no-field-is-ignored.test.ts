@@ -41,7 +41,16 @@ const client = {
 };
 const grpc = { grpc: { client, enableCompression: true } };
 const plain = { grpc: { client: { address: "plain:1" } } };
-const global = { setUmask: { umask: 0o22 } };
+const global = {
+  setUmask: { umask: 0o22 },
+  setResourceLimits: { NOFILE: { softLimit: "5", hardLimit: "10" } },
+  diagnosticsHttpServer: {
+    httpServers: [
+      { listenAddresses: [":1"], authenticationPolicy: { allow: {} }, tls: { serverKeyPair: keyPair } },
+      { listenAddresses: [":1"], authenticationPolicy: { any: { policies: [{ deny: "no" }] } } },
+    ],
+  },
+};
 const readCaching = (slow: JsonObject) => ({
   readCaching: {
     slow,
@@ -136,7 +145,7 @@ const runners: JsonObject[] = [false, true].map((withTmpdir) => ({
     },
   ],
   setTmpdirEnvironmentVariable: withTmpdir,
-  global: { ...global, setResourceLimits: { NOFILE: { softLimit: "5", hardLimit: "10" } } },
+  global,
   runCommandsAs: { userId: 1, groupId: 2, additionalGroupIds: [3] },
 }));
 

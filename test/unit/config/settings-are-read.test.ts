@@ -6,9 +6,12 @@ import ts from "typescript";
 const root = join(import.meta.dirname, "../../..");
 const configuration = join(root, "src/config/");
 /** Where else the types of what src/config makes are declared. */
-const MADE_BY_CONFIGURATION = ["src/cas/backend.ts", "src/grpc/endpoint.ts", "src/grpc/server.ts"].map(
-  (file) => join(root, file),
-);
+const MADE_BY_CONFIGURATION = [
+  "src/cas/backend.ts",
+  "src/grpc/endpoint.ts",
+  "src/grpc/server.ts",
+  "src/telemetry/diagnostics-server.ts",
+].map((file) => join(root, file));
 
 /** All sources, as the compiler checks them. */
 function program(): ts.Program {

@@ -133,7 +133,9 @@ describe("a command", () => {
   });
 
   it("gets the limits asked for", async (test) => {
-    const run = shell(test, "ulimit -Sn; ulimit -Hn", { limits: [{ resource: 7, soft: 100n, hard: 200n }] });
+    const run = shell(test, "ulimit -Sn; ulimit -Hn", {
+      limits: [{ name: "NOFILE", resource: 7, soft: 100n, hard: 200n }],
+    });
     await runCommand(run);
     assert.equal(output(run), "100\n200\n");
   });

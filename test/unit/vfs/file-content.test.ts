@@ -169,13 +169,25 @@ test("space is used by the blocks that hold something or were allocated", async 
   await copy.write(20 * block, Buffer.from("x"));
   assert.equal(copy.spaceUsed, 11 * block);
   await copy.deallocate(0, 2 * block);
-  assert.equal(copy.spaceUsed, 11 * block, "zeros stand in for the base");
-  await copy.deallocate(9 * block, 20 * block);
   assert.equal(copy.spaceUsed, 9 * block);
-  await copy.resize(block + 1);
+  await copy.deallocate(9 * block, 20 * block);
+  assert.equal(copy.spaceUsed, 7 * block);
+  await copy.resize(3 * block + 1);
   assert.equal(copy.spaceUsed, 2 * block);
   await copy.replaceBy(source.addBlob(numbers(5 * block, 1)));
   assert.equal(copy.spaceUsed, 5 * block);
+});
+
+test("a hole in a private copy of any size is made without a byte being read or stored", async () => {
+  const pool = new MemoryFilePool(0);
+  const { source, quota, account, places } = setUp(pool);
+  const size = 2 ** 40;
+  const content = new FileContent(places, account, { ...source.addBlob(Buffer.from("x")), sizeBytes: size });
+  await content.deallocate(1, size - 2);
+  assert.equal(content.digest, undefined);
+  assert.deepEqual([content.seek(0, "hole"), content.seek(1, "data")], [1, size - 1]);
+  assert.deepEqual(Buffer.from(await content.read(1, 3)), Buffer.alloc(3));
+  assert.deepEqual([source.readsAsked, pool.usedBytes, quota.sizeBytes], [[], 0, 0]);
 });
 
 test("small files are in memory until they grow or memory is used up", async () => {

@@ -1,0 +1,13 @@
+import { openSync, writeSync } from "node:fs";
+import { createLog, type Log } from "./log.ts";
+
+/** A log that is written to standard error and appended to files. Throws an Error that names one it cannot open. */
+export function logToFiles(paths: readonly string[]): Log {
+  const files = paths.map((path) => openSync(path, "a", 0o666));
+  return createLog("info", (line) => {
+    process.stderr.write(line);
+    for (const file of files) {
+      writeSync(file, line);
+    }
+  });
+}

@@ -1,0 +1,34 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { serveDiagnostics } from "../../../src/telemetry/diagnostics-server.ts";
+
+const local = { addresses: [{ host: "127.0.0.1", port: 0 }], tls: undefined, denied: undefined };
+
+describe("the diagnostics server", () => {
+  it("says that the program is up, and that nothing else is there", async () => {
+    await using server = await serveDiagnostics([local]);
+    const get = (path: string) => fetch(`http://127.0.0.1:${server.ports[0]}${path}`);
+    assert.equal((await get("/-/healthy")).status, 200);
+    assert.equal((await get("/-/healthy?x")).status, 200);
+    for (const path of ["/", "/metrics", "/-/healthyx", "/debug/pprof/"]) {
+      const response = await get(path);
+      assert.equal(response.status, 404);
+      assert.match(await response.text(), /only \/-\/healthy is served/);
+    }
+  });
+
+  it("refuses everybody where the policy does", async () => {
+    await using server = await serveDiagnostics([{ ...local, denied: "not you" }]);
+    const response = await fetch(`http://127.0.0.1:${server.ports[0]}/-/healthy`);
+    assert.deepEqual([response.status, await response.text()], [401, "not you\n"]);
+  });
+
+  it("names an address that cannot be had, and lets go of the others", async () => {
+    await using taken = await serveDiagnostics([local]);
+    const port = taken.ports[0]!;
+    await assert.rejects(
+      serveDiagnostics([local, { ...local, addresses: [{ host: "127.0.0.1", port }] }]),
+      new RegExp(`^Error: cannot serve diagnostics on 127\\.0\\.0\\.1:${port}: `),
+    );
+  });
+});
