@@ -4,6 +4,7 @@ import type { RecallCall } from "../callback/call.ts";
 import type { CallbackProgram } from "../callback/callback-program.ts";
 import type { Attributes, Node, RegularFile, Timestamp } from "../file-system.ts";
 import type { LockOffset } from "./lock-offset.ts";
+import type { LockTree } from "./lock-tree.ts";
 
 /*
  * What the server remembers of its clients is one graph, so these classes share a file: a client has sessions and
@@ -240,7 +241,7 @@ export class OpenState extends State {
    */
   asked = 0;
   /** Lock states made under this open. */
-  lockStates: LockState[] | undefined;
+  lockStates: Set<LockState> | undefined;
   /** Index in {@link FileState.opens}. */
   indexInFile = -1;
 
@@ -253,6 +254,8 @@ export class OpenState extends State {
 export class LockState extends State {
   readonly open: OpenState;
   readonly owner: LockOwner;
+  /** The owner's locks of the file, which do not overlap, in order of their starts. */
+  readonly ranges: ByteRangeLock[] = [];
 
   constructor(client: Client, file: FileState, open: OpenState, owner: LockOwner) {
     super(client, file);
@@ -300,7 +303,10 @@ export class FileState {
   readonly node: RegularFile;
   readonly opens: OpenState[] = [];
   delegations: Delegation[] | undefined;
-  locks: ByteRangeLock[] | undefined;
+  /** All locks, of all owners; undefined where there are none. */
+  locks: LockTree | undefined;
+  /** The {@link ByteRangeLock.serial} of the next lock. */
+  nextLock = 0;
   /** Those who want to be told when locks are released. */
   waiters: LockWaiter[] | undefined;
   /** How many opens have each share bit. */
@@ -325,6 +331,8 @@ export interface ByteRangeLock {
   readonly start: LockOffset;
   readonly end: LockOffset;
   readonly write: boolean;
+  /** Later locks of the file have larger ones. */
+  readonly serial: number;
 }
 
 /** A denied LOCK whose client wants to be told when to try again (RFC 8881 §18.10.3). */

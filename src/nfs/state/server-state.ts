@@ -5,7 +5,7 @@ import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { type ClientStates, Clients } from "./clients.ts";
 import { DuplicateRequests } from "./duplicate-requests.ts";
-import { removeLock } from "./locks.ts";
+import { removeAllLocks } from "./locks.ts";
 import {
   type Client,
   Delegation,
@@ -173,12 +173,14 @@ export class ServerState implements ClientStates {
 
   /** Ends the open and the locks made under it. */
   close(open: OpenState): void {
+    const file = open.file;
     if (open.lockStates !== undefined) {
-      for (const state of [...open.lockStates]) {
-        this.removeLockState(state);
+      removeAllLocks(file, open.lockStates);
+      this.locksGone(file);
+      for (const state of open.lockStates) {
+        this.#endLockState(state);
       }
     }
-    const file = open.file;
     this.setShare(open, 0, 0);
     const last = file.opens.pop()!;
     if (last !== open) {
@@ -215,8 +217,8 @@ export class ServerState implements ClientStates {
       state.seqid = 0;
       this.states.add(state);
       owner.states.set(open.file, state);
-      open.lockStates ??= [];
-      open.lockStates.push(state);
+      open.lockStates ??= new Set();
+      open.lockStates.add(state);
     }
     return state;
   }
@@ -230,12 +232,13 @@ export class ServerState implements ClientStates {
 
   /** Ends the state and unlocks what it holds. */
   removeLockState(state: LockState): void {
-    removeLock(state, 0, Number.POSITIVE_INFINITY);
+    removeAllLocks(state.file, [state]);
     this.locksGone(state.file);
-    const siblings = state.open.lockStates;
-    if (siblings !== undefined) {
-      siblings.splice(siblings.indexOf(state), 1);
-    }
+    this.#endLockState(state);
+  }
+
+  #endLockState(state: LockState): void {
+    state.open.lockStates?.delete(state);
     const owner = state.owner;
     owner.states.delete(state.file);
     if (owner.states.size === 0 && owner.sequence === undefined) {
