@@ -7,7 +7,8 @@ import {
 } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { Digest } from "../reapi/digest.ts";
 import { digestMessage } from "../reapi/wire-digest.ts";
-import type { BlobBackend, BlobServer } from "./backend.ts";
+import { type BlobBackend, writeRoutes } from "./backend.ts";
+import type { BlobRoute, BlobServer } from "./blob-server.ts";
 import { type Clock, type RetryPolicy, retry } from "./transfer/retry.ts";
 
 /** Stores action results. A worker never asks for one: that is for whoever orders actions. */
@@ -25,7 +26,19 @@ export class ActionCacheClient {
 
   /** Rejects with BlobError; with the signal's reason once that aborts. */
   async update(actionDigest: Digest, actionResult: ActionResult, signal?: AbortSignal): Promise<void> {
-    const { server: index, instanceName } = this.#backend.route(actionDigest);
+    await Promise.all(
+      writeRoutes(this.#backend, actionDigest).map((route) =>
+        this.#updateAt(route, actionDigest, actionResult, signal),
+      ),
+    );
+  }
+
+  async #updateAt(
+    { server: index, instanceName }: BlobRoute,
+    actionDigest: Digest,
+    actionResult: ActionResult,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     const { server, client } = this.#connection(index);
     await retry(
       `UpdateActionResult for ${actionDigest.hash}-${actionDigest.sizeBytes} at ${server.endpoint.address}`,

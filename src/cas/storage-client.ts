@@ -6,6 +6,7 @@ import type { BlobBackend } from "./backend.ts";
 import { DirectoryCache } from "./cache/directory-cache.ts";
 import { DiskCache, type DiskCacheOptions } from "./cache/disk-cache.ts";
 import { MemoryCache } from "./cache/memory-cache.ts";
+import { combinedPool } from "./combined/combined-pool.ts";
 import type { InputDirectory, InputSource } from "./input-source.ts";
 import { BlobReader } from "./read/blob-reader.ts";
 import { newStatistics, type StorageStatistics } from "./statistics.ts";
@@ -73,11 +74,14 @@ export async function createStorageClient(options: StorageClientOptions): Promis
 
   const disk = await DiskCache.open(options.diskCache);
   const memory = new MemoryCache(options.memoryCacheSizeBytes ?? 32 * MiB);
-  const pool = createTransferPool({
-    threads: options.transferThreads ?? (availableParallelism() < 8 ? 1 : 2),
-    servers: storage.servers,
-    retryPolicy,
-  });
+  const pool = combinedPool(
+    createTransferPool({
+      threads: options.transferThreads ?? (availableParallelism() < 8 ? 1 : 2),
+      servers: storage.servers,
+      retryPolicy,
+    }),
+    storage.combinations,
+  );
 
   const maximumMessageSizeBytes = options.maximumMessageSizeBytes ?? 64 * MiB;
   const reader = new BlobReader({
@@ -101,7 +105,6 @@ export async function createStorageClient(options: StorageClientOptions): Promis
     pool,
     statistics,
     concurrency: options.uploadConcurrency ?? 16,
-    now: SYSTEM_CLOCK.now,
   });
   const actionCache = new ActionCacheClient(options.actionCache, retryPolicy, SYSTEM_CLOCK);
 

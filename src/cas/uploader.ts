@@ -1,10 +1,10 @@
-import { LRUCache } from "lru-cache";
 import { Batcher } from "../async/batcher.ts";
 import { Semaphore } from "../async/semaphore.ts";
 import { SingleFlight } from "../async/single-flight.ts";
 import { asBlobError, BlobError, blobFailure } from "../reapi/blob-error.ts";
 import { computeDigest, type Digest, type DigestFunction, digestKey, makeDigest } from "../reapi/digest.ts";
-import type { BlobBackend, BlobRoute } from "./backend.ts";
+import type { BlobBackend } from "./backend.ts";
+import type { BlobRoute } from "./blob-server.ts";
 import type { StorageStatistics } from "./statistics.ts";
 import { type PortableError, toPortable } from "./transfer/portable.ts";
 import type { TransferPool } from "./transfer/transfer-pool.ts";
@@ -16,8 +16,6 @@ export interface UploaderOptions {
   readonly statistics: StorageStatistics;
   /** How many writes to storage run at the same time; a batch of small blobs is one. */
   readonly concurrency: number;
-  /** Milliseconds, never going back. */
-  readonly now: () => number;
 }
 
 /** Content up to this size is hashed at once: that takes less time than a detour through a thread (40 µs). */
@@ -38,22 +36,12 @@ export class Uploader {
   readonly #uploads = new SingleFlight<void>();
   readonly #missing: Batcher<Routed, boolean>;
   readonly #small: Batcher<Small, undefined>;
-  readonly #existing: readonly (LRUCache<string, true> | undefined)[];
 
-  constructor({ backend, pool, statistics, concurrency, now }: UploaderOptions) {
+  constructor({ backend, pool, statistics, concurrency }: UploaderOptions) {
     this.#backend = backend;
     this.#pool = pool;
     this.#statistics = statistics;
     this.#semaphore = new Semaphore(Math.max(1, concurrency));
-    this.#existing = backend.servers.map(
-      ({ existenceCache }) =>
-        existenceCache &&
-        new LRUCache({
-          max: existenceCache.maximumCount,
-          ttl: existenceCache.durationMilliseconds,
-          perf: { now },
-        }),
-    );
     const group = ({ digest, route }: Routed) =>
       `${route.server} ${digest.function.name} ${route.instanceName}`;
     this.#missing = new Batcher<Routed, boolean>({
@@ -121,7 +109,7 @@ export class Uploader {
 
   async #upload(digest: Digest, source: UploadSource, signal: AbortSignal): Promise<void> {
     const routed = this.#routed(digest);
-    if (!(await this.#isMissing(routed))) {
+    if (!(await this.#missing.add(routed))) {
       this.#statistics.uploadsSpared++;
       this.#statistics.bytesUploadSpared += digest.sizeBytes;
       return;
@@ -144,19 +132,6 @@ export class Uploader {
     }
     this.#statistics.blobsUploaded++;
     this.#statistics.bytesUploaded += digest.sizeBytes;
-    this.#existing[routed.route.server]?.set(existenceKey(routed), true);
-  }
-
-  async #isMissing(routed: Routed): Promise<boolean> {
-    const existing = this.#existing[routed.route.server];
-    if (existing?.get(existenceKey(routed))) {
-      return false;
-    }
-    const missing = await this.#missing.add(routed);
-    if (!missing) {
-      existing?.set(existenceKey(routed), true);
-    }
-    return missing;
   }
 
   async #findMissing(items: readonly Routed[]): Promise<boolean[]> {
@@ -197,8 +172,4 @@ interface Routed {
 interface Small extends Routed {
   /** In a buffer of its own. */
   readonly content: Uint8Array;
-}
-
-function existenceKey({ digest, route }: Routed): string {
-  return `${digestKey(digest)}-${route.instanceName}`;
 }

@@ -7,7 +7,7 @@ import type {
 import type { HttpServerSettings } from "../telemetry/diagnostics-server.ts";
 import { ConfigurationError } from "./error.ts";
 import { all, each, type FieldPath } from "./field-path.ts";
-import { httpServerSettings } from "./http-server.ts";
+import { httpServerSettings } from "./network/http-server.ts";
 import { accept, refuse } from "./refuse.ts";
 
 /** What is configured for a whole process. */

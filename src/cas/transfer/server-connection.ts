@@ -10,7 +10,7 @@ import {
 import { ByteStream } from "../../proto/gen/google/bytestream/bytestream_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
-import type { BlobServer } from "../backend.ts";
+import type { BlobServer } from "../blob-server.ts";
 import { type Attempt, type Clock, type RetryPolicy, retry } from "./retry.ts";
 
 /** What we heed of a storage server's capabilities. */

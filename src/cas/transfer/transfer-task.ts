@@ -1,4 +1,4 @@
-import type { BlobServer } from "../backend.ts";
+import type { BlobServer } from "../blob-server.ts";
 import type { PortableDigest, PortableError } from "./portable.ts";
 import type { RetryPolicy } from "./retry.ts";
 import type { RandomAccess } from "./upload-source.ts";

@@ -4,7 +4,7 @@ import type { UNIXCredentialsConfiguration } from "../../proto/gen/buildbarn/con
 import { ConfigurationError } from "../error.ts";
 import { all, type DoneOtherwise, each, FieldPath } from "../field-path.ts";
 import { type GlobalSettings, globalSettings } from "../global.ts";
-import { grpcServerSettings } from "../grpc-server.ts";
+import { grpcServerSettings } from "../network/grpc-server.ts";
 import { refuse } from "../refuse.ts";
 import { absolutePath, absolutePaths, nonEmpty } from "../values.ts";
 

@@ -9,7 +9,7 @@ import { ConfigurationError } from "../error.ts";
 import { leastRecentlyUsed } from "../eviction.ts";
 import { all, type DoneOtherwise, each, FieldPath } from "../field-path.ts";
 import { type GlobalSettings, globalSettings } from "../global.ts";
-import { grpcEndpoint } from "../grpc-client.ts";
+import { grpcEndpoint } from "../network/grpc-client.ts";
 import { accept, refuse } from "../refuse.ts";
 import { nonEmpty, positive } from "../values.ts";
 import { type BuildDirectorySettings, buildDirectorySettings } from "./build-directory.ts";

@@ -3,7 +3,7 @@ import type { Platform } from "../../proto/gen/build/bazel/remote/execution/v2/r
 import type { RunnerConfiguration } from "../../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
 import type { MonetaryResourceUsage_Expense } from "../../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import { all, type FieldPath } from "../field-path.ts";
-import { grpcEndpoint } from "../grpc-client.ts";
+import { grpcEndpoint } from "../network/grpc-client.ts";
 import { refuse } from "../refuse.ts";
 import { optional, positive } from "../values.ts";
 import { type CharacterDevice, characterDevices } from "./character-devices.ts";

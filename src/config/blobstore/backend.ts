@@ -1,45 +1,39 @@
-import { status as Status } from "@grpc/grpc-js";
-import type { BlobBackend, BlobRoute, BlobServer } from "../../cas/backend.ts";
+import type { BlobBackend } from "../../cas/backend.ts";
+import type { Route } from "../../cas/blob-server.ts";
+import type { DiskCacheOptions } from "../../cas/cache/disk-cache.ts";
 import { shardSelector } from "../../cas/sharding.ts";
 import type {
+  ActionResultExpiringBlobAccessConfiguration,
   BlobAccessConfiguration,
   CompletenessCheckingBlobAccessConfiguration,
   DeadlineEnforcingBlobAccess,
-  DemultiplexedBlobAccessConfiguration,
-  DemultiplexingBlobAccessConfiguration,
-  ExistenceCachingBlobAccessConfiguration,
   GrpcBlobAccessConfiguration,
   ShardingBlobAccessConfiguration,
   ShardingBlobAccessConfiguration_Shard,
   WithLabelsBlobAccessConfiguration,
 } from "../../proto/gen/buildbarn/configuration/blobstore/blobstore_pb.ts";
-import type { ExistenceCacheConfiguration } from "../../proto/gen/buildbarn/configuration/digest/digest_pb.ts";
 import type { Status as ErrorConfiguration } from "../../proto/gen/google/rpc/status_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
-import { checkInstanceName } from "../../reapi/resource-name.ts";
 import { positiveMilliseconds } from "../duration.ts";
 import { ConfigurationError } from "../error.ts";
-import { leastRecentlyUsed } from "../eviction.ts";
 import { each, type FieldPath, unsupported } from "../field-path.ts";
-import { grpcEndpoint } from "../grpc-client.ts";
-import { refuse } from "../refuse.ts";
+import { grpcEndpoint } from "../network/grpc-client.ts";
+import { accept, refuse } from "../refuse.ts";
 import { positive } from "../values.ts";
+import {
+  existenceCachingRoute,
+  mirroredRoute,
+  readCachingRoute,
+  readCanaryingRoute,
+  readFallbackRoute,
+} from "./combined.ts";
+import { demultiplexingRoute } from "./demultiplexing.ts";
+import type { BackendParts, Place, Store } from "./place.ts";
 
-/** Which of the two stores a backend is of; not every kind of backend makes sense for both. */
-export type Store = "contentAddressableStorage" | "actionCache";
-
-type Route = (instanceName: string, hash: string) => BlobRoute;
-
-/** Where in the configuration a backend stands, and what enclosing ones say of it. */
-interface Place {
-  readonly path: FieldPath;
-  readonly store: Store;
-  /** All servers that were found so far; a route names them by index. */
-  readonly servers: BlobServer[];
-  /** What enclosing backends say about all the servers in them. */
-  readonly decorations: Omit<BlobServer, "endpoint" | "compression">;
-  /** The backends that enclosing `withLabels` name. */
-  readonly labels: ReadonlyMap<string, Route>;
+/** A backend, and the settings of the local cache in it. */
+export interface BackendSettings {
+  readonly backend: BlobBackend;
+  readonly blobCache: DiskCacheOptions | undefined;
 }
 
 /**
@@ -51,29 +45,25 @@ export function blobBackend(
   configuration: BlobAccessConfiguration | undefined,
   path: FieldPath,
   store: Store,
-): BlobBackend {
-  const servers: BlobServer[] = [];
-  const route = routeTo(configuration, { path, store, servers, decorations: {}, labels: new Map() });
-  return { servers, route: (digest) => route(digest.instanceName, digest.hash) };
+): BackendSettings {
+  const parts: BackendParts = { servers: [], combinations: [], blobCache: undefined };
+  const route = routeTo(configuration, { path, store, parts, decorations: {}, labels: new Map(), routeTo });
+  const { servers, combinations } = parts;
+  return {
+    backend: { servers, combinations, route: (digest) => route(digest.instanceName, digest.hash) },
+    blobCache: parts.blobCache,
+  };
 }
 
-const SUPPORTED =
-  "give grpc, error, sharding, demultiplexing, existenceCaching, completenessChecking, deadlineEnforcing, " +
-  "withLabels or label";
+const SUPPORTED = "give grpc, or a backend that is made of others";
 
-const USE_BB_STORAGE = "let a bb_storage do this, and reach it by grpc";
+const IN_BB_STORAGE = "let a bb_storage do this, and reach it by grpc";
 
 const REFUSED_BACKENDS = {
-  readCaching: "only the outermost backend of contentAddressableStorage can be; move it there, or remove it",
-  local: "only contentAddressableStorage.readCaching.fast, the blob cache, can be; reach storage by grpc",
-  mirrored: USE_BB_STORAGE,
-  readFallback: USE_BB_STORAGE,
-  readCanarying: USE_BB_STORAGE,
-  referenceExpanding: USE_BB_STORAGE,
-  hierarchicalInstanceNames: USE_BB_STORAGE,
-  actionResultExpiring: USE_BB_STORAGE,
-  zipReading: USE_BB_STORAGE,
-  zipWriting: USE_BB_STORAGE,
+  local: "only readCaching.fast, which makes it the blob cache, can be local; reach storage by grpc",
+  referenceExpanding: IN_BB_STORAGE,
+  zipReading: IN_BB_STORAGE,
+  zipWriting: IN_BB_STORAGE,
 } as const;
 
 function routeTo(configuration: BlobAccessConfiguration | undefined, place: Place): Route {
@@ -99,6 +89,18 @@ function routeTo(configuration: BlobAccessConfiguration | undefined, place: Plac
       return completenessCheckingRoute(backend.value, inner);
     case "deadlineEnforcing":
       return deadlineEnforcingRoute(backend.value, inner);
+    case "readCaching":
+      return readCachingRoute(backend.value, inner);
+    case "mirrored":
+      return mirroredRoute(backend.value, inner);
+    case "readFallback":
+      return readFallbackRoute(backend.value, inner);
+    case "readCanarying":
+      return readCanaryingRoute(backend.value, inner);
+    case "hierarchicalInstanceNames":
+      return hierarchicalRoute(backend.value, inner);
+    case "actionResultExpiring":
+      return actionResultExpiringRoute(backend.value, inner);
     case "withLabels":
       return withLabelsRoute(backend.value, inner);
     case "label":
@@ -111,19 +113,16 @@ function routeTo(configuration: BlobAccessConfiguration | undefined, place: Plac
 }
 
 function grpcRoute(configuration: GrpcBlobAccessConfiguration, place: Place): Route {
-  const { path, store, servers, decorations } = place;
+  const { path, store, parts, decorations } = place;
   const { client, enableCompression, ...rest } = configuration;
   refuse(rest, path);
   if (enableCompression && store === "actionCache") {
-    throw unsupported(
-      path.field("enableCompression"),
-      "only blobs are compressed, not action results; remove it",
-    );
+    path.field("enableCompression").otherwise("action results are not compressed; only blobs are");
   }
-  const server = servers.length;
-  servers.push({
+  const server = parts.servers.length;
+  parts.servers.push({
     endpoint: grpcEndpoint(client, path.field("client")),
-    compression: enableCompression,
+    compression: enableCompression && store !== "actionCache",
     ...decorations,
   });
   return (instanceName) => ({ server, instanceName });
@@ -160,92 +159,6 @@ function shardOf(key: string, configuration: ShardingBlobAccessConfiguration_Sha
   return { key, weight, route: routeTo(backend, { ...place, path: path.field("backend") }) };
 }
 
-function demultiplexingRoute(configuration: DemultiplexingBlobAccessConfiguration, place: Place): Route {
-  const { path } = place;
-  const { instanceNamePrefixes, ...rest } = configuration;
-  refuse(rest, path);
-  const backends = [
-    ...each(Object.entries(instanceNamePrefixes), ([prefix, demultiplexed]) =>
-      demultiplexedBackend(prefix, demultiplexed, {
-        ...place,
-        path: path.field("instanceNamePrefixes").key(prefix),
-      }),
-    ),
-  ];
-  backends.sort((a, b) => b.prefix.length - a.prefix.length);
-  return (instanceName, hash) => {
-    const segments = segmentsOf(instanceName);
-    const found = backends.find(({ prefix }) =>
-      prefix.every((segment, index) => segments[index] === segment),
-    );
-    if (found === undefined) {
-      throw new BlobError(
-        Status.INVALID_ARGUMENT,
-        `no backend is configured for the instance name ${JSON.stringify(instanceName)}`,
-      );
-    }
-    return found.route([...found.added, ...segments.slice(found.prefix.length)].join("/"), hash);
-  };
-}
-
-function demultiplexedBackend(
-  prefix: string,
-  configuration: DemultiplexedBlobAccessConfiguration,
-  place: Place,
-) {
-  const { path } = place;
-  const { backend, addInstanceNamePrefix, ...rest } = configuration;
-  refuse(rest, path);
-  return {
-    prefix: prefixSegments(prefix, path),
-    added: prefixSegments(addInstanceNamePrefix, path.field("addInstanceNamePrefix")),
-    route: routeTo(backend, { ...place, path: path.field("backend") }),
-  };
-}
-
-function prefixSegments(instanceName: string, path: FieldPath): readonly string[] {
-  try {
-    checkInstanceName(instanceName);
-  } catch (error) {
-    throw new ConfigurationError(`${path}: ${(error as Error).message}`, { cause: error });
-  }
-  return segmentsOf(instanceName);
-}
-
-function segmentsOf(instanceName: string): readonly string[] {
-  return instanceName === "" ? [] : instanceName.split("/");
-}
-
-function existenceCachingRoute(configuration: ExistenceCachingBlobAccessConfiguration, place: Place): Route {
-  const { path, store, decorations } = place;
-  const { backend, existenceCache, ...rest } = configuration;
-  refuse(rest, path);
-  if (store === "actionCache") {
-    throw unsupported(path, "an action cache is never asked what it lacks; give the backend by itself");
-  }
-  return routeTo(backend, {
-    ...place,
-    path: path.field("backend"),
-    decorations: {
-      ...decorations,
-      existenceCache: existenceCacheOf(existenceCache, path.field("existenceCache")),
-    },
-  });
-}
-
-function existenceCacheOf(configuration: ExistenceCacheConfiguration | undefined, path: FieldPath) {
-  if (configuration === undefined) {
-    throw new ConfigurationError(`${path} is missing: give cacheSize and cacheDuration`);
-  }
-  const { cacheSize, cacheDuration, cacheReplacementPolicy, ...rest } = configuration;
-  refuse(rest, path);
-  leastRecentlyUsed(cacheReplacementPolicy, path.field("cacheReplacementPolicy"));
-  return {
-    maximumCount: positive(cacheSize, path.field("cacheSize")),
-    durationMilliseconds: positiveMilliseconds(cacheDuration, path.field("cacheDuration")),
-  };
-}
-
 /** What is checked is results that are read. A worker only writes them, which goes straight to the backend. */
 function completenessCheckingRoute(
   configuration: CompletenessCheckingBlobAccessConfiguration,
@@ -279,6 +192,11 @@ function withLabelsRoute(configuration: WithLabelsBlobAccessConfiguration, place
   refuse(rest, path);
   const labelled = new Map(place.labels);
   for (const [label, labelledBackend] of Object.entries(labels)) {
+    if (place.labels.has(label)) {
+      throw new ConfigurationError(
+        `${path.field("labels").key(label)}: an enclosing withLabels has that label, too; rename one of them`,
+      );
+    }
     labelled.set(label, routeTo(labelledBackend, { ...place, path: path.field("labels").key(label) }));
   }
   return routeTo(backend, { ...place, path: path.field("backend"), labels: labelled });
@@ -294,4 +212,33 @@ function labelRoute(label: string, { path, labels }: Place): Route {
     );
   }
   return labelled;
+}
+
+/** Results are looked for under shorter instance names, too, but written under their own. */
+function hierarchicalRoute(configuration: BlobAccessConfiguration, place: Place): Route {
+  if (place.store === "contentAddressableStorage") {
+    throw unsupported(
+      place.path,
+      "a content-addressable storage has the same blobs under every instance name; give the backend by itself",
+    );
+  }
+  return routeTo(configuration, place);
+}
+
+/** Only results that are read can have expired. */
+function actionResultExpiringRoute(
+  configuration: ActionResultExpiringBlobAccessConfiguration,
+  place: Place,
+): Route {
+  const { path, store } = place;
+  const { backend, ...rest } = configuration;
+  if (store === "contentAddressableStorage") {
+    throw unsupported(path, "only action results expire; give the backend by itself");
+  }
+  const unread = "results are only written here, never read";
+  refuse(
+    accept(rest, path, { minimumValidity: unread, maximumValidityJitter: unread, minimumTimestamp: unread }),
+    path,
+  );
+  return routeTo(backend, { ...place, path: path.field("backend") });
 }

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
-import { shardSelector } from "../../../src/cas/sharding.ts";
+import { type Shard, shardSelector } from "../../../src/cas/sharding.ts";
 
 const shards = [
   { key: "a", weight: 1 },
@@ -21,6 +23,22 @@ test("blobs lie where Buildbarn's storage looks for them", () => {
     expected.map((_, number) => select(hash(number))),
     expected,
   );
+});
+
+interface Vectors {
+  readonly shards: readonly Shard[];
+  /** By the first 16 digits of a blob's hash, the key of its shard. */
+  readonly blobs: Readonly<Record<string, string>>;
+}
+
+test("each blob lies on the shard where bb-storage bdd785e, asked for these, has put it", () => {
+  const all: readonly Vectors[] = JSON.parse(readFileSync(join(import.meta.dirname, "shards.json"), "utf8"));
+  for (const { shards, blobs } of all) {
+    const select = shardSelector(shards);
+    const found = Object.keys(blobs).map((hash) => [hash, shards[select(hash)]!.key]);
+    assert.deepEqual(Object.fromEntries(found), blobs);
+    assert.equal(found.length, 60);
+  }
 });
 
 test("shares are as the weights say", () => {

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import { status as Status } from "@grpc/grpc-js";
-import { blobBackend, type Store } from "../../../src/config/blobstore/backend.ts";
+import { blobBackend } from "../../../src/config/blobstore/backend.ts";
+import type { Store } from "../../../src/config/blobstore/place.ts";
 import { ConfigurationError } from "../../../src/config/error.ts";
 import { FieldPath } from "../../../src/config/field-path.ts";
 import { BlobAccessConfigurationSchema } from "../../../src/proto/gen/buildbarn/configuration/blobstore/blobstore_pb.ts";
@@ -10,8 +11,8 @@ import { digestOf } from "../cas/fake-storage.ts";
 import { blobError } from "../cas/fixture.ts";
 
 function backend(configuration: JsonValue, store: Store = "contentAddressableStorage") {
-  return FieldPath.root("blobs").settingsOf((path) =>
-    blobBackend(fromJson(BlobAccessConfigurationSchema, configuration), path, store),
+  return FieldPath.root("blobs").settingsOf(
+    (path) => blobBackend(fromJson(BlobAccessConfigurationSchema, configuration), path, store).backend,
   );
 }
 
@@ -72,7 +73,7 @@ test("sharding: both shards are used, a blob always the same one", () => {
 });
 
 test("decorations reach the servers within them", () => {
-  const { servers } = backend({
+  const { servers, combinations, route } = backend({
     existenceCaching: {
       existenceCache: {
         cacheSize: "10",
@@ -84,11 +85,15 @@ test("decorations reach the servers within them", () => {
       },
     },
   });
+  assert.deepEqual(route(digestOf("x", "main")), { server: -1, instanceName: "main" });
+  const [caching] = combinations;
+  assert.ok(caching?.kind === "existenceCaching");
+  assert.deepEqual(caching.cache, { maximumCount: 10, durationMilliseconds: 60_000 });
+  assert.deepEqual(caching.base("main", "0"), { server: 0, instanceName: "main" });
   assert.deepEqual(servers, [
     {
       endpoint: { address: "a:1" },
       compression: false,
-      existenceCache: { maximumCount: 10, durationMilliseconds: 60_000 },
       timeoutMilliseconds: 2500,
     },
   ]);
@@ -101,6 +106,61 @@ test("completenessChecking: results, which are only written, go to its backend",
   assert.throws(
     () => backend({ completenessChecking: { backend: grpc("a:1") } }, "actionCache"),
     /^ConfigurationError: blobs\.completenessChecking\.maximumTotalTreeSizeBytes is 0: /,
+  );
+});
+
+test("combinations: nested, each within what it is combined of", () => {
+  const { servers, combinations } = backend({
+    readFallback: {
+      primary: {
+        mirrored: {
+          backendA: grpc("a:1"),
+          backendB: grpc("b:1"),
+          replicatorAToB: { local: {} },
+          replicatorBToA: { concurrencyLimiting: { base: { noop: {} }, maximumConcurrency: "3" } },
+        },
+      },
+      secondary: grpc("c:1"),
+      replicator: { deduplicating: { remote: { address: "r:1" } } },
+    },
+  });
+  assert.deepEqual(
+    servers.map(({ endpoint }) => endpoint.address),
+    ["a:1", "b:1", "c:1"],
+  );
+  const [mirrored, fallback] = combinations;
+  assert.ok(mirrored?.kind === "mirrored" && fallback?.kind === "readFallback");
+  assert.deepEqual(mirrored.bToA, {
+    kind: "concurrencyLimiting",
+    base: { kind: "noop" },
+    maximumConcurrency: 3,
+  });
+  assert.equal(fallback.primary("", "0").server, -1);
+  assert.equal(fallback.secondary("", "0").server, 2);
+  assert.deepEqual(fallback.replication, {
+    kind: "deduplicating",
+    base: { kind: "remote", endpoint: { address: "r:1" } },
+  });
+});
+
+test("action results: are written where Buildbarn writes them, whatever they would be read from", () => {
+  const configuration = {
+    actionResultExpiring: {
+      minimumValidity: "60s",
+      backend: {
+        hierarchicalInstanceNames: {
+          readFallback: {
+            primary: { readCaching: { fast: grpc("fast:1"), slow: grpc("slow:1") } },
+            secondary: grpc("secondary:1"),
+          },
+        },
+      },
+    },
+  };
+  const { servers } = backend(configuration, "actionCache");
+  assert.deepEqual(
+    servers.map(({ endpoint }) => endpoint.address),
+    ["slow:1"],
   );
 });
 
@@ -123,12 +183,32 @@ test("labels: one backend used in several places is one server", () => {
 });
 
 for (const [what, configuration, message] of [
-  ["nothing", {}, /^blobs is empty: give grpc, /],
+  ["nothing", {}, /^blobs is empty: give grpc, or /],
   ["an unsupported backend", { local: {} }, /^blobs\.local is not supported: /],
   [
     "one within another",
-    { deadlineEnforcing: { timeout: "1s", backend: { mirrored: {} } } },
-    /^blobs\.deadlineEnforcing\.backend\.mirrored is not supported: let a bb_storage/,
+    { deadlineEnforcing: { timeout: "1s", backend: { zipReading: {} } } },
+    /^blobs\.deadlineEnforcing\.backend\.zipReading is not supported: let a bb_storage/,
+  ],
+  [
+    "all parts of a combination that are missing",
+    { mirrored: {} },
+    /^blobs\.mirrored\.backendA is missing[\s\S]*backendB is missing[\s\S]*replicatorAToB is empty[\s\S]*replicatorBToA/,
+  ],
+  [
+    "a label within itself",
+    {
+      withLabels: {
+        labels: { a: grpc("a:1") },
+        backend: { withLabels: { labels: { a: grpc("b:1") }, backend: { label: "a" } } },
+      },
+    },
+    /^blobs\.withLabels\.backend\.withLabels\.labels\["a"\]: an enclosing/,
+  ],
+  [
+    "other instance names for blobs",
+    { hierarchicalInstanceNames: grpc("a:1") },
+    /hierarchicalInstanceNames is not/,
   ],
   ["no client", { grpc: {} }, /^blobs\.grpc\.client\.address is missing/],
   ["an unknown label", { label: "x" }, /^blobs\.label: .*"x"/],

@@ -8,6 +8,7 @@ const configuration = join(root, "src/config/");
 /** Where else the types of what src/config makes are declared. */
 const MADE_BY_CONFIGURATION = [
   "src/cas/backend.ts",
+  "src/cas/blob-server.ts",
   "src/grpc/endpoint.ts",
   "src/grpc/server.ts",
   "src/telemetry/diagnostics-server.ts",
@@ -62,7 +63,7 @@ it("every setting that src/config makes is read outside of it", () => {
       }
     }
   }
-  const privateToConfiguration = /^(Place|Findings|Program|CheckReport)\./;
+  const privateToConfiguration = /^(Place|BackendParts|BackendSettings|Findings|Program|CheckReport)\./;
   const unread = [...settings].filter(
     ([node, name]) => !read.has(node) && !privateToConfiguration.test(name),
   );

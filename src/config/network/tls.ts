@@ -1,14 +1,14 @@
 import { readFileSync } from "node:fs";
-import type { GrpcTls } from "../grpc/endpoint.ts";
-import type { GrpcServerTls } from "../grpc/server.ts";
+import type { GrpcTls } from "../../grpc/endpoint.ts";
+import type { GrpcServerTls } from "../../grpc/server.ts";
 import type {
   ClientConfiguration,
   ServerConfiguration,
   X509KeyPair,
-} from "../proto/gen/buildbarn/configuration/tls/tls_pb.ts";
-import { ConfigurationError } from "./error.ts";
-import type { FieldPath } from "./field-path.ts";
-import { refuse } from "./refuse.ts";
+} from "../../proto/gen/buildbarn/configuration/tls/tls_pb.ts";
+import { ConfigurationError } from "../error.ts";
+import type { FieldPath } from "../field-path.ts";
+import { refuse } from "../refuse.ts";
 
 const CIPHER_SUITES = "set GRPC_SSL_CIPHER_SUITES in the environment, in the spelling of OpenSSL";
 

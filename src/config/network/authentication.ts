@@ -1,6 +1,6 @@
-import type { AuthenticationMetadata } from "../proto/gen/buildbarn/auth/auth_pb.ts";
-import type { FieldPath } from "./field-path.ts";
-import { accept, refuse } from "./refuse.ts";
+import type { AuthenticationMetadata } from "../../proto/gen/buildbarn/auth/auth_pb.ts";
+import type { FieldPath } from "../field-path.ts";
+import { accept, refuse } from "../refuse.ts";
 
 const UNUSED = "whoever a policy allows may do everything; what it says of them is not used";
 

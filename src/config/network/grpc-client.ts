@@ -1,15 +1,15 @@
-import type { GrpcEndpoint, GrpcKeepalive } from "../grpc/endpoint.ts";
+import type { GrpcEndpoint, GrpcKeepalive } from "../../grpc/endpoint.ts";
 import type {
   ClientConfiguration,
   ClientConfiguration_HeaderValues,
   ClientKeepaliveConfiguration,
-} from "../proto/gen/buildbarn/configuration/grpc/grpc_pb.ts";
-import { positiveMilliseconds } from "./duration.ts";
-import { ConfigurationError } from "./error.ts";
-import type { FieldPath } from "./field-path.ts";
-import { accept, refuse } from "./refuse.ts";
+} from "../../proto/gen/buildbarn/configuration/grpc/grpc_pb.ts";
+import { positiveMilliseconds } from "../duration.ts";
+import { ConfigurationError } from "../error.ts";
+import type { FieldPath } from "../field-path.ts";
+import { accept, refuse } from "../refuse.ts";
+import { nonEmpty, optional } from "../values.ts";
 import { tlsClient } from "./tls.ts";
-import { nonEmpty, optional } from "./values.ts";
 
 /**
  * The endpoint that a ClientConfiguration describes. `path` is where it stands, for messages.

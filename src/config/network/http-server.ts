@@ -1,14 +1,14 @@
 import type {
   AuthenticationPolicy,
   Configuration,
-} from "../proto/gen/buildbarn/configuration/http/server/server_pb.ts";
-import type { HttpServerSettings } from "../telemetry/diagnostics-server.ts";
+} from "../../proto/gen/buildbarn/configuration/http/server/server_pb.ts";
+import type { HttpServerSettings } from "../../telemetry/diagnostics-server.ts";
+import { ConfigurationError } from "../error.ts";
+import { all, each, type FieldPath, unsupported } from "../field-path.ts";
+import { refuse } from "../refuse.ts";
+import { nonEmpty } from "../values.ts";
 import { authenticationMetadata } from "./authentication.ts";
-import { ConfigurationError } from "./error.ts";
-import { all, each, type FieldPath, unsupported } from "./field-path.ts";
-import { refuse } from "./refuse.ts";
 import { tlsServer } from "./tls.ts";
-import { nonEmpty } from "./values.ts";
 
 export function httpServerSettings(configuration: Configuration, path: FieldPath): HttpServerSettings {
   const { listenAddresses, authenticationPolicy, tls, ...rest } = configuration;

@@ -1,14 +1,14 @@
-import type { GrpcServerSettings, GrpcServerTls } from "../grpc/server.ts";
+import type { GrpcServerSettings, GrpcServerTls } from "../../grpc/server.ts";
 import type {
   AuthenticationPolicy,
   ServerConfiguration,
-} from "../proto/gen/buildbarn/configuration/grpc/grpc_pb.ts";
+} from "../../proto/gen/buildbarn/configuration/grpc/grpc_pb.ts";
+import { ConfigurationError } from "../error.ts";
+import { type FieldPath, unsupported } from "../field-path.ts";
+import { accept, refuse } from "../refuse.ts";
+import { optional } from "../values.ts";
 import { authenticationMetadata } from "./authentication.ts";
-import { ConfigurationError } from "./error.ts";
-import { type FieldPath, unsupported } from "./field-path.ts";
-import { accept, refuse } from "./refuse.ts";
 import { tlsServer } from "./tls.ts";
-import { optional } from "./values.ts";
 
 /** @param path Where the configuration stands, for messages. */
 export function grpcServerSettings(configuration: ServerConfiguration, path: FieldPath): GrpcServerSettings {
