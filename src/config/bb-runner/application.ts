@@ -6,6 +6,7 @@ import { type GlobalSettings, globalSettings } from "../global.ts";
 import { grpcServerSettings } from "../grpc-server.ts";
 import { refuse } from "../refuse.ts";
 import { absolutePath, absolutePaths, nonEmpty } from "../values.ts";
+import { type ConfinementSettings, confinementSettings } from "./confinement.ts";
 
 /** What bb_runner's configuration says, checked. Paths are absolute. */
 export interface BbRunnerSettings extends GlobalSettings {
@@ -21,6 +22,7 @@ export interface BbRunnerSettings extends GlobalSettings {
   readonly symlinkTemporaryDirectories: readonly string[];
   /** A command and its arguments; empty for none. */
   readonly runCommandCleaner: readonly string[];
+  readonly confinement: ConfinementSettings;
 }
 
 export interface UnixCredentials {
@@ -43,6 +45,7 @@ export function bbRunnerSettings(configuration: ApplicationConfiguration): BbRun
     runCommandsAs,
     symlinkTemporaryDirectories,
     runCommandCleaner,
+    bbWorkerNfs4,
     ...rest
   } = configuration;
   refuse(rest, "", {
@@ -69,6 +72,7 @@ export function bbRunnerSettings(configuration: ApplicationConfiguration): BbRun
     runCommandsAs: runCommandsAs && unixCredentials(runCommandsAs, "runCommandsAs"),
     symlinkTemporaryDirectories: absolutePaths(symlinkTemporaryDirectories, "symlinkTemporaryDirectories"),
     runCommandCleaner,
+    confinement: confinementSettings(bbWorkerNfs4, "bbWorkerNfs4"),
   };
 }
 

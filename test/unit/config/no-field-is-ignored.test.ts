@@ -135,6 +135,17 @@ const runners: JsonObject[] = [false, true].map((withTmpdir) => ({
   setTmpdirEnvironmentVariable: withTmpdir,
   global: { ...global, setResourceLimits: { NOFILE: { softLimit: "5", hardLimit: "10" } } },
   runCommandsAs: { userId: 1, groupId: 2, additionalGroupIds: [3] },
+  bbWorkerNfs4: {
+    additionalCapabilities: ["SYS_PTRACE"],
+    additionalSystemCalls: ["perf"],
+    additionalDevices: ["/dev/kvm"],
+    writablePaths: ["/home"],
+    hostName: "builder",
+    mountProc: true,
+    maximumProcesses: 100,
+    maximumMemoryBytes: "1000000",
+    cpuWeight: 50,
+  },
 }));
 
 /** What tells settings apart: a backend's route is asked for some blobs. */
