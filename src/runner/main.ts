@@ -5,6 +5,7 @@ import { loadConfiguration } from "../config/load-configuration.ts";
 import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
 import { createLog } from "../telemetry/log.ts";
 import { startRunner } from "./server.ts";
+import { forbidTracing } from "./untraceable.ts";
 
 const USAGE = `Usage: bb_runner CONFIG.jsonnet
 
@@ -27,6 +28,7 @@ async function main(): Promise<void> {
     process.exitCode = 2;
     return;
   }
+  forbidTracing();
   const log = createLog();
   // Before there is anything to end: as a container's first process this one would ignore them otherwise.
   const { promise: stop, resolve } = Promise.withResolvers<NodeJS.Signals>();
