@@ -9,21 +9,27 @@
  *   failed STAGE ERRNO TEXT SUBJECT…   it was never started, or (STAGE "helper") how it ended is not known, since the
  *                                      helper's own process beside it was killed; TEXT is strerror(ERRNO)
  *
+ * Asked to "probe", it reports what of how commands are to be held it cannot do here: as "failed", or as
+ *
+ *   probed SHORTCOMING…            sentences, or none
+ *
  * An isolated command has a PID namespace, whose first process, a child of this one, inherits the command's orphans and
- * takes everything with it when it ends; an IPC namespace, which ends with it; and a mount namespace, into which later
- * mounts propagate, but not out of it. Without isolation, which needs CAP_SYS_ADMIN, this process becomes the parent of
- * orphans and kills them; but a command of the same user can kill this process first.
+ * takes everything with it when it ends; and the other namespaces of isolate.h. Without isolation, which needs
+ * CAP_SYS_ADMIN, this process becomes the parent of orphans and kills them; but a command of the same user can kill this
+ * process first.
  *
  * The process that reads the request touches no file of the action, since those may lie on a file system whose server
  * does not answer. Its child does, and can always be killed.
  */
 #include "confine.h"
 #include "empty_directory.h"
+#include "isolate.h"
 #include "message.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/keyctl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -43,14 +49,26 @@ struct limit {
   struct rlimit values;
 };
 
+/* How commands are held; the same for all of a runner's. */
+struct hold {
+  bool isolated;
+  bool chroot_into_input_root;
+  struct isolation isolation;
+  struct confinement confinement;
+};
+
 struct run_request {
+  struct hold hold;
   const char *build_directory;
   const char *input_root_directory;
+  const char *temporary_directory;
   const char *working_directory;
   const char *stdout_path;
   const char *stderr_path;
-  bool isolated;
-  bool chroot_into_input_root;
+  /* Absolute; empty for the one that this process is in. */
+  const char *cgroup;
+  /* Of its user; those that are fewer already stay so. */
+  rlim_t maximum_processes;
   bool has_credentials;
   uid_t user;
   gid_t group;
@@ -180,30 +198,34 @@ static void apply_credentials(const struct run_request *request) {
     fail("credentials", errno, "setresuid", NULL);
 }
 
-/*
- * In the first process of a PID namespace: gives it a mount namespace, a /proc with only its own processes and, if the
- * kernel supports it, shared memory, semaphores and message queues that end with it.
- */
-static void isolate(bool with_proc) {
-  if (unshare(CLONE_NEWNS) != 0 || (unshare(CLONE_NEWIPC) != 0 && errno != EINVAL))
-    fail("isolation", errno, "unshare", NULL);
-  if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) != 0)
-    fail("isolation", errno, "/", NULL);
-  if (with_proc && mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) != 0 && errno != ENOENT)
-    fail("isolation", errno, "/proc", NULL);
+/* In the child: moves into a cgroup, and sees no other. */
+static void enter_cgroup(const char *path) {
+  int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  int processes = directory < 0 ? -1 : openat(directory, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+  if (processes < 0 || write(processes, "0", 1) != 1)
+    fail("cgroup", errno, path, NULL);
+  close(processes);
+  close(directory);
 }
 
-/*
- * In a mount namespace of its own: makes the directory the root and leaves nothing else to escape to, as root can from
- * a chroot(2).
- */
-static void pivot_into(int directory, const char *name) {
-  int tree = open_tree(directory, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
-  if (tree < 0 || move_mount(tree, "", directory, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0 ||
-      fchdir(tree) != 0 || syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", MNT_DETACH) != 0 ||
-      chdir("/") != 0)
-    fail("chroot", errno, name, NULL);
-  close(tree);
+/* In the child: what makes it the one to go when memory is short, rather than a worker or a runner; root only. */
+static void offer_to_be_killed(void) {
+  int score = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+  if (score < 0)
+    return;
+  char text[16] = "";
+  if (read(score, text, sizeof text - 1) > 0 && atoi(text) < 500) {
+    ssize_t written = write(score, "500", 3);
+    (void)written;
+  }
+  close(score);
+}
+
+/* In the child: gives it keys of its own. A command that may not use keys needs none. */
+static void leave_keyring(const struct confinement *confinement) {
+  if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 && errno != ENOSYS &&
+      (confinement->permissions & MAY_USE_KEYS) != 0)
+    fail("confinement", errno, "keyctl", NULL);
 }
 
 /* In a child: closes the pipes to the runner, whose end must be seen even if this process waits for a file system. */
@@ -214,34 +236,88 @@ static void leave_pipes(void) {
   close(null);
 }
 
+static void bound_processes(rlim_t maximum) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NPROC, &limit) != 0)
+    fail("limits", errno, "getrlimit", NULL);
+  limit.rlim_max = limit.rlim_max < maximum ? limit.rlim_max : maximum;
+  limit.rlim_cur = limit.rlim_cur < maximum ? limit.rlim_cur : maximum;
+  if (setrlimit(RLIMIT_NPROC, &limit) != 0)
+    fail("limits", errno, "setrlimit", NULL);
+}
+
+static int open_build_directory(const char *path) {
+  int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0)
+    fail("build_directory", errno, path, NULL);
+  return directory;
+}
+
+/*
+ * In the child, isolated, without a root of its own: leaves of the machine only what a command may see, and opens the
+ * input root as it is seen then.
+ */
+static int open_narrowed(const struct run_request *request) {
+  char *entries[] = {(char *)request->input_root_directory, NULL, NULL};
+  if (*request->temporary_directory != '\0')
+    entries[1] = (char *)request->temporary_directory;
+  const char *failed = narrow_machine(&request->hold.isolation, request->build_directory, entries);
+  if (failed != NULL)
+    fail("isolation", errno, failed, NULL);
+  int directory = open_build_directory(request->build_directory);
+  int input_root = open_beneath(directory, request->input_root_directory, O_PATH | O_DIRECTORY, 0);
+  if (input_root < 0)
+    fail("input_root_directory", errno, request->input_root_directory, NULL);
+  close(directory);
+  return input_root;
+}
+
 /* In the child: becomes the command. */
 static _Noreturn void run(const struct run_request *request, pid_t parent) {
+  const struct hold *hold = &request->hold;
   setsid();
-  int build_directory = open(request->build_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (build_directory < 0)
-    fail("build_directory", errno, request->build_directory, NULL);
+  offer_to_be_killed();
+  if (*request->cgroup != '\0') {
+    enter_cgroup(request->cgroup);
+    if (hold->isolated && unshare(CLONE_NEWCGROUP) != 0 && errno != EINVAL)
+      fail("isolation", errno, "unshare", NULL);
+  }
+  int build_directory = open_build_directory(request->build_directory);
+  /* A mount of its own, so that what is opened to be written does not keep the others from becoming read-only. */
+  int outputs = hold->isolated ? open_tree(build_directory, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH |
+                                                                    AT_RECURSIVE)
+                               : build_directory;
+  if (outputs < 0)
+    fail("isolation", errno, "open_tree", NULL);
   int input_root = open_beneath(build_directory, request->input_root_directory, O_PATH | O_DIRECTORY, 0);
   if (input_root < 0)
     fail("input_root_directory", errno, request->input_root_directory, NULL);
   int create = O_WRONLY | O_APPEND | O_CREAT | O_EXCL;
-  int out = open_beneath(build_directory, request->stdout_path, create, 0666);
+  int out = open_beneath(outputs, request->stdout_path, create, 0666);
   if (out < 0)
     fail("stdout_path", errno, request->stdout_path, NULL);
-  int err = open_beneath(build_directory, request->stderr_path, create, 0666);
+  int err = open_beneath(outputs, request->stderr_path, create, 0666);
   if (err < 0)
     fail("stderr_path", errno, request->stderr_path, NULL);
 
+  bound_processes(request->maximum_processes);
   for (size_t i = 0; i < request->limit_count; i++)
     if (setrlimit(request->limits[i].resource, &request->limits[i].values) != 0)
       fail("limits", errno, "setrlimit", NULL);
+  if (hold->isolated && !hold->chroot_into_input_root)
+    input_root = open_narrowed(request);
   if (fchdir(input_root) != 0)
     fail("input_root_directory", errno, request->input_root_directory, NULL);
-  if (request->chroot_into_input_root && request->isolated)
-    pivot_into(input_root, request->input_root_directory);
-  else if (request->chroot_into_input_root && chroot(".") != 0)
+  if (hold->chroot_into_input_root && hold->isolated) {
+    const char *failed = enter_root(&hold->isolation, input_root);
+    if (failed != NULL)
+      fail("chroot", errno, failed, NULL);
+  } else if (hold->chroot_into_input_root && chroot(".") != 0) {
     fail("chroot", errno, request->input_root_directory, NULL);
+  }
+  leave_keyring(&hold->confinement);
   /* Before a user is taken that may no longer shed capabilities for the set-user-ID programs to come. */
-  const char *unconfined = request->chroot_into_input_root ? confine() : NULL;
+  const char *unconfined = confine(&hold->confinement);
   if (unconfined != NULL)
     fail("confinement", errno, unconfined, NULL);
   if (request->has_credentials)
@@ -406,7 +482,9 @@ static _Noreturn void be_init(const struct run_request *request) {
     _exit(127);
   /* The command could reopen what this process has open. */
   dup2(STDIN_FILENO, STDERR_FILENO);
-  isolate(!request->chroot_into_input_root);
+  const char *failed = enter_namespaces(&request->hold.isolation);
+  if (failed != NULL)
+    fail("isolation", errno, failed, NULL);
   pid_t command = fork();
   if (command < 0)
     fail("isolation", errno, "fork", NULL);
@@ -422,30 +500,67 @@ static _Noreturn void be_init(const struct run_request *request) {
   _exit(0);
 }
 
-/* In the first process of a PID namespace: reports whether it can do what an isolated command needs. */
-static _Noreturn void probe(void) {
-  const char *missing = missing_filter();
-  if (missing != NULL)
-    fprintf(stderr,
-            "bb_spawn: system calls are not kept from chrooted commands: %s; they can make user namespaces, and mount "
-            "there, unless the sysctl user.max_user_namespaces is 0\n",
-            missing);
-  isolate(true);
-  int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-  pivot_into(root, "/");
+static struct reply probed;
+
+static void put_shortcoming(const char *shortcoming) { put_string(&probed, shortcoming); }
+
+/* In the first process of a PID namespace, if commands are isolated: reports what they need and cannot have. */
+static _Noreturn void probe(const struct hold *hold) {
+  begin_reply(&probed);
+  put_string(&probed, "probed");
+  tell_shortcomings(&hold->confinement, put_shortcoming);
+  if (hold->isolated) {
+    const char *failed = enter_namespaces(&hold->isolation);
+    if (failed == NULL && hold->chroot_into_input_root)
+      failed = enter_root(&hold->isolation, open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    else if (failed == NULL)
+      failed = narrow_machine(&hold->isolation, NULL, NULL);
+    if (failed != NULL)
+      fail("isolation", errno, failed, NULL);
+  }
+  const char *unconfined = confine(&hold->confinement);
+  if (unconfined != NULL)
+    fail("confinement", errno, unconfined, NULL);
+  send_reply(report_fd, &probed);
   _exit(0);
 }
 
+static struct hold take_hold(struct message *message) {
+  struct hold hold;
+  hold.isolated = take_number(message, 1) == 1;
+  hold.chroot_into_input_root = take_number(message, 1) == 1;
+  hold.isolation.mounts_proc = take_number(message, 1) == 1;
+  hold.isolation.own_network = take_number(message, 1) == 1;
+  hold.isolation.host_name = take_string(message);
+  hold.isolation.writable_paths = take_strings(message);
+  hold.isolation.devices = take_strings(message);
+  hold.isolation.hidden_paths = take_strings(message);
+  hold.confinement.capabilities = take_number(message, UINT64_MAX);
+  hold.confinement.permissions = 0;
+  hold.confinement.new_privileges = take_number(message, 1) == 1;
+  char **permissions = take_strings(message);
+  message->malformed |= hold.isolation.writable_paths == NULL || hold.isolation.devices == NULL ||
+                        hold.isolation.hidden_paths == NULL || permissions == NULL;
+  for (char **name = permissions; name != NULL && *name != NULL; name++) {
+    uint32_t permission = parse_permission(*name);
+    message->malformed |= permission == 0;
+    hold.confinement.permissions |= permission;
+  }
+  for (char **path = hold.isolation.devices; path != NULL && *path != NULL; path++)
+    message->malformed |= strncmp(*path, "/dev/", strlen("/dev/")) != 0;
+  return hold;
+}
+
 static struct run_request take_run_request(struct message *message) {
-  struct run_request request = {
-      .build_directory = take_string(message),
-      .input_root_directory = take_string(message),
-      .working_directory = take_string(message),
-      .stdout_path = take_string(message),
-      .stderr_path = take_string(message),
-      .isolated = take_number(message, 1) == 1,
-      .chroot_into_input_root = take_number(message, 1) == 1,
-  };
+  struct run_request request = {.hold = take_hold(message)};
+  request.build_directory = take_string(message);
+  request.input_root_directory = take_string(message);
+  request.temporary_directory = take_string(message);
+  request.working_directory = take_string(message);
+  request.stdout_path = take_string(message);
+  request.stderr_path = take_string(message);
+  request.cgroup = take_string(message);
+  request.maximum_processes = take_number(message, UINT64_MAX);
   request.has_credentials = take_number(message, 1) == 1;
   if (request.has_credentials) {
     request.user = (uid_t)take_number(message, UINT32_MAX - 1);
@@ -518,6 +633,8 @@ int main(void) {
   bool empties = strcmp(verb, "empty") == 0;
   struct run_request run_request = {0};
   struct check_request check_request = {0};
+  if (probes)
+    run_request.hold = take_hold(&message);
   const char *to_empty = empties ? take_string(&message) : "";
   if (runs)
     run_request = take_run_request(&message);
@@ -541,7 +658,7 @@ int main(void) {
   if (signals < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0 || pipe2(report, O_CLOEXEC) != 0)
     die("bb_spawn");
   report_fd = STDOUT_FILENO;
-  if ((probes || run_request.isolated) && unshare(CLONE_NEWPID) != 0)
+  if (run_request.hold.isolated && unshare(CLONE_NEWPID) != 0)
     fail("isolation", errno, "unshare", NULL);
   pid_t self = getpid();
   pid_t child = fork();
@@ -553,8 +670,8 @@ int main(void) {
     close(report[0]);
     leave_pipes();
     if (probes)
-      probe();
-    if (run_request.isolated)
+      probe(&run_request.hold);
+    if (run_request.hold.isolated)
       be_init(&run_request);
     if (runs)
       run(&run_request, self);
@@ -571,7 +688,7 @@ int main(void) {
   if (read_message(report[0], &reported))
     while (reported.next != reported.end)
       put_string(&reply, take_string(&reported));
-  else if (run_request.isolated && !outcome.cancelled)
+  else if (run_request.hold.isolated && !outcome.cancelled)
     put_failure(&reply, "helper", EOWNERDEAD, "bb_spawn");
   else
     put_outcome(&reply, &outcome);

@@ -1,21 +1,35 @@
 #ifndef CONFINE_H
 #define CONFINE_H
 
-/*
- * Leaves this process, and whatever it executes, what a package manager needs in a root file system of its own, and no
- * more; set-user-ID programs that it executes included. Of the capabilities, those that act on the files, users and
- * processes there; the ambient and inheritable ones are cleared. Of the system calls, all but those that mount, make a
- * user namespace, in which every capability could be had again, or change or reach into the kernel; and only those of
- * this program's own ABI.
- *
- * The bounding set stays as it is without CAP_SETPCAP, the system calls without CAP_SYS_ADMIN and where
- * missing_filter() says so.
- *
- * Returns NULL, or the name of the system call that failed, with errno set.
- */
-const char *confine(void);
+#include <stdbool.h>
+#include <stdint.h>
 
-/* Why no system call can be kept from a command on this machine; NULL if it can. */
-const char *missing_filter(void);
+/* What a process and all that it executes may have. */
+struct confinement {
+  /* By bits of 1 << CAP_…; those that act on the files, users and processes of a root file system, or more. */
+  uint64_t capabilities;
+  /* By bits of parse_permission(): the system calls that are not refused. */
+  uint32_t permissions;
+  /* Whether set-user-ID programs must work, also where that costs the filter of system calls. */
+  bool new_privileges;
+};
+
+/*
+ * Leaves this process, and whatever it executes, set-user-ID programs included, the capabilities that it may have, in
+ * no set but the permitted, effective and bounding one; and of the system calls all but those that mount, make a user
+ * namespace, change or reach into the kernel, or are of another ABI than this program's, as far as it has no permission.
+ *
+ * Does as much of it as tell_shortcomings() does not complain about. Returns NULL, or the name of the system call that failed, with
+ * errno set.
+ */
+const char *confine(const struct confinement *confinement);
+
+/* What confine() cannot do here: calls `tell` for each, with a sentence's rest. */
+void tell_shortcomings(const struct confinement *confinement, void (*tell)(const char *shortcoming));
+
+/* The bit of a group of system calls, such as "mount"; 0 for an unknown name. */
+uint32_t parse_permission(const char *name);
+
+enum { MAY_USE_KEYS = 1 };
 
 #endif

@@ -1,29 +1,52 @@
 import { spawn } from "node:child_process";
 import type { UnixCredentials } from "../config/bb-runner/application.ts";
+import { CAPABILITIES, type Capability, type SystemCalls } from "../config/bb-runner/confinement.ts";
 import type { ResourceLimit } from "../config/global.ts";
 import { errnoName } from "../native/errno.ts";
 import { helperPath } from "../native/helper.ts";
 import { encodeMessage, list, MessageDecoder } from "../native/message.ts";
 
+/** How commands are held: by `native/isolate.c` and `native/confine.c`, which say more. */
+export interface Hold {
+  /**
+   * In a PID namespace, so that it can neither see nor end whoever runs it, and in a mount namespace of its own. Asked
+   * of {@link probeHold} before; without it a command of the helper's own user can evade its end, and none of the
+   * fields up to `hiddenPaths` but `chrootIntoInputRoot` has an effect.
+   */
+  readonly isolated: boolean;
+  readonly chrootIntoInputRoot: boolean;
+  readonly mountProc: boolean;
+  readonly ownNetwork: boolean;
+  readonly hostName: string | undefined;
+  /** Absolute; those that do not exist do not matter. The same goes for the next two. */
+  readonly writablePaths: readonly string[];
+  readonly devices: readonly string[];
+  readonly hiddenPaths: readonly string[];
+  /** All that a command of root, and set-user-ID programs, have. */
+  readonly capabilities: readonly Capability[];
+  readonly systemCalls: readonly SystemCalls[];
+  readonly newPrivileges: boolean;
+}
+
 /** A command to run. Paths are relative to the build directory. */
 export interface Command {
+  readonly hold: Hold;
   /** Absolute. */
   readonly buildDirectory: string;
   readonly inputRootDirectory: string;
+  /** Empty for none. Of the build directory, a command sees the input root and this, or what they lie in. */
+  readonly temporaryDirectory: string;
   /** Relative to the input root. */
   readonly workingDirectory: string;
   /** Created; must not exist. */
   readonly stdoutPath: string;
   readonly stderrPath: string;
-  /**
-   * In a PID namespace, so that it can neither see nor end whoever runs it, and in a mount namespace of its own. Asked
-   * of {@link isolationFailure} before; without it a command of the helper's own user can evade its end.
-   */
-  readonly isolated: boolean;
-  /** Such a command also loses the capabilities and system calls that could change more than its root; `native/confine.c`. */
-  readonly chrootIntoInputRoot: boolean;
+  /** Absolute; absent for the helper's own. */
+  readonly cgroup: string | undefined;
   readonly credentials: UnixCredentials | undefined;
   readonly limits: readonly ResourceLimit[];
+  /** Of its user at a time, whoever started them; does not bind root. Absent: as many as this process may have. */
+  readonly maximumProcessesOfUser: number | undefined;
   /** The first is looked up in the environment's PATH if it has no slash. */
   readonly arguments: readonly string[];
   /** All of it: the command inherits nothing. */
@@ -67,6 +90,7 @@ export type Stage =
   | "confinement"
   | "credentials"
   | "limits"
+  | "cgroup"
   /** No directory of PATH has the command. */
   | "search"
   | "exec"
@@ -118,13 +142,15 @@ export async function runCommand(
   const { credentials } = command;
   const request = encodeMessage([
     "run",
+    ...encodeHold(command.hold),
     command.buildDirectory,
     command.inputRootDirectory,
+    command.temporaryDirectory,
     command.workingDirectory,
     command.stdoutPath,
     command.stderrPath,
-    command.isolated ? 1 : 0,
-    command.chrootIntoInputRoot ? 1 : 0,
+    command.cgroup ?? "",
+    `${command.maximumProcessesOfUser ?? UNLIMITED}`,
     ...(credentials
       ? [1, credentials.userId, credentials.groupId, ...list(credentials.additionalGroupIds.map(String))]
       : [0]),
@@ -137,17 +163,32 @@ export async function runCommand(
   return { exitCode: Number(exitCode), signal: Number(killedBy), usage: resourceUsage(usage) };
 }
 
-/** Why commands cannot be isolated; undefined if they can. It needs CAP_SYS_ADMIN, as root outside of a container has. */
-export async function isolationFailure(): Promise<HelperError | undefined> {
-  try {
-    await askHelper(encodeMessage(["probe"]), undefined);
-    return undefined;
-  } catch (error) {
-    if (error instanceof HelperError) {
-      return error;
-    }
-    throw error;
-  }
+/**
+ * What of this cannot be had here, in sentences. Throws a {@link HelperError} if commands cannot be held so at all;
+ * isolation needs CAP_SYS_ADMIN, as root outside of a container has.
+ */
+export function probeHold(hold: Hold): Promise<string[]> {
+  return askHelper(encodeMessage(["probe", ...encodeHold(hold)]), undefined);
+}
+
+function encodeHold(hold: Hold): (string | number)[] {
+  return [
+    hold.isolated ? 1 : 0,
+    hold.chrootIntoInputRoot ? 1 : 0,
+    hold.mountProc ? 1 : 0,
+    hold.ownNetwork ? 1 : 0,
+    hold.hostName ?? "",
+    ...list(hold.writablePaths),
+    ...list(hold.devices),
+    ...list(hold.hiddenPaths),
+    `${capabilityMask(hold.capabilities)}`,
+    hold.newPrivileges ? 1 : 0,
+    ...list(hold.systemCalls),
+  ];
+}
+
+function capabilityMask(names: readonly Capability[]): bigint {
+  return names.reduce((mask, name) => mask | (1n << BigInt(CAPABILITIES[name])), 0n);
 }
 
 /**
@@ -178,6 +219,9 @@ export async function emptyDirectory(path: string, signal: AbortSignal): Promise
   await askHelper(encodeMessage(["empty", path]), signal);
   signal.throwIfAborted();
 }
+
+/** RLIM_INFINITY. */
+const UNLIMITED = 2n ** 64n - 1n;
 
 const DEFAULT_KILL_MILLISECONDS = 20_000;
 
@@ -225,7 +269,7 @@ async function askHelper(
     if (malformed) {
       return reject(malformed);
     }
-    if (verb === "exited") {
+    if (verb === "exited" || verb === "probed") {
       resolve(rest);
     } else if (verb === "failed") {
       reject(new HelperError(rest));

@@ -6,6 +6,7 @@ import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configura
 import { serveDiagnostics } from "../telemetry/diagnostics-server.ts";
 import { logToFiles } from "../telemetry/log-files.ts";
 import { startRunner } from "./server.ts";
+import { forbidTracing } from "./untraceable.ts";
 
 const USAGE = `Usage: bb_runner [--check] CONFIG.jsonnet
 
@@ -32,6 +33,7 @@ async function main(): Promise<void> {
     process.exit(todo.exitStatus);
   }
   const { settings } = todo;
+  forbidTracing();
   const log = logToFiles(settings.logPaths);
   for (const { field, instead } of settings.doneOtherwise) {
     log.info("a field has no effect", { field, instead });

@@ -3,17 +3,22 @@ import { join } from "node:path";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { BbRunnerSettings } from "../config/bb-runner/application.ts";
 import { packAny, StatusError, status } from "../grpc/status.ts";
+import { CgroupResourceUsageSchema } from "../proto/gen/bb_worker_nfs4/bb_runner/bb_runner_pb.ts";
 import { POSIXResourceUsageSchema } from "../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import type { RunRequest, RunResponseSchema } from "../proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
-import { type CommandResult, checkPaths, HelperError, runCommand } from "./command.ts";
+import type { Cgroups } from "./cgroups.ts";
+import { type CommandResult, checkPaths, HelperError, type Hold, runCommand } from "./command.ts";
+import { holdOf } from "./hold.ts";
 import { cleanerOf, IdleCleaner } from "./idle-cleaner.ts";
 import { relativePath } from "./relative-path.ts";
 import { TemporaryLinks } from "./temporary-links.ts";
 
 export interface RunnerOptions {
-  /** Whether commands are isolated; see {@link Command}. Default false. */
-  readonly isolated?: boolean;
+  /** Default: as the settings want, without namespaces. */
+  readonly hold?: Hold;
+  /** Default: commands have the limits that need none. */
+  readonly cgroups?: Cgroups | undefined;
   /** How long a file system may take to say whether a path exists. Default 10,000. */
   readonly readinessMilliseconds?: number;
   /** Aborted when cleaning is to be given up. */
@@ -23,7 +28,8 @@ export interface RunnerOptions {
 /** What buildbarn.runner.Runner promises, without gRPC around it. */
 export class Runner {
   readonly #settings: BbRunnerSettings;
-  readonly #isolated: boolean;
+  readonly #hold: Hold;
+  readonly #cgroups: Cgroups | undefined;
   readonly #readinessMilliseconds: number;
   readonly #cleaner: IdleCleaner | undefined;
   readonly #temporaryLinks: TemporaryLinks;
@@ -32,13 +38,15 @@ export class Runner {
   constructor(
     settings: BbRunnerSettings,
     {
-      isolated = false,
+      hold = holdOf(settings, false),
+      cgroups,
       readinessMilliseconds = 10_000,
       cleaningSignal = new AbortController().signal,
     }: RunnerOptions = {},
   ) {
     this.#settings = settings;
-    this.#isolated = isolated;
+    this.#hold = hold;
+    this.#cgroups = cgroups;
     this.#readinessMilliseconds = readinessMilliseconds;
     this.#temporaryLinks = new TemporaryLinks(settings.symlinkTemporaryDirectories);
     const cleans =
@@ -72,29 +80,32 @@ export class Runner {
     return this.#clean(async () => {
       this.#running++;
       try {
-        const result = await this.#run(request, signal);
+        const { result, memoryPeak } = await this.#runLimited(request, signal);
         if (result.exitCode !== 0 && this.#settings.readinessCheckingPathnames.length > 0) {
           await this.#checkPaths(".", signal);
         }
-        return response(result);
+        return response(result, memoryPeak);
       } finally {
         this.#running--;
       }
     });
   }
 
-  async #run(request: RunRequest, signal: AbortSignal): Promise<CommandResult> {
-    const {
-      buildDirectoryPath,
-      setTmpdirEnvironmentVariable,
-      chrootIntoInputRoot,
-      runCommandsAs,
-      resourceLimits,
-    } = this.#settings;
-    const temporaryDirectory = join(
-      buildDirectoryPath,
-      relativePath("temporary_directory", request.temporaryDirectory),
-    );
+  async #runLimited(
+    request: RunRequest,
+    signal: AbortSignal,
+  ): Promise<{ result: CommandResult; memoryPeak?: bigint | undefined }> {
+    if (!this.#cgroups) {
+      return { result: await this.#run(request, signal, undefined) };
+    }
+    return this.#cgroups.use((cgroup) => this.#run(request, signal, cgroup));
+  }
+
+  async #run(request: RunRequest, signal: AbortSignal, cgroup: string | undefined): Promise<CommandResult> {
+    const { buildDirectoryPath, setTmpdirEnvironmentVariable, runCommandsAs, resourceLimits, confinement } =
+      this.#settings;
+    const relativeTemporaryDirectory = relativePath("temporary_directory", request.temporaryDirectory);
+    const temporaryDirectory = join(buildDirectoryPath, relativeTemporaryDirectory);
     await this.#linkTemporaryDirectories(temporaryDirectory);
     const setTmpdir = setTmpdirEnvironmentVariable && request.temporaryDirectory !== "";
     try {
@@ -102,13 +113,17 @@ export class Runner {
         {
           buildDirectory: buildDirectoryPath,
           inputRootDirectory: relativePath("input_root_directory", request.inputRootDirectory),
+          temporaryDirectory: request.temporaryDirectory === "" ? "" : relativeTemporaryDirectory,
           workingDirectory: request.workingDirectory,
           stdoutPath: relativePath("stdout_path", request.stdoutPath),
           stderrPath: relativePath("stderr_path", request.stderrPath),
-          isolated: this.#isolated,
-          chrootIntoInputRoot,
+          cgroup,
+          hold: this.#hold,
           credentials: runCommandsAs,
           limits: resourceLimits,
+          maximumProcessesOfUser: resourceLimits.some(({ resource }) => resource === RLIMIT_NPROC)
+            ? undefined
+            : confinement.maximumProcesses * COMMANDS_OF_A_USER,
           arguments: request.arguments,
           environment: { ...(setTmpdir && { TMPDIR: temporaryDirectory }), ...request.environmentVariables },
         },
@@ -210,6 +225,12 @@ export class Runner {
   }
 }
 
+/** Of <sys/resource.h>. */
+const RLIMIT_NPROC = 6;
+
+/** The limit counts all processes of the user: those of so many commands that have as many as one may. */
+const COMMANDS_OF_A_USER = 4;
+
 /** What of execve(2) and chdir(2) is the fault of the action, not of this machine. */
 const UNEXECUTABLE = [
   "ENOENT",
@@ -244,7 +265,10 @@ function checkRequest(request: RunRequest): void {
   }
 }
 
-function response({ exitCode, signal, usage }: CommandResult): MessageInitShape<typeof RunResponseSchema> {
+function response(
+  { exitCode, signal, usage }: CommandResult,
+  memoryPeak: bigint | undefined,
+): MessageInitShape<typeof RunResponseSchema> {
   const posix = packAny(POSIXResourceUsageSchema, {
     userTime: duration(usage.userMicroseconds),
     systemTime: duration(usage.systemMicroseconds),
@@ -261,7 +285,9 @@ function response({ exitCode, signal, usage }: CommandResult): MessageInitShape<
     involuntaryContextSwitches: usage.involuntaryContextSwitches,
     terminationSignal: signalName(signal),
   });
-  return { exitCode: BigInt(exitCode), resourceUsage: [posix] };
+  const cgroup =
+    memoryPeak === undefined ? [] : [packAny(CgroupResourceUsageSchema, { memoryPeakBytes: memoryPeak })];
+  return { exitCode: BigInt(exitCode), resourceUsage: [posix, ...cgroup] };
 }
 
 function duration(microseconds: bigint): { seconds: bigint; nanos: number } {

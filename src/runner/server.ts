@@ -12,12 +12,9 @@ import {
 } from "../proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import type { Log } from "../telemetry/log.ts";
-import { isolationFailure } from "./command.ts";
+import { Cgroups } from "./cgroups.ts";
+import { possibleHold } from "./hold.ts";
 import { Runner } from "./runner.ts";
-
-const ISOLATION_ADVICE =
-  "commands get no PID and mount namespaces: one that runs as this process's user can outlive its action, and as root " +
-  "leave chrootIntoInputRoot; run the runner as root with CAP_SYS_ADMIN (in a container: privileged)";
 
 /** How long clients may take to receive the last responses when the runner stops. */
 const FLUSH_MILLISECONDS = 1000;
@@ -40,16 +37,15 @@ export interface RunningRunner {
  */
 export async function startRunner(settings: BbRunnerSettings, log: Log): Promise<RunningRunner> {
   helperPath("bb_spawn");
-  const notIsolated = await isolationFailure();
-  if (notIsolated) {
-    log.warn(ISOLATION_ADVICE, { error: notIsolated.message });
-  }
+  const hold = await possibleHold(settings, log);
+  const cgroups = await divideCgroup(settings, log);
   if (settings.umask !== undefined) {
     process.umask(settings.umask);
   }
   const calls = new Calls();
   const runner = new Runner(settings, {
-    isolated: notIsolated === undefined,
+    hold,
+    cgroups,
     cleaningSignal: calls.overdue,
   });
   const servers: Server[] = [];
@@ -67,6 +63,7 @@ export async function startRunner(settings: BbRunnerSettings, log: Log): Promise
     }, FLUSH_MILLISECONDS);
     await Promise.all(stopped);
     clearTimeout(timer);
+    await cgroups?.close();
   };
   try {
     for (const [index, serverSettings] of settings.grpcServers.entries()) {
@@ -89,6 +86,22 @@ export async function startRunner(settings: BbRunnerSettings, log: Log): Promise
     buildDirectory: settings.buildDirectoryPath,
   });
   return { close };
+}
+
+/** Undefined, and the log says why, if commands can have no cgroups. */
+async function divideCgroup({ confinement }: BbRunnerSettings, log: Log): Promise<Cgroups | undefined> {
+  const { maximumProcesses, maximumMemoryBytes, cpuWeight } = confinement;
+  const limits = { maximumProcesses, maximumMemoryBytes, cpuWeight };
+  try {
+    return await Cgroups.divideOwn(limits, (path) => log.warn("a cgroup's processes do not end", { path }));
+  } catch (error) {
+    log.warn(
+      "commands have no cgroups: those of root can start processes, and all can take memory, until the machine has none; " +
+        "give the runner a cgroup of version 2 that it may divide",
+      { error: (error as Error).message },
+    );
+    return undefined;
+  }
 }
 
 /** The calls being served. */

@@ -1,12 +1,16 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { ClusterServer, type ClusterServerOptions } from "../../src/cluster/server.ts";
-import { entriesBelow } from "../../src/cluster/storage/import-input-root.ts";
+import {
+  entriesBelow,
+  type ImportedInputRoot,
+  type InputRootEntry,
+} from "../../src/cluster/storage/import-input-root.ts";
 import { createClient } from "../../src/grpc/client.ts";
 import { openChannel } from "../../src/grpc/endpoint.ts";
 import { shareMounts } from "../../src/mount/index.ts";
@@ -30,6 +34,8 @@ export interface WorkerClusterOptions {
   readonly concurrency?: number;
   /** Added to the runner's part of the worker's configuration. */
   readonly runnerSettings?: object;
+  /** Added to the runner's own configuration. */
+  readonly runnerConfiguration?: object;
   /** The runner's mount namespace: the worker's own, or another that sees the volume's mounts, or does not. */
   readonly runnerNamespace?: "same" | "slave" | "private";
   readonly server?: Partial<ClusterServerOptions>;
@@ -48,6 +54,8 @@ export interface RunAction {
 export class WorkerCluster {
   readonly server: ClusterServer;
   readonly mountPath: string;
+  /** Of the runner. */
+  readonly socket: string;
   /** A small root file system with a shell and some programs. */
   readonly rootDigest: Digest;
   readonly concurrency: number;
@@ -70,6 +78,7 @@ export class WorkerCluster {
     this.server = server;
     this.#volume = volume;
     this.mountPath = join(volume, "build");
+    this.socket = join(volume, "runner");
     this.rootDigest = rootDigest;
     this.#namespace = namespace;
     this.#environment = environment;
@@ -82,6 +91,8 @@ export class WorkerCluster {
   ): Promise<WorkerCluster> {
     const { concurrency = 2, runnerNamespace = "same", runnerSettings = {} } = options;
     const volume = mkdtempSync(join(tmpdir(), "volume-"));
+    // Commands may be another user's.
+    chmodSync(volume, 0o755);
     await shareMounts(volume);
     const server = await ClusterServer.start({
       folder: join(volume, "storage"),
@@ -95,6 +106,7 @@ export class WorkerCluster {
         buildDirectoryPath: join(volume, "build"),
         grpcServers: [{ listenPaths: [join(volume, "runner")], authenticationPolicy: { allow: {} } }],
         chrootIntoInputRoot: true,
+        ...options.runnerConfiguration,
       }),
     );
     const grpc = {
@@ -179,15 +191,21 @@ export class WorkerCluster {
     content: Uint8Array,
     isExecutable = false,
   ): Promise<{ inputRoot: Digest; file: Digest }> {
-    const { storage } = this.server;
+    const { digest, fileDigests } = await this.rootWithEntries([
+      { path, type: "file", isExecutable, content },
+    ]);
+    return { inputRoot: digest, file: fileDigests.get(path)! };
+  }
+
+  /** The small root file system with more in it. */
+  rootWithEntries(entries: readonly InputRootEntry[]): Promise<ImportedInputRoot> {
     const base = entriesBelow(join(this.#volume, "root"));
-    const { digest, fileDigests } = await storage.importInputRoot(
+    return this.server.storage.importInputRoot(
       (async function* () {
         yield* base;
-        yield { path, type: "file" as const, isExecutable, content };
+        yield* entries;
       })(),
     );
-    return { inputRoot: digest, file: fileDigests.get(path)! };
   }
 
   /** Runs a shell script, or another command, chrooted in the small root file system. */

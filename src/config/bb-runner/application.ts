@@ -7,6 +7,7 @@ import { type GlobalSettings, globalSettings } from "../global.ts";
 import { grpcServerSettings } from "../network/grpc-server.ts";
 import { refuse } from "../refuse.ts";
 import { absolutePath, absolutePaths, nonEmpty } from "../values.ts";
+import { type ConfinementSettings, confinementSettings } from "./confinement.ts";
 
 /** What bb_runner's configuration says, checked. Paths are absolute. */
 export interface BbRunnerSettings extends GlobalSettings {
@@ -22,6 +23,7 @@ export interface BbRunnerSettings extends GlobalSettings {
   readonly symlinkTemporaryDirectories: readonly string[];
   /** A command and its arguments; empty for none. */
   readonly runCommandCleaner: readonly string[];
+  readonly confinement: ConfinementSettings;
   /** What is configured and has no effect. */
   readonly doneOtherwise: readonly DoneOtherwise[];
 }
@@ -59,6 +61,7 @@ function applicationSettings(
     runCommandsAs,
     symlinkTemporaryDirectories,
     runCommandCleaner,
+    bbWorkerNfs4,
     ...rest
   } = configuration;
   refuse(rest, path, {
@@ -89,6 +92,7 @@ function applicationSettings(
     runCommandsAs: () => runCommandsAs && unixCredentials(runCommandsAs, path.field("runCommandsAs")),
     symlinkTemporaryDirectories: paths("symlinkTemporaryDirectories", symlinkTemporaryDirectories),
     runCommandCleaner: () => runCommandCleaner,
+    confinement: () => confinementSettings(bbWorkerNfs4, path.field("bbWorkerNfs4")),
   });
   return { ...globals, ...settings };
 }

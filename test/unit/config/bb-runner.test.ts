@@ -50,6 +50,20 @@ describe("the runner's configuration", () => {
         { global: { setResourceLimits: { NOFILE: { softLimit: 2n, hardLimit: 1n } } } },
         /setResourceLimits\["NOFILE"\]: the soft limit is above/,
       ],
+      [
+        { bbWorkerNfs4: { additionalCapabilities: ["KILL", "CAP_SYS_ADMIN"] } },
+        /^bbWorkerNfs4\.additionalCapabilities\[1\] is "CAP_SYS_ADMIN": give one of CHOWN, .*SYS_ADMIN, /,
+      ],
+      [
+        { bbWorkerNfs4: { additionalSystemCalls: ["mounts"] } },
+        /^bbWorkerNfs4\.additionalSystemCalls\[0\] is "mounts": give one of .*mount, /,
+      ],
+      [{ bbWorkerNfs4: { additionalDevices: ["/dev/../sda"] } }, /additionalDevices\[0\] .* below \/dev$/],
+      [{ bbWorkerNfs4: { additionalDevices: ["/dev"] } }, /additionalDevices\[0\] .* below \/dev$/],
+      [{ bbWorkerNfs4: { writablePaths: ["home"] } }, /^bbWorkerNfs4\.writablePaths\[0\] is "home"/],
+      [{ bbWorkerNfs4: { hostName: "a b" } }, /^bbWorkerNfs4\.hostName is "a b"/],
+      [{ bbWorkerNfs4: { hostName: "a".repeat(65) } }, /^bbWorkerNfs4\.hostName .* at most 64/],
+      [{ bbWorkerNfs4: { cpuWeight: 10_001 } }, /^bbWorkerNfs4\.cpuWeight is 10001: give at most 10000/],
       [{ global: { setUmask: { umask: 0o1000 } } }, /^global\.setUmask\.umask is 512: give at most/],
     ];
     for (const [changes, message] of cases) {

@@ -177,6 +177,17 @@ const runners: JsonObject[] = [false, true].map((withTmpdir) => ({
   setTmpdirEnvironmentVariable: withTmpdir,
   global,
   runCommandsAs: { userId: 1, groupId: 2, additionalGroupIds: [3] },
+  bbWorkerNfs4: {
+    additionalCapabilities: ["SYS_PTRACE"],
+    additionalSystemCalls: ["perf"],
+    additionalDevices: ["/dev/kvm"],
+    writablePaths: ["/home"],
+    hostName: "builder",
+    mountProc: true,
+    maximumProcesses: 100,
+    maximumMemoryBytes: "1000000",
+    cpuWeight: 50,
+  },
 }));
 
 type Settings = { readonly doneOtherwise: readonly DoneOtherwise[] };

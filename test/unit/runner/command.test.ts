@@ -14,18 +14,13 @@ import {
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { isMounted } from "../../../src/mount/mount-table.ts";
-import {
-  type Command,
-  checkPaths,
-  HelperError,
-  isolationFailure,
-  runCommand,
-} from "../../../src/runner/command.ts";
+import { type Command, checkPaths, HelperError, type Hold, runCommand } from "../../../src/runner/command.ts";
+import { KEPT_CAPABILITIES } from "../../../src/runner/hold.ts";
+import { canIsolate, chrootedHold, defaultHold } from "./default-hold.ts";
 import { processesWith, untilFile } from "./processes.ts";
 import { copyPrograms, makeBuildDirectory } from "./root-file-system.ts";
 
-const isolated = (await isolationFailure()) === undefined;
-const whenIsolated = isolated ? {} : { skip: "needs CAP_SYS_ADMIN" };
+const whenIsolated = canIsolate ? {} : { skip: "needs CAP_SYS_ADMIN" };
 const asRoot = process.getuid?.() === 0 ? {} : { skip: "needs root" };
 
 /** A command in a fresh build directory with an empty input root, "root". */
@@ -38,8 +33,10 @@ function command(test: TestContext, changes: Partial<Command> & Pick<Command, "a
     workingDirectory: "",
     stdoutPath: "stdout",
     stderrPath: "stderr",
-    isolated,
-    chrootIntoInputRoot: false,
+    temporaryDirectory: "",
+    cgroup: undefined,
+    hold: defaultHold,
+    maximumProcessesOfUser: undefined,
     credentials: undefined,
     limits: [],
     environment: { PATH: "/usr/bin:/bin" },
@@ -155,7 +152,7 @@ describe("a chrooted command", asRoot, () => {
     const run = command(test, {
       arguments: ["sh", "-c", "pwd; echo /*; echo $0"],
       workingDirectory: "work",
-      chrootIntoInputRoot: true,
+      hold: chrootedHold,
       environment: { PATH: "/nowhere:/bin" },
     });
     const root = join(run.buildDirectory, "root");
@@ -168,14 +165,14 @@ describe("a chrooted command", asRoot, () => {
   it("cannot be found outside", async (test) => {
     const run = command(test, {
       arguments: ["sh"],
-      chrootIntoInputRoot: true,
+      hold: chrootedHold,
       environment: { PATH: "/bin" },
     });
     await assert.rejects(runCommand(run), fails("search", "ENOENT", "sh"));
   });
 
   it("is told apart from its missing loader", async (test) => {
-    const run = command(test, { arguments: ["/sh"], chrootIntoInputRoot: true });
+    const run = command(test, { arguments: ["/sh"], hold: chrootedHold });
     writeFileSync(join(run.buildDirectory, "root/sh"), readFileSync("/bin/sh"), { mode: 0o755 });
     await assert.rejects(runCommand(run), fails("interpreter", "ENOENT", "/sh"));
   });
@@ -276,8 +273,9 @@ function sleeps(): { sleep: string; left: () => number[] } {
   return { sleep: `sleep ${seconds}`, left: () => processesWith(seconds) };
 }
 
-const kinds = isolated ? [true, false] : [false];
+const kinds = canIsolate ? [true, false] : [false];
 for (const isolated of kinds) {
+  const hold: Hold = { ...defaultHold, isolated };
   const name = isolated ? "an isolated command" : "a command that is not isolated";
 
   describe(`when ${name} ends`, { timeout: 30_000 }, () => {
@@ -288,7 +286,7 @@ for (const isolated of kinds) {
         test,
         `${sleep} & echo $! >>pids; setsid sh -c '(${sleep} & echo $! >>pids) & echo $$ >>pids; wait' & ` +
           "while [ $(wc -l <pids) -lt 3 ]; do sleep 0.01; done",
-        { isolated },
+        { hold },
       );
       assert.equal((await runCommand(run)).exitCode, 0);
       assert.deepEqual(left(), []);
@@ -301,7 +299,7 @@ for (const isolated of kinds) {
       const run = shell(
         test,
         `trap '' TERM INT HUP; setsid ${sleep} & echo $! >>pids; ${sleep} & echo $! >>pids; echo $$ >>pids; wait`,
-        { isolated },
+        { hold },
       );
       const controller = new AbortController();
       const running = runCommand(run, controller.signal);
@@ -313,14 +311,14 @@ for (const isolated of kinds) {
     });
 
     it("before it has begun keeps it from running", async (test) => {
-      const run = shell(test, "true", { isolated });
+      const run = shell(test, "true", { hold });
       await assert.rejects(runCommand(run, AbortSignal.abort(new Error("early"))), /early/);
     });
 
     it("happens when the runner is killed, also together with the helper", async (test) => {
       for (const alsoHelper of isolated ? [false, true] : [false]) {
         const { sleep, left } = sleeps();
-        const run = shell(test, `setsid ${sleep} & echo $! >>pids; echo $$ >>pids; wait`, { isolated });
+        const run = shell(test, `setsid ${sleep} & echo $! >>pids; echo $$ >>pids; wait`, { hold });
         const program = `import { runCommand } from ${JSON.stringify(import.meta.resolve("../../../src/runner/command.ts"))};
           await runCommand(${JSON.stringify(run)});`;
         const runner = spawn(process.execPath, ["--input-type=module", "--eval", program], {
@@ -341,6 +339,12 @@ for (const isolated of kinds) {
   });
 }
 
+const mayMount: Hold = {
+  ...defaultHold,
+  capabilities: [...KEPT_CAPABILITIES, "SYS_ADMIN"],
+  systemCalls: ["mount"],
+};
+
 describe("an isolated command", { ...whenIsolated, timeout: 30_000 }, () => {
   it("can neither see, kill nor stop who runs it", async (test) => {
     const { sleep, left } = sleeps();
@@ -357,14 +361,14 @@ describe("an isolated command", { ...whenIsolated, timeout: 30_000 }, () => {
   });
 
   it("takes its mounts with it", async (test) => {
-    const run = shell(test, "mkdir m && mount -t tmpfs tmpfs m && touch m/f && ls m");
+    const run = shell(test, "mkdir m && mount -t tmpfs tmpfs m && touch m/f && ls m", { hold: mayMount });
     await runCommand(run);
     assert.equal(output(run), "f\n");
     rmdirSync(join(run.buildDirectory, "root/m"));
   });
 
   it("has its mounts for itself, also where those of this machine are shared", async (test) => {
-    const run = shell(test, "mkdir m && mount -t tmpfs tmpfs m && echo mounted");
+    const run = shell(test, "mkdir m && mount -t tmpfs tmpfs m && echo mounted", { hold: mayMount });
     const { buildDirectory } = run;
     execFileSync("mount", ["--bind", buildDirectory, buildDirectory]);
     try {
@@ -410,7 +414,7 @@ describe("an isolated command", { ...whenIsolated, timeout: 30_000 }, () => {
     const program =
       'mkdir "x"; opendir(my $outer, "."); chroot("x") or die $!; chdir($outer) or die $!; ' +
       'chdir("..") for 1..64; chroot("."); print -e "/proc/version" ? "outside\\n" : "inside\\n"';
-    const run = command(test, { arguments: [perl, "-e", program], chrootIntoInputRoot: true });
+    const run = command(test, { arguments: [perl, "-e", program], hold: chrootedHold });
     const root = join(run.buildDirectory, "root");
     copyPrograms(root, [perl]);
     // Perl opens it for the program that -e gives.
@@ -428,7 +432,7 @@ describe("a helper that cannot end", { ...asRoot, timeout: 30_000 }, () => {
     if (!existsSync(perl)) {
       return test.skip("needs perl");
     }
-    const run = shell(test, "echo >started; exec sleep 1000", { isolated: false });
+    const run = shell(test, "echo >started; exec sleep 1000", { hold: { ...defaultHold, isolated: false } });
     const controller = new AbortController();
     test.after(() => controller.abort());
     const running = runCommand(run, controller.signal, 100);
@@ -450,15 +454,16 @@ describe("a helper that cannot be started", () => {
   it("is the command's failure, and no more", { timeout: 30_000 }, () => {
     const program = `
       import { closeSync, openSync } from "node:fs";
-      import { isolationFailure } from ${JSON.stringify(import.meta.resolve("../../../src/runner/command.ts"))};
-      await isolationFailure();
+      import { probeHold } from ${JSON.stringify(import.meta.resolve("../../../src/runner/command.ts"))};
+      const hold = ${JSON.stringify(defaultHold)};
+      await probeHold(hold);
       const taken = [];
       try {
         for (;;) taken.push(openSync("/dev/null"));
       } catch {}
-      const failed = await isolationFailure().catch((error) => error.code);
+      const failed = await probeHold(hold).catch((error) => error.code);
       taken.forEach((fd) => closeSync(fd));
-      await isolationFailure();
+      await probeHold(hold);
       console.log(failed);
     `;
     const node = [process.execPath, "--input-type=module", "--eval", program];

@@ -4,10 +4,18 @@ import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it, type TestContext } from "node:test";
-import { type Command, isolationFailure, runCommand } from "../../../src/runner/command.ts";
+import {
+  CAPABILITIES,
+  type Capability,
+  SYSTEM_CALLS,
+  type SystemCalls,
+} from "../../../src/config/bb-runner/confinement.ts";
+import { type Command, type Hold, runCommand } from "../../../src/runner/command.ts";
+import { KEPT_CAPABILITIES } from "../../../src/runner/hold.ts";
+import { canIsolate, chrootedHold, defaultHold } from "./default-hold.ts";
 import { makeBuildDirectory } from "./root-file-system.ts";
 
-const whenIsolated = (await isolationFailure()) === undefined ? {} : { skip: "needs CAP_SYS_ADMIN" };
+const whenIsolated = canIsolate ? {} : { skip: "needs CAP_SYS_ADMIN" };
 
 /** The numbers of capabilities(7) that a command keeps, as linux/capability.h has them. */
 const KEPT = {
@@ -39,12 +47,7 @@ before(() => {
 });
 after(() => rmSync(folder, { recursive: true }));
 
-/** What the program says of a subject, chrooted in an input root that has only it. */
-async function ask(test: TestContext, subject: string, changes: Partial<Command> = {}) {
-  const buildDirectory = makeBuildDirectory(test);
-  return askIn(buildDirectory, subject, changes);
-}
-
+/** What the program says of a subject, in an input root that has only it. */
 async function askIn(buildDirectory: string, subject: string, changes: Partial<Command> = {}) {
   const root = join(buildDirectory, "root");
   mkdirSync(root, { recursive: true });
@@ -56,8 +59,10 @@ async function askIn(buildDirectory: string, subject: string, changes: Partial<C
     workingDirectory: "",
     stdoutPath: "stdout",
     stderrPath: "stderr",
-    isolated: true,
-    chrootIntoInputRoot: true,
+    temporaryDirectory: "",
+    cgroup: undefined,
+    hold: chrootedHold,
+    maximumProcessesOfUser: undefined,
     credentials: undefined,
     limits: [],
     arguments: ["/action", subject],
@@ -76,70 +81,144 @@ async function askIn(buildDirectory: string, subject: string, changes: Partial<C
 const all = (answers: Record<string, string>, value: string) =>
   Object.fromEntries(Object.keys(answers).map((name) => [name, value]));
 
-describe("a chrooted command", { ...whenIsolated, timeout: 60_000 }, () => {
-  it("of root has the capabilities that a package manager needs, and can gain no others", async (test) => {
-    assert.deepEqual(await ask(test, "capabilities"), {
-      uid: "0",
-      effective: keptMask,
-      permitted: keptMask,
-      inheritable: "0",
-      bounding: keptMask,
-      ambient: "0",
-    });
-  });
-
-  it("of another user gets no more from a set-user-ID program of root", async (test) => {
+for (const [kind, hold] of Object.entries({ chrooted: chrootedHold, "not chrooted": defaultHold })) {
+  const action = kind === "chrooted" ? "/action" : "./action";
+  /** As above, held in this way. */
+  const ask = (
+    test: TestContext,
+    subject: string,
+    { widened = {}, ...changes }: Partial<Command> & { widened?: Partial<Hold> } = {},
+  ) => {
     const buildDirectory = makeBuildDirectory(test);
     chmodSync(buildDirectory, 0o755);
-    const credentials = { userId: 1234, groupId: 2345, additionalGroupIds: [] };
-    const { uid, effective, bounding } = await askIn(buildDirectory, "capabilities", { credentials });
-    assert.deepEqual({ uid, effective, bounding }, { uid: "0", effective: keptMask, bounding: keptMask });
-  });
+    const held = { ...hold, ...widened };
+    return askIn(buildDirectory, subject, { hold: held, arguments: [action, subject], ...changes });
+  };
+  const credentials = { userId: 1234, groupId: 2345, additionalGroupIds: [] };
 
-  it("cannot mount, make devices, or change the machine's name and time", async (test) => {
-    const answers = await ask(test, "barred");
-    assert.ok(Object.keys(answers).length >= 10);
-    assert.deepEqual(answers, all(answers, "EPERM"));
-  });
+  describe(`a command that is ${kind}`, { ...whenIsolated, timeout: 60_000 }, () => {
+    it("of root has the capabilities that a package manager needs, and can gain no others", async (test) => {
+      assert.deepEqual(await ask(test, "capabilities"), {
+        uid: "0",
+        effective: keptMask,
+        permitted: keptMask,
+        inheritable: "0",
+        bounding: keptMask,
+        ambient: "0",
+      });
+    });
 
-  it("cannot become root of a user namespace, nor use what leads into the kernel", async (test) => {
-    const { clone3, ...answers } = await ask(test, "filtered");
-    assert.ok(Object.keys(answers).length > 15);
-    assert.deepEqual(answers, all(answers, "EPERM"));
-    // C libraries then take clone(2), whose flags a filter can see.
-    assert.equal(clone3, "ENOSYS");
-  });
+    it("of another user gets no more from a set-user-ID program of root", async (test) => {
+      const { uid, effective, bounding } = await ask(test, "capabilities", { credentials });
+      assert.deepEqual({ uid, effective, bounding }, { uid: "0", effective: keptMask, bounding: keptMask });
+    });
 
-  it("can do what unpacking a root file system needs", async (test) => {
-    const answers = await ask(test, "allowed");
-    assert.ok(Object.keys(answers).length > 10);
-    assert.deepEqual(answers, all(answers, "0"));
-  });
+    it("cannot mount, make devices, or change the machine's name and time", async (test) => {
+      const answers = await ask(test, "barred");
+      assert.ok(Object.keys(answers).length >= 10);
+      assert.deepEqual(answers, all(answers, "EPERM"));
+    });
 
-  it("cannot reach the helper, not even where /proc shows it", async (test) => {
+    it("cannot become root of a user namespace, nor use what leads into the kernel", async (test) => {
+      const { clone3, ...answers } = await ask(test, "filtered");
+      assert.ok(Object.keys(answers).length > 15);
+      assert.deepEqual(answers, all(answers, "EPERM"));
+      // C libraries then take clone(2), whose flags a filter can see.
+      assert.equal(clone3, "ENOSYS");
+    });
+
+    it("can do what unpacking a root file system needs", async (test) => {
+      const answers = await ask(test, "allowed");
+      assert.ok(Object.keys(answers).length > 10);
+      assert.deepEqual(answers, all(answers, "0"));
+    });
+
+    it("cannot reach the first process of its PID namespace, the helper's", async (test) => {
+      const { comm, ...answers } = await askInProc(test, "parent", action, hold);
+      assert.equal(comm, "bb_spawn");
+      assert.ok(Object.keys(answers).length > 5);
+      assert.deepEqual(answers, all(answers, "EACCES"));
+    });
+
+    it("can neither change the machine by files, nor learn its secrets", async (test) => {
+      const changed = await askInProc(test, "machine", action, hold);
+      assert.ok(Object.keys(changed).length >= (kind === "chrooted" ? 2 : 6));
+      assert.deepEqual(changed, all(changed, "EROFS"));
+      const secrets = await askInProc(test, "secrets", action, hold);
+      assert.ok(Object.keys(secrets).length >= 3);
+      assert.deepEqual(secrets, all(secrets, "0"));
+    });
+
+    it("gets each group of system calls by its name", async (test) => {
+      const groups: Record<string, readonly SystemCalls[]> = {
+        bpf: ["bpf"],
+        perf_event_open: ["perf"],
+        userfaultfd: ["userfaultfd"],
+        io_uring_setup: ["ioUring"],
+        io_uring_enter: ["ioUring"],
+        open_by_handle_at: ["openByHandle"],
+        keyctl: ["keys"],
+        add_key: ["keys"],
+        "x32 getpid": ["foreignAbi"],
+        "i386 getpid": ["foreignAbi"],
+        fsopen: ["mount"],
+        open_tree: ["mount"],
+        setns: ["setns"],
+        adjtimex: ["clock"],
+        syslog: ["kernelLog"],
+        vsock: ["vsock"],
+        "clone user": ["userNamespaces"],
+        "unshare user": ["userNamespaces"],
+        "unshare user and mount": ["userNamespaces"],
+      };
+      const refused = await ask(test, "filtered");
+      const names = [...new Set(Object.values(groups).flat())];
+      for (const name of names) {
+        const answers = await ask(test, "filtered", { widened: { systemCalls: [name] } });
+        const changed = Object.keys(answers).filter(
+          (call) => answers[call] !== refused[call] && call !== "clone3",
+        );
+        const others = changed.filter((call) => !groups[call]?.includes(name));
+        assert.deepEqual(others, [], name);
+      }
+      const withAll = await ask(test, "filtered", {
+        widened: { systemCalls: SYSTEM_CALLS, capabilities: Object.keys(CAPABILITIES) as Capability[] },
+      });
+      const still = Object.keys(withAll).filter((call) => withAll[call] === "EPERM");
+      assert.deepEqual(still, []);
+    });
+
+    it("gets a capability by its name", async (test) => {
+      const widened = { capabilities: [...KEPT_CAPABILITIES, "MKNOD"] as const };
+      const { bounding } = await ask(test, "capabilities", { widened });
+      assert.equal(bounding, (BigInt(`0x${keptMask}`) | (1n << 27n)).toString(16));
+      const answers = await ask(test, "barred", { widened });
+      assert.deepEqual([answers["mknod mem"], answers["mount proc"]], ["0", "EPERM"]);
+    });
+  });
+}
+
+/** As askIn, in a root that has a place for /proc. */
+async function askInProc(test: TestContext, subject: string, action: string, hold: Hold) {
+  const buildDirectory = makeBuildDirectory(test);
+  mkdirSync(join(buildDirectory, "root/proc"), { recursive: true });
+  return askIn(buildDirectory, subject, { hold, arguments: [action, subject] });
+}
+
+describe("a chrooted command", { ...whenIsolated, timeout: 60_000 }, () => {
+  it("cannot reach the helper, not even where the machine's /proc shows it", async (test) => {
     const buildDirectory = makeBuildDirectory(test);
     const proc = join(buildDirectory, "root/proc");
     mkdirSync(proc, { recursive: true });
     execFileSync("mount", ["-t", "proc", "proc", proc]);
     try {
-      const { comm, ...answers } = await askIn(buildDirectory, "parent");
+      const hold = { ...chrootedHold, mountProc: false };
+      const { comm, ...answers } = await askIn(buildDirectory, "parent", { hold });
       assert.equal(comm, "bb_spawn");
       assert.ok(Object.keys(answers).length > 5);
       assert.deepEqual(answers, all(answers, "EACCES"));
     } finally {
       execFileSync("umount", [proc]);
     }
-  });
-});
-
-describe("a command that is not chrooted", { ...whenIsolated, timeout: 60_000 }, () => {
-  it("keeps the runner's capabilities", async (test) => {
-    const status = readFileSync("/proc/self/status", "latin1");
-    const own = (name: string) => new RegExp(`^${name}:\\t0*(\\w+)$`, "m").exec(status)?.[1];
-    const { effective, bounding } = await ask(test, "capabilities", {
-      chrootIntoInputRoot: false,
-      arguments: ["./action", "capabilities"],
-    });
-    assert.deepEqual({ effective, bounding }, { effective: own("CapEff"), bounding: own("CapBnd") });
   });
 });

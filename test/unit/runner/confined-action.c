@@ -1,5 +1,5 @@
 /*
- * An action that tries what a chrooted command may and may not do, and prints a line for each: a name, and 0 or the
+ * An action that tries what a command may and may not do, and prints a line for each: a name, and 0 or the
  * name of the error. Built statically, so that it runs in an empty input root. Nothing it tries changes this machine
  * where it is allowed.
  */
@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -70,13 +71,13 @@ static int capabilities(void) {
 static int barred(void) {
   char name[256] = "";
   gethostname(name, sizeof name);
-  mkdir("/m", 0755);
-  say("mount proc", mount("proc", "/m", "proc", 0, NULL));
-  say("mount tmpfs", mount("tmpfs", "/m", "tmpfs", 0, NULL));
-  say("bind", mount("/", "/m", NULL, MS_BIND, NULL));
-  say("umount2", umount2("/m", MNT_DETACH));
-  say("mknod mem", mknod("/mem", S_IFCHR | 0600, makedev(1, 1)));
-  say("mknod disk", mknod("/disk", S_IFBLK | 0600, makedev(7, 0)));
+  mkdir("m", 0755);
+  say("mount proc", mount("proc", "m", "proc", 0, NULL));
+  say("mount tmpfs", mount("tmpfs", "m", "tmpfs", 0, NULL));
+  say("bind", mount("/", "m", NULL, MS_BIND, NULL));
+  say("umount2", umount2("m", MNT_DETACH));
+  say("mknod mem", mknod("mem", S_IFCHR | 0600, makedev(1, 1)));
+  say("mknod disk", mknod("disk", S_IFBLK | 0600, makedev(7, 0)));
   say("sethostname", sethostname(name, strlen(name)));
   say("settimeofday", syscall(SYS_settimeofday, NULL, NULL));
   SAY_ELSEWHERE("unshare mount", unshare(CLONE_NEWNS));
@@ -97,6 +98,10 @@ static int filtered(void) {
   say("io_uring_setup", syscall(SYS_io_uring_setup, 0, NULL));
   say("open_by_handle_at", syscall(SYS_open_by_handle_at, AT_FDCWD, NULL, 0));
   say("keyctl", syscall(SYS_keyctl, 0, -3, 0));
+  say("syslog", syscall(SYS_syslog, 3, NULL, 0));
+  say("io_uring_enter", syscall(SYS_io_uring_enter, -1, 0, 0, 0, NULL, 0));
+  say("add_key", syscall(SYS_add_key, "user", "x", "x", 1, -4));
+  say("vsock", socket(AF_VSOCK, SOCK_STREAM, 0));
   say("adjtimex", syscall(SYS_adjtimex, &(struct timex){0}));
   say("finit_module", syscall(SYS_finit_module, -1, "", 0));
   say("kexec_load", syscall(SYS_kexec_load, 0, 0, NULL, 0));
@@ -112,14 +117,14 @@ static int filtered(void) {
 }
 
 static int allowed(void) {
-  int file = open("/file", O_CREAT | O_RDWR, 0644);
+  int file = open("file", O_CREAT | O_RDWR, 0644);
   say("chown", fchown(file, 1234, 2345));
-  say("write to another's file", open("/file", O_RDWR));
-  say("chmod set-user-ID", chmod("/file", 04755));
+  say("write to another's file", open("file", O_RDWR));
+  say("chmod set-user-ID", chmod("file", 04755));
   /* cap_net_raw+ep, revision 2. */
   uint32_t capability[] = {0x02000001, 1u << CAP_NET_RAW, 0, 0, 0};
-  say("file capability", syscall(SYS_setxattr, "/file", "security.capability", capability, sizeof capability, 0));
-  say("mkfifo", mkfifo("/fifo", 0600));
+  say("file capability", syscall(SYS_setxattr, "file", "security.capability", capability, sizeof capability, 0));
+  say("mkfifo", mkfifo("fifo", 0600));
   say_cloned("clone", 0);
   say("fork", waitpid(fork() == 0 ? (_exit(0), 0) : -1, NULL, 0));
   SAY_ELSEWHERE("chroot", chroot("/"));
@@ -164,6 +169,30 @@ static int parent(void) {
   return 0;
 }
 
+/* What of the machine can be changed by files. */
+static int machine(void) {
+  const char *const files[] = {
+      "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/proc/irq/default_smp_affinity", "/sys/kernel/profiling",
+      "/sys/kernel/mm/transparent_hugepage/enabled", "/etc/passwd", "/lib64/ld-linux-x86-64.so.2",
+  };
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+    if (access(files[i], F_OK) == 0)
+      say(files[i], open(files[i], O_WRONLY));
+  return 0;
+}
+
+/* How many bytes files have that would tell of the machine. */
+static int secrets(void) {
+  const char *const files[] = {"/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/kallsyms", "/proc/timer_list"};
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    char byte;
+    int file = open(files[i], O_RDONLY | O_NONBLOCK);
+    if (file >= 0)
+      printf("%s %zd\n", files[i], read(file, &byte, 1));
+  }
+  return 0;
+}
+
 int main(int count, char **arguments) {
   const char *wanted = count > 1 ? arguments[1] : "";
   return strcmp(wanted, "capabilities") == 0 ? capabilities()
@@ -171,5 +200,7 @@ int main(int count, char **arguments) {
          : strcmp(wanted, "filtered") == 0   ? filtered()
          : strcmp(wanted, "allowed") == 0    ? allowed()
          : strcmp(wanted, "parent") == 0     ? parent()
+         : strcmp(wanted, "machine") == 0    ? machine()
+         : strcmp(wanted, "secrets") == 0    ? secrets()
                                              : 2;
 }

@@ -21,9 +21,9 @@ import { ApplicationConfigurationSchema } from "../../../src/proto/gen/buildbarn
 import { POSIXResourceUsageSchema } from "../../../src/proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import { Runner, type RunRequestSchema } from "../../../src/proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
-import { isolationFailure } from "../../../src/runner/command.ts";
 import { startRunner } from "../../../src/runner/server.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
+import { canIsolate } from "./default-hold.ts";
 import { processesWith, untilFile } from "./processes.ts";
 import { makeBuildDirectory } from "./root-file-system.ts";
 
@@ -103,10 +103,9 @@ describe("Run", { timeout: 60_000 }, () => {
   });
 
   it("fails as INTERNAL when it is the helper that was killed", async (test) => {
-    const isolated = (await isolationFailure()) === undefined;
     const { client, request, buildDirectory } = await startTestRunner(test);
     // bb_spawn, and the first process of the command's PID namespace.
-    for (const depth of isolated ? [0, 1] : [0]) {
+    for (const depth of canIsolate ? [0, 1] : [0]) {
       const paths = { stdoutPath: `1/stdout${depth}`, stderrPath: `1/stderr${depth}` };
       const seconds = `1000.${randomInt(1e9)}`;
       const running = client.run(request(`echo started; exec sleep ${seconds}`, paths));
