@@ -3,9 +3,8 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { describeMounts, inKernel, run } from "./mounted-file-systems.ts";
 
-/** Different from each other, and all known to work on Linux 6.1's NFS client. */
-const STRESSORS =
-  "access chmod dentry dir fcntl flock fstat getdent link lockf rename symlink touch utime".split(" ");
+/** All known to work on Linux 6.1's NFS client, and none that must first make or then remove thousands of files. */
+const STRESSORS = "access chmod fcntl flock fstat lockf rename touch utime".split(" ");
 
 const DBENCH_LOADFILE = "/usr/share/dbench/client.txt";
 
@@ -14,7 +13,7 @@ describe("public suites, in short", inKernel, () => {
     it("stress-ng finds nothing wrong in many kinds of system calls at the same time", async () => {
       const directory = await mount.directory();
       const stressors = STRESSORS.flatMap((name) => [`--${name}`, "1"]);
-      const options = ["--verify", "--seed", "1", "--timeout", "3s", "--temp-path", directory];
+      const options = ["--verify", "--seed", "1", "--timeout", "2s", "--temp-path", directory];
       const { status, output, errors } = await run("stress-ng", [...options, ...stressors]);
       assert.equal(status, 0, output + errors);
       assert.match(output + errors, /successful run completed/);
