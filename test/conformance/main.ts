@@ -276,13 +276,15 @@ async function boot(
 }
 
 function run([command, ...args]: readonly string[]): Promise<number> {
+  // A group of its own, as a command given by --behind may start the kernel's launcher rather than become it.
   const child = spawn(command!, args, {
     stdio: ["ignore", "inherit", "inherit"],
+    detached: true,
     env: { ...process.env, NODE_COMPILE_CACHE: join(REPOSITORY, "node_modules/.cache/compile") },
   });
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => {
-      child.kill(signal);
+      process.kill(-child.pid!, signal);
       process.exitCode = 2;
     });
   }
