@@ -8,6 +8,8 @@ debian_packages=(
   "libjsonnet.so.0 libjsonnet0"
   # For the tests.
   "rsync rsync"
+  "stress-ng stress-ng"
+  "dbench dbench"
 )
 # Needed only where the kernel has no NFS client: src/user-mode-linux/main.ts then boots one that has.
 user_mode_linux_packages=(

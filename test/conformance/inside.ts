@@ -2,7 +2,8 @@
  * Program, in the kernel under test: runs cases of one suite on one target, and writes what came of each as a line of
  * JSON, so that nothing is lost if the kernel stops. Its one argument is the file with the job.
  */
-import { appendFileSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { CaseResults, Place } from "./suite.ts";
 import { SUITES } from "./suites/index.ts";
@@ -27,11 +28,12 @@ async function main(jobFile: string): Promise<void> {
   const started = performance.now();
   const job = JSON.parse(readFileSync(jobFile, "utf8")) as Job;
   const write = (line: Line) => appendFileSync(job.resultsFile, `${JSON.stringify(line)}\n`);
-  const suite = SUITES.find(({ name }) => name === job.suite)!.open(job.folder);
-  const scratch = "/tmp/conformance-scratch";
-  mkdirSync(scratch, { recursive: true });
+  const definition = SUITES.find(({ name }) => name === job.suite)!;
+  const suite = definition.open(job.folder);
+  const scratch = mkdtempSync(join(tmpdir(), "conformance-scratch-"));
+  chmodSync(scratch, 0o755);
   try {
-    await using mounted = await mountTarget(job.target);
+    await using mounted = await mountTarget(job.target, { serveOnly: definition.protocolOnly ?? false });
     const place: Place = {
       version: job.target.version || job.target.fileSystem,
       inputs: job.target.fileSystem === "inputs",
@@ -49,4 +51,4 @@ async function main(jobFile: string): Promise<void> {
   rmSync(scratch, { recursive: true, force: true });
 }
 
-await main(process.argv[2] ?? join("/", "missing"));
+await main(process.argv[2]!);

@@ -5,4 +5,19 @@ export interface KnownFailure {
   readonly reason: string;
 }
 
-export const KNOWN_FAILURES: readonly KnownFailure[] = [];
+export const KNOWN_FAILURES: readonly KnownFailure[] = [
+  {
+    suite: "pynfs",
+    test: /^DELEG\d/,
+    reason:
+      "asks for delegations of files that it makes; the worker's tree delegates inputs only, as the kernel would keep " +
+      "those of ended actions",
+  },
+  {
+    suite: "pynfs",
+    test: /^PUTFH2$/,
+    reason:
+      "wants NFS4ERR_BADHANDLE for a handle that cannot be one; the worker's tree says NFS4ERR_STALE to all that it " +
+      "did not give out, so that a guess tells nothing",
+  },
+];

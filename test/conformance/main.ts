@@ -6,7 +6,7 @@ import { delimiter, isAbsolute, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { Job, Line } from "./inside.ts";
 import { whyNoKernelServer } from "./kernel-server.ts";
-import { makeReport, replaceReport, toMarkdown } from "./report.ts";
+import { makeReport, OURS, replaceReport, toMarkdown } from "./report.ts";
 import { KeptResults } from "./results.ts";
 import type { CaseResults, SuiteDefinition } from "./suite.ts";
 import { SUITES } from "./suites/index.ts";
@@ -17,6 +17,8 @@ const DOCUMENT = join(REPOSITORY, "docs/conformance.md");
 const FOLDER_OPTIONS = [...new Set(SUITES.flatMap(({ folderOption }) => folderOption ?? []))];
 /** A boot may take so much longer than its cases were given: the last case goes on to its own time-out. */
 const GRACE_SECONDS = 300;
+/** Of the failures of one boot; all are kept. */
+const FAILURES_SHOWN = 20;
 
 const HELP = `Usage: npm run conformance -- [OPTION…] SUITE…
 
@@ -113,12 +115,14 @@ function makePlans(kept: KeptResults): Plan[] {
   return chosenSuites().flatMap((definition) => {
     const folder = findSuite(definition);
     const { cases } = definition.open(folder);
-    return targets.map((target) => ({
-      definition,
-      folder,
-      target,
-      cases: cases.filter((name) => isWanted(name, definition, target, kept)),
-    }));
+    return targets
+      .filter(({ fileSystem }) => !definition.protocolOnly || OURS.some((name) => name === fileSystem))
+      .map((target) => ({
+        definition,
+        folder,
+        target,
+        cases: cases.filter((name) => isWanted(name, definition, target, kept)),
+      }));
   });
 }
 
@@ -213,7 +217,8 @@ async function carryOut({ definition, folder, target, cases }: Plan, kept: KeptR
   let remaining = [...cases];
   while (remaining.length > 0) {
     console.error(`conformance: ${title}: ${cases.length - remaining.length} of ${cases.length} cases done`);
-    const { found, failure } = await boot({ suite: definition.name, folder, target, cases: remaining });
+    const job = { suite: definition.name, folder, target, cases: remaining };
+    const { found, failure } = await boot(job, definition.protocolOnly ?? false);
     const first = remaining[0]!;
     if (found.length === 0) {
       // Nobody can say what it did to the kernel or the server; the next ones get new ones.
@@ -222,8 +227,12 @@ async function carryOut({ definition, folder, target, cases }: Plan, kept: KeptR
     }
     kept.add(definition.name, target, found, { first, ...(failure !== undefined && { failure }) });
     const results = found.flatMap((one) => one.results);
-    for (const { test, note } of results.filter(({ outcome }) => outcome === "failed")) {
+    const failures = results.filter(({ outcome }) => outcome === "failed");
+    for (const { test, note } of failures.slice(0, FAILURES_SHOWN)) {
       console.error(`  failed: ${test}: ${note}`);
+    }
+    if (failures.length > FAILURES_SHOWN) {
+      console.error(`  and ${failures.length - FAILURES_SHOWN} more`);
     }
     if (failure !== undefined) {
       console.error(`  ${failure}`);
@@ -234,9 +243,10 @@ async function carryOut({ definition, folder, target, cases }: Plan, kept: KeptR
   console.error(`conformance: ${title}: done`);
 }
 
-/** Has a kernel run cases until its time is over. `failure`: what is wrong with the server or the kernel. */
+/** Has a kernel, or with `here` this machine's own, run cases until its time is over. `failure`: what is wrong with the server or the kernel. */
 async function boot(
   job: Omit<Job, "seconds" | "resultsFile">,
+  here: boolean,
 ): Promise<{ found: CaseResults[]; failure?: string }> {
   const out = mkdtempSync(join(tmpdir(), "conformance-"));
   const resultsFile = join(out, "results");
@@ -249,13 +259,8 @@ async function boot(
     const launcher = [process.execPath, join(REPOSITORY, "src/user-mode-linux/main.ts"), "--quiet"];
     const limits = ["--timeout", String(seconds + GRACE_SECONDS), "--memory", "4G", "--out", out];
     const program = [process.execPath, "--no-warnings", join(import.meta.dirname, "inside.ts"), jobFile];
-    const status = await run([
-      ...(values.behind?.split(" ") ?? []),
-      ...launcher,
-      ...limits,
-      "--",
-      ...program,
-    ]);
+    const kernel = [...(values.behind?.split(" ") ?? []), ...launcher, ...limits, "--"];
+    const status = await run(here ? program : [...kernel, ...program]);
     const lines = readFileSync(resultsFile, "utf8")
       .split("\n")
       .filter((line) => line.endsWith("}"))
@@ -271,13 +276,15 @@ async function boot(
 }
 
 function run([command, ...args]: readonly string[]): Promise<number> {
+  // A group of its own, as a command given by --behind may start the kernel's launcher rather than become it.
   const child = spawn(command!, args, {
     stdio: ["ignore", "inherit", "inherit"],
+    detached: true,
     env: { ...process.env, NODE_COMPILE_CACHE: join(REPOSITORY, "node_modules/.cache/compile") },
   });
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => {
-      child.kill(signal);
+      process.kill(-child.pid!, signal);
       process.exitCode = 2;
     });
   }

@@ -4,7 +4,8 @@ import type { KeptResults } from "./results.ts";
 import type { Result } from "./suite.ts";
 import type { FileSystemName } from "./targets.ts";
 
-const OURS = ["memory", "tree", "inputs"] as const satisfies readonly FileSystemName[];
+/** What is compared with the others. */
+export const OURS = ["memory", "tree", "inputs"] as const satisfies readonly FileSystemName[];
 const VERSIONS = ["4.0", "4.1", "4.2"] as const;
 
 /** A test that fails on a file system of ours, and passes on one of the kernel's. */
@@ -89,13 +90,20 @@ export function toMarkdown({ rows, differences }: Report): string {
   const explained = [
     ...Map.groupBy(differences, ({ suite, reason, note }) => `${suite}: ${reason ?? note}`),
   ].map(([key, group]) => {
-    const tests = group.map(({ test }) => test).join(", ");
+    const tests = shortList(group.map(({ test }) => test));
     const where = [...new Set(group.flatMap(({ failsOn }) => failsOn))].join(", ");
     const [{ suite, reason, note }] = group as [Difference, ...Difference[]];
     return `- **${suite}** ${tests} (${where}): ${(reason ?? (note || key)).replaceAll(/[|<>*_]/g, "\\$&")}`;
   });
   const list = explained.length === 0 ? "Nothing fails here that passes there." : explained.join("\n");
   return `${table}\n\n${list}\n`;
+}
+
+const LISTED = 20;
+
+function shortList(tests: readonly string[]): string {
+  const more = tests.length > LISTED ? ` and ${tests.length - LISTED} more` : "";
+  return tests.slice(0, LISTED).join(", ") + more;
 }
 
 const BEGIN = "<!-- npm run conformance -- --write: begin -->";

@@ -20,7 +20,8 @@ export interface CaseResults {
 export interface RemoteDirectory {
   /** For example "127.0.0.1:/test". */
   readonly source: string;
-  /** The options of nfs(5), separated by commas. */
+  readonly port: number;
+  /** The options of nfs(5), separated by commas; the port is one of them. */
   readonly options: string;
 }
 
@@ -55,6 +56,8 @@ export interface SuiteDefinition {
   readonly folderOption?: string;
   /** Files that must be there: paths in the folder, or names of programs on the PATH. */
   readonly needs: readonly string[];
+  /** Whether it is a client itself, which needs our server alone, and neither a mount nor a kernel that can mount. */
+  readonly protocolOnly?: boolean;
   /** How to get it, as a command. */
   readonly get: string;
   /** `folder` is absolute, or "" for a program on the PATH. */

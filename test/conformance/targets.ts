@@ -52,13 +52,27 @@ export function describeFileSystems(): string {
     .join("\n");
 }
 
+/** A server, for mount(8). */
+type Remote = Omit<RemoteDirectory, "source">;
+
+/** EID9 of pynfs needs eleven at least. */
+const SHORT_LEASE_SECONDS = 12;
+
 /** A target that is mounted, in the kernel this process runs on. */
 export interface MountedTarget extends AsyncDisposable {
   directory(files?: Files): Promise<string>;
   remoteDirectory: Place["remoteDirectory"];
 }
 
-export async function mountTarget({ fileSystem, version }: Target): Promise<MountedTarget> {
+export interface MountTargetOptions {
+  /** Do not mount it: only {@link MountedTarget.remoteDirectory} can be used. For file systems of ours. */
+  readonly serveOnly?: boolean;
+}
+
+export async function mountTarget(
+  { fileSystem, version }: Target,
+  { serveOnly = false }: MountTargetOptions = {},
+): Promise<MountedTarget> {
   // Suites also run as users who may not look into root's folders.
   const folder = mkdtempSync(join(tmpdir(), "conformance-"));
   chmodSync(folder, 0o755);
@@ -76,11 +90,11 @@ export async function mountTarget({ fileSystem, version }: Target): Promise<Moun
       mkdirSync(backing);
       await mount(stack, ["-t", "tmpfs", "-o", "size=2G,mode=755", "tmpfs", backing], backing);
       const server = stack.use(await KernelServer.start(backing));
-      const { options } = remoteOptions(server.port, version as NfsVersion);
+      const options = remoteOptions(server.port, version as NfsVersion);
       await mount(stack, ["-i", "-t", "nfs4", "-o", options, "127.0.0.1:/", mountPath], mountPath);
-      return new ForeignTarget(mountPath, backing, options, stack);
+      return new ForeignTarget(mountPath, backing, { port: server.port, options }, stack);
     }
-    return await OwnTarget.start(fileSystem, version as NfsVersion, folder, stack);
+    return await OwnTarget.start(fileSystem, version as NfsVersion, folder, serveOnly, stack);
   } catch (error) {
     await stack.disposeAsync();
     throw error;
@@ -88,8 +102,8 @@ export async function mountTarget({ fileSystem, version }: Target): Promise<Moun
 }
 
 /** The worker's mount options; with "addr" and "clientaddr", so that mount(8) needs no help of mount.nfs. */
-function remoteOptions(port: number, version: NfsVersion): { options: string } {
-  return { options: `${nfsMountOptions(port, version).data},noatime` };
+function remoteOptions(port: number, version: NfsVersion): string {
+  return `${nfsMountOptions(port, version).data},noatime`;
 }
 
 async function mount(stack: AsyncDisposableStack, args: readonly string[], path: string): Promise<void> {
@@ -109,15 +123,14 @@ class ForeignTarget implements MountedTarget {
   readonly #mountPath: string;
   /** The same directory where this process fills it. */
   readonly #backing: string;
-  /** Of a server, for mount(8). */
-  readonly #options: string | undefined;
+  readonly #remote: Remote | undefined;
   readonly #stack: AsyncDisposableStack;
   #directories = 0;
 
-  constructor(mountPath: string, backing: string, options: string | undefined, stack: AsyncDisposableStack) {
+  constructor(mountPath: string, backing: string, remote: Remote | undefined, stack: AsyncDisposableStack) {
     this.#mountPath = mountPath;
     this.#backing = backing;
-    this.#options = options;
+    this.#remote = remote;
     this.#stack = stack;
   }
 
@@ -128,11 +141,11 @@ class ForeignTarget implements MountedTarget {
   }
 
   async remoteDirectory(name: string): Promise<RemoteDirectory | undefined> {
-    if (this.#options === undefined) {
+    if (this.#remote === undefined) {
       return undefined;
     }
     await mkdir(join(this.#backing, name));
-    return { source: `127.0.0.1:/${name}`, options: this.#options };
+    return { source: `127.0.0.1:/${name}`, ...this.#remote };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -156,7 +169,7 @@ class OwnTarget implements MountedTarget {
   readonly #tested: TestedFileSystem;
   readonly #inputs: boolean;
   readonly #mountPath: string;
-  readonly #options: string;
+  readonly #remote: Remote;
   readonly #stack: AsyncDisposableStack;
   #directories = 0;
 
@@ -164,13 +177,13 @@ class OwnTarget implements MountedTarget {
     tested: TestedFileSystem,
     inputs: boolean,
     mountPath: string,
-    options: string,
+    remote: Remote,
     stack: AsyncDisposableStack,
   ) {
     this.#tested = tested;
     this.#inputs = inputs;
     this.#mountPath = mountPath;
-    this.#options = options;
+    this.#remote = remote;
     this.#stack = stack;
   }
 
@@ -178,6 +191,7 @@ class OwnTarget implements MountedTarget {
     name: "memory" | "tree" | "inputs",
     version: NfsVersion,
     folder: string,
+    serveOnly: boolean,
     stack: AsyncDisposableStack,
   ): Promise<OwnTarget> {
     const tested = name === "memory" ? memory() : workersTree(folder);
@@ -186,6 +200,8 @@ class OwnTarget implements MountedTarget {
       fileSystem: tested.fileSystem,
       // As in the tests of kernel/: Linux 6.1 can panic when it returns NFSv4.0's WRITE delegations.
       delegations: version !== "4.0",
+      // A suite that is a client itself waits for leases to run out.
+      ...(serveOnly && { leaseSeconds: SHORT_LEASE_SECONDS }),
       onFault: (error) => faults.push(error),
     });
     stack.defer(async () => {
@@ -197,9 +213,17 @@ class OwnTarget implements MountedTarget {
     });
     const port = await server.listen();
     const mountPath = join(folder, "mount");
-    const mounted = await NfsMount.mount({ port, serverPath: "/", mountPath, version });
-    stack.defer(() => mounted.unmount());
-    return new OwnTarget(tested, name === "inputs", mountPath, remoteOptions(port, version).options, stack);
+    if (!serveOnly) {
+      const mounted = await NfsMount.mount({ port, serverPath: "/", mountPath, version });
+      stack.defer(() => mounted.unmount());
+    }
+    return new OwnTarget(
+      tested,
+      name === "inputs",
+      mountPath,
+      { port, options: remoteOptions(port, version) },
+      stack,
+    );
   }
 
   async directory(files: Files = {}): Promise<string> {
@@ -207,7 +231,7 @@ class OwnTarget implements MountedTarget {
   }
 
   async remoteDirectory(name: string): Promise<RemoteDirectory> {
-    return { source: `127.0.0.1:/${await this.#make(name, {})}`, options: this.#options };
+    return { source: `127.0.0.1:/${await this.#make(name, {})}`, ...this.#remote };
   }
 
   /** Resolves to its path from the root of the file system. */

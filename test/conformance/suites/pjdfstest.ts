@@ -22,7 +22,7 @@ class Pjdfstest implements Suite {
     const one = async (name: string) => {
       const folder = await place.directory();
       const script = join(this.#folder, "tests", name);
-      const { output, status, timedOut } = await runProgram(["sh", script], { folder, timeoutSeconds: 240 });
+      const { output, status, timedOut } = await runProgram(["sh", script], { folder, timeoutSeconds: 600 });
       const results = parseTap(output, `${name} `);
       return status === 0 && results.length > 0
         ? results

@@ -12,7 +12,7 @@ const STRESSORS = [
   ..."locka lockf lockofd mknod mmap mmapaddr open readahead rename revio seek sendfile splice symlink".split(
     " ",
   ),
-  ..."sync-file touch unlink utime verity xattr".split(" "),
+  ..."sync-file touch utime verity xattr".split(" "),
 ];
 
 const SECONDS = 4;

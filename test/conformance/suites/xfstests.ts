@@ -14,7 +14,7 @@ class Xfstests implements Suite {
   constructor(folder: string) {
     this.#folder = folder;
     this.cases = globSync("generic/[0-9][0-9][0-9]", { cwd: join(folder, "tests") })
-      .filter((name) => isQuick(readFileSync(join(folder, "tests", name), "utf8")))
+      .filter((name) => isForNfs(readFileSync(join(folder, "tests", name), "utf8")))
       .sort();
   }
 
@@ -43,9 +43,26 @@ class Xfstests implements Suite {
   }
 }
 
-/** Whether a test says of itself that it belongs to the group "quick". */
-function isQuick(script: string): boolean {
-  return /^_begin_fstest\b.*\bquick\b/m.test(script);
+/**
+ * What a test may require that Linux's NFS client has with no server: `check` would take seconds for each to find that
+ * out, and skip it.
+ */
+const NEVER_ON_NFS = [
+  "block_device|dm_\\w+|log_writes|local_device|scratch_shutdown|metadata_journaling|freeze|fail_make_request",
+  "acls|acl_get_max|\\w*quota\\w*|exportfs|open_by_handle|idmapped_mounts|renameat2|\\w*dedupe|scratch_size|bdi",
+  "\\w*encryption\\w*|\\w*verity\\w*|casefold|atomic_write\\w*|scratch_write_atomic\\w*|\\w*exchange_?range\\w*",
+  '(?:test_)?xfs_io_command "?(?:fiemap|fzero|fcollapse|finsert|-T|dedupe|falloc -s|exchangerange|fsmap|bulkstat)',
+].join("|");
+const REQUIRES_IT = new RegExp(`^\\s*_require_(?:${NEVER_ON_NFS})(?!\\w)`, "m");
+const SIZES_ITS_FILE_SYSTEM = /^\s*_scratch_mkfs_(?:sized|blocksized|encrypted|verity|geom)\b/m;
+
+/** Whether a test says of itself that it is quick, and needs nothing that NFS cannot have. */
+function isForNfs(script: string): boolean {
+  return (
+    /^_begin_fstest\b.*\bquick\b/m.test(script) &&
+    !REQUIRES_IT.test(script) &&
+    !SIZES_ITS_FILE_SYSTEM.test(script)
+  );
 }
 
 /** Writes what `check` must know of this place; returns the file's path. */
@@ -102,7 +119,7 @@ export function parseCheck(output: string): Map<string, Result> {
 
 export const xfstests: SuiteDefinition = {
   name: "xfstests",
-  subject: "xfstests' group generic, those that are quick",
+  subject: "xfstests' group generic, those that are quick and need nothing that NFS cannot have",
   folderOption: "xfstests",
   needs: ["check", "ltp/fsx", "src/seek_sanity_test", "/usr/sbin/mount.nfs"],
   get:
