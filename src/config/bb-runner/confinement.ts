@@ -84,6 +84,8 @@ export interface ConfinementSettings {
   readonly additionalDevices: readonly string[];
   /** Absolute. */
   readonly writablePaths: readonly string[];
+  /** Absolute. */
+  readonly hiddenPaths: readonly string[];
   readonly allowNewPrivileges: boolean;
   readonly ownNetwork: boolean;
   readonly hostName: string | undefined;
@@ -111,6 +113,7 @@ export function confinementSettings(
     additionalSystemCalls,
     additionalDevices,
     writablePaths,
+    hiddenPaths,
     allowNewPrivileges,
     ownNetwork,
     hostName,
@@ -135,6 +138,7 @@ export function confinementSettings(
       devicePath(device, `${path}.additionalDevices[${index}]`),
     ),
     writablePaths: absolutePaths(writablePaths, `${path}.writablePaths`),
+    hiddenPaths: absolutePaths(hiddenPaths, `${path}.hiddenPaths`),
     allowNewPrivileges,
     ownNetwork,
     hostName: hostName === "" ? undefined : checkedHostName(hostName, `${path}.hostName`),

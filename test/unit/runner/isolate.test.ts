@@ -117,7 +117,7 @@ describe("a command that is not chrooted", whenIsolated, () => {
     assert.equal(await output(buildDirectory, script), "1\n0\n");
   });
 
-  it("cannot connect to hidden sockets", async (test) => {
+  it("reaches neither hidden sockets nor hidden folders", async (test) => {
     const buildDirectory = makeNeighbours(test);
     const folder = mkdtempSync("/var/tmp/bb-socket-");
     const socket = join(folder, "socket");
@@ -130,6 +130,7 @@ describe("a command that is not chrooted", whenIsolated, () => {
     const perl = `perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new("${socket}") or exit 1; print <$s>'`;
     assert.equal(await output(buildDirectory, tries(perl)), "reached0\n");
     assert.equal(await output(buildDirectory, tries(perl), { hiddenPaths: [socket, "/no/such"] }), "1\n");
+    assert.equal(await output(buildDirectory, `ls ${folder}`, { hiddenPaths: [folder] }), "");
   });
 
   it("cannot see the machine's processes in another /proc", async (test) => {
