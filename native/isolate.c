@@ -384,31 +384,48 @@ static void unescape(char *path) {
   *to = '\0';
 }
 
+/* If a line of mountinfo(5) is of one of the kernel's own file systems outside of those folders: where it is mounted. */
+static char *kernel_file_system(char *line) {
+  static const char *const types[] = {"binfmt_misc", "bpf",     "cgroup", "cgroup2", "configfs",   "debugfs", "devtmpfs",
+                                      "efivarfs",    "fusectl", "proc",   "pstore",  "securityfs", "sysfs",   "tracefs"};
+  char path[PATH_MAX], type[64];
+  const char *rest = strstr(line, " - ");
+  if (rest == NULL || sscanf(rest, " - %63s", type) != 1 || sscanf(line, "%*s %*s %*s %*s %4095s", path) != 1)
+    return NULL;
+  unescape(path);
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    if (strcmp(type, types[i]) == 0 && !is_narrowed(path))
+      return strdup(path);
+  return NULL;
+}
+
 /* Covers the kernel's own file systems wherever else they are mounted. */
 static const char *mask_kernel_file_systems(void) {
-  static const char *const types[] = {"binfmt_misc", "bpf",    "cgroup", "cgroup2",    "configfs", "debugfs", "devtmpfs",
-                                      "efivarfs",    "fusectl", "proc",   "pstore",     "securityfs", "sysfs",   "tracefs"};
   FILE *mounts = fopen("/proc/self/mountinfo", "re");
   if (mounts == NULL)
     return errno == ENOENT ? NULL : "mountinfo";
-  char *line = NULL;
-  size_t size = 0;
-  const char *failed = NULL;
-  while (failed == NULL && getline(&line, &size, mounts) >= 0) {
-    char path[PATH_MAX], type[64];
-    const char *rest = strstr(line, " - ");
-    if (rest == NULL || sscanf(rest, " - %63s", type) != 1 ||
-        sscanf(line, "%*s %*s %*s %*s %4095s", path) != 1)
+  /* To the end first: covers become lines of it. */
+  char **paths = NULL, *line = NULL;
+  size_t count = 0, size = 0;
+  while (getline(&line, &size, mounts) >= 0) {
+    char *path = kernel_file_system(line);
+    char **more = path == NULL ? NULL : realloc(paths, (count + 1) * sizeof *paths);
+    if (path == NULL)
       continue;
-    unescape(path);
-    if (is_narrowed(path))
-      continue;
-    for (size_t i = 0; failed == NULL && i < sizeof types / sizeof *types; i++)
-      if (strcmp(type, types[i]) == 0 && !mask(AT_FDCWD, path))
-        failed = "mountinfo";
+    if (more == NULL)
+      return "mountinfo";
+    paths = more;
+    paths[count++] = path;
   }
   free(line);
   fclose(mounts);
+  const char *failed = NULL;
+  for (size_t i = 0; i < count; i++) {
+    if (failed == NULL && !mask(AT_FDCWD, paths[i]))
+      failed = "mountinfo";
+    free(paths[i]);
+  }
+  free(paths);
   return failed;
 }
 

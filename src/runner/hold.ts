@@ -35,8 +35,8 @@ export function holdOf(settings: BbRunnerSettings, isolated: boolean): Hold {
     hostName: confinement.hostName,
     writablePaths: ["/tmp", "/var/tmp", ...cleanTemporaryDirectories, ...confinement.writablePaths],
     devices: confinement.additionalDevices,
-    // Whoever reaches these can run commands in other actions' directories.
-    hiddenPaths: grpcServers.flatMap(({ listenPaths }) => listenPaths),
+    // Whoever reaches the runner's sockets can run commands in other actions' directories.
+    hiddenPaths: [...grpcServers.flatMap(({ listenPaths }) => listenPaths), ...confinement.hiddenPaths],
     capabilities: [...KEPT_CAPABILITIES, ...confinement.additionalCapabilities],
     systemCalls: confinement.additionalSystemCalls,
     newPrivileges: confinement.allowNewPrivileges,

@@ -85,6 +85,8 @@ export interface ConfinementSettings {
   readonly additionalDevices: readonly string[];
   /** Absolute. */
   readonly writablePaths: readonly string[];
+  /** Absolute. */
+  readonly hiddenPaths: readonly string[];
   readonly allowNewPrivileges: boolean;
   readonly ownNetwork: boolean;
   readonly hostName: string | undefined;
@@ -115,6 +117,7 @@ export function confinementSettings(
     additionalSystemCalls,
     additionalDevices,
     writablePaths,
+    hiddenPaths,
     allowNewPrivileges,
     ownNetwork,
     hostName,
@@ -136,6 +139,7 @@ export function confinementSettings(
         devicePath(device, path.field("additionalDevices").index(index)),
       ),
     writablePaths: () => absolutePaths(writablePaths, path.field("writablePaths")),
+    hiddenPaths: () => absolutePaths(hiddenPaths, path.field("hiddenPaths")),
     allowNewPrivileges: () => allowNewPrivileges,
     ownNetwork: () => ownNetwork,
     hostName: () => (hostName === "" ? undefined : checkedHostName(hostName, path.field("hostName"))),

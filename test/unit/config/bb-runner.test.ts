@@ -61,6 +61,7 @@ describe("the runner's configuration", () => {
       [{ bbWorkerNfs4: { additionalDevices: ["/dev/../sda"] } }, /additionalDevices\[0\] .* below \/dev$/],
       [{ bbWorkerNfs4: { additionalDevices: ["/dev"] } }, /additionalDevices\[0\] .* below \/dev$/],
       [{ bbWorkerNfs4: { writablePaths: ["home"] } }, /^bbWorkerNfs4\.writablePaths\[0\] is "home"/],
+      [{ bbWorkerNfs4: { hiddenPaths: ["home"] } }, /^bbWorkerNfs4\.hiddenPaths\[0\] is "home"/],
       [{ bbWorkerNfs4: { hostName: "a b" } }, /^bbWorkerNfs4\.hostName is "a b"/],
       [{ bbWorkerNfs4: { hostName: "a".repeat(65) } }, /^bbWorkerNfs4\.hostName .* at most 64/],
       [{ bbWorkerNfs4: { cpuWeight: 10_001 } }, /^bbWorkerNfs4\.cpuWeight is 10001: give at most 10000/],

@@ -182,6 +182,7 @@ const runners: JsonObject[] = [false, true].map((withTmpdir) => ({
     additionalSystemCalls: ["perf"],
     additionalDevices: ["/dev/kvm"],
     writablePaths: ["/home"],
+    hiddenPaths: ["/worker/blobs"],
     hostName: "builder",
     mountProc: true,
     maximumProcesses: 100,

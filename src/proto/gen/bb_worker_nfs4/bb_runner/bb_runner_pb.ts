@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file bb_worker_nfs4/bb_runner/bb_runner.proto.
  */
 export const file_bb_worker_nfs4_bb_runner_bb_runner: GenFile = /*@__PURE__*/
-  fileDesc("CihiYl93b3JrZXJfbmZzNC9iYl9ydW5uZXIvYmJfcnVubmVyLnByb3RvEhhiYl93b3JrZXJfbmZzNC5iYl9ydW5uZXIiwAIKDUNvbmZpZ3VyYXRpb24SHwoXYWRkaXRpb25hbF9jYXBhYmlsaXRpZXMYASADKAkSHwoXYWRkaXRpb25hbF9zeXN0ZW1fY2FsbHMYAiADKAkSGgoSYWRkaXRpb25hbF9kZXZpY2VzGAMgAygJEhYKDndyaXRhYmxlX3BhdGhzGAQgAygJEhwKFGFsbG93X25ld19wcml2aWxlZ2VzGAUgASgIEhMKC293bl9uZXR3b3JrGAYgASgIEhEKCWhvc3RfbmFtZRgHIAEoCRIXCgptb3VudF9wcm9jGAggASgISACIAQESGQoRbWF4aW11bV9wcm9jZXNzZXMYCSABKA0SHAoUbWF4aW11bV9tZW1vcnlfYnl0ZXMYCiABKAQSEgoKY3B1X3dlaWdodBgLIAEoDUINCgtfbW91bnRfcHJvYyIwChNDZ3JvdXBSZXNvdXJjZVVzYWdlEhkKEW1lbW9yeV9wZWFrX2J5dGVzGAEgASgEYgZwcm90bzM");
+  fileDesc("CihiYl93b3JrZXJfbmZzNC9iYl9ydW5uZXIvYmJfcnVubmVyLnByb3RvEhhiYl93b3JrZXJfbmZzNC5iYl9ydW5uZXIi1gIKDUNvbmZpZ3VyYXRpb24SHwoXYWRkaXRpb25hbF9jYXBhYmlsaXRpZXMYASADKAkSHwoXYWRkaXRpb25hbF9zeXN0ZW1fY2FsbHMYAiADKAkSGgoSYWRkaXRpb25hbF9kZXZpY2VzGAMgAygJEhYKDndyaXRhYmxlX3BhdGhzGAQgAygJEhwKFGFsbG93X25ld19wcml2aWxlZ2VzGAUgASgIEhMKC293bl9uZXR3b3JrGAYgASgIEhEKCWhvc3RfbmFtZRgHIAEoCRIXCgptb3VudF9wcm9jGAggASgISACIAQESGQoRbWF4aW11bV9wcm9jZXNzZXMYCSABKA0SHAoUbWF4aW11bV9tZW1vcnlfYnl0ZXMYCiABKAQSEgoKY3B1X3dlaWdodBgLIAEoDRIUCgxoaWRkZW5fcGF0aHMYDCADKAlCDQoLX21vdW50X3Byb2MiMAoTQ2dyb3VwUmVzb3VyY2VVc2FnZRIZChFtZW1vcnlfcGVha19ieXRlcxgBIAEoBGIGcHJvdG8z");
 
 /**
  * What Buildbarn's runner does not have. Without it, commands are held as docs/security.md says; the first five fields
@@ -97,6 +97,14 @@ export type Configuration = Message<"bb_worker_nfs4.bb_runner.Configuration"> & 
    * @generated from field: uint32 cpu_weight = 11;
    */
   cpuWeight: number;
+
+  /**
+   * Absolute paths of files, sockets and folders that commands which are not chrooted find empty, such as a worker's
+   * cache in the volume that it shares with the runner.
+   *
+   * @generated from field: repeated string hidden_paths = 12;
+   */
+  hiddenPaths: string[];
 };
 
 /**
