@@ -46,9 +46,9 @@ local grpc = { grpc: { client: common.storage } };
       workerId: { node: std.extVar('HOSTNAME') },
       // An action in its own root has no devices but these.
       inputRootCharacterDeviceNodes: ['full', 'null', 'random', 'tty', 'urandom', 'zero'],
-      // Per action; 0 means no limit.
-      maximumFilePoolFileCount: 0,
-      maximumFilePoolSizeBytes: 0,
+      // What an action may write; with 0 nothing.
+      maximumFilePoolFileCount: 1000000,
+      maximumFilePoolSizeBytes: 64e9,
     }],
   }],
 }

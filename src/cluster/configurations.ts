@@ -38,6 +38,7 @@ export interface WorkerHostSettings {
 }
 
 const CHARACTER_DEVICES = ["full", "null", "random", "tty", "urandom", "zero"];
+const FILE_POOL_FILES = 1_000_000n;
 const FILE_POOL_BYTES = 64n * 1024n ** 3n;
 
 /** The JSON text of a configuration for bb_worker. */
@@ -76,6 +77,8 @@ export function workerConfiguration(pools: readonly RunnerPool[], places: Worker
             concurrency: BigInt(pool.concurrency),
             platform: pool.platform,
             workerId: { pool: pool.name },
+            maximumFilePoolFileCount: FILE_POOL_FILES,
+            maximumFilePoolSizeBytes: FILE_POOL_BYTES,
             inputRootCharacterDeviceNodes: pool.chrootIntoInputRoot ? CHARACTER_DEVICES : [],
           })),
         },

@@ -10,6 +10,32 @@ export interface FolderSettings {
   readonly maximumSizeBytes: number;
 }
 
+/** What is kept in a file of a limited size, or in a block device. */
+export interface BlockDeviceSettings {
+  readonly path: string;
+  /** Absent for a device, all of which may be used. */
+  readonly maximumSizeBytes: number | undefined;
+}
+
+export function blockDeviceSettings(configuration: Configuration, path: FieldPath): BlockDeviceSettings {
+  const { source, ...rest } = configuration;
+  refuse(accept(rest, path, { writeConcurrencyLimit: "the kernel schedules writes" }), path);
+  switch (source.case) {
+    case undefined:
+      throw new ConfigurationError(`${path}.file is missing: give a path and sizeBytes`);
+    case "devicePath":
+      return { path: source.value, maximumSizeBytes: undefined };
+    case "file": {
+      const { path: file, sizeBytes, ...rest } = source.value;
+      refuse(rest, path.field("file"));
+      if (file === "") {
+        throw new ConfigurationError(`${path}.file.path is missing: give the path of a file`);
+      }
+      return { path: file, maximumSizeBytes: positive(sizeBytes, path.field("file.sizeBytes")) };
+    }
+  }
+}
+
 /** @param purpose What the folder is for, as in "give a folder for PURPOSE". */
 export function folderSettings(
   configuration: Configuration | undefined,

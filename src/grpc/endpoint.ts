@@ -1,5 +1,7 @@
+import { rootCertificates } from "node:tls";
 import type { ChannelOptions } from "@grpc/grpc-js";
-import { Channel, ChannelCredentials } from "@grpc/grpc-js";
+import { Channel, ChannelCredentials, experimental } from "@grpc/grpc-js";
+import { authorities, identityProvider, type KeyPair } from "./certificates.ts";
 
 /**
  * A gRPC server, and how to call it: what Buildbarn's grpc.ClientConfiguration says, as plain data that can be
@@ -15,13 +17,17 @@ export interface GrpcEndpoint {
   readonly keepalive?: GrpcKeepalive;
   /** HTTP/2 flow control per stream, in bytes. */
   readonly initialWindowSizeBytes?: number;
+  /** gRPC's service config, as JSON; replaces the default, in which no call is retried. */
+  readonly serviceConfig?: string;
+  /** Where an HTTP proxy listens that connections go through, by CONNECT. */
+  readonly proxy?: { readonly address: string; readonly credentials?: string };
 }
 
-/** PEM texts. Without authorities, the system's are used. */
 export interface GrpcTls {
+  /** PEM. Without it, the system's are used. */
   readonly serverCertificateAuthorities?: string;
-  readonly certificate?: string;
-  readonly privateKey?: string;
+  /** What the client shows of itself. */
+  readonly clientKeyPair?: KeyPair;
   /** The name that the server's certificate must have, instead of the address's host. */
   readonly serverName?: string;
 }
@@ -37,7 +43,8 @@ export interface GrpcKeepalive {
  * any size. The channel does not retry calls: that is left to the caller, who knows what can be repeated.
  */
 export function openChannel(endpoint: GrpcEndpoint): Channel {
-  return new Channel(endpoint.address, channelCredentials(endpoint.tls), channelOptions(endpoint));
+  const { address, proxy, tls } = endpoint;
+  return new Channel(proxy?.address ?? address, channelCredentials(tls), channelOptions(endpoint));
 }
 
 function channelCredentials(tls: GrpcTls | undefined): ChannelCredentials {
@@ -45,18 +52,34 @@ function channelCredentials(tls: GrpcTls | undefined): ChannelCredentials {
     return ChannelCredentials.createInsecure();
   }
   const pem = (text: string | undefined) => (text === undefined ? null : Buffer.from(text));
+  const { serverCertificateAuthorities, clientKeyPair } = tls;
+  if (clientKeyPair !== undefined && "certificatePath" in clientKeyPair) {
+    const roots = serverCertificateAuthorities ?? rootCertificates.join("\n");
+    return experimental.createCertificateProviderChannelCredentials(
+      authorities(Buffer.from(roots)),
+      identityProvider(clientKeyPair),
+    );
+  }
   return ChannelCredentials.createSsl(
-    pem(tls.serverCertificateAuthorities),
-    pem(tls.privateKey),
-    pem(tls.certificate),
+    pem(serverCertificateAuthorities),
+    pem(clientKeyPair?.privateKey),
+    pem(clientKeyPair?.certificate),
   );
 }
 
-function channelOptions({ tls, keepalive, initialWindowSizeBytes }: GrpcEndpoint): ChannelOptions {
+function channelOptions(endpoint: GrpcEndpoint): ChannelOptions {
+  const { tls, keepalive, initialWindowSizeBytes, serviceConfig, proxy, address } = endpoint;
   return {
     "grpc.max_receive_message_length": -1,
     "grpc.max_send_message_length": -1,
-    "grpc.enable_retries": 0,
+    "grpc.enable_retries": serviceConfig === undefined ? 0 : 1,
+    ...(serviceConfig !== undefined && { "grpc.service_config": serviceConfig }),
+    ...(proxy && {
+      "grpc.http_connect_target": address,
+      "grpc.default_authority": address,
+      "grpc.enable_http_proxy": 0,
+      ...(proxy.credentials !== undefined && { "grpc.http_connect_creds": proxy.credentials }),
+    }),
     // A pool of its own, so that closing the channel closes the connection.
     "grpc.use_local_subchannel_pool": 1,
     "grpc.initial_reconnect_backoff_ms": 200,

@@ -1,5 +1,18 @@
 import { rmSync, statSync } from "node:fs";
-import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
+import {
+  experimental,
+  Server,
+  ServerCredentials,
+  ServerInterceptingCall,
+  type ServerInterceptor,
+  type ServerOptions,
+  status as Status,
+} from "@grpc/grpc-js";
+import { Health } from "../proto/gen/grpc/health/v1/health_pb.ts";
+import { identityProvider, type KeyPair } from "./certificates.ts";
+import { addHealthService } from "./health.ts";
+import { addReflectionService } from "./reflection.ts";
+import type { Service } from "./service-definition.ts";
 
 /** Where and how to serve: what Buildbarn's grpc.ServerConfiguration says, as plain data. */
 export interface GrpcServerSettings {
@@ -12,29 +25,72 @@ export interface GrpcServerSettings {
   /** HTTP/2 flow control per stream. */
   readonly initialWindowSizeBytes: number | undefined;
   /** Absent means plain text. */
-  readonly tls: GrpcServerTls | undefined;
+  readonly tls: KeyPair | undefined;
+  readonly keepalive: GrpcServerKeepalive;
+  /** Why every call is refused; absent where all are served. */
+  readonly denied: string | undefined;
+  /** A name beside "" under which grpc.health.v1.Health reports that the server is up. */
+  readonly healthCheckService: string;
   /** Whether calls in progress may finish at shutdown; left to whoever shuts the server down. */
   readonly stopGracefully: boolean;
 }
 
-/** PEM texts. */
-export interface GrpcServerTls {
-  readonly certificate: string;
-  readonly privateKey: string;
+/** Milliseconds; absent means gRPC's default. */
+export interface GrpcServerKeepalive {
+  readonly maximumConnectionIdle: number | undefined;
+  readonly maximumConnectionAge: number | undefined;
+  readonly maximumConnectionAgeGrace: number | undefined;
+  readonly time: number | undefined;
+  readonly timeout: number | undefined;
 }
 
 /** A server that does not listen yet: add services, then call {@link listen}. */
 export function createServer({
   maximumReceivedMessageSizeBytes,
   initialWindowSizeBytes,
+  keepalive,
+  denied,
 }: GrpcServerSettings): Server {
+  const milliseconds = {
+    "grpc.max_connection_idle_ms": keepalive.maximumConnectionIdle,
+    "grpc.max_connection_age_ms": keepalive.maximumConnectionAge,
+    "grpc.max_connection_age_grace_ms": keepalive.maximumConnectionAgeGrace,
+    "grpc.keepalive_time_ms": keepalive.time,
+    "grpc.keepalive_timeout_ms": keepalive.timeout,
+  };
   const options: ServerOptions = {
+    ...Object.fromEntries(Object.entries(milliseconds).filter(([, value]) => value !== undefined)),
+    ...(denied !== undefined && { interceptors: [refusing(denied)] }),
     ...(maximumReceivedMessageSizeBytes !== undefined && {
       "grpc.max_receive_message_length": maximumReceivedMessageSizeBytes,
     }),
     ...(initialWindowSizeBytes !== undefined && { "grpc-node.flow_control_window": initialWindowSizeBytes }),
   };
   return new Server(options);
+}
+
+/** Answers every call with UNAUTHENTICATED. */
+function refusing(reason: string): ServerInterceptor {
+  return (_method, call) =>
+    new ServerInterceptingCall(call, {
+      start: (next) => {
+        next();
+        call.sendStatus({ code: Status.UNAUTHENTICATED, details: reason });
+      },
+    });
+}
+
+/**
+ * Lets the server say that it is up, by grpc.health.v1.Health, and what it serves, by grpc.reflection.v1. Call it when
+ * all services have been added.
+ */
+export function addStandardServices(
+  server: Server,
+  { healthCheckService }: GrpcServerSettings,
+  services: readonly Service[],
+): void {
+  addHealthService(server, healthCheckService);
+  addReflectionService(server, [...services, Health]);
 }
 
 /**
@@ -54,9 +110,17 @@ export async function listen(server: Server, settings: GrpcServerSettings): Prom
   }
 }
 
-function serverCredentials(tls: GrpcServerTls | undefined): ServerCredentials {
+function serverCredentials(tls: KeyPair | undefined): ServerCredentials {
   if (tls === undefined) {
     return ServerCredentials.createInsecure();
+  }
+  if ("certificatePath" in tls) {
+    // Despite the names of its parameters, it takes the identity first.
+    return experimental.createCertificateProviderServerCredentials(
+      identityProvider(tls),
+      null as never,
+      false,
+    );
   }
   return ServerCredentials.createSsl(null, [
     { cert_chain: Buffer.from(tls.certificate), private_key: Buffer.from(tls.privateKey) },

@@ -2,7 +2,7 @@ import type { Server } from "@grpc/grpc-js";
 import type { BbRunnerSettings } from "../config/bb-runner/application.ts";
 import { ConfigurationError } from "../config/error.ts";
 import { addService, type CallContext, unary } from "../grpc/handlers.ts";
-import { createServer, listen } from "../grpc/server.ts";
+import { addStandardServices, createServer, listen } from "../grpc/server.ts";
 import { failure, type StatusError, statusFromError } from "../grpc/status.ts";
 import { helperPath } from "../native/helper.ts";
 import {
@@ -70,6 +70,7 @@ export async function startRunner(settings: BbRunnerSettings, log: Log): Promise
       const server = createServer(serverSettings);
       servers.push(server);
       addRunnerService(server, runner, calls, log);
+      addStandardServices(server, serverSettings, [RunnerService]);
       await listen(server, serverSettings).catch((error: Error) => {
         throw new ConfigurationError(`grpcServers[${index}]: ${error.message}`, { cause: error });
       });

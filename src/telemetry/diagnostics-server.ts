@@ -1,13 +1,21 @@
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createServer, type RequestListener, type Server } from "node:http";
-import { createServer as createTlsServer } from "node:https";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 
 /** Where and for whom to serve: what Buildbarn's http.server.Configuration says, as plain data. */
 export interface HttpServerSettings {
   /** An empty host means every address. */
   readonly addresses: readonly { readonly host: string; readonly port: number }[];
-  /** PEM texts; absent means plain text. */
-  readonly tls: { readonly certificate: string; readonly privateKey: string } | undefined;
+  /** PEM texts, or files of them that are read again at an interval; absent means plain text. */
+  readonly tls:
+    | { readonly certificate: string; readonly privateKey: string }
+    | {
+        readonly certificatePath: string;
+        readonly privateKeyPath: string;
+        readonly refreshMilliseconds: number;
+      }
+    | undefined;
   /** Why every request is refused; absent where all are answered. */
   readonly denied: string | undefined;
 }
@@ -37,9 +45,7 @@ export async function serveDiagnostics(
   const ports: number[] = [];
   for (const { addresses, tls, denied } of servers) {
     for (const { host, port } of addresses) {
-      const server = tls
-        ? createTlsServer({ cert: tls.certificate, key: tls.privateKey }, listener(denied))
-        : createServer(listener(denied));
+      const server = tls ? tlsServer(tls, listener(denied), resources) : createServer(listener(denied));
       resources.adopt(server, close);
       server.listen(port, host === "" ? undefined : host);
       await once(server, "listening").catch((error: Error) => {
@@ -51,6 +57,27 @@ export async function serveDiagnostics(
   }
   const opened = resources.move();
   return { ports, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+}
+
+function tlsServer(
+  tls: NonNullable<HttpServerSettings["tls"]>,
+  listener: RequestListener,
+  resources: AsyncDisposableStack,
+): TlsServer {
+  if ("certificate" in tls) {
+    return createTlsServer({ cert: tls.certificate, key: tls.privateKey }, listener);
+  }
+  const read = () => ({ cert: readFileSync(tls.certificatePath), key: readFileSync(tls.privateKeyPath) });
+  const server = createTlsServer(read(), listener);
+  const timer = setInterval(() => {
+    try {
+      server.setSecureContext(read());
+    } catch {
+      // Half written; until the next time, the last pair stays.
+    }
+  }, tls.refreshMilliseconds);
+  resources.defer(() => clearInterval(timer));
+  return server;
 }
 
 async function close(server: Server): Promise<void> {

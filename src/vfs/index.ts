@@ -1,6 +1,7 @@
 export { BuildDirectory, type BuildDirectoryOptions, type Path } from "./build-directory.ts";
 export { CasFile } from "./cas-file.ts";
 export type { Clock } from "./clock.ts";
+export { BlockFilePool } from "./content/block-file-pool.ts";
 export { contentChunks } from "./content/content-chunks.ts";
 export { DirectoryFilePool, type FilePool, MemoryFilePool, type PoolFile } from "./content/file-pool.ts";
 export { TreeDirectory, type TreeNode } from "./directories/directory.ts";

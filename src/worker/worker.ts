@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import { createStorageClient, type StorageClient } from "../cas/storage-client.ts";
 import type { BbWorkerSettings } from "../config/bb-worker/application.ts";
 import type { BuildDirectorySettings } from "../config/bb-worker/build-directory.ts";
@@ -6,7 +7,7 @@ import type { Client } from "../grpc/client.ts";
 import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import { Runner } from "../proto/gen/buildbarn/runner/runner_pb.ts";
 import type { Log } from "../telemetry/log.ts";
-import { DirectoryFilePool } from "../vfs/index.ts";
+import { BlockFilePool, DirectoryFilePool, type FilePool, MemoryFilePool } from "../vfs/index.ts";
 import { actionBlobAccess } from "./action/action-blob-access.ts";
 import { actionDirectories, type CreateActionDirectory } from "./action/action-directory.ts";
 import { createExecutor } from "./action/executor.ts";
@@ -49,10 +50,7 @@ export class Worker {
   ): Promise<Worker> {
     await using resources = new AsyncDisposableStack();
     const storage = resources.use(await openStorage(configuration));
-    const pool = new BoundedFilePool(
-      new DirectoryFilePool(configuration.filePool.path),
-      configuration.filePool.maximumSizeBytes,
-    );
+    const pool = openFilePool(configuration.filePool, resources);
     const { client: scheduler } = connect(OperationQueue, configuration.scheduler, resources);
 
     const clients: BuildClient[] = [];
@@ -122,7 +120,9 @@ function runnerThreads(
   const createDirectory: CreateActionDirectory = actionDirectories({
     tree: server.tree,
     owner,
-    quota: { maximumFileCount: maximumFilePoolFileCount, maximumSizeBytes: maximumFilePoolSizeBytes },
+    quota: configuration.filePool
+      ? { maximumFileCount: maximumFilePoolFileCount, maximumSizeBytes: maximumFilePoolSizeBytes }
+      : { maximumFileCount: 0, maximumSizeBytes: 0 },
     nextName: () => server.nextName(),
     sync: () => server.sync(),
   });
@@ -172,6 +172,18 @@ function workerIdOf({ workerId, concurrency }: RunnerSettings, thread: number): 
   const digits = String(concurrency - 1).length;
   const all = { ...(concurrency > 1 && { thread: String(thread).padStart(digits, "0") }), ...workerId };
   return Object.fromEntries(Object.entries(all).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** In a file, as Buildbarn's; where there is a folder, in files in it. Without settings, one that nothing fits into. */
+function openFilePool(settings: BbWorkerSettings["filePool"], resources: AsyncDisposableStack): FilePool {
+  if (settings === undefined) {
+    return new MemoryFilePool(0);
+  }
+  const { path, maximumSizeBytes } = settings;
+  if (maximumSizeBytes !== undefined && statSync(path, { throwIfNoEntry: false })?.isDirectory()) {
+    return new BoundedFilePool(new DirectoryFilePool(path), maximumSizeBytes);
+  }
+  return resources.use(new BlockFilePool(path, maximumSizeBytes));
 }
 
 async function openStorage(configuration: BbWorkerSettings): Promise<StorageClient> {

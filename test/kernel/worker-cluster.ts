@@ -129,6 +129,8 @@ export class WorkerCluster {
                 endpoint: { address: `unix:${volume}/runner` },
                 concurrency,
                 inputRootCharacterDeviceNodes: ["full", "null", "random", "tty", "urandom", "zero"],
+                maximumFilePoolFileCount: 1e6,
+                maximumFilePoolSizeBytes: 1e9,
                 ...runnerSettings,
               },
             ],

@@ -4,7 +4,7 @@ import type { ApplicationConfiguration } from "../../proto/gen/buildbarn/configu
 import type { CachingDirectoryFetcherConfiguration } from "../../proto/gen/buildbarn/configuration/cas/cas_pb.ts";
 import type { FilePoolConfiguration } from "../../proto/gen/buildbarn/configuration/filesystem/filesystem_pb.ts";
 import { type BlobstoreSettings, blobstoreSettings } from "../blobstore/blobstore.ts";
-import { type FolderSettings, folderSettings } from "../block-device.ts";
+import { type BlockDeviceSettings, blockDeviceSettings } from "../block-device.ts";
 import { ConfigurationError } from "../error.ts";
 import { leastRecentlyUsed } from "../eviction.ts";
 import { all, type DoneOtherwise, each, FieldPath } from "../field-path.ts";
@@ -21,7 +21,8 @@ export interface BbWorkerSettings extends BlobstoreSettings, GlobalSettings {
   readonly maximumMessageSizeBytes: number;
   readonly outputUploadConcurrency: number;
   readonly directoryCache: DirectoryCacheSettings;
-  readonly filePool: FolderSettings;
+  /** For what actions write; absent means that they cannot write anything. */
+  readonly filePool: BlockDeviceSettings | undefined;
   readonly forceUploadTreesAndDirectories: boolean;
   readonly buildDirectories: readonly BuildDirectorySettings[];
   /** What is configured and has no effect. */
@@ -128,12 +129,18 @@ function directoryCacheSettings(
   };
 }
 
-function filePoolSettings(configuration: FilePoolConfiguration | undefined, path: FieldPath): FolderSettings {
-  const purpose = "the files that actions write";
-  if (configuration?.backend.case === undefined) {
-    throw new ConfigurationError(`${path}.blockDevice is missing: give file, with a folder for ${purpose}`);
+/** Undefined where actions cannot write anything. */
+function filePoolSettings(
+  configuration: FilePoolConfiguration | undefined,
+  path: FieldPath,
+): BlockDeviceSettings | undefined {
+  if (configuration === undefined) {
+    return undefined;
   }
   const { backend, ...rest } = configuration;
   refuse(rest, path);
-  return folderSettings(backend.value, path.field("blockDevice"), purpose);
+  if (backend.case === undefined) {
+    throw new ConfigurationError(`${path}.blockDevice is missing: give file, with a path and sizeBytes`);
+  }
+  return blockDeviceSettings(backend.value, path.field("blockDevice"));
 }

@@ -38,6 +38,9 @@ export function mountSettings(configuration: MountConfiguration | undefined, pat
         case "nfsv4":
           return nfsv4Settings(backend.value, path.field("nfsv4"));
         case "fuse":
+          path
+            .field("fuse")
+            .otherwise("the same tree is served by NFSv4 and mounted by the kernel's NFS client");
           return fuseSettings(backend.value, path.field("fuse"));
         case "winfsp":
           throw unsupported(path.field("winfsp"), 'the worker runs on Linux only; give nfsv4: {"linux": {}}');
@@ -62,7 +65,6 @@ function fuseSettings(
   configuration: FUSEMountConfiguration,
   path: FieldPath,
 ): Omit<MountSettings, "mountPath"> {
-  path.otherwise("the same tree is served by NFSv4 and mounted by the kernel's NFS client");
   refuse(
     accept(configuration, path, {
       directoryEntryValidity: KERNEL_CACHES,

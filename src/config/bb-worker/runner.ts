@@ -5,7 +5,7 @@ import type { MonetaryResourceUsage_Expense } from "../../proto/gen/buildbarn/re
 import { all, type FieldPath } from "../field-path.ts";
 import { grpcEndpoint } from "../network/grpc-client.ts";
 import { refuse } from "../refuse.ts";
-import { optional, positive } from "../values.ts";
+import { positive } from "../values.ts";
 import { type CharacterDevice, characterDevices } from "./character-devices.ts";
 
 /** A runner of a build directory, and what its actions get. */
@@ -15,9 +15,9 @@ export interface RunnerSettings {
   readonly instanceNamePrefix: string;
   readonly platform: Platform | undefined;
   readonly sizeClass: number;
-  /** Per action; absent means without bound. */
-  readonly maximumFilePoolFileCount: number | undefined;
-  readonly maximumFilePoolSizeBytes: number | undefined;
+  /** Per action; with 0 it cannot write anything. */
+  readonly maximumFilePoolFileCount: number;
+  readonly maximumFilePoolSizeBytes: number;
   readonly workerId: Readonly<Record<string, string>>;
   readonly inputRootCharacterDeviceNodes: readonly CharacterDevice[];
   readonly costsPerSecond: Readonly<Record<string, MonetaryResourceUsage_Expense>>;
@@ -52,10 +52,8 @@ export function runnerSettings(configuration: RunnerConfiguration, path: FieldPa
     instanceNamePrefix: () => instanceNamePrefix,
     platform: () => platform,
     sizeClass: () => sizeClass,
-    maximumFilePoolFileCount: () =>
-      optional(maximumFilePoolFileCount, path.field("maximumFilePoolFileCount")),
-    maximumFilePoolSizeBytes: () =>
-      optional(maximumFilePoolSizeBytes, path.field("maximumFilePoolSizeBytes")),
+    maximumFilePoolFileCount: () => Number(maximumFilePoolFileCount),
+    maximumFilePoolSizeBytes: () => Number(maximumFilePoolSizeBytes),
     workerId: () => workerId,
     inputRootCharacterDeviceNodes: () =>
       characterDevices(inputRootCharacterDeviceNodes, path.field("inputRootCharacterDeviceNodes")),

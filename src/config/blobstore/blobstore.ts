@@ -1,11 +1,10 @@
-import { join } from "node:path";
 import type { BlobBackend } from "../../cas/backend.ts";
 import type { DiskCacheOptions } from "../../cas/cache/disk-cache.ts";
 import type {
   BlobAccessConfiguration,
   BlobstoreConfiguration,
 } from "../../proto/gen/buildbarn/configuration/blobstore/blobstore_pb.ts";
-import type { FolderSettings } from "../block-device.ts";
+import type { BlockDeviceSettings } from "../block-device.ts";
 import { ConfigurationError } from "../error.ts";
 import { all, type FieldPath } from "../field-path.ts";
 import { refuse } from "../refuse.ts";
@@ -27,7 +26,7 @@ export interface BlobstoreSettings {
 export function blobstoreSettings(
   configuration: BlobstoreConfiguration | undefined,
   path: FieldPath,
-  filePool: FolderSettings,
+  filePool: BlockDeviceSettings | undefined,
 ): BlobstoreSettings {
   if (configuration === undefined) {
     throw new ConfigurationError(`${path} is missing: give contentAddressableStorage and actionCache`);
@@ -45,15 +44,26 @@ export function blobstoreSettings(
 function cachedStorage(
   configuration: BlobAccessConfiguration | undefined,
   path: FieldPath,
-  filePool: FolderSettings,
+  filePool: BlockDeviceSettings | undefined,
 ): Pick<BlobstoreSettings, "contentAddressableStorage" | "blobCache"> {
   const { backend, blobCache } = blobBackend(configuration, path, "contentAddressableStorage");
   return {
     contentAddressableStorage: backend,
-    blobCache: blobCache ?? {
-      directory: join(filePool.path, "blobs"),
-      maximumSizeBytes: filePool.maximumSizeBytes,
-      maximumCount: DEFAULT_BLOB_CACHE_COUNT,
-    },
+    blobCache: blobCache ?? cacheBeside(filePool, path),
+  };
+}
+
+function cacheBeside(filePool: BlockDeviceSettings | undefined, path: FieldPath): DiskCacheOptions {
+  if (filePool?.maximumSizeBytes === undefined) {
+    const cause = filePool ? "filePool.blockDevice has a devicePath" : "filePool is missing";
+    throw new ConfigurationError(
+      `${cause}, so that there is no file beside which the blob cache could lie: ` +
+        `make ${path} a readCaching, with a local backend as the fast one, or give filePool.blockDevice.file`,
+    );
+  }
+  return {
+    directory: `${filePool.path}.blobs`,
+    maximumSizeBytes: filePool.maximumSizeBytes,
+    maximumCount: DEFAULT_BLOB_CACHE_COUNT,
   };
 }

@@ -1,4 +1,5 @@
-import type { GrpcEndpoint, GrpcKeepalive } from "../../grpc/endpoint.ts";
+import type { JsonObject } from "@bufbuild/protobuf";
+import { type GrpcEndpoint, type GrpcKeepalive, openChannel } from "../../grpc/endpoint.ts";
 import type {
   ClientConfiguration,
   ClientConfiguration_HeaderValues,
@@ -20,7 +21,16 @@ export function grpcEndpoint(configuration: ClientConfiguration | undefined, pat
   if (configuration === undefined || configuration.address === "") {
     throw new ConfigurationError(`${path}.address is missing: give "HOST:PORT" or "unix:///path"`);
   }
-  const { address, tls, keepalive, addMetadata, initialWindowSizeBytes, ...rest } = configuration;
+  const {
+    address,
+    tls,
+    keepalive,
+    addMetadata,
+    initialWindowSizeBytes,
+    proxyUrl,
+    defaultServiceConfig,
+    ...rest
+  } = configuration;
   const others = accept(rest, path, {
     tracing: "no spans are recorded",
     initialConnWindowSizeBytes: "the window of a connection is that of its streams",
@@ -28,8 +38,6 @@ export function grpcEndpoint(configuration: ClientConfiguration | undefined, pat
   refuse(others, path, {
     addMetadataJmespathExpression: "use addMetadata, for headers that do not change",
     oauth2: "use addMetadata with a token, or a proxy that adds one",
-    proxyUrl: "set grpc_proxy in the environment",
-    defaultServiceConfig: "how calls are retried is built in; remove it",
   });
   const windowSize = optional(initialWindowSizeBytes, path.field("initialWindowSizeBytes"));
   return {
@@ -42,6 +50,35 @@ export function grpcEndpoint(configuration: ClientConfiguration | undefined, pat
       ),
     }),
     ...(windowSize !== undefined && { initialWindowSizeBytes: windowSize }),
+    ...(defaultServiceConfig && { serviceConfig: serviceConfigOf(defaultServiceConfig, path) }),
+    ...(proxyUrl !== "" && { proxy: proxyOf(proxyUrl, path.field("proxyUrl")) }),
+  };
+}
+
+function serviceConfigOf(configuration: JsonObject, path: FieldPath): string {
+  const serviceConfig = JSON.stringify(configuration);
+  try {
+    // A channel, which connects when it is first used, checks it.
+    openChannel({ address: "localhost:1", serviceConfig }).close();
+  } catch (error) {
+    throw new ConfigurationError(`${path}.defaultServiceConfig: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  return serviceConfig;
+}
+
+function proxyOf(url: string, path: FieldPath): NonNullable<GrpcEndpoint["proxy"]> {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  if (parsed?.protocol !== "http:" || parsed.hostname === "") {
+    throw new ConfigurationError(`${path} is ${JSON.stringify(url)}: give "http://HOST:PORT"`);
+  }
+  const { hostname, port, username, password } = parsed;
+  return {
+    address: `${hostname}:${port || "80"}`,
+    ...(username !== "" && {
+      credentials: `${decodeURIComponent(username)}:${decodeURIComponent(password)}`,
+    }),
   };
 }
 

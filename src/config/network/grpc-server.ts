@@ -1,10 +1,18 @@
-import type { GrpcServerSettings, GrpcServerTls } from "../../grpc/server.ts";
-import type {
-  AuthenticationPolicy,
-  ServerConfiguration,
+import { create, type Message } from "@bufbuild/protobuf";
+import type { Duration } from "@bufbuild/protobuf/wkt";
+import type { KeyPair } from "../../grpc/certificates.ts";
+import type { GrpcServerKeepalive, GrpcServerSettings } from "../../grpc/server.ts";
+import {
+  type AllAuthenticationPolicy,
+  type AnyAuthenticationPolicy,
+  type AuthenticationPolicy,
+  type ServerConfiguration,
+  type ServerKeepaliveParameters,
+  ServerKeepaliveParametersSchema,
 } from "../../proto/gen/buildbarn/configuration/grpc/grpc_pb.ts";
+import { durationMilliseconds } from "../duration.ts";
 import { ConfigurationError } from "../error.ts";
-import { type FieldPath, unsupported } from "../field-path.ts";
+import { all, each, type FieldPath, unsupported } from "../field-path.ts";
 import { accept, refuse } from "../refuse.ts";
 import { optional } from "../values.ts";
 import { authenticationMetadata } from "./authentication.ts";
@@ -20,6 +28,8 @@ export function grpcServerSettings(configuration: ServerConfiguration, path: Fie
     initialWindowSizeBytes,
     transportSecurity,
     stopGracefully,
+    healthCheckService,
+    keepaliveParameters,
     ...rest
   } = configuration;
   const others = accept(rest, path, {
@@ -28,8 +38,6 @@ export function grpcServerSettings(configuration: ServerConfiguration, path: Fie
     tracing: "no spans are recorded",
   });
   refuse(others, path, {
-    healthCheckService: "grpc.health.v1.Health is not served; let a probe connect instead",
-    keepaliveParameters: "let the client keep the connection alive, by its own keepalive",
     relays: "reach the other services at their own address",
   });
   if (listenAddresses.length + listenPaths.length === 0) {
@@ -37,39 +45,78 @@ export function grpcServerSettings(configuration: ServerConfiguration, path: Fie
       `${path}: give listenAddresses ("HOST:PORT") or listenPaths ("/path/to/socket")`,
     );
   }
-  allowAll(authenticationPolicy, path.field("authenticationPolicy"));
-  return {
-    listenAddresses,
-    listenPaths,
-    maximumReceivedMessageSizeBytes: optional(
-      maximumReceivedMessageSizeBytes,
-      path.field("maximumReceivedMessageSizeBytes"),
-    ),
-    initialWindowSizeBytes: optional(initialWindowSizeBytes, path.field("initialWindowSizeBytes")),
-    tls: transportTls(transportSecurity, path),
-    stopGracefully,
-  };
+  return all({
+    listenAddresses: () => listenAddresses,
+    listenPaths: () => listenPaths,
+    maximumReceivedMessageSizeBytes: () =>
+      optional(maximumReceivedMessageSizeBytes, path.field("maximumReceivedMessageSizeBytes")),
+    initialWindowSizeBytes: () => optional(initialWindowSizeBytes, path.field("initialWindowSizeBytes")),
+    tls: () => transportTls(transportSecurity, path),
+    keepalive: () => keepaliveOf(keepaliveParameters, path.field("keepaliveParameters")),
+    denied: () => denialOf(authenticationPolicy, path.field("authenticationPolicy")),
+    healthCheckService: () => healthCheckService,
+    stopGracefully: () => stopGracefully,
+  });
+}
+
+function keepaliveOf(
+  configuration: ServerKeepaliveParameters | undefined,
+  path: FieldPath,
+): GrpcServerKeepalive {
+  const { maxConnectionIdle, maxConnectionAge, maxConnectionAgeGrace, time, timeout, ...rest } =
+    configuration ?? create(ServerKeepaliveParametersSchema);
+  refuse(rest, path);
+  // 0, as absence, means the default.
+  const milliseconds = (name: string, duration: Duration | undefined) => () =>
+    durationMilliseconds(duration, path.field(name), 0) || undefined;
+  return all({
+    maximumConnectionIdle: milliseconds("maxConnectionIdle", maxConnectionIdle),
+    maximumConnectionAge: milliseconds("maxConnectionAge", maxConnectionAge),
+    maximumConnectionAgeGrace: milliseconds("maxConnectionAgeGrace", maxConnectionAgeGrace),
+    time: milliseconds("time", time),
+    timeout: milliseconds("timeout", timeout),
+  });
 }
 
 const ALLOW_ALL =
   'give {"allow": {}}, and restrict who can reach the server by its address or the permissions of its socket';
 
-function allowAll(configuration: AuthenticationPolicy | undefined, path: FieldPath): void {
+/** The reason to refuse everybody, or undefined to serve everybody. */
+function denialOf(configuration: AuthenticationPolicy | undefined, path: FieldPath): string | undefined {
   if (configuration?.policy.case === undefined) {
     throw new ConfigurationError(`${path} is missing: ${ALLOW_ALL}`);
   }
   const { policy, ...rest } = configuration;
   refuse(rest, path);
-  if (policy.case !== "allow") {
-    throw unsupported(path.field(policy.case), ALLOW_ALL);
+  switch (policy.case) {
+    case "allow":
+      authenticationMetadata(policy.value, path.field("allow"));
+      return undefined;
+    case "deny":
+      return policy.value;
+    case "any": {
+      const denials = denialsOf(policy.value, path.field("any"));
+      return denials.includes(undefined) ? undefined : denials.join(", ") || "no authenticators configured";
+    }
+    case "all":
+      return denialsOf(policy.value, path.field("all")).find((denial) => denial !== undefined);
+    default:
+      throw unsupported(path.field(policy.case), ALLOW_ALL);
   }
-  authenticationMetadata(policy.value, path.field("allow"));
+}
+
+function denialsOf(
+  { policies, ...rest }: AnyAuthenticationPolicy | AllAuthenticationPolicy,
+  path: FieldPath,
+): readonly (string | undefined)[] {
+  refuse<typeof rest & Message>(rest, path);
+  return each(policies, (policy, index) => denialOf(policy, path.field("policies").index(index)));
 }
 
 function transportTls(
   security: ServerConfiguration["transportSecurity"],
   path: FieldPath,
-): GrpcServerTls | undefined {
+): KeyPair | undefined {
   switch (security.case) {
     case undefined:
       return undefined;

@@ -1,30 +1,29 @@
 import { readFileSync } from "node:fs";
+import type { KeyPair } from "../../grpc/certificates.ts";
 import type { GrpcTls } from "../../grpc/endpoint.ts";
-import type { GrpcServerTls } from "../../grpc/server.ts";
 import type {
   ClientConfiguration,
   ServerConfiguration,
   X509KeyPair,
 } from "../../proto/gen/buildbarn/configuration/tls/tls_pb.ts";
+import { positiveMilliseconds } from "../duration.ts";
 import { ConfigurationError } from "../error.ts";
-import type { FieldPath } from "../field-path.ts";
+import { all, type FieldPath } from "../field-path.ts";
 import { refuse } from "../refuse.ts";
 
 const CIPHER_SUITES = "set GRPC_SSL_CIPHER_SUITES in the environment, in the spelling of OpenSSL";
 
-/** Files with keys and certificates are read here, once. */
 export function tlsClient(configuration: ClientConfiguration, path: FieldPath): GrpcTls {
   const { serverCertificateAuthorities, serverName, clientKeyPair, ...rest } = configuration;
   refuse(rest, path, { cipherSuites: CIPHER_SUITES });
   return {
     ...(serverCertificateAuthorities !== "" && { serverCertificateAuthorities }),
     ...(serverName !== "" && { serverName }),
-    ...(clientKeyPair && keyPair(clientKeyPair, path.field("clientKeyPair"))),
+    ...(clientKeyPair && { clientKeyPair: keyPair(clientKeyPair, path.field("clientKeyPair")) }),
   };
 }
 
-/** Files with keys and certificates are read here, once. */
-export function tlsServer(configuration: ServerConfiguration, path: FieldPath): GrpcServerTls {
+export function tlsServer(configuration: ServerConfiguration, path: FieldPath): KeyPair {
   const { serverKeyPair, ...rest } = configuration;
   refuse(rest, path, { cipherSuites: CIPHER_SUITES });
   if (serverKeyPair === undefined) {
@@ -33,8 +32,8 @@ export function tlsServer(configuration: ServerConfiguration, path: FieldPath): 
   return keyPair(serverKeyPair, path.field("serverKeyPair"));
 }
 
-/** The PEM texts of a key pair, given inline or as files. */
-function keyPair(configuration: X509KeyPair, path: FieldPath): GrpcServerTls {
+/** Files are tried here, so that a mistake shows at the start. */
+function keyPair(configuration: X509KeyPair, path: FieldPath): KeyPair {
   const { keyPair: source, ...rest } = configuration;
   refuse(rest, path);
   switch (source.case) {
@@ -44,23 +43,24 @@ function keyPair(configuration: X509KeyPair, path: FieldPath): GrpcServerTls {
       return { certificate, privateKey };
     }
     case "files": {
-      const { certificatePath, privateKeyPath, ...rest } = source.value;
-      refuse(rest, path.field("files"), {
-        refreshInterval: "files are read once; remove it, and restart when they change",
+      const { certificatePath, privateKeyPath, refreshInterval, ...rest } = source.value;
+      const files = path.field("files");
+      refuse(rest, files);
+      return all({
+        certificatePath: () => readable(certificatePath, files.field("certificatePath")),
+        privateKeyPath: () => readable(privateKeyPath, files.field("privateKeyPath")),
+        refreshMilliseconds: () => positiveMilliseconds(refreshInterval, files.field("refreshInterval")),
       });
-      return {
-        certificate: readPem(certificatePath, path.field("files.certificatePath")),
-        privateKey: readPem(privateKeyPath, path.field("files.privateKeyPath")),
-      };
     }
     case undefined:
       throw new ConfigurationError(`${path} is empty: give inline or files`);
   }
 }
 
-function readPem(file: string, path: FieldPath): string {
+function readable(file: string, path: FieldPath): string {
   try {
-    return readFileSync(file, "utf8");
+    readFileSync(file);
+    return file;
   } catch (error) {
     throw new ConfigurationError(`${path}: ${(error as Error).message}`, { cause: error });
   }

@@ -33,14 +33,14 @@ describe("bbWorkerSettings", () => {
   it("fills in what is left to it", () => {
     const configuration = check();
     assert.deepEqual(configuration.blobCache, {
-      directory: "/pool/blobs",
+      directory: "/pool.blobs",
       maximumSizeBytes: 1000,
       maximumCount: 1_000_000,
     });
     const [directory] = configuration.buildDirectories;
     assert.equal(directory?.nfsVersion, "4.2");
     assert.equal(directory?.maximumExecutionTimeoutCompensation, 0);
-    assert.equal(directory?.runners[0]?.maximumFilePoolSizeBytes, undefined);
+    assert.equal(directory?.runners[0]?.maximumFilePoolSizeBytes, 0);
   });
 
   it("takes a local fast backend as the blob cache", () => {
@@ -63,6 +63,20 @@ describe("bbWorkerSettings", () => {
     });
     assert.deepEqual(blobCache, { directory: "/cache", maximumSizeBytes: 5, maximumCount: 7 });
     assert.equal(contentAddressableStorage.servers[0]?.endpoint.address, "storage:8981");
+  });
+
+  it("does without a file pool, or takes a device, where the blob cache has a place of its own", () => {
+    const file = { path: "/cache", sizeBytes: "5" };
+    const fast = { local: { blocksOnBlockDevice: { source: { file } } } };
+    const blobstore = {
+      actionCache: grpc,
+      contentAddressableStorage: { readCaching: { slow: grpc, fast } },
+    };
+    assert.equal(check({ blobstore, filePool: null }).filePool, undefined);
+    assert.deepEqual(check({ blobstore, filePool: { blockDevice: { devicePath: "/dev/sda" } } }).filePool, {
+      path: "/dev/sda",
+      maximumSizeBytes: undefined,
+    });
   });
 
   it("takes the NFS version out of the mount options", () => {
@@ -152,9 +166,9 @@ describe("bbWorkerSettings", () => {
     ["no build directories", { buildDirectories: [] }, /^buildDirectories is empty/],
     ["no file pool", { filePool: {} }, /^filePool\.blockDevice is missing: give file/],
     [
-      "a device as file pool",
+      "a device as file pool, with no place for the blob cache",
       { filePool: { blockDevice: { devicePath: "/dev/sda" } } },
-      /^filePool\.blockDevice\.devicePath is not supported: give file/,
+      /^filePool\.blockDevice has a devicePath, so that there is no file beside which/,
     ],
     [
       "a native build directory",

@@ -40,7 +40,10 @@ describe("grpcEndpoint", () => {
       }),
       {
         address: "host:8983",
-        tls: { serverCertificateAuthorities: "PEM", certificate: "C", privateKey: "K" },
+        tls: {
+          serverCertificateAuthorities: "PEM",
+          clientKeyPair: { certificate: "C", privateKey: "K" },
+        },
         keepalive: { timeMilliseconds: 60_000, timeoutMilliseconds: 500, permitWithoutStream: false },
         metadata: [
           ["a", "1"],
@@ -56,8 +59,17 @@ describe("grpcEndpoint", () => {
       /scheduler\.address is missing/,
     );
     assert.throws(
-      () => endpoint({ address: "a:1", proxyUrl: "http://p" }),
-      /scheduler\.proxyUrl is not supported/,
+      () => endpoint({ address: "a:1", proxyUrl: "socks5://p" }),
+      /scheduler\.proxyUrl is "socks5:\/\/p": give "http:/,
+    );
+    assert.throws(() => endpoint({ address: "a:1", oauth2: {} }), /scheduler\.oauth2 is not supported/);
+    assert.throws(
+      () => endpoint({ address: "a:1", defaultServiceConfig: { methodConfig: [{}] } }),
+      /scheduler\.defaultServiceConfig: /,
+    );
+    assert.throws(
+      () => endpoint({ address: "a:1", tls: { clientKeyPair: { files: { certificatePath: "/no/such" } } } }),
+      /clientKeyPair\.files\.certificatePath: ENOENT[\s\S]*files\.refreshInterval is missing/,
     );
     assert.throws(
       () => endpoint({ address: "a:1", keepalive: { time: "60s" } }),
@@ -71,14 +83,26 @@ describe("grpcEndpoint", () => {
 });
 
 describe("grpcServerSettings", () => {
-  it("requires an address and an authentication policy that allows everybody", () => {
+  it("requires an address and an authentication policy", () => {
     const listenPaths = ["/x"];
     assert.throws(() => server({}), /grpcServers\[0\]: give listen/);
     assert.throws(() => server({ listenPaths }), /authenticationPolicy is missing: give \{"allow"/);
     assert.throws(
-      () => server({ listenPaths, authenticationPolicy: { deny: "no" } }),
-      /authenticationPolicy\.deny is not supported: give \{"allow"/,
+      () => server({ listenPaths, authenticationPolicy: { remote: {} } }),
+      /authenticationPolicy\.remote is not supported: give \{"allow"/,
     );
+  });
+
+  it("combines policies as Buildbarn does", () => {
+    const denied = (authenticationPolicy: JsonValue) =>
+      server({ listenPaths: ["/x"], authenticationPolicy }).denied;
+    const [no, never, allow] = [{ deny: "no" }, { deny: "never" }, { allow: {} }];
+    assert.equal(denied(no), "no");
+    assert.equal(denied({ any: { policies: [no, allow] } }), undefined);
+    assert.equal(denied({ any: { policies: [no, never] } }), "no, never");
+    assert.equal(denied({ any: {} }), "no authenticators configured");
+    assert.equal(denied({ all: { policies: [allow, { any: { policies: [never] } }] } }), "never");
+    assert.equal(denied({ all: { policies: [allow, allow] } }), undefined);
   });
 
   it("is what a server listens by, on a UNIX socket in place of one that was left behind", async () => {

@@ -35,6 +35,8 @@ const EQUIVALENT =
   /\.replicator\.local$|\.completenessChecking\.maximumTotalTreeSizeBytes$|\.diagnosticsHttpServer$/;
 
 const keyPair = { inline: { certificate: "certificate", privateKey: "key" } };
+const file = import.meta.filename;
+const keyFiles = { files: { certificatePath: file, privateKeyPath: file, refreshInterval: "60s" } };
 const tls = { serverCertificateAuthorities: "authorities", serverName: "name", clientKeyPair: keyPair };
 const client = {
   address: "storage:1",
@@ -42,6 +44,8 @@ const client = {
   keepalive: { time: "60s", timeout: "30s", permitWithoutStream: true },
   addMetadata: [{ header: "header", values: ["value"] }],
   initialWindowSizeBytes: 100_000,
+  proxyUrl: "http://proxy",
+  defaultServiceConfig: { methodConfig: [] },
 };
 const existenceCache = {
   cacheSize: "1000",
@@ -168,10 +172,14 @@ const runners: JsonObject[] = [false, true].map((withTmpdir) => ({
     {
       listenAddresses: [":1"],
       listenPaths: ["/socket"],
-      authenticationPolicy: { allow: {} },
+      authenticationPolicy: withTmpdir
+        ? { any: { policies: [{ deny: "no" }] } }
+        : { all: { policies: [{ deny: "no" }] } },
+      healthCheckService: "runner",
+      keepaliveParameters: { maxConnectionIdle: "1s", time: "2s" },
       maximumReceivedMessageSizeBytes: "1000",
       initialWindowSizeBytes: 100_000,
-      tls: { serverKeyPair: keyPair },
+      tls: { serverKeyPair: withTmpdir ? keyPair : keyFiles },
     },
   ],
   setTmpdirEnvironmentVariable: withTmpdir,
