@@ -9,5 +9,5 @@ export { FileTree, type FileTreeCounts, type FileTreeOptions } from "./file-tree
 export { TreeDevice, TreePipe, TreeSymlink } from "./leaves.ts";
 export { toName, toText } from "./names.ts";
 export type { Owner } from "./owner.ts";
-export { QuotaExceededError, type QuotaLimits } from "./quota.ts";
+export { type FilePoolUsage, QuotaExceededError, type QuotaLimits } from "./quota.ts";
 export { WritableFile } from "./writable-file.ts";

@@ -14,8 +14,8 @@ const USAGE = `Usage: bb_worker CONFIG.jsonnet
 Takes actions from a Buildbarn scheduler, serves their input roots by NFSv4 to this machine's kernel, and has them run
 by bb_runner. CONFIG.jsonnet is a buildbarn.configuration.bb_worker.ApplicationConfiguration; see
 configs/bb_worker.jsonnet.
-SIGTERM and SIGINT stop it: running actions may end within 25 s (or BB_WORKER_GRACE_SECONDS) and are handed back then,
-or upon a second signal; it unmounts, and ends with 0.`;
+SIGTERM and SIGINT stop it: it waits for running actions, unmounts, and ends with 0. A second signal, or
+BB_WORKER_GRACE_SECONDS after the first, hands back those that still run.`;
 
 async function main(log: Log): Promise<number> {
   const [path, ...others] = process.argv.slice(2);
@@ -89,8 +89,13 @@ function stopSignals(log: Log): StopSignals {
   return { signal: controller.signal, first: first.promise, second: second.promise };
 }
 
-function graceMilliseconds(log: Log): number {
-  const seconds = Number(process.env.BB_WORKER_GRACE_SECONDS ?? "25");
+/** undefined means without bound. */
+function graceMilliseconds(log: Log): number | undefined {
+  const { BB_WORKER_GRACE_SECONDS: text } = process.env;
+  if (text === undefined) {
+    return undefined;
+  }
+  const seconds = Number(text);
   if (Number.isFinite(seconds) && seconds >= 0) {
     return seconds * 1000;
   }

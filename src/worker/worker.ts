@@ -76,12 +76,13 @@ export class Worker {
   }
 
   /**
-   * Takes no more work, gives running actions `graceMilliseconds` to finish, hands back those that have not, and
-   * unmounts.
+   * Takes no more work, waits for running actions, for at most `graceMilliseconds` if that is given, hands back those
+   * that have not ended, and unmounts.
    */
-  async stop(graceMilliseconds: number): Promise<void> {
+  async stop(graceMilliseconds?: number): Promise<void> {
     this.#drain.abort();
-    const timer = setTimeout(() => this.handBack(), graceMilliseconds);
+    const timer =
+      graceMilliseconds === undefined ? undefined : setTimeout(() => this.handBack(), graceMilliseconds);
     await Promise.all(this.#threads);
     clearTimeout(timer);
     await this.#resources.disposeAsync();

@@ -1,9 +1,9 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { unlessAborted } from "../../async/wait.ts";
 import type { CharacterDevice } from "../../config/bb-worker/character-devices.ts";
 import type { Client } from "../../grpc/client.ts";
-import { packAny, StatusError, status } from "../../grpc/status.ts";
+import { StatusError, status } from "../../grpc/status.ts";
 import type { Credentials, Directory } from "../../nfs/file-system.ts";
 import { FileType } from "../../nfs/file-system.ts";
 import {
@@ -15,24 +15,23 @@ import {
   ExecuteResponseSchema,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { DesiredState_Executing } from "../../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
-import {
-  type MonetaryResourceUsage_Expense,
-  MonetaryResourceUsageSchema,
-} from "../../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
+import type { MonetaryResourceUsage_Expense } from "../../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import type { Runner, RunRequestSchema, RunResponse } from "../../proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
 import type { Log } from "../../telemetry/log.ts";
+import type { FilePoolUsage } from "../../vfs/index.ts";
 import type { Execute, ExecutionContext } from "../scheduler/build-client.ts";
 import type { ActionBlobAccess } from "./action-blob-access.ts";
 import type { ActionDirectory, CreateActionDirectory } from "./action-directory.ts";
 import { type ActionRequest, parseActionRequest } from "./action-request.ts";
 import { createDeviceNodes } from "./device-nodes.ts";
-import { executionStatus, isFailed } from "./execution-status.ts";
+import { attachError } from "./execution-status.ts";
 import { ExecutionTimeout } from "./execution-timeout.ts";
 import { createParentDirectories, type OutputHierarchy, outputHierarchyOf } from "./output-hierarchy.ts";
 import { type OutputUploader, uploadOutputs, uploadServerLogs } from "./output-upload.ts";
+import { addCosts, addFilePoolUsage } from "./resource-usage.ts";
 import { recordResult } from "./result-recording.ts";
 import { Stages } from "./stages.ts";
 import type { SuspendingInputSource } from "./suspending-input-source.ts";
@@ -70,14 +69,19 @@ export function createExecutor(options: ExecutorOptions): Execute {
     const response = newResponse(request, options.workerName);
     const stages = new Stages(response.result!.executionMetadata!, context.onStage);
     let action: ActionRequest | undefined;
+    let usage: FilePoolUsage | undefined;
     try {
       action = parseActionRequest(request, options.instanceNamePrefix);
-      await executeAction(action, response, stages, context, options);
+      await executeAction(action, response, stages, context, options, (directory) => {
+        usage = directory.build.quota.usage;
+      });
     } catch (error) {
       attachError(response, context.signal.aborted ? context.signal.reason : error, "run the action");
     }
     stages.end();
-    addCosts(response, options.costsPerSecond);
+    const metadata = response.result!.executionMetadata!;
+    addFilePoolUsage(metadata, usage);
+    addCosts(metadata, options.costsPerSecond);
     if (action !== undefined && !context.signal.aborted) {
       await recordResult(action, response, context.signal, options);
     }
@@ -98,21 +102,17 @@ function newResponse(request: DesiredState_Executing, worker: string): ExecuteRe
   });
 }
 
-function attachError(response: ExecuteResponse, error: unknown, doing: string): void {
-  if (!isFailed(response)) {
-    response.status = executionStatus(error, doing);
-  }
-}
-
 async function executeAction(
   action: ActionRequest,
   response: ExecuteResponse,
   stages: Stages,
   context: ExecutionContext,
   options: ExecutorOptions,
+  onDirectory: (directory: ActionDirectory) => void,
 ): Promise<void> {
   const fault = new AbortController();
   await using actionDirectory = options.createDirectory((error) => fault.abort(error));
+  onDirectory(actionDirectory);
 
   stages.enter("fetchingInputs");
   // The CAS may never answer.
@@ -327,21 +327,4 @@ function assignDigest(
   if (digest !== undefined) {
     result[field] = digestMessage(digest);
   }
-}
-
-function addCosts(
-  response: ExecuteResponse,
-  costsPerSecond: Readonly<Record<string, MonetaryResourceUsage_Expense>>,
-): void {
-  const metadata = response.result!.executionMetadata!;
-  const kinds = Object.entries(costsPerSecond);
-  if (kinds.length === 0) {
-    return;
-  }
-  const seconds =
-    (timestampMs(metadata.workerCompletedTimestamp!) - timestampMs(metadata.workerStartTimestamp!)) / 1000;
-  const expenses = Object.fromEntries(
-    kinds.map(([kind, { currency, cost }]) => [kind, { currency, cost: cost * seconds }]),
-  );
-  metadata.auxiliaryMetadata.push(packAny(MonetaryResourceUsageSchema, { expenses }));
 }

@@ -8,8 +8,12 @@ import {
   type ExecuteResponse,
   TreeSchema,
 } from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { HistoricalExecuteResponseSchema } from "../../../src/proto/gen/buildbarn/cas/cas_pb.ts";
 import { DesiredState_ExecutingSchema } from "../../../src/proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
-import { MonetaryResourceUsageSchema } from "../../../src/proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
+import {
+  FilePoolResourceUsageSchema,
+  MonetaryResourceUsageSchema,
+} from "../../../src/proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
 import { PreconditionFailureSchema } from "../../../src/proto/gen/google/rpc/error_details_pb.ts";
 import { type Digest, makeDigest, SHA256 } from "../../../src/reapi/digest.ts";
@@ -235,6 +239,21 @@ describe("executor", () => {
       assert.equal(storage.results.size, 0);
     });
 
+    it("has a failure kept in the CAS for bb_browser", async () => {
+      const response = await execute({ runs: async () => ({ exitCode: 1n }) });
+      const kept = [...storage.blobs.values()].map((blob) =>
+        fromBinary(HistoricalExecuteResponseSchema, blob),
+      );
+      assert.deepEqual(
+        kept.map(({ actionDigest, executeResponse }) => [
+          actionDigest?.hash,
+          executeResponse?.result?.exitCode,
+        ]),
+        [["a".repeat(64), 1]],
+      );
+      assert.equal(response.message, "", "there is no bb_browser to link to");
+    });
+
     it("has the times of its stages, its costs and the runner's resource usage in the metadata", async () => {
       const { result } = await execute({
         options: {
@@ -246,9 +265,12 @@ describe("executor", () => {
             },
           },
         },
-        runs: async () => ({
-          resourceUsage: [{ typeUrl: "type.googleapis.com/x", value: new Uint8Array(1) }],
-        }),
+        runs: async (build) => {
+          const file = await build.createFile(path("root/file"), Buffer.from("12345"));
+          await file.read(0, 100);
+          await file.setAttributes({ size: 2 });
+          return { resourceUsage: [{ typeUrl: "type.googleapis.com/x", value: new Uint8Array(1) }] };
+        },
       });
       const metadata = result!.executionMetadata!;
       assert.equal(metadata.worker, "worker");
@@ -269,9 +291,27 @@ describe("executor", () => {
       assert.ok(metadata.virtualExecutionDuration);
       assert.deepEqual(
         metadata.auxiliaryMetadata.map(({ typeUrl }) => typeUrl.split("/")[1]),
-        ["x", "buildbarn.resourceusage.MonetaryResourceUsage"],
+        [
+          "x",
+          "buildbarn.resourceusage.FilePoolResourceUsage",
+          "buildbarn.resourceusage.MonetaryResourceUsage",
+        ],
       );
-      const costs = anyUnpack(metadata.auxiliaryMetadata[1]!, MonetaryResourceUsageSchema);
+      const { $typeName: _, ...usage } = anyUnpack(
+        metadata.auxiliaryMetadata[1]!,
+        FilePoolResourceUsageSchema,
+      )!;
+      assert.deepEqual(usage, {
+        filesCreated: 1n,
+        filesCountPeak: 1n,
+        filesSizeBytesPeak: 5n,
+        readsCount: 1n,
+        readsSizeBytes: 5n,
+        writesCount: 1n,
+        writesSizeBytes: 5n,
+        truncatesCount: 1n,
+      });
+      const costs = anyUnpack(metadata.auxiliaryMetadata[2]!, MonetaryResourceUsageSchema);
       assert.equal(costs?.expenses.cpu?.currency, "EUR");
     });
   });
@@ -332,7 +372,7 @@ describe("executor", () => {
       endsWith(response, Code.FAILED_PRECONDITION, /missing/);
     });
 
-    it("more written than the quota allows: RESOURCE_EXHAUSTED", async () => {
+    it("more written than the quota allows: INVALID_ARGUMENT", async () => {
       quota = { maximumSizeBytes: 10 };
       const response = await execute({
         runs: async (build, _request, cancelled) => {
@@ -341,7 +381,7 @@ describe("executor", () => {
           return {};
         },
       });
-      endsWith(response, Code.RESOURCE_EXHAUSTED, /10 bytes/);
+      endsWith(response, Code.INVALID_ARGUMENT, /10 bytes/);
     });
 
     it("longer than the timeout: DEADLINE_EXCEEDED, with what there is of the outputs", async () => {
@@ -386,6 +426,21 @@ describe("executor", () => {
       });
       endsWith(response, Code.UNAVAILABLE, /cannot upload outputs: storage is away/);
       assert.equal(response.result?.exitCode, 2);
+    });
+
+    it("a result that the action cache does not take: the cache's status", async () => {
+      const blobAccess = Object.assign(storage, {
+        updateActionResult: () => Promise.reject(new StatusError(status(Code.UNAVAILABLE, "cache is away"))),
+      });
+      const response = await execute({ options: { blobAccess } });
+      endsWith(response, Code.UNAVAILABLE, /cannot record the result: cache is away/);
+    });
+
+    it("a failure that cannot be kept for bb_browser: storage's status", async () => {
+      storage.uploadError = new StatusError(status(Code.UNAVAILABLE, "storage is away"));
+      const response = await execute({ runs: async () => ({ exitCode: 1n }) });
+      endsWith(response, Code.UNAVAILABLE, /cannot record the result: storage is away/);
+      assert.equal(response.result?.exitCode, 1);
     });
 
     it("a cancelled action: the reason; nothing is uploaded", async () => {
