@@ -6,6 +6,7 @@ import { packAny, StatusError, status } from "../grpc/status.ts";
 import { POSIXResourceUsageSchema } from "../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import type { RunRequest, RunResponseSchema } from "../proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
+import { absentCommand } from "./absent-command.ts";
 import { type CommandResult, checkPaths, HelperError, runCommand } from "./command.ts";
 import { cleanerOf, IdleCleaner } from "./idle-cleaner.ts";
 import { relativePath } from "./relative-path.ts";
@@ -65,7 +66,7 @@ export class Runner {
   /**
    * Runs a command to its end; an exit code that is not 0 is no error. When the signal aborts, every process of the
    * command is killed before this returns. Throws a StatusError: INVALID_ARGUMENT for a command that cannot be
-   * executed.
+   * executed, unless it is chrooted: that exits with 127 or 126, as in Buildbarn.
    */
   run(request: RunRequest, signal: AbortSignal): Promise<MessageInitShape<typeof RunResponseSchema>> {
     checkRequest(request);
@@ -115,7 +116,15 @@ export class Runner {
         signal,
       );
     } catch (error) {
-      throw error instanceof HelperError ? new StatusError(this.#statusOf(error), { cause: error }) : error;
+      if (!(error instanceof HelperError)) {
+        throw error;
+      }
+      const stderr = join(buildDirectoryPath, relativePath("stderr_path", request.stderrPath));
+      const result = chrootIntoInputRoot ? await absentCommand(error, stderr) : undefined;
+      if (result === undefined) {
+        throw new StatusError(this.#statusOf(error), { cause: error });
+      }
+      return result;
     }
   }
 
@@ -183,7 +192,7 @@ export class Runner {
       case "input_root_directory":
       case "path":
         return status(
-          code === "ENOENT" ? Code.FAILED_PRECONDITION : Code.INTERNAL,
+          Code.INTERNAL,
           `${name} is not there in the build directory ${this.#settings.buildDirectoryPath} as this runner sees it ` +
             `(${reason}). If the worker does see it, its mount is not propagated: the volume they share must be ` +
             'mounted "shared" (Bidirectional) in the worker\'s container and "slave" (HostToContainer) in the runner\'s',
