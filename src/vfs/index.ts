@@ -4,6 +4,7 @@ export type { Clock } from "./clock.ts";
 export { contentChunks } from "./content/content-chunks.ts";
 export { DirectoryFilePool, type FilePool, MemoryFilePool, type PoolFile } from "./content/file-pool.ts";
 export { TreeDirectory, type TreeNode } from "./directories/directory.ts";
+export { InputAccess } from "./directories/input-access.ts";
 export { type Fault, FilePoolError } from "./faults.ts";
 export { FileTree, type FileTreeCounts, type FileTreeOptions } from "./file-tree.ts";
 export { TreeDevice, TreePipe, TreeSymlink } from "./leaves.ts";

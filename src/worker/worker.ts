@@ -1,3 +1,5 @@
+import { Semaphore } from "../async/semaphore.ts";
+import { FileSystemAccessCacheClient } from "../cas/file-system-access-cache.ts";
 import { createStorageClient, type StorageClient } from "../cas/storage-client.ts";
 import type { BbWorkerSettings } from "../config/bb-worker/application.ts";
 import type { BuildDirectorySettings } from "../config/bb-worker/build-directory.ts";
@@ -13,6 +15,7 @@ import { createExecutor } from "./action/executor.ts";
 import { BoundedFilePool } from "./build-directory/bounded-file-pool.ts";
 import { BuildDirectoryServer, type MountTree } from "./build-directory/build-directory-server.ts";
 import { type Connection, connect, untilConnected } from "./connect.ts";
+import type { PrefetchingOptions } from "./prefetching/prefetching.ts";
 import { BuildClient } from "./scheduler/build-client.ts";
 import { checkReadiness, ProblemLog } from "./scheduler/readiness.ts";
 
@@ -55,6 +58,7 @@ export class Worker {
     );
     const { client: scheduler } = connect(OperationQueue, configuration.scheduler, resources);
 
+    const prefetching = prefetchingOptions(configuration, storage, resources, log);
     const clients: BuildClient[] = [];
     const lost: Promise<Error>[] = [];
     for (const settings of configuration.buildDirectories) {
@@ -62,7 +66,7 @@ export class Worker {
         await BuildDirectoryServer.start(settings, storage, pool, mount, log, signal),
       );
       lost.push(server.lost);
-      const context = { configuration, settings, storage, scheduler, resources, log };
+      const context = { configuration, settings, storage, prefetching, scheduler, resources, log };
       clients.push(...buildDirectoryThreads(context, server));
     }
     await storage.start();
@@ -98,6 +102,7 @@ interface BuildDirectoryContext {
   readonly configuration: BbWorkerSettings;
   readonly settings: BuildDirectorySettings;
   readonly storage: StorageClient;
+  readonly prefetching: PrefetchingOptions | undefined;
   readonly scheduler: Client<typeof OperationQueue>;
   readonly resources: AsyncDisposableStack;
   readonly log: Log;
@@ -113,7 +118,7 @@ function buildDirectoryThreads(context: BuildDirectoryContext, server: BuildDire
 
 /** Composes everything that a runner's actions go through. */
 function runnerThreads(
-  { configuration, settings, storage, scheduler, log }: BuildDirectoryContext,
+  { configuration, settings, storage, prefetching, scheduler, log }: BuildDirectoryContext,
   server: BuildDirectoryServer,
   settingsOfRunner: RunnerSettings,
   { client: runner, channel }: Connection<typeof Runner>,
@@ -142,6 +147,7 @@ function runnerThreads(
         blobAccess,
         inputs: server.inputs,
         createDirectory,
+        prefetching,
         runner: {
           run: async (request, options) => {
             await untilConnected(channel, RUNNER_RECONNECT_MILLISECONDS);
@@ -173,6 +179,27 @@ function workerIdOf({ workerId, concurrency }: RunnerSettings, thread: number): 
   const digits = String(concurrency - 1).length;
   const all = { ...(concurrency > 1 && { thread: String(thread).padStart(digits, "0") }), ...workerId };
   return Object.fromEntries(Object.entries(all).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Prefetching is one for the process: its bound holds for all actions together. */
+function prefetchingOptions(
+  { prefetching, inputDownloadConcurrency }: BbWorkerSettings,
+  source: StorageClient,
+  resources: AsyncDisposableStack,
+  log: Log,
+): PrefetchingOptions | undefined {
+  return (
+    prefetching && {
+      cache: resources.use(new FileSystemAccessCacheClient(prefetching.fileSystemAccessCache)),
+      source,
+      filterSize: {
+        bitsPerPath: prefetching.bloomFilterBitsPerPath,
+        maximumSizeBytes: prefetching.bloomFilterMaximumSizeBytes,
+      },
+      batches: new Semaphore(inputDownloadConcurrency),
+      log,
+    }
+  );
 }
 
 async function openStorage(configuration: BbWorkerSettings): Promise<StorageClient> {

@@ -13,6 +13,7 @@ import { grpcEndpoint } from "../grpc-client.ts";
 import { refuse, unsupported } from "../refuse.ts";
 import { nonEmpty, positive } from "../values.ts";
 import { type BuildDirectorySettings, buildDirectorySettings } from "./build-directory.ts";
+import { type PrefetchingSettings, prefetchingSettings } from "./prefetching.ts";
 
 /** What bb_worker's configuration says, checked, in the units that the program uses. */
 export interface BbWorkerSettings extends BlobstoreSettings {
@@ -20,6 +21,9 @@ export interface BbWorkerSettings extends BlobstoreSettings {
   readonly browserUrl: string;
   readonly maximumMessageSizeBytes: number;
   readonly outputUploadConcurrency: number;
+  /** Batches of inputs that are fetched before an action reads them, in the whole process. */
+  readonly inputDownloadConcurrency: number;
+  readonly prefetching: PrefetchingSettings | undefined;
   readonly directoryCache: DirectoryCacheSettings;
   readonly filePool: FolderSettings;
   readonly forceUploadTreesAndDirectories: boolean;
@@ -46,12 +50,12 @@ export function bbWorkerSettings(configuration: ApplicationConfiguration): BbWor
     forceUploadTreesAndDirectories,
     buildDirectories,
     global,
+    prefetching,
+    inputDownloadConcurrency,
     ...rest
   } = configuration;
   refuse(rest, "", {
     completedActionLoggers: "completed actions are not sent to loggers; remove it",
-    prefetching: "files are fetched when an action reads them; remove it",
-    inputDownloadConcurrency: "it limits prefetching, which this worker does not do; remove it",
     httpExecutionTimeoutCompensators:
       "only waiting for storage extends timeouts, up to maximumExecutionTimeoutCompensation; remove it",
     zstdPool: "it tunes Go's Zstandard library; remove it",
@@ -71,6 +75,12 @@ export function bbWorkerSettings(configuration: ApplicationConfiguration): BbWor
       "outputUploadConcurrency",
       DEFAULT_CONCURRENCY,
     ),
+    inputDownloadConcurrency: positive(
+      inputDownloadConcurrency,
+      "inputDownloadConcurrency",
+      DEFAULT_CONCURRENCY,
+    ),
+    prefetching: prefetching && prefetchingSettings(prefetching, "prefetching"),
     directoryCache: directoryCacheSettings(directoryCache, "directoryCache"),
     filePool,
     forceUploadTreesAndDirectories,

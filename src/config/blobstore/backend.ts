@@ -24,8 +24,8 @@ import { grpcEndpoint } from "../grpc-client.ts";
 import { refuse, unsupported } from "../refuse.ts";
 import { positive } from "../values.ts";
 
-/** Which of the two stores a backend is of; not every kind of backend makes sense for both. */
-export type Store = "contentAddressableStorage" | "actionCache";
+/** Which of the stores a backend is of; not every kind of backend makes sense for all. */
+export type Store = "contentAddressableStorage" | "actionCache" | "fileSystemAccessCache";
 
 type Route = (instanceName: string, hash: string) => BlobRoute;
 
@@ -113,11 +113,8 @@ function grpcRoute(configuration: GrpcBlobAccessConfiguration, place: Place): Ro
   const { path, store, servers, decorations } = place;
   const { client, enableCompression, ...rest } = configuration;
   refuse(rest, path);
-  if (enableCompression && store === "actionCache") {
-    throw unsupported(
-      `${path}.enableCompression`,
-      "only blobs are compressed, not action results; remove it",
-    );
+  if (enableCompression && store !== "contentAddressableStorage") {
+    throw unsupported(`${path}.enableCompression`, "only blobs are compressed; remove it");
   }
   const server = servers.length;
   servers.push({
@@ -217,8 +214,8 @@ function existenceCachingRoute(configuration: ExistenceCachingBlobAccessConfigur
   const { path, store, decorations } = place;
   const { backend, existenceCache, ...rest } = configuration;
   refuse(rest, path);
-  if (store === "actionCache") {
-    throw unsupported(path, "an action cache is never asked what it lacks; give the backend by itself");
+  if (store !== "contentAddressableStorage") {
+    throw unsupported(path, "only blob storage is asked what it lacks; give the backend by itself");
   }
   return routeTo(backend, {
     ...place,
@@ -251,7 +248,7 @@ function completenessCheckingRoute(
   const { path, store } = place;
   const { backend, maximumTotalTreeSizeBytes, ...rest } = configuration;
   refuse(rest, path);
-  if (store === "contentAddressableStorage") {
+  if (store !== "actionCache") {
     throw unsupported(path, "only action results can be incomplete; give the backend by itself");
   }
   positive(maximumTotalTreeSizeBytes, `${path}.maximumTotalTreeSizeBytes`);

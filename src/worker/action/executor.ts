@@ -3,10 +3,11 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { unlessAborted } from "../../async/wait.ts";
 import type { CharacterDevice } from "../../config/bb-worker/character-devices.ts";
 import type { Client } from "../../grpc/client.ts";
-import { StatusError, status } from "../../grpc/status.ts";
+import { packAny, StatusError, status } from "../../grpc/status.ts";
 import type { Credentials, Directory } from "../../nfs/file-system.ts";
 import { FileType } from "../../nfs/file-system.ts";
 import {
+  type Action,
   type ActionResult,
   type Command,
   Command_OutputDirectoryFormat,
@@ -15,19 +16,23 @@ import {
   ExecuteResponseSchema,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { DesiredState_Executing } from "../../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
-import type { MonetaryResourceUsage_Expense } from "../../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
+import {
+  InputRootResourceUsageSchema,
+  type MonetaryResourceUsage_Expense,
+} from "../../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import type { Runner, RunRequestSchema, RunResponse } from "../../proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
 import type { Log } from "../../telemetry/log.ts";
-import type { FilePoolUsage } from "../../vfs/index.ts";
+import type { FilePoolUsage, InputAccess } from "../../vfs/index.ts";
+import { Prefetching, type PrefetchingOptions } from "../prefetching/prefetching.ts";
 import type { Execute, ExecutionContext } from "../scheduler/build-client.ts";
 import type { ActionBlobAccess } from "./action-blob-access.ts";
 import type { ActionDirectory, CreateActionDirectory } from "./action-directory.ts";
 import { type ActionRequest, parseActionRequest } from "./action-request.ts";
 import { createDeviceNodes } from "./device-nodes.ts";
-import { attachError } from "./execution-status.ts";
+import { attachError, isFailed } from "./execution-status.ts";
 import { ExecutionTimeout } from "./execution-timeout.ts";
 import { createParentDirectories, type OutputHierarchy, outputHierarchyOf } from "./output-hierarchy.ts";
 import { type OutputUploader, uploadOutputs, uploadServerLogs } from "./output-upload.ts";
@@ -41,6 +46,8 @@ export interface ExecutorOptions {
   /** Where the input root comes from. Timeouts stop while something waits for it. */
   readonly inputs: SuspendingInputSource;
   readonly createDirectory: CreateActionDirectory;
+  /** Absent if what actions read is neither fetched before nor taken down. */
+  readonly prefetching?: PrefetchingOptions | undefined;
   readonly runner: Pick<Client<typeof Runner>, "run">;
   readonly instanceNamePrefix: string;
   readonly characterDevices: readonly CharacterDevice[];
@@ -72,7 +79,7 @@ export function createExecutor(options: ExecutorOptions): Execute {
     let usage: FilePoolUsage | undefined;
     try {
       action = parseActionRequest(request, options.instanceNamePrefix);
-      await executeAction(action, response, stages, context, options, (directory) => {
+      await executeAction(action, request.action!, response, stages, context, options, (directory) => {
         usage = directory.build.quota.usage;
       });
     } catch (error) {
@@ -104,6 +111,7 @@ function newResponse(request: DesiredState_Executing, worker: string): ExecuteRe
 
 async function executeAction(
   action: ActionRequest,
+  message: Action,
   response: ExecuteResponse,
   stages: Stages,
   context: ExecutionContext,
@@ -113,11 +121,17 @@ async function executeAction(
   const fault = new AbortController();
   await using actionDirectory = options.createDirectory((error) => fault.abort(error));
   onDirectory(actionDirectory);
+  const prefetching =
+    options.prefetching &&
+    new Prefetching(options.prefetching, message, action.inputRootDigest, context.signal, (error) =>
+      fault.abort(error),
+    );
+  await using _ = { [Symbol.asyncDispose]: async () => prefetching?.end() };
 
   stages.enter("fetchingInputs");
   // The CAS may never answer.
   const prepared = await unlessAborted(
-    prepareDirectory(action, actionDirectory, context.signal, options),
+    prepareDirectory(action, actionDirectory, prefetching?.access, context.signal, options),
     AbortSignal.any([context.signal, fault.signal]),
   );
 
@@ -142,9 +156,19 @@ async function executeAction(
     return;
   }
 
+  const profile = prefetching?.profile();
   stages.enter("uploadingOutputs");
   await bringBackWrites(actionDirectory, response, fault.signal);
   await upload(action, prepared, actionDirectory, response, context.signal, options);
+  if (prefetching !== undefined && profile !== undefined) {
+    if (!isFailed(response) && response.result!.exitCode === 0) {
+      await prefetching
+        .store(profile, context.signal)
+        .catch((error) => attachError(response, error, "store what the action read"));
+    }
+    const usage = packAny(InputRootResourceUsageSchema, prefetching.usage());
+    response.result!.executionMetadata!.auxiliaryMetadata.push(usage);
+  }
 }
 
 interface PreparedDirectory {
@@ -161,10 +185,11 @@ interface PreparedDirectory {
 async function prepareDirectory(
   action: ActionRequest,
   { build }: ActionDirectory,
+  access: InputAccess | undefined,
   signal: AbortSignal,
   { blobAccess, inputs, characterDevices, owner }: ExecutorOptions,
 ): Promise<PreparedDirectory> {
-  const inputRoot = await build.attachInputRoot(["root"], action.inputRootDigest);
+  const inputRoot = await build.attachInputRoot(["root"], action.inputRootDigest, access);
   const [command, serverLogs] = await Promise.all([
     blobAccess.command(action.commandDigest, signal),
     build.makeDirectories(["server_logs"]),

@@ -99,7 +99,7 @@ describe("bbWorkerSettings", () => {
 
   for (const [what, changes, message] of [
     ["no scheduler", { scheduler: {} }, /scheduler\.address is missing/],
-    ["prefetching", { prefetching: {} }, /^prefetching is not supported/],
+    ["prefetching without a cache", { prefetching: {} }, /^prefetching\.fileSystemAccessCache is missing/],
     ["no build directories", { buildDirectories: [] }, /^buildDirectories is empty/],
     ["no file pool", { filePool: {} }, /^filePool\.blockDevice is missing: give file/],
     [

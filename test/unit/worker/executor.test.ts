@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { Semaphore } from "../../../src/async/semaphore.ts";
+import type { AccessProfile } from "../../../src/cas/file-system-access-cache.ts";
 import { StatusError, status } from "../../../src/grpc/status.ts";
 import {
   type CommandSchema,
@@ -12,10 +15,12 @@ import { HistoricalExecuteResponseSchema } from "../../../src/proto/gen/buildbar
 import { DesiredState_ExecutingSchema } from "../../../src/proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import {
   FilePoolResourceUsageSchema,
+  InputRootResourceUsageSchema,
   MonetaryResourceUsageSchema,
 } from "../../../src/proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
 import { PreconditionFailureSchema } from "../../../src/proto/gen/google/rpc/error_details_pb.ts";
+import { BlobError } from "../../../src/reapi/blob-error.ts";
 import { type Digest, makeDigest, SHA256 } from "../../../src/reapi/digest.ts";
 import { digestMessage } from "../../../src/reapi/wire-digest.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
@@ -23,6 +28,7 @@ import { type BuildDirectory, FileTree, MemoryFilePool, toName } from "../../../
 import { actionDirectories } from "../../../src/worker/action/action-directory.ts";
 import { createExecutor, type ExecutorOptions } from "../../../src/worker/action/executor.ts";
 import { SuspendingInputSource } from "../../../src/worker/action/suspending-input-source.ts";
+import type { PrefetchingOptions } from "../../../src/worker/prefetching/prefetching.ts";
 import type { ExecutionStage } from "../../../src/worker/scheduler/build-client.ts";
 import { FakeInputSource, symlink, type Tree } from "../vfs/fake-input-source.ts";
 import { type FakeCommand, type FakeRunner, FakeStorage, fakeRunner, rememberBuilds } from "./fakes.ts";
@@ -313,6 +319,93 @@ describe("executor", () => {
       });
       const costs = anyUnpack(metadata.auxiliaryMetadata[2]!, MonetaryResourceUsageSchema);
       assert.equal(costs?.expenses.cpu?.currency, "EUR");
+    });
+  });
+
+  describe("with prefetching", () => {
+    const inputRoot = { bin: { cc: "compiler", ld: "linker" }, lib: { so: "library" } };
+    const readsCompiler: FakeCommand = async (build) => {
+      await build.lookupPath(path("root/bin/cc"));
+      return {};
+    };
+    let profiles: Map<string, AccessProfile>;
+    let updates: number;
+
+    beforeEach(() => {
+      profiles = new Map();
+      updates = 0;
+    });
+
+    const prefetching = (
+      get = async (digest: Digest): Promise<AccessProfile | undefined> => profiles.get(digest.hash),
+    ): PrefetchingOptions => ({
+      cache: {
+        get,
+        update: async (digest, profile) => {
+          updates++;
+          profiles.set(digest.hash, profile);
+        },
+      },
+      source: content,
+      filterSize: { bitsPerPath: 14, maximumSizeBytes: 1 << 16 },
+      batches: new Semaphore(1),
+      log: createLog("error", () => {}),
+    });
+
+    it("a success leaves a profile, by which the next such action has its inputs fetched before it asks", async () => {
+      const first = await execute({
+        inputRoot,
+        options: { prefetching: prefetching() },
+        runs: readsCompiler,
+      });
+      assert.equal(first.status, undefined);
+      assert.equal(updates, 1);
+      const [any] = first.result!.executionMetadata!.auxiliaryMetadata;
+      const { $typeName: _, ...usage } = anyUnpack(any!, InputRootResourceUsageSchema)!;
+      assert.deepEqual(usage, { directoriesResolved: 3n, directoriesRead: 2n, filesRead: 1n });
+      assert.equal(content.readsAsked.length, 0);
+
+      const { hash } = content.addBlob("compiler");
+      const fetched = async (build: BuildDirectory) => {
+        while (!content.readsAsked.some((read) => read.hash === hash)) {
+          await setImmediate();
+        }
+        return readsCompiler(build, {} as never, new AbortController().signal);
+      };
+      await execute({ inputRoot, options: { prefetching: prefetching() }, runs: fetched });
+      assert.deepEqual(
+        content.readsAsked.map((read) => read.hash),
+        [hash],
+      );
+      assert.equal(updates, 1, "the profile is the same");
+    });
+
+    it("a failure leaves none", async () => {
+      await execute({
+        inputRoot,
+        options: { prefetching: prefetching() },
+        runs: async () => ({ exitCode: 1n }),
+      });
+      assert.equal(updates, 0);
+    });
+
+    it("a cache that fails fails the action", async () => {
+      const away = () => Promise.reject(new BlobError(Code.UNAVAILABLE, "the cache is away"));
+      const response = await execute({
+        inputRoot,
+        options: { prefetching: prefetching(away) },
+        runs: readsCompiler,
+      });
+      assert.equal(response.status?.code, Code.UNAVAILABLE, response.status?.message);
+      assert.equal(updates, 0);
+    });
+
+    it("a profile that is none is replaced", async () => {
+      const broken = async () => ({ bloomFilter: new Uint8Array(3), bloomFilterHashFunctions: 1 });
+      const options = { prefetching: prefetching(broken) };
+      const response = await execute({ inputRoot, options, runs: readsCompiler });
+      assert.equal(response.status, undefined);
+      assert.equal(updates, 1);
     });
   });
 
