@@ -8,7 +8,7 @@ export { InputAccess } from "./directories/input-access.ts";
 export { type Fault, FilePoolError } from "./faults.ts";
 export { FileTree, type FileTreeCounts, type FileTreeOptions } from "./file-tree.ts";
 export { TreeDevice, TreePipe, TreeSymlink } from "./leaves.ts";
-export { toName, toText } from "./names.ts";
+export { normalTarget, toName, toText } from "./names.ts";
 export type { Owner } from "./owner.ts";
 export { type FilePoolUsage, QuotaExceededError, type QuotaLimits } from "./quota.ts";
 export { WritableFile } from "./writable-file.ts";

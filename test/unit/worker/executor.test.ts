@@ -193,7 +193,7 @@ describe("executor", () => {
           await root.createSymlink(
             "link",
             { ...build.owner, supplementaryGroupIds: [] },
-            Buffer.from("to/file"),
+            Buffer.from(".//to/./file"),
             {},
           );
           return { exitCode: 3n };
