@@ -1,7 +1,15 @@
-import { createHash, type Hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { CodedError } from "../grpc/coded-error.ts";
-import type { DigestFunction_Value } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { DigestFunction_Value } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
+import { Blake3 } from "./blake3.ts";
+import { Sha256Tree } from "./sha256-tree.ts";
+
+/** Hashes a content piece by piece, once. */
+export interface IncrementalHash {
+  update(data: Uint8Array): this;
+  digest(encoding: "hex"): string;
+}
 
 /** A REAPI digest function: how it hashes, and what it is called on the wire. */
 export interface DigestFunction {
@@ -11,17 +19,63 @@ export interface DigestFunction {
   readonly value: DigestFunction_Value;
   /** Length of a hash in bytes. */
   readonly hashBytes: number;
-  createHash(): Hash;
+  /** For a content of exactly that many bytes: one function hashes its size first. */
+  createHash(sizeBytes: number): IncrementalHash;
 }
 
 export const SHA256: DigestFunction = {
   name: "sha256",
-  value: 1,
+  value: DigestFunction_Value.SHA256,
   hashBytes: 32,
   createHash: () => createHash("sha256"),
 };
 
-const SUPPORTED_FUNCTIONS: readonly DigestFunction[] = [SHA256];
+/** The functions that Buildbarn has. Where the length of a hash has to tell, the first of that length is meant. */
+export const DIGEST_FUNCTIONS: readonly DigestFunction[] = [
+  SHA256,
+  {
+    name: "md5",
+    value: DigestFunction_Value.MD5,
+    hashBytes: 16,
+    createHash: () => createHash("md5"),
+  },
+  {
+    name: "sha1",
+    value: DigestFunction_Value.SHA1,
+    hashBytes: 20,
+    createHash: () => createHash("sha1"),
+  },
+  {
+    name: "sha384",
+    value: DigestFunction_Value.SHA384,
+    hashBytes: 48,
+    createHash: () => createHash("sha384"),
+  },
+  {
+    name: "sha512",
+    value: DigestFunction_Value.SHA512,
+    hashBytes: 64,
+    createHash: () => createHash("sha512"),
+  },
+  {
+    name: "sha256tree",
+    value: DigestFunction_Value.SHA256TREE,
+    hashBytes: 32,
+    createHash: () => new Sha256Tree(),
+  },
+  {
+    name: "blake3",
+    value: DigestFunction_Value.BLAKE3,
+    hashBytes: 32,
+    createHash: () => new Blake3(),
+  },
+  {
+    name: "gitsha1",
+    value: DigestFunction_Value.GITSHA1,
+    hashBytes: 20,
+    createHash: (sizeBytes) => createHash("sha1").update(`blob ${sizeBytes}\0`),
+  },
+];
 
 /** Names a blob: REAPI's Digest with what else it takes to look the blob up, instance name and digest function. */
 export interface Digest {
@@ -43,14 +97,14 @@ export class InvalidDigestError extends CodedError {
  * then the length of the hash tells.
  */
 export function digestFunctionFor(value: number, hash: string): DigestFunction {
-  const found = SUPPORTED_FUNCTIONS.find((candidate) =>
+  const found = DIGEST_FUNCTIONS.find((candidate) =>
     value === 0 ? candidate.hashBytes * 2 === hash.length : candidate.value === value,
   );
   if (found === undefined) {
     throw new InvalidDigestError(
       value === 0
         ? `no supported digest function makes hashes of ${hash.length} characters`
-        : `digest function ${value} is not supported; supported are ${SUPPORTED_FUNCTIONS.map((f) => f.name).join(", ")}`,
+        : `digest function ${value} is not supported; supported are ${DIGEST_FUNCTIONS.map((f) => f.name).join(", ")}`,
     );
   }
   return found;
@@ -58,7 +112,7 @@ export function digestFunctionFor(value: number, hash: string): DigestFunction {
 
 /** The function that a resource name calls by its name; undefined for anything else. */
 export function digestFunctionNamed(name: string | undefined): DigestFunction | undefined {
-  return SUPPORTED_FUNCTIONS.find((candidate) => candidate.name === name);
+  return DIGEST_FUNCTIONS.find((candidate) => candidate.name === name);
 }
 
 /** Checks what came from the wire. `sizeBytes` may be a bigint, as generated code has it. */
@@ -90,6 +144,6 @@ export function computeDigest(
   digestFunction: DigestFunction,
   content: Uint8Array,
 ): Digest {
-  const hash = digestFunction.createHash().update(content).digest("hex");
+  const hash = digestFunction.createHash(content.length).update(content).digest("hex");
   return { instanceName, function: digestFunction, hash, sizeBytes: content.length };
 }

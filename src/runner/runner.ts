@@ -7,6 +7,7 @@ import { CgroupResourceUsageSchema } from "../proto/gen/bb_worker_nfs4/bb_runner
 import { POSIXResourceUsageSchema } from "../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import type { RunRequest, RunResponseSchema } from "../proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
+import { absentCommand } from "./absent-command.ts";
 import type { Cgroups } from "./cgroups.ts";
 import { type CommandResult, checkPaths, HelperError, type Hold, runCommand } from "./command.ts";
 import { holdOf } from "./hold.ts";
@@ -73,7 +74,7 @@ export class Runner {
   /**
    * Runs a command to its end; an exit code that is not 0 is no error. When the signal aborts, every process of the
    * command is killed before this returns. Throws a StatusError: INVALID_ARGUMENT for a command that cannot be
-   * executed.
+   * executed, unless it is chrooted: that exits with 127 or 126, as in Buildbarn.
    */
   run(request: RunRequest, signal: AbortSignal): Promise<MessageInitShape<typeof RunResponseSchema>> {
     checkRequest(request);
@@ -102,8 +103,14 @@ export class Runner {
   }
 
   async #run(request: RunRequest, signal: AbortSignal, cgroup: string | undefined): Promise<CommandResult> {
-    const { buildDirectoryPath, setTmpdirEnvironmentVariable, runCommandsAs, resourceLimits, confinement } =
-      this.#settings;
+    const {
+      buildDirectoryPath,
+      chrootIntoInputRoot,
+      setTmpdirEnvironmentVariable,
+      runCommandsAs,
+      resourceLimits,
+      confinement,
+    } = this.#settings;
     const relativeTemporaryDirectory = relativePath("temporary_directory", request.temporaryDirectory);
     const temporaryDirectory = join(buildDirectoryPath, relativeTemporaryDirectory);
     await this.#linkTemporaryDirectories(temporaryDirectory);
@@ -131,7 +138,12 @@ export class Runner {
       );
     } catch (error) {
       if (error instanceof HelperError) {
-        throw new StatusError(this.#statusOf(error), { cause: error });
+        const stderr = join(buildDirectoryPath, relativePath("stderr_path", request.stderrPath));
+        const result = chrootIntoInputRoot ? await absentCommand(error, stderr) : undefined;
+        if (result === undefined) {
+          throw new StatusError(this.#statusOf(error), { cause: error });
+        }
+        return result;
       }
       if (error instanceof StatusError || signal.aborted) {
         throw error;
@@ -204,7 +216,7 @@ export class Runner {
       case "input_root_directory":
       case "path":
         return status(
-          code === "ENOENT" ? Code.FAILED_PRECONDITION : Code.INTERNAL,
+          Code.INTERNAL,
           `${name} is not there in the build directory ${this.#settings.buildDirectoryPath} as this runner sees it ` +
             `(${reason}). If the worker does see it, its mount is not propagated: the volume they share must be ` +
             'mounted "shared" (Bidirectional) in the worker\'s container and "slave" (HostToContainer) in the runner\'s',

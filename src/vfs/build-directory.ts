@@ -3,6 +3,7 @@ import type { Digest } from "../reapi/digest.ts";
 import type { CasDirectory } from "./directories/cas-directory.ts";
 import { DIRECTORY_MODE, TreeDirectory, type TreeNode } from "./directories/directory.ts";
 import type { DirectoryAccount } from "./directories/directory-account.ts";
+import type { InputAccess } from "./directories/input-access.ts";
 import type { RootDirectory } from "./directories/root-directory.ts";
 import { type Fault, faultKey } from "./faults.ts";
 import type { TreeContext } from "./node.ts";
@@ -61,10 +62,13 @@ export class BuildDirectory implements DirectoryAccount {
     root.add(name, this.directory);
   }
 
-  /** Makes the input root appear at `path`, creating missing parents. Fetches nothing of it. */
-  async attachInputRoot(path: Path, digest: Digest): Promise<TreeDirectory> {
+  /**
+   * Makes the input root appear at `path`, creating missing parents. Fetches nothing of it. `access` takes down what is
+   * looked at of it.
+   */
+  async attachInputRoot(path: Path, digest: Digest, access?: InputAccess): Promise<TreeDirectory> {
     const { parent, name } = await this.#makeParents(path);
-    return parent.attach(name, digest);
+    return parent.attach(name, digest, access);
   }
 
   /** Like `mkdir -p`; fetches only the directories on the way. Throws NOTDIR. */

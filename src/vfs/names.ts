@@ -11,3 +11,23 @@ export function toText(name: Name): string | undefined {
   const text = bytes.toString("utf8");
   return Buffer.from(text, "utf8").equals(bytes) ? text : undefined;
 }
+
+/**
+ * A symlink's target as Buildbarn spells it: without empty components and ".", without ".." directly below "/", and
+ * with "/" at its end if only a directory can be meant. Other ".." stay, as what is before them may be a symlink.
+ */
+export function normalTarget(target: string): string {
+  const isAbsolute = target.startsWith("/");
+  const parts = target.split("/");
+  const components: string[] = [];
+  for (const part of parts) {
+    if (part !== "" && part !== "." && !(part === ".." && isAbsolute && components.length === 0)) {
+      components.push(part);
+    }
+  }
+  if (components.length === 0) {
+    return isAbsolute ? "/" : ".";
+  }
+  const isDirectory = ["", "."].includes(parts.at(-1)!) && components.at(-1) !== "..";
+  return `${isAbsolute ? "/" : ""}${components.join("/")}${isDirectory ? "/" : ""}`;
+}

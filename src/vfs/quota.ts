@@ -10,6 +10,19 @@ export interface QuotaLimits {
   readonly maximumNodes?: number | undefined;
 }
 
+/** What an action did to its files so far, as Buildbarn's FilePoolResourceUsage counts. */
+export interface FilePoolUsage {
+  filesCreated: number;
+  filesCountPeak: number;
+  /** Of files, symlinks and extended attributes. */
+  filesSizeBytesPeak: number;
+  readsCount: number;
+  readsSizeBytes: number;
+  writesCount: number;
+  writesSizeBytes: number;
+  truncatesCount: number;
+}
+
 /** A directory takes some 1.2 KiB of memory. */
 const DEFAULT_MAXIMUM_NODES = 1_000_000;
 
@@ -20,6 +33,17 @@ export class QuotaExceededError extends Error {
 
 /** Counts the files, bytes and nodes of one build directory. Refused requests throw FileSystemError DQUOT. */
 export class Quota {
+  /** Rises with what is taken; whoever reads and writes files counts these. */
+  readonly usage: FilePoolUsage = {
+    filesCreated: 0,
+    filesCountPeak: 0,
+    filesSizeBytesPeak: 0,
+    readsCount: 0,
+    readsSizeBytes: 0,
+    writesCount: 0,
+    writesSizeBytes: 0,
+    truncatesCount: 0,
+  };
   readonly #maximumFileCount: number;
   readonly #maximumSizeBytes: number;
   readonly #maximumNodes: number;
@@ -52,6 +76,8 @@ export class Quota {
       this.#refuse(`the action may write at most ${this.#maximumFileCount} files`);
     }
     this.#fileCount++;
+    this.usage.filesCreated++;
+    this.usage.filesCountPeak = Math.max(this.usage.filesCountPeak, this.#fileCount);
   }
 
   releaseFile(): void {
@@ -76,6 +102,7 @@ export class Quota {
       this.#refuse(`the action may write at most ${this.#maximumSizeBytes} bytes`);
     }
     this.#sizeBytes += bytes;
+    this.usage.filesSizeBytesPeak = Math.max(this.usage.filesSizeBytesPeak, this.#sizeBytes);
   }
 
   #refuse(message: string): never {

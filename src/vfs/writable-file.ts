@@ -70,10 +70,16 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
   }
 
   read(offset: number, count: number): MaybePromise<Uint8Array> {
+    const { usage } = this.account.quota;
+    usage.readsCount++;
+    usage.readsSizeBytes += Math.max(0, Math.min(count, this.size - offset));
     return this.#content.read(offset, count);
   }
 
   write(offset: number, data: Uint8Array, _stable: boolean): MaybePromise<void> {
+    const { usage } = this.account.quota;
+    usage.writesCount++;
+    usage.writesSizeBytes += data.length;
     const pending = this.#content.write(offset, data);
     return pending === undefined ? this.#contentChanged() : pending.then(() => this.#contentChanged());
   }
@@ -86,6 +92,7 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
       this.applyChanges(changes);
       return;
     }
+    this.account.quota.usage.truncatesCount++;
     const pending = this.#content.resize(changes.size);
     const done = (): void => {
       this.#contentChanged();

@@ -18,8 +18,8 @@ by bb_runner. CONFIG.jsonnet is a buildbarn.configuration.bb_worker.ApplicationC
 configs/bb_worker.jsonnet. With - it is read from standard input. --check starts nothing: it prints, as JSON, the
 settings with what was left out filled in, the fields that have no effect, and all that is wrong or not supported, and
 ends with 0 if the configuration can be used, else with 1.
-SIGTERM and SIGINT stop it: running actions may end within 25 s (or BB_WORKER_GRACE_SECONDS) and are handed back then,
-or upon a second signal; it unmounts, and ends with 0.
+SIGTERM and SIGINT stop it: it waits for running actions, unmounts, and ends with 0. A second signal, or
+BB_WORKER_GRACE_SECONDS after the first, hands back those that still run.
 `;
 
 const PROGRAM = { usage: USAGE, schema: ApplicationConfigurationSchema, settingsOf: bbWorkerSettings };
@@ -105,8 +105,13 @@ function stopSignals(log: Log): StopSignals {
   return { signal: controller.signal, first: first.promise, second: second.promise };
 }
 
-function graceMilliseconds(log: Log): number {
-  const seconds = Number(process.env.BB_WORKER_GRACE_SECONDS ?? "25");
+/** undefined means without bound. */
+function graceMilliseconds(log: Log): number | undefined {
+  const { BB_WORKER_GRACE_SECONDS: text } = process.env;
+  if (text === undefined) {
+    return undefined;
+  }
+  const seconds = Number(text);
   if (Number.isFinite(seconds) && seconds >= 0) {
     return seconds * 1000;
   }

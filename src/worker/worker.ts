@@ -1,4 +1,6 @@
 import { statSync } from "node:fs";
+import { Semaphore } from "../async/semaphore.ts";
+import { FileSystemAccessCacheClient } from "../cas/file-system-access-cache.ts";
 import { createStorageClient, type StorageClient } from "../cas/storage-client.ts";
 import type { BbWorkerSettings } from "../config/bb-worker/application.ts";
 import type { BuildDirectorySettings } from "../config/bb-worker/build-directory.ts";
@@ -14,6 +16,7 @@ import { createExecutor } from "./action/executor.ts";
 import { BoundedFilePool } from "./build-directory/bounded-file-pool.ts";
 import { BuildDirectoryServer, type MountTree } from "./build-directory/build-directory-server.ts";
 import { type Connection, connect, untilConnected } from "./connect.ts";
+import type { PrefetchingOptions } from "./prefetching/prefetching.ts";
 import { BuildClient } from "./scheduler/build-client.ts";
 import { checkReadiness, ProblemLog } from "./scheduler/readiness.ts";
 
@@ -53,6 +56,7 @@ export class Worker {
     const pool = openFilePool(configuration.filePool, resources);
     const { client: scheduler } = connect(OperationQueue, configuration.scheduler, resources);
 
+    const prefetching = prefetchingOptions(configuration, storage, resources, log);
     const clients: BuildClient[] = [];
     const lost: Promise<Error>[] = [];
     for (const settings of configuration.buildDirectories) {
@@ -60,7 +64,7 @@ export class Worker {
         await BuildDirectoryServer.start(settings, storage, pool, mount, log, signal),
       );
       lost.push(server.lost);
-      const context = { configuration, settings, storage, scheduler, resources, log };
+      const context = { configuration, settings, storage, prefetching, scheduler, resources, log };
       clients.push(...buildDirectoryThreads(context, server));
     }
     await storage.start();
@@ -74,12 +78,13 @@ export class Worker {
   }
 
   /**
-   * Takes no more work, gives running actions `graceMilliseconds` to finish, hands back those that have not, and
-   * unmounts.
+   * Takes no more work, waits for running actions, for at most `graceMilliseconds` if that is given, hands back those
+   * that have not ended, and unmounts.
    */
-  async stop(graceMilliseconds: number): Promise<void> {
+  async stop(graceMilliseconds?: number): Promise<void> {
     this.#drain.abort();
-    const timer = setTimeout(() => this.handBack(), graceMilliseconds);
+    const timer =
+      graceMilliseconds === undefined ? undefined : setTimeout(() => this.handBack(), graceMilliseconds);
     await Promise.all(this.#threads);
     clearTimeout(timer);
     await this.#resources.disposeAsync();
@@ -95,6 +100,7 @@ interface BuildDirectoryContext {
   readonly configuration: BbWorkerSettings;
   readonly settings: BuildDirectorySettings;
   readonly storage: StorageClient;
+  readonly prefetching: PrefetchingOptions | undefined;
   readonly scheduler: Client<typeof OperationQueue>;
   readonly resources: AsyncDisposableStack;
   readonly log: Log;
@@ -110,7 +116,7 @@ function buildDirectoryThreads(context: BuildDirectoryContext, server: BuildDire
 
 /** Composes everything that a runner's actions go through. */
 function runnerThreads(
-  { configuration, settings, storage, scheduler, log }: BuildDirectoryContext,
+  { configuration, settings, storage, prefetching, scheduler, log }: BuildDirectoryContext,
   server: BuildDirectoryServer,
   settingsOfRunner: RunnerSettings,
   { client: runner, channel }: Connection<typeof Runner>,
@@ -141,6 +147,7 @@ function runnerThreads(
         blobAccess,
         inputs: server.inputs,
         createDirectory,
+        prefetching,
         runner: {
           run: async (request, options) => {
             await untilConnected(channel, RUNNER_RECONNECT_MILLISECONDS);
@@ -184,6 +191,27 @@ function openFilePool(settings: BbWorkerSettings["filePool"], resources: AsyncDi
     return new BoundedFilePool(new DirectoryFilePool(path), maximumSizeBytes);
   }
   return resources.use(new BlockFilePool(path, maximumSizeBytes));
+}
+
+/** Prefetching is one for the process: its bound holds for all actions together. */
+function prefetchingOptions(
+  { prefetching, inputDownloadConcurrency }: BbWorkerSettings,
+  source: StorageClient,
+  resources: AsyncDisposableStack,
+  log: Log,
+): PrefetchingOptions | undefined {
+  return (
+    prefetching && {
+      cache: resources.use(new FileSystemAccessCacheClient(prefetching.fileSystemAccessCache)),
+      source,
+      filterSize: {
+        bitsPerPath: prefetching.bloomFilterBitsPerPath,
+        maximumSizeBytes: prefetching.bloomFilterMaximumSizeBytes,
+      },
+      batches: new Semaphore(inputDownloadConcurrency),
+      log,
+    }
+  );
 }
 
 async function openStorage(configuration: BbWorkerSettings): Promise<StorageClient> {

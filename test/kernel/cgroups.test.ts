@@ -17,7 +17,7 @@ import { createClient } from "../../src/grpc/client.ts";
 import { openChannel } from "../../src/grpc/endpoint.ts";
 import { CgroupResourceUsageSchema } from "../../src/proto/gen/bb_worker_nfs4/bb_runner/bb_runner_pb.ts";
 import { Runner } from "../../src/proto/gen/buildbarn/runner/runner_pb.ts";
-import { Program } from "./worker-cluster.ts";
+import { Program } from "./program.ts";
 
 const ROOT = "/sys/fs/cgroup";
 const inKernel = !process.env.IN_KERNEL

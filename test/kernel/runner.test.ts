@@ -128,7 +128,7 @@ describe("a runner in another mount namespace", inKernel, () => {
     const scope = makeScope(test);
     const volume = await makeVolume(scope);
     const { client, runner } = await startRunnerElsewhere(scope, volume, "slave");
-    await assert.rejects(client.checkReadiness({ path: "1" }), { code: Code.FAILED_PRECONDITION });
+    await assert.rejects(client.checkReadiness({ path: "1" }), { code: Code.INTERNAL });
     await mountBuildDirectory(scope, volume);
     await client.checkReadiness({ path: "1" });
 
@@ -153,7 +153,7 @@ describe("a runner in another mount namespace", inKernel, () => {
     const { client } = await startRunnerElsewhere(scope, volume, "private");
     await mountBuildDirectory(scope, volume);
     await assert.rejects(client.checkReadiness({ path: "1" }), {
-      code: Code.FAILED_PRECONDITION,
+      code: Code.INTERNAL,
       details: /"1" is not there .* mounted "shared" .* "slave"/,
     });
   });

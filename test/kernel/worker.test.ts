@@ -171,9 +171,9 @@ describe("worker", inKernel, () => {
       await goesOn();
     });
 
-    it("ends with RESOURCE_EXHAUSTED when it writes more than its quota", async () => {
+    it("ends with INVALID_ARGUMENT when it writes more than its quota", async () => {
       const response = await cluster.run({ script: `dd if=/dev/zero of=file bs=4096 count=512; ${endless}` });
-      endsWith(response, Code.RESOURCE_EXHAUSTED, /quota/);
+      endsWith(response, Code.INVALID_ARGUMENT, /quota/);
       await goesOn();
     });
 

@@ -93,7 +93,7 @@ export function createTaskRunner(settings: TransferSettings): TaskRunner {
       const digest = fromPortable(portable);
       const file = await open(path);
       try {
-        const hash = digest.function.createHash();
+        const hash = digest.function.createHash(digest.sizeBytes);
         const buffer = Buffer.allocUnsafe(Math.min(1024 * 1024, digest.sizeBytes));
         for (;;) {
           const { bytesRead } = await file.read(buffer, 0, buffer.length);
@@ -133,7 +133,7 @@ export function createTaskRunner(settings: TransferSettings): TaskRunner {
     },
 
     async hash({ function: value, hashLength, sizeBytes }, { source, signal }) {
-      const hash = digestFunctionFor(value, "0".repeat(hashLength)).createHash();
+      const hash = digestFunctionFor(value, "0".repeat(hashLength)).createHash(sizeBytes);
       for await (const piece of piecesOf(source!, 0, sizeBytes, HASH_PIECE_BYTES)) {
         signal?.throwIfAborted();
         hash.update(piece);

@@ -1,11 +1,16 @@
-import type { Hash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import { mkdir, open, readdir, readFile, rename, rm, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LRUCache } from "lru-cache";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
-import { computeDigest, type Digest, digestKey, SHA256 } from "../../reapi/digest.ts";
+import {
+  computeDigest,
+  DIGEST_FUNCTIONS,
+  type Digest,
+  digestKey,
+  type IncrementalHash,
+} from "../../reapi/digest.ts";
 
 export interface BlobStoreOptions {
   /** Where blobs live; made if it does not exist. One process at a time may use it. */
@@ -43,16 +48,18 @@ export class BlobStore {
     const store = new BlobStore(folder, memoryBytes);
     await rm(join(folder, "tmp"), { recursive: true, force: true });
     await mkdir(join(folder, "tmp"), { recursive: true });
-    store.#known.add(digestKey(computeDigest("", SHA256, NOTHING)));
-    await Promise.all(
-      Array.from({ length: 256 }, async (_, shard) => {
-        const path = join(folder, "sha256", shard.toString(16).padStart(2, "0"));
-        await mkdir(path, { recursive: true });
-        for (const name of await readdir(path)) {
-          store.#known.add(`sha256-${name}`);
-        }
-      }),
-    );
+    for (const digestFunction of DIGEST_FUNCTIONS) {
+      store.#known.add(digestKey(computeDigest("", digestFunction, NOTHING)));
+      await Promise.all(
+        Array.from({ length: 256 }, async (_, shard) => {
+          const path = join(folder, digestFunction.name, shard.toString(16).padStart(2, "0"));
+          await mkdir(path, { recursive: true });
+          for (const name of await readdir(path)) {
+            store.#known.add(`${digestFunction.name}-${name}`);
+          }
+        }),
+      );
+    }
     return store;
   }
 
@@ -192,7 +199,7 @@ export class BlobWriter {
   committedSize = 0;
   readonly #path: string;
   readonly #file: FileHandle;
-  readonly #hash: Hash;
+  readonly #hash: IncrementalHash;
   readonly #adopt: (digest: Digest, path: string) => Promise<void>;
 
   constructor(
@@ -205,7 +212,7 @@ export class BlobWriter {
     this.#path = path;
     this.#file = file;
     this.#adopt = adopt;
-    this.#hash = digest.function.createHash();
+    this.#hash = digest.function.createHash(digest.sizeBytes);
   }
 
   /**

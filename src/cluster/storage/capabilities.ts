@@ -4,15 +4,15 @@ import { unary } from "../../grpc/handlers.ts";
 import {
   type Capabilities,
   Compressor_Value,
-  DigestFunction_Value,
   type ServerCapabilitiesSchema,
   SymlinkAbsolutePathStrategy_Value,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { DIGEST_FUNCTIONS, SHA256 } from "../../reapi/digest.ts";
 import { MAXIMUM_BATCH_BYTES } from "./content-addressable-storage.ts";
 
 const CAPABILITIES: MessageInitShape<typeof ServerCapabilitiesSchema> = {
   cacheCapabilities: {
-    digestFunctions: [DigestFunction_Value.SHA256],
+    digestFunctions: DIGEST_FUNCTIONS.map(({ value }) => value),
     actionCacheUpdateCapabilities: { updateEnabled: true },
     maxBatchTotalSizeBytes: BigInt(MAXIMUM_BATCH_BYTES),
     symlinkAbsolutePathStrategy: SymlinkAbsolutePathStrategy_Value.ALLOWED,
@@ -20,8 +20,8 @@ const CAPABILITIES: MessageInitShape<typeof ServerCapabilitiesSchema> = {
     supportedBatchUpdateCompressors: [Compressor_Value.ZSTD],
   },
   executionCapabilities: {
-    digestFunction: DigestFunction_Value.SHA256,
-    digestFunctions: [DigestFunction_Value.SHA256],
+    digestFunction: SHA256.value,
+    digestFunctions: DIGEST_FUNCTIONS.map(({ value }) => value),
     execEnabled: true,
   },
   // 2.0 clients declare outputs by kind and give the platform in the Command; both are served.

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { closeSync, mkdirSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { SHA256 } from "../../reapi/digest.ts";
@@ -25,7 +26,7 @@ export default function importFiles({ folder, temporaryPath, hostPaths }: Import
 }
 
 function importFile(folder: string, temporaryPath: string, hostPath: string): ImportedFile {
-  const hash = SHA256.createHash();
+  const hash = createHash(SHA256.name);
   let sizeBytes = 0;
   const source = openSync(hostPath, "r");
   try {

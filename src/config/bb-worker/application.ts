@@ -13,6 +13,7 @@ import { grpcEndpoint } from "../network/grpc-client.ts";
 import { accept, refuse } from "../refuse.ts";
 import { nonEmpty, positive } from "../values.ts";
 import { type BuildDirectorySettings, buildDirectorySettings } from "./build-directory.ts";
+import { type PrefetchingSettings, prefetchingSettings } from "./prefetching.ts";
 
 /** What bb_worker's configuration says, checked, in the units that the program uses. */
 export interface BbWorkerSettings extends BlobstoreSettings, GlobalSettings {
@@ -20,6 +21,9 @@ export interface BbWorkerSettings extends BlobstoreSettings, GlobalSettings {
   readonly browserUrl: string;
   readonly maximumMessageSizeBytes: number;
   readonly outputUploadConcurrency: number;
+  /** Batches of inputs that are fetched before an action reads them, in the whole process. */
+  readonly inputDownloadConcurrency: number;
+  readonly prefetching: PrefetchingSettings | undefined;
   readonly directoryCache: DirectoryCacheSettings;
   /** For what actions write; absent means that they cannot write anything. */
   readonly filePool: BlockDeviceSettings | undefined;
@@ -61,12 +65,11 @@ function applicationSettings(
     forceUploadTreesAndDirectories,
     buildDirectories,
     global,
+    prefetching,
+    inputDownloadConcurrency,
     ...rest
   } = configuration;
   const others = accept(rest, path, {
-    prefetching: "every file is fetched when an action first reads it",
-    inputDownloadConcurrency:
-      "only what an action reads is fetched, and what it waits for is never held back",
     zstdPool: "Zstandard is Node's own, and runs in the threads that transfer blobs",
   });
   refuse(others, path, {
@@ -93,6 +96,9 @@ function applicationSettings(
       ),
     outputUploadConcurrency: () =>
       positive(outputUploadConcurrency, path.field("outputUploadConcurrency"), DEFAULT_CONCURRENCY),
+    inputDownloadConcurrency: () =>
+      positive(inputDownloadConcurrency, path.field("inputDownloadConcurrency"), DEFAULT_CONCURRENCY),
+    prefetching: () => prefetching && prefetchingSettings(prefetching, path.field("prefetching")),
     directoryCache: () => directoryCacheSettings(directoryCache, path.field("directoryCache")),
     forceUploadTreesAndDirectories: () => forceUploadTreesAndDirectories,
     buildDirectories: () =>

@@ -116,13 +116,13 @@ function grpcRoute(configuration: GrpcBlobAccessConfiguration, place: Place): Ro
   const { path, store, parts, decorations } = place;
   const { client, enableCompression, ...rest } = configuration;
   refuse(rest, path);
-  if (enableCompression && store === "actionCache") {
-    path.field("enableCompression").otherwise("action results are not compressed; only blobs are");
+  if (enableCompression && store !== "contentAddressableStorage") {
+    path.field("enableCompression").otherwise("only blobs are compressed");
   }
   const server = parts.servers.length;
   parts.servers.push({
     endpoint: grpcEndpoint(client, path.field("client")),
-    compression: enableCompression && store !== "actionCache",
+    compression: enableCompression && store === "contentAddressableStorage",
     ...decorations,
   });
   return (instanceName) => ({ server, instanceName });
@@ -167,7 +167,7 @@ function completenessCheckingRoute(
   const { path, store } = place;
   const { backend, maximumTotalTreeSizeBytes, ...rest } = configuration;
   refuse(rest, path);
-  if (store === "contentAddressableStorage") {
+  if (store !== "actionCache") {
     throw unsupported(path, "only action results can be incomplete; give the backend by itself");
   }
   positive(maximumTotalTreeSizeBytes, path.field("maximumTotalTreeSizeBytes"));

@@ -4,8 +4,8 @@ import type { Combination } from "../../cas/combined/combination.ts";
 import type { BlobAccessConfiguration } from "../../proto/gen/buildbarn/configuration/blobstore/blobstore_pb.ts";
 import type { FieldPath } from "../field-path.ts";
 
-/** Which of the two stores a backend is of; not every kind of backend makes sense for both. */
-export type Store = "contentAddressableStorage" | "actionCache";
+/** Which of the stores a backend is of; not every kind of backend makes sense for all. */
+export type Store = "contentAddressableStorage" | "actionCache" | "fileSystemAccessCache";
 
 /** What was found so far. A route names servers and combinations by index. */
 export interface BackendParts {

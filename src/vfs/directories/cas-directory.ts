@@ -55,6 +55,10 @@ export class CasDirectory {
     this.#symlinkTargets = symlinks.map((symlink) => symlink.target);
   }
 
+  get subdirectoryCount(): number {
+    return this.#subdirectories.length;
+  }
+
   isFile(position: number): boolean {
     return position < this.fileCount;
   }

@@ -27,6 +27,7 @@ import type { Owner } from "../owner.ts";
 import { WritableFile } from "../writable-file.ts";
 import type { DirectoryAccount } from "./directory-account.ts";
 import type { Entries } from "./entries.ts";
+import { InputAccess } from "./input-access.ts";
 import { LazyEntries } from "./lazy-entries.ts";
 import { inputSymlink, newFile, newSpecial, newSymlink, setsMoreThanMode } from "./new-nodes.ts";
 
@@ -47,12 +48,16 @@ export class TreeDirectory extends NumberedNode implements Directory {
   readonly type = FileType.DIRECTORY;
   readonly account: DirectoryAccount;
   readonly #entries: LazyEntries<TreeNode>;
+  readonly #access: InputAccess | undefined;
   #parent: Directory | undefined;
   /** Whether this directory or one below it differs from the CAS; if so, it is set in all those above. */
   #unlikeCas = false;
   #removed = false;
 
-  /** `origin`: the directory of the CAS that it begins as; undefined for a new, empty one. */
+  /**
+   * `origin`: the directory of the CAS that it begins as; undefined for a new, empty one. `access` takes down what is
+   * looked at of it.
+   */
   constructor(
     tree: TreeContext,
     account: DirectoryAccount,
@@ -60,11 +65,13 @@ export class TreeDirectory extends NumberedNode implements Directory {
     origin: Digest | undefined,
     mode: number,
     owner: Owner,
+    access?: InputAccess,
   ) {
     super(tree, mode, owner, origin === undefined ? undefined : INPUT_TIME, account.quota);
     this.account = account;
     this.#parent = parent;
-    this.#entries = new LazyEntries<TreeNode>(tree, account, origin);
+    this.#entries = new LazyEntries<TreeNode>(tree, account, origin, access);
+    this.#access = access;
     this.attributes().size = DIRECTORY_SIZE;
   }
 
@@ -137,8 +144,9 @@ export class TreeDirectory extends NumberedNode implements Directory {
   }
 
   /** Adds a directory of the CAS, fetching nothing. Throws EXIST. */
-  attach(name: Name, digest: Digest): MaybePromise<TreeDirectory> {
-    return this.#create(name, () => this.#newDirectory(digest, DIRECTORY_MODE, this.account.owner), {});
+  attach(name: Name, digest: Digest, access?: InputAccess): MaybePromise<TreeDirectory> {
+    const make = () => this.#newDirectory(digest, DIRECTORY_MODE, this.account.owner, access);
+    return this.#create(name, make, {});
   }
 
   link(name: Name, node: Node): MaybePromise<void> {
@@ -272,8 +280,8 @@ export class TreeDirectory extends NumberedNode implements Directory {
     return loading === undefined ? then() : loading.then(then);
   }
 
-  #newDirectory(origin: Digest | undefined, mode: number, owner: Owner): TreeDirectory {
-    return new TreeDirectory(this.tree, this.account, this, origin, mode, owner);
+  #newDirectory(origin: Digest | undefined, mode: number, owner: Owner, access?: InputAccess): TreeDirectory {
+    return new TreeDirectory(this.tree, this.account, this, origin, mode, owner, access);
   }
 
   #lookup(name: Name): TreeNode | undefined {
@@ -283,9 +291,11 @@ export class TreeDirectory extends NumberedNode implements Directory {
       return undefined;
     }
     const child = this.#childAt(entries, position);
-    return child instanceof CasFile && this.tree.isWantedPrivate(child)
-      ? this.#makePrivate(entries, position, child, false)
-      : child;
+    if (!(child instanceof CasFile)) {
+      return child;
+    }
+    this.#access?.noteFile(name);
+    return this.tree.isWantedPrivate(child) ? this.#makePrivate(entries, position, child, false) : child;
   }
 
   #readDirectory(cookie: Cookie, visit: EntryVisitor): boolean {
@@ -401,10 +411,11 @@ export class TreeDirectory extends NumberedNode implements Directory {
     }
     const { tree, account } = this;
     const digest = origin.subdirectoryDigest(originPosition);
+    const access = this.#access && new InputAccess(origin.names[originPosition], this.#access);
     const made = this.#counted(() =>
       digest === undefined
         ? inputSymlink(tree, account, origin.symlinkTarget(originPosition))
-        : this.#newDirectory(digest, DIRECTORY_MODE, account.owner),
+        : this.#newDirectory(digest, DIRECTORY_MODE, account.owner, access),
     );
     entries.materialise(position, made);
     return made;

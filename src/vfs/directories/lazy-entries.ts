@@ -5,6 +5,7 @@ import { type Fault, toBlobError } from "../faults.ts";
 import type { TreeContext } from "../node.ts";
 import type { CasDirectory } from "./cas-directory.ts";
 import { Entries } from "./entries.ts";
+import type { InputAccess } from "./input-access.ts";
 
 /** Who is told what was fetched, and why fetching failed. */
 export interface LazyEntriesAccount {
@@ -21,14 +22,21 @@ export class LazyEntries<Child> {
   readonly digest: Digest | undefined;
   readonly #tree: TreeContext;
   readonly #account: LazyEntriesAccount;
+  readonly #access: InputAccess | undefined;
   #loaded: Entries<Child> | undefined;
   #loading: Promise<void> | undefined;
   #abandoned = false;
 
-  constructor(tree: TreeContext, account: LazyEntriesAccount, digest: Digest | undefined) {
+  constructor(
+    tree: TreeContext,
+    account: LazyEntriesAccount,
+    digest: Digest | undefined,
+    access: InputAccess | undefined,
+  ) {
     this.#tree = tree;
     this.#account = account;
     this.digest = digest;
+    this.#access = access;
     if (digest === undefined) {
       this.#loaded = new Entries<Child>(undefined);
     }
@@ -88,6 +96,7 @@ export class LazyEntries<Child> {
     const origin = this.#tree.casDirectory(directory);
     this.#loaded = new Entries<Child>(origin);
     this.#account.noteLoaded(origin);
+    this.#access?.noteRead(origin);
   }
 
   #failed(error: unknown, digest: Digest): never {

@@ -7,6 +7,7 @@ import {
 import { INPUT_TIME } from "../clock.ts";
 import type { ContentAccount } from "../content/content-places.ts";
 import { TreeDevice, TreePipe, TreeSymlink } from "../leaves.ts";
+import { normalTarget } from "../names.ts";
 import type { TreeContext } from "../node.ts";
 import type { Owner } from "../owner.ts";
 import { WritableFile } from "../writable-file.ts";
@@ -54,7 +55,7 @@ export function newSpecial(
 
 /** A symlink of the input root. */
 export function inputSymlink(tree: TreeContext, account: DirectoryAccount, target: string): TreeSymlink {
-  return new TreeSymlink(tree, account, target, SYMLINK_MODE, account.owner, INPUT_TIME);
+  return new TreeSymlink(tree, account, normalTarget(target), SYMLINK_MODE, account.owner, INPUT_TIME);
 }
 
 export function setsMoreThanMode(attributes: AttributeChanges): boolean {

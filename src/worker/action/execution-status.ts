@@ -24,7 +24,8 @@ function statusOf(error: unknown): Status {
     return missingBlobs(error.message, [error.digest]);
   }
   if (error instanceof QuotaExceededError) {
-    return status(Code.RESOURCE_EXHAUSTED, error.message);
+    // As Buildbarn's: Bazel would repeat what ends in RESOURCE_EXHAUSTED, and meet the same quota.
+    return status(Code.INVALID_ARGUMENT, error.message);
   }
   if (error instanceof FilePoolError) {
     // Another worker may have room.
@@ -34,6 +35,13 @@ function statusOf(error: unknown): Status {
     return status(Code.INTERNAL, `the build directory's file system says ${error.message}`);
   }
   return statusFromError(error);
+}
+
+/** Makes the error the response's status, unless it has one: later errors tend to follow from the first. */
+export function attachError(response: ExecuteResponse, error: unknown, doing: string): void {
+  if (!isFailed(response)) {
+    response.status = executionStatus(error, doing);
+  }
 }
 
 /** Whether the response is of an action that could not be completed. */

@@ -1,5 +1,5 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { unlessAborted } from "../../async/wait.ts";
 import type { CharacterDevice } from "../../config/bb-worker/character-devices.ts";
 import type { Client } from "../../grpc/client.ts";
@@ -7,6 +7,7 @@ import { packAny, StatusError, status } from "../../grpc/status.ts";
 import type { Credentials, Directory } from "../../nfs/file-system.ts";
 import { FileType } from "../../nfs/file-system.ts";
 import {
+  type Action,
   type ActionResult,
   type Command,
   Command_OutputDirectoryFormat,
@@ -16,23 +17,26 @@ import {
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { DesiredState_Executing } from "../../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import {
+  InputRootResourceUsageSchema,
   type MonetaryResourceUsage_Expense,
-  MonetaryResourceUsageSchema,
 } from "../../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import type { Runner, RunRequestSchema, RunResponse } from "../../proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
 import type { Log } from "../../telemetry/log.ts";
+import type { FilePoolUsage, InputAccess } from "../../vfs/index.ts";
+import { Prefetching, type PrefetchingOptions } from "../prefetching/prefetching.ts";
 import type { Execute, ExecutionContext } from "../scheduler/build-client.ts";
 import type { ActionBlobAccess } from "./action-blob-access.ts";
 import type { ActionDirectory, CreateActionDirectory } from "./action-directory.ts";
 import { type ActionRequest, parseActionRequest } from "./action-request.ts";
 import { createDeviceNodes } from "./device-nodes.ts";
-import { executionStatus, isFailed } from "./execution-status.ts";
+import { attachError, isFailed } from "./execution-status.ts";
 import { ExecutionTimeout } from "./execution-timeout.ts";
 import { createParentDirectories, type OutputHierarchy, outputHierarchyOf } from "./output-hierarchy.ts";
 import { type OutputUploader, uploadOutputs, uploadServerLogs } from "./output-upload.ts";
+import { addCosts, addFilePoolUsage } from "./resource-usage.ts";
 import { recordResult } from "./result-recording.ts";
 import { Stages } from "./stages.ts";
 import type { SuspendingInputSource } from "./suspending-input-source.ts";
@@ -42,6 +46,8 @@ export interface ExecutorOptions {
   /** Where the input root comes from. Timeouts stop while something waits for it. */
   readonly inputs: SuspendingInputSource;
   readonly createDirectory: CreateActionDirectory;
+  /** Absent if what actions read is neither fetched before nor taken down. */
+  readonly prefetching?: PrefetchingOptions | undefined;
   readonly runner: Pick<Client<typeof Runner>, "run">;
   readonly instanceNamePrefix: string;
   readonly characterDevices: readonly CharacterDevice[];
@@ -70,14 +76,19 @@ export function createExecutor(options: ExecutorOptions): Execute {
     const response = newResponse(request, options.workerName);
     const stages = new Stages(response.result!.executionMetadata!, context.onStage);
     let action: ActionRequest | undefined;
+    let usage: FilePoolUsage | undefined;
     try {
       action = parseActionRequest(request, options.instanceNamePrefix);
-      await executeAction(action, response, stages, context, options);
+      await executeAction(action, request.action!, response, stages, context, options, (directory) => {
+        usage = directory.build.quota.usage;
+      });
     } catch (error) {
       attachError(response, context.signal.aborted ? context.signal.reason : error, "run the action");
     }
     stages.end();
-    addCosts(response, options.costsPerSecond);
+    const metadata = response.result!.executionMetadata!;
+    addFilePoolUsage(metadata, usage);
+    addCosts(metadata, options.costsPerSecond);
     if (action !== undefined && !context.signal.aborted) {
       await recordResult(action, response, context.signal, options);
     }
@@ -98,26 +109,29 @@ function newResponse(request: DesiredState_Executing, worker: string): ExecuteRe
   });
 }
 
-function attachError(response: ExecuteResponse, error: unknown, doing: string): void {
-  if (!isFailed(response)) {
-    response.status = executionStatus(error, doing);
-  }
-}
-
 async function executeAction(
   action: ActionRequest,
+  message: Action,
   response: ExecuteResponse,
   stages: Stages,
   context: ExecutionContext,
   options: ExecutorOptions,
+  onDirectory: (directory: ActionDirectory) => void,
 ): Promise<void> {
   const fault = new AbortController();
   await using actionDirectory = options.createDirectory((error) => fault.abort(error));
+  onDirectory(actionDirectory);
+  const prefetching =
+    options.prefetching &&
+    new Prefetching(options.prefetching, message, action.inputRootDigest, context.signal, (error) =>
+      fault.abort(error),
+    );
+  await using _ = { [Symbol.asyncDispose]: async () => prefetching?.end() };
 
   stages.enter("fetchingInputs");
   // The CAS may never answer.
   const prepared = await unlessAborted(
-    prepareDirectory(action, actionDirectory, context.signal, options),
+    prepareDirectory(action, actionDirectory, prefetching?.access, context.signal, options),
     AbortSignal.any([context.signal, fault.signal]),
   );
 
@@ -142,9 +156,19 @@ async function executeAction(
     return;
   }
 
+  const profile = prefetching?.profile();
   stages.enter("uploadingOutputs");
   await bringBackWrites(actionDirectory, response, fault.signal);
   await upload(action, prepared, actionDirectory, response, fault.signal, context.signal, options);
+  if (prefetching !== undefined && profile !== undefined) {
+    if (!isFailed(response) && response.result!.exitCode === 0) {
+      await prefetching
+        .store(profile, context.signal)
+        .catch((error) => attachError(response, error, "store what the action read"));
+    }
+    const usage = packAny(InputRootResourceUsageSchema, prefetching.usage());
+    response.result!.executionMetadata!.auxiliaryMetadata.push(usage);
+  }
 }
 
 interface PreparedDirectory {
@@ -161,10 +185,11 @@ interface PreparedDirectory {
 async function prepareDirectory(
   action: ActionRequest,
   { build }: ActionDirectory,
+  access: InputAccess | undefined,
   signal: AbortSignal,
   { blobAccess, inputs, characterDevices, owner }: ExecutorOptions,
 ): Promise<PreparedDirectory> {
-  const inputRoot = await build.attachInputRoot(["root"], action.inputRootDigest);
+  const inputRoot = await build.attachInputRoot(["root"], action.inputRootDigest, access);
   const [command, serverLogs] = await Promise.all([
     blobAccess.command(action.commandDigest, signal),
     build.makeDirectories(["server_logs"]),
@@ -332,21 +357,4 @@ function assignDigest(
   if (digest !== undefined) {
     result[field] = digestMessage(digest);
   }
-}
-
-function addCosts(
-  response: ExecuteResponse,
-  costsPerSecond: Readonly<Record<string, MonetaryResourceUsage_Expense>>,
-): void {
-  const metadata = response.result!.executionMetadata!;
-  const kinds = Object.entries(costsPerSecond);
-  if (kinds.length === 0) {
-    return;
-  }
-  const seconds =
-    (timestampMs(metadata.workerCompletedTimestamp!) - timestampMs(metadata.workerStartTimestamp!)) / 1000;
-  const expenses = Object.fromEntries(
-    kinds.map(([kind, { currency, cost }]) => [kind, { currency, cost: cost * seconds }]),
-  );
-  metadata.auxiliaryMetadata.push(packAny(MonetaryResourceUsageSchema, { expenses }));
 }

@@ -19,6 +19,7 @@ import {
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { computeDigest, type Digest, type DigestFunction, digestKey } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
+import { normalTarget } from "../../vfs/index.ts";
 import {
   displayName,
   type ExpectedOutput,
@@ -176,7 +177,7 @@ class OutputUpload {
   }
 
   #symlink({ kind, paths }: ExpectedOutput, targetBytes: Uint8Array, path: string): void {
-    const target = utf8(targetBytes, () => `the target of output ${JSON.stringify(path)}`);
+    const target = normalTarget(utf8(targetBytes, () => `the target of output ${JSON.stringify(path)}`));
     const list = {
       path: this.#outputs.outputSymlinks,
       file: this.#outputs.outputFileSymlinks,
@@ -240,7 +241,10 @@ class OutputUpload {
     ]);
     const symlinks = entries.flatMap(({ name, node }) =>
       node.type === FileType.SYMLINK
-        ? { name, target: utf8(node.target, () => `the target of ${JSON.stringify(prefix + name)}`) }
+        ? {
+            name,
+            target: normalTarget(utf8(node.target, () => `the target of ${JSON.stringify(prefix + name)}`)),
+          }
         : [],
     );
     const directories = children.map(({ name, child }) => ({ name, digest: digestMessage(child.digest) }));

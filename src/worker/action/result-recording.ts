@@ -3,34 +3,32 @@ import type { ExecuteResponse } from "../../proto/gen/build/bazel/remote/executi
 import { HistoricalExecuteResponseSchema } from "../../proto/gen/buildbarn/cas/cas_pb.ts";
 import { computeDigest, type Digest } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
-import type { Log } from "../../telemetry/log.ts";
 import type { ActionBlobAccess } from "./action-blob-access.ts";
 import type { ActionRequest } from "./action-request.ts";
-import { isFailed } from "./execution-status.ts";
+import { attachError, isFailed } from "./execution-status.ts";
 
 export interface ResultRecordingOptions {
   readonly blobAccess: Pick<ActionBlobAccess, "outputUploader" | "updateActionResult">;
   /** bb_browser's; "" if there is none. */
   readonly browserUrl: string;
-  readonly log: Log;
 }
 
 /**
- * A success goes into the action cache; other results go into the CAS if there is a bb_browser to show them. A result
- * that cannot be recorded still counts.
+ * A success goes into the action cache. Any other result goes into the CAS, where bb_browser finds it. As in Buildbarn,
+ * an action whose result cannot be recorded has failed: others would wait for it in vain.
  */
 export async function recordResult(
   action: ActionRequest,
   response: ExecuteResponse,
   signal: AbortSignal,
-  { blobAccess, browserUrl, log }: ResultRecordingOptions,
+  { blobAccess, browserUrl }: ResultRecordingOptions,
 ): Promise<void> {
   const { actionDigest } = action;
   try {
     if (!action.doNotCache && !isFailed(response) && response.result!.exitCode === 0) {
       await blobAccess.updateActionResult(actionDigest, response.result!, signal);
       response.message = detailsMessage(browserUrl, "cached", "action", actionDigest);
-    } else if (browserUrl !== "") {
+    } else {
       const bytes = toBinary(
         HistoricalExecuteResponseSchema,
         create(HistoricalExecuteResponseSchema, {
@@ -43,7 +41,7 @@ export async function recordResult(
       response.message = detailsMessage(browserUrl, "uncached", "historical_execute_response", digest);
     }
   } catch (error) {
-    log.warn("cannot record the action's result", { action: actionDigest.hash, error });
+    attachError(response, error, "record the result");
   }
 }
 

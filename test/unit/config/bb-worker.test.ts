@@ -163,6 +163,7 @@ describe("bbWorkerSettings", () => {
       { completedActionLoggers: [{}] },
       /^completedActionLoggers is not supported/,
     ],
+    ["prefetching without a cache", { prefetching: {} }, /^prefetching\.fileSystemAccessCache is missing/],
     ["no build directories", { buildDirectories: [] }, /^buildDirectories is empty/],
     ["no file pool", { filePool: {} }, /^filePool\.blockDevice is missing: give file/],
     [

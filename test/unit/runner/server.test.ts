@@ -121,6 +121,24 @@ describe("Run", { timeout: 60_000 }, () => {
     }
   });
 
+  it("exits with 127 or 126 for a chrooted command that cannot be executed, and says why on standard error", {
+    skip: process.getuid?.() !== 0 && "needs root",
+  }, async (test) => {
+    const { client, request, buildDirectory } = await startTestRunner(test, { chrootIntoInputRoot: true });
+    writeFileSync(join(buildDirectory, "1/root/data"), "no program");
+    for (const [index, command, exitCode, reason] of [
+      [1, "absent", 127n, "No such file or directory"],
+      [2, "/absent", 127n, "No such file or directory"],
+      [3, "/data", 126n, "Permission denied"],
+    ] as const) {
+      const paths = { stdoutPath: `1/o${index}`, stderrPath: `1/e${index}` };
+      const response = await client.run(request("", { arguments: [command], ...paths }));
+      assert.equal(response.exitCode, exitCode, command);
+      const stderr = readFileSync(join(buildDirectory, paths.stderrPath), "utf8");
+      assert.equal(stderr, `env: '${command}': ${reason}\n`);
+    }
+  });
+
   it("sets TMPDIR where configured, unless the action does", async (test) => {
     const { client, request, buildDirectory } = await startTestRunner(test, {
       setTmpdirEnvironmentVariable: true,
@@ -165,7 +183,7 @@ describe("Run", { timeout: 60_000 }, () => {
     const { client, request } = await startTestRunner(test);
     await assert.rejects(
       client.run(request("true", { inputRootDirectory: "2/root" })),
-      failsWith(Code.FAILED_PRECONDITION, /"2\/root" is not there.*shared/),
+      failsWith(Code.INTERNAL, /"2\/root" is not there.*shared/),
     );
   });
 
@@ -213,10 +231,7 @@ describe("CheckReadiness", () => {
     const { client } = await startTestRunner(test);
     await client.checkReadiness({ path: "" });
     await client.checkReadiness({ path: "1/root" });
-    await assert.rejects(
-      client.checkReadiness({ path: "2" }),
-      failsWith(Code.FAILED_PRECONDITION, /"2" is not there/),
-    );
+    await assert.rejects(client.checkReadiness({ path: "2" }), failsWith(Code.INTERNAL, /"2" is not there/));
     await assert.rejects(client.checkReadiness({ path: "../x" }), failsWith(Code.INVALID_ARGUMENT, /leaves/));
   });
 });

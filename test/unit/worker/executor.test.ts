@@ -1,17 +1,26 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { Semaphore } from "../../../src/async/semaphore.ts";
+import type { AccessProfile } from "../../../src/cas/file-system-access-cache.ts";
 import { StatusError, status } from "../../../src/grpc/status.ts";
 import {
   type CommandSchema,
   type ExecuteResponse,
   TreeSchema,
 } from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { HistoricalExecuteResponseSchema } from "../../../src/proto/gen/buildbarn/cas/cas_pb.ts";
 import { DesiredState_ExecutingSchema } from "../../../src/proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
-import { MonetaryResourceUsageSchema } from "../../../src/proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
+import {
+  FilePoolResourceUsageSchema,
+  InputRootResourceUsageSchema,
+  MonetaryResourceUsageSchema,
+} from "../../../src/proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
 import { PreconditionFailureSchema } from "../../../src/proto/gen/google/rpc/error_details_pb.ts";
+import { BlobError } from "../../../src/reapi/blob-error.ts";
 import { type Digest, makeDigest, SHA256 } from "../../../src/reapi/digest.ts";
 import { digestMessage } from "../../../src/reapi/wire-digest.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
@@ -19,6 +28,7 @@ import { type BuildDirectory, FileTree, MemoryFilePool, toName } from "../../../
 import { actionDirectories } from "../../../src/worker/action/action-directory.ts";
 import { createExecutor, type ExecutorOptions } from "../../../src/worker/action/executor.ts";
 import { SuspendingInputSource } from "../../../src/worker/action/suspending-input-source.ts";
+import type { PrefetchingOptions } from "../../../src/worker/prefetching/prefetching.ts";
 import type { ExecutionStage } from "../../../src/worker/scheduler/build-client.ts";
 import { FakeInputSource, symlink, type Tree } from "../vfs/fake-input-source.ts";
 import { type FakeCommand, type FakeRunner, FakeStorage, fakeRunner, rememberBuilds } from "./fakes.ts";
@@ -183,7 +193,7 @@ describe("executor", () => {
           await root.createSymlink(
             "link",
             { ...build.owner, supplementaryGroupIds: [] },
-            Buffer.from("to/file"),
+            Buffer.from(".//to/./file"),
             {},
           );
           return { exitCode: 3n };
@@ -235,6 +245,21 @@ describe("executor", () => {
       assert.equal(storage.results.size, 0);
     });
 
+    it("has a failure kept in the CAS for bb_browser", async () => {
+      const response = await execute({ runs: async () => ({ exitCode: 1n }) });
+      const kept = [...storage.blobs.values()].map((blob) =>
+        fromBinary(HistoricalExecuteResponseSchema, blob),
+      );
+      assert.deepEqual(
+        kept.map(({ actionDigest, executeResponse }) => [
+          actionDigest?.hash,
+          executeResponse?.result?.exitCode,
+        ]),
+        [["a".repeat(64), 1]],
+      );
+      assert.equal(response.message, "", "there is no bb_browser to link to");
+    });
+
     it("has the times of its stages, its costs and the runner's resource usage in the metadata", async () => {
       const { result } = await execute({
         options: {
@@ -246,9 +271,12 @@ describe("executor", () => {
             },
           },
         },
-        runs: async () => ({
-          resourceUsage: [{ typeUrl: "type.googleapis.com/x", value: new Uint8Array(1) }],
-        }),
+        runs: async (build) => {
+          const file = await build.createFile(path("root/file"), Buffer.from("12345"));
+          await file.read(0, 100);
+          await file.setAttributes({ size: 2 });
+          return { resourceUsage: [{ typeUrl: "type.googleapis.com/x", value: new Uint8Array(1) }] };
+        },
       });
       const metadata = result!.executionMetadata!;
       assert.equal(metadata.worker, "worker");
@@ -269,10 +297,115 @@ describe("executor", () => {
       assert.ok(metadata.virtualExecutionDuration);
       assert.deepEqual(
         metadata.auxiliaryMetadata.map(({ typeUrl }) => typeUrl.split("/")[1]),
-        ["x", "buildbarn.resourceusage.MonetaryResourceUsage"],
+        [
+          "x",
+          "buildbarn.resourceusage.FilePoolResourceUsage",
+          "buildbarn.resourceusage.MonetaryResourceUsage",
+        ],
       );
-      const costs = anyUnpack(metadata.auxiliaryMetadata[1]!, MonetaryResourceUsageSchema);
+      const { $typeName: _, ...usage } = anyUnpack(
+        metadata.auxiliaryMetadata[1]!,
+        FilePoolResourceUsageSchema,
+      )!;
+      assert.deepEqual(usage, {
+        filesCreated: 1n,
+        filesCountPeak: 1n,
+        filesSizeBytesPeak: 5n,
+        readsCount: 1n,
+        readsSizeBytes: 5n,
+        writesCount: 1n,
+        writesSizeBytes: 5n,
+        truncatesCount: 1n,
+      });
+      const costs = anyUnpack(metadata.auxiliaryMetadata[2]!, MonetaryResourceUsageSchema);
       assert.equal(costs?.expenses.cpu?.currency, "EUR");
+    });
+  });
+
+  describe("with prefetching", () => {
+    const inputRoot = { bin: { cc: "compiler", ld: "linker" }, lib: { so: "library" } };
+    const readsCompiler: FakeCommand = async (build) => {
+      await build.lookupPath(path("root/bin/cc"));
+      return {};
+    };
+    let profiles: Map<string, AccessProfile>;
+    let updates: number;
+
+    beforeEach(() => {
+      profiles = new Map();
+      updates = 0;
+    });
+
+    const prefetching = (
+      get = async (digest: Digest): Promise<AccessProfile | undefined> => profiles.get(digest.hash),
+    ): PrefetchingOptions => ({
+      cache: {
+        get,
+        update: async (digest, profile) => {
+          updates++;
+          profiles.set(digest.hash, profile);
+        },
+      },
+      source: content,
+      filterSize: { bitsPerPath: 14, maximumSizeBytes: 1 << 16 },
+      batches: new Semaphore(1),
+      log: createLog("error", () => {}),
+    });
+
+    it("a success leaves a profile, by which the next such action has its inputs fetched before it asks", async () => {
+      const first = await execute({
+        inputRoot,
+        options: { prefetching: prefetching() },
+        runs: readsCompiler,
+      });
+      assert.equal(first.status, undefined);
+      assert.equal(updates, 1);
+      const [any] = first.result!.executionMetadata!.auxiliaryMetadata;
+      const { $typeName: _, ...usage } = anyUnpack(any!, InputRootResourceUsageSchema)!;
+      assert.deepEqual(usage, { directoriesResolved: 3n, directoriesRead: 2n, filesRead: 1n });
+      assert.equal(content.readsAsked.length, 0);
+
+      const { hash } = content.addBlob("compiler");
+      const fetched = async (build: BuildDirectory) => {
+        while (!content.readsAsked.some((read) => read.hash === hash)) {
+          await setImmediate();
+        }
+        return readsCompiler(build, {} as never, new AbortController().signal);
+      };
+      await execute({ inputRoot, options: { prefetching: prefetching() }, runs: fetched });
+      assert.deepEqual(
+        content.readsAsked.map((read) => read.hash),
+        [hash],
+      );
+      assert.equal(updates, 1, "the profile is the same");
+    });
+
+    it("a failure leaves none", async () => {
+      await execute({
+        inputRoot,
+        options: { prefetching: prefetching() },
+        runs: async () => ({ exitCode: 1n }),
+      });
+      assert.equal(updates, 0);
+    });
+
+    it("a cache that fails fails the action", async () => {
+      const away = () => Promise.reject(new BlobError(Code.UNAVAILABLE, "the cache is away"));
+      const response = await execute({
+        inputRoot,
+        options: { prefetching: prefetching(away) },
+        runs: readsCompiler,
+      });
+      assert.equal(response.status?.code, Code.UNAVAILABLE, response.status?.message);
+      assert.equal(updates, 0);
+    });
+
+    it("a profile that is none is replaced", async () => {
+      const broken = async () => ({ bloomFilter: new Uint8Array(3), bloomFilterHashFunctions: 1 });
+      const options = { prefetching: prefetching(broken) };
+      const response = await execute({ inputRoot, options, runs: readsCompiler });
+      assert.equal(response.status, undefined);
+      assert.equal(updates, 1);
     });
   });
 
@@ -346,7 +479,7 @@ describe("executor", () => {
       assert.deepEqual(missing(response), [["MISSING", `blobs/${digest.hash}/${digest.sizeBytes}`]]);
     });
 
-    it("more written than the quota allows: RESOURCE_EXHAUSTED", async () => {
+    it("more written than the quota allows: INVALID_ARGUMENT", async () => {
       quota = { maximumSizeBytes: 10 };
       const response = await execute({
         runs: async (build, _request, cancelled) => {
@@ -355,7 +488,7 @@ describe("executor", () => {
           return {};
         },
       });
-      endsWith(response, Code.RESOURCE_EXHAUSTED, /10 bytes/);
+      endsWith(response, Code.INVALID_ARGUMENT, /10 bytes/);
     });
 
     it("longer than the timeout: DEADLINE_EXCEEDED, with what there is of the outputs", async () => {
@@ -400,6 +533,21 @@ describe("executor", () => {
       });
       endsWith(response, Code.UNAVAILABLE, /cannot upload outputs: storage is away/);
       assert.equal(response.result?.exitCode, 2);
+    });
+
+    it("a result that the action cache does not take: the cache's status", async () => {
+      const blobAccess = Object.assign(storage, {
+        updateActionResult: () => Promise.reject(new StatusError(status(Code.UNAVAILABLE, "cache is away"))),
+      });
+      const response = await execute({ options: { blobAccess } });
+      endsWith(response, Code.UNAVAILABLE, /cannot record the result: cache is away/);
+    });
+
+    it("a failure that cannot be kept for bb_browser: storage's status", async () => {
+      storage.uploadError = new StatusError(status(Code.UNAVAILABLE, "storage is away"));
+      const response = await execute({ runs: async () => ({ exitCode: 1n }) });
+      endsWith(response, Code.UNAVAILABLE, /cannot record the result: storage is away/);
+      assert.equal(response.result?.exitCode, 1);
     });
 
     it("a cancelled action: the reason; nothing is uploaded", async () => {
