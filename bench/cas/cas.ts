@@ -12,6 +12,7 @@ import { grpcBackend } from "../../src/cas/backend.ts";
 import { createStorageClient, type StorageClientOptions } from "../../src/cas/storage-client.ts";
 import { DEFAULT_RETRY_POLICY, SYSTEM_CLOCK } from "../../src/cas/transfer/retry.ts";
 import { ServerConnection } from "../../src/cas/transfer/server-connection.ts";
+import { defaultLocalStore } from "../../src/config/blobstore/local.ts";
 import { type Digest, SHA256 } from "../../src/reapi/digest.ts";
 import { readResourceName } from "../../src/reapi/resource-name.ts";
 import type { StorageContents } from "./storage-process.ts";
@@ -97,7 +98,7 @@ async function store(how: string, options: Partial<StorageClientOptions>): Promi
     createStorageClient({
       contentAddressableStorage: backend,
       actionCache: backend,
-      diskCache: { directory, maximumSizeBytes: 1e10, maximumCount: 1e6 },
+      localStore: defaultLocalStore(directory, 1e10),
       ...options,
     });
   const first = await open();

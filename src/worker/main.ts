@@ -1,5 +1,5 @@
 #!/usr/bin/env -S MALLOC_ARENA_MAX=2 node --max-semi-space-size=4
-/** Program: bb_worker CONFIG.jsonnet. */
+/** Program: bb_worker [--reformat] CONFIG.jsonnet. */
 import { bbWorkerSettings } from "../config/bb-worker/application.ts";
 import { ConfigurationError } from "../config/error.ts";
 import { loadConfiguration } from "../config/load-configuration.ts";
@@ -9,16 +9,19 @@ import { createLog, type Log } from "../telemetry/log.ts";
 import { mountByNfs } from "./build-directory/nfs-mounted-tree.ts";
 import { Worker } from "./worker.ts";
 
-const USAGE = `Usage: bb_worker CONFIG.jsonnet
+const USAGE = `Usage: bb_worker [--reformat] CONFIG.jsonnet
 
 Takes actions from a Buildbarn scheduler, serves their input roots by NFSv4 to this machine's kernel, and has them run
 by bb_runner. CONFIG.jsonnet is a buildbarn.configuration.bb_worker.ApplicationConfiguration; see
 configs/bb_worker.jsonnet.
+--reformat empties the file or device of the blob cache, whatever it holds; once, before its first use or after its
+sizes have been changed.
 SIGTERM and SIGINT stop it: running actions may end within 25 s (or BB_WORKER_GRACE_SECONDS) and are handed back then,
 or upon a second signal; it unmounts, and ends with 0.`;
 
 async function main(log: Log): Promise<number> {
-  const [path, ...others] = process.argv.slice(2);
+  const reformat = process.argv.includes("--reformat");
+  const [path, ...others] = process.argv.slice(2).filter((argument) => argument !== "--reformat");
   if (path === "--help") {
     console.log(USAGE);
     return 0;
@@ -34,7 +37,7 @@ async function main(log: Log): Promise<number> {
     if (settings.umask !== undefined) {
       process.umask(settings.umask);
     }
-    worker = await Worker.start(settings, mountByNfs, log, stopping.signal);
+    worker = await Worker.start(settings, mountByNfs, log, stopping.signal, { reformat });
   } catch (error) {
     if (stopping.signal.aborted && error === stopping.signal.reason) {
       log.info("stopped before it was ready", { reason: error });

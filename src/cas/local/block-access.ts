@@ -57,7 +57,7 @@ export class BlockAccess {
   async read(ring: BlockRing, block: Block, offset: number, target: Buffer): Promise<void> {
     block.leases++;
     try {
-      await this.#track(this.device.read(target, this.position(block, offset)));
+      await this.track(this.device.read(target, this.position(block, offset)));
     } finally {
       ring.release(block);
     }
@@ -75,7 +75,8 @@ export class BlockAccess {
     const start = this.#now();
     if (bytes > SYNCHRONOUS_BYTES || start < this.#slowUntil) {
       block.leases++;
-      return this.#track(this.device.write(buffers, position))
+      return this.device
+        .write(buffers, position)
         .then(
           () => this.#written(),
           (error: unknown) => this.#notWritten(error),
@@ -117,7 +118,8 @@ export class BlockAccess {
     return false;
   }
 
-  #track<T>(promise: Promise<T>): Promise<T> {
+  /** Counts as in progress. */
+  track<T>(promise: Promise<T>): Promise<T> {
     this.#inProgress.add(promise);
     const ended = () => this.#inProgress.delete(promise);
     promise.then(ended, ended);

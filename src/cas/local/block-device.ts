@@ -129,8 +129,10 @@ export class FileDevice implements BlockDevice {
   }
 
   close(): void {
-    closeSync(this.#file);
-    this.#file = -1;
+    if (this.#file >= 0) {
+      closeSync(this.#file);
+      this.#file = -1;
+    }
   }
 }
 

@@ -11,6 +11,9 @@ export interface EpochsOptions {
   readonly log: Log | undefined;
 }
 
+/** What a timer can wait for. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 /** Writes the index to its file, some time after the first change since it was written last. */
 export class Epochs {
   readonly file: IndexFile;
@@ -27,7 +30,9 @@ export class Epochs {
 
   changed(): void {
     this.#hasChanged = true;
-    this.#timer ??= setTimeout(() => void this.#endQuietly(), this.#options.minimumMilliseconds).unref();
+    const { minimumMilliseconds } = this.#options;
+    const end = () => void this.#endQuietly();
+    this.#timer ??= setTimeout(end, Math.min(minimumMilliseconds, LONGEST_TIMER)).unref();
   }
 
   /** Writes the index now, if anything has changed. Rejects with an Error. */

@@ -228,6 +228,9 @@ export class LocalStore {
 
   /** Stores entries, in one go where that is possible. Returns or resolves to whether all of them are kept. */
   put(entries: readonly NewEntry[]): boolean | Promise<boolean> {
+    if (entries.length === 0) {
+      return true;
+    }
     const bytes = entries.reduce((sum, { frame }) => sum + frame.length, 0);
     if (bytes > this.#ring.capacity && entries.length > 1) {
       const kept = entries.map((entry) => this.put([entry]));
@@ -244,7 +247,7 @@ export class LocalStore {
     const frames = entries.map(({ frame }) => frame);
     const written = this.#access.write(this.#ring, block, offset, frames, bytes);
     return written instanceof Promise
-      ? written.then((written) => written && this.#commit(entries, block, offset))
+      ? this.#access.track(written.then((written) => written && this.#commit(entries, block, offset)))
       : written && this.#commit(entries, block, offset);
   }
 

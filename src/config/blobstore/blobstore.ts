@@ -1,28 +1,23 @@
-import { join } from "node:path";
 import type { BlobBackend } from "../../cas/backend.ts";
-import type { DiskCacheOptions } from "../../cas/cache/disk-cache.ts";
+import type { LocalStoreOptions } from "../../cas/local/options.ts";
 import type {
   BlobAccessConfiguration,
   BlobReplicatorConfiguration,
   BlobstoreConfiguration,
-  LocalBlobAccessConfiguration,
-  LocalBlobAccessConfiguration_BlocksOnBlockDevice,
 } from "../../proto/gen/buildbarn/configuration/blobstore/blobstore_pb.ts";
-import { type FolderSettings, folderSettings } from "../block-device.ts";
+import type { FolderSettings } from "../block-device.ts";
 import { ConfigurationError } from "../error.ts";
 import { refuse, unsupported } from "../refuse.ts";
-import { positive } from "../values.ts";
 import { blobBackend } from "./backend.ts";
+import { defaultLocalStore, localStoreSettings } from "./local.ts";
 
 /** Where a worker's blobs and action results are. */
 export interface BlobstoreSettings {
   readonly contentAddressableStorage: BlobBackend;
   /** On a local disk. */
-  readonly blobCache: DiskCacheOptions;
+  readonly blobCache: LocalStoreOptions;
   readonly actionCache: BlobBackend;
 }
-
-const DEFAULT_BLOB_CACHE_COUNT = 1_000_000;
 
 /**
  * A `readCaching` content-addressable storage with a `local` backend as the fast one configures the blob cache.
@@ -54,11 +49,7 @@ function cachedStorage(
   if (configuration?.backend.case !== "readCaching") {
     return {
       contentAddressableStorage: storage(configuration, path),
-      blobCache: {
-        directory: join(filePool.path, "blobs"),
-        maximumSizeBytes: filePool.maximumSizeBytes,
-        maximumCount: DEFAULT_BLOB_CACHE_COUNT,
-      },
+      blobCache: defaultLocalStore(filePool.path, filePool.maximumSizeBytes),
     };
   }
   const { slow, fast, replicator, ...rest } = configuration.backend.value;
@@ -90,7 +81,7 @@ function localReplicator(configuration: BlobReplicatorConfiguration | undefined,
   }
 }
 
-function blobCache(configuration: BlobAccessConfiguration | undefined, path: string): DiskCacheOptions {
+function blobCache(configuration: BlobAccessConfiguration | undefined, path: string): LocalStoreOptions {
   if (configuration?.backend.case !== "local") {
     throw configuration?.backend.case === undefined
       ? new ConfigurationError(`${path}.local is missing: give blocksOnBlockDevice`)
@@ -98,68 +89,5 @@ function blobCache(configuration: BlobAccessConfiguration | undefined, path: str
   }
   const { backend, ...rest } = configuration;
   refuse(rest, path);
-  return localBlobCache(backend.value, `${path}.local`);
-}
-
-/** What tunes Buildbarn's ring of blocks. */
-const NO_BLOCKS = "the cache has a file for each blob, and evicts what was used least recently; remove it";
-const NO_KEY_LOCATION_MAP = "the cache finds its blobs by their file names; remove it";
-
-function localBlobCache(configuration: LocalBlobAccessConfiguration, path: string): DiskCacheOptions {
-  const { keyLocationMapBackend, blocksBackend, ...rest } = configuration;
-  refuse(rest, path, {
-    keyLocationMapMaximumGetAttempts: NO_KEY_LOCATION_MAP,
-    keyLocationMapMaximumPutAttempts: NO_KEY_LOCATION_MAP,
-    oldBlocks: NO_BLOCKS,
-    currentBlocks: NO_BLOCKS,
-    newBlocks: NO_BLOCKS,
-    persistent: "the cache always survives restarts; remove it",
-    hierarchicalInstanceNames: "the cache is the same for all instance names; remove it",
-  });
-  const maximumCount = blobCacheCount(keyLocationMapBackend, path);
-  switch (blocksBackend.case) {
-    case "blocksOnBlockDevice": {
-      const { path: directory, maximumSizeBytes } = blobCacheFolder(
-        blocksBackend.value,
-        `${path}.blocksOnBlockDevice`,
-      );
-      return { directory, maximumSizeBytes, maximumCount };
-    }
-    case "blocksInMemory":
-      throw unsupported(`${path}.blocksInMemory`, "give blocksOnBlockDevice, with a folder");
-    case undefined:
-      throw new ConfigurationError(`${path}.blocksOnBlockDevice is missing: give source.file, with a folder`);
-  }
-}
-
-function blobCacheCount(
-  backend: LocalBlobAccessConfiguration["keyLocationMapBackend"],
-  path: string,
-): number {
-  switch (backend.case) {
-    case undefined:
-      return DEFAULT_BLOB_CACHE_COUNT;
-    case "keyLocationMapInMemory": {
-      const { entries, ...rest } = backend.value;
-      refuse(rest, `${path}.keyLocationMapInMemory`);
-      return positive(entries, `${path}.keyLocationMapInMemory.entries`);
-    }
-    case "keyLocationMapOnBlockDevice":
-      throw unsupported(
-        `${path}.keyLocationMapOnBlockDevice`,
-        "give keyLocationMapInMemory, whose entries limit how many blobs are kept, or remove it",
-      );
-  }
-}
-
-function blobCacheFolder(
-  { source, ...rest }: LocalBlobAccessConfiguration_BlocksOnBlockDevice,
-  path: string,
-): FolderSettings {
-  refuse(rest, path, {
-    spareBlocks: NO_BLOCKS,
-    dataIntegrityValidationCache:
-      "blobs are hashed when they are fetched and after a restart, not at every read; remove it",
-  });
-  return folderSettings(source, `${path}.source`, "the blob cache");
+  return localStoreSettings(backend.value, `${path}.local`);
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fromJson, type JsonObject } from "@bufbuild/protobuf";
 import { bbWorkerSettings } from "../../../src/config/bb-worker/application.ts";
+import { defaultLocalStore } from "../../../src/config/blobstore/local.ts";
 import { ConfigurationError } from "../../../src/config/error.ts";
 import { loadConfiguration } from "../../../src/config/load-configuration.ts";
 import { ApplicationConfigurationSchema } from "../../../src/proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
@@ -32,11 +33,7 @@ const check = (changes: JsonObject = {}) =>
 describe("bbWorkerSettings", () => {
   it("fills in what is left to it", () => {
     const configuration = check();
-    assert.deepEqual(configuration.blobCache, {
-      directory: "/pool/blobs",
-      maximumSizeBytes: 1000,
-      maximumCount: 1_000_000,
-    });
+    assert.deepEqual(configuration.blobCache, defaultLocalStore("/pool", 1000));
     const [directory] = configuration.buildDirectories;
     assert.equal(directory?.nfsVersion, "4.2");
     assert.equal(directory?.maximumExecutionTimeoutCompensation, 0);
@@ -44,7 +41,6 @@ describe("bbWorkerSettings", () => {
   });
 
   it("takes a local fast backend as the blob cache", () => {
-    const file = { path: "/cache", sizeBytes: "5" };
     const { contentAddressableStorage, blobCache } = check({
       blobstore: {
         actionCache: grpc,
@@ -54,14 +50,18 @@ describe("bbWorkerSettings", () => {
             fast: {
               local: {
                 keyLocationMapInMemory: { entries: "7" },
-                blocksOnBlockDevice: { source: { file } },
+                keyLocationMapMaximumGetAttempts: 8,
+                keyLocationMapMaximumPutAttempts: "32",
+                newBlocks: 3,
+                blocksInMemory: { blockSizeBytes: "100000" },
               },
             },
           },
         },
       },
     });
-    assert.deepEqual(blobCache, { directory: "/cache", maximumSizeBytes: 5, maximumCount: 7 });
+    assert.deepEqual(blobCache.blocks, { kind: "memory", blockBytes: 100_000 });
+    assert.equal(blobCache.keyLocationMap.maximumEntries, 7);
     assert.equal(contentAddressableStorage.servers[0]?.endpoint.address, "storage:8981");
   });
 

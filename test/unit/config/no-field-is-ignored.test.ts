@@ -25,9 +25,20 @@ import { digestOf } from "../cas/fake-storage.ts";
 
 /**
  * Accepted since Buildbarn's worker would do the same with another value: blobs are copied one copy at a time anyway,
- * and completeness is checked where action results are read, which no worker does.
+ * completeness is checked where action results are read, which no worker does. Or since there is nothing that the
+ * field could tune: which entries are trusted, and where they are, is noted in memory, and each batch is one write.
  */
-const EQUIVALENT = /\.replicator\.local$|\.completenessChecking\.maximumTotalTreeSizeBytes$/;
+const EQUIVALENT = new RegExp(
+  [
+    /\.replicator\.local$/,
+    /\.completenessChecking\.maximumTotalTreeSizeBytes$/,
+    /\.dataIntegrityValidationCache\.(cacheSize|cacheReplacementPolicy)$/,
+    /\.keyLocationMapOnBlockDevice\.file\.path$/,
+    /\.fast\.local\..*\.writeConcurrencyLimit$/,
+  ]
+    .map(({ source }) => source)
+    .join("|"),
+);
 
 const keyPair = { inline: { certificate: "certificate", privateKey: "key" } };
 const tls = { serverCertificateAuthorities: "authorities", serverName: "name", clientKeyPair: keyPair };
@@ -41,13 +52,33 @@ const client = {
 const grpc = { grpc: { client, enableCompression: true } };
 const plain = { grpc: { client: { address: "plain:1" } } };
 const global = { setUmask: { umask: 0o22 } };
-const readCaching = (slow: JsonObject) => ({
+const source = { file: { path: "/cache", sizeBytes: "10000000" } };
+const blocksOnBlockDevice = {
+  source,
+  spareBlocks: 3,
+  dataIntegrityValidationCache: {
+    cacheSize: "1000",
+    cacheDuration: "60s",
+    cacheReplacementPolicy: "LEAST_RECENTLY_USED",
+  },
+};
+const persistent = { stateDirectoryPath: "/state", minimumEpochInterval: "60s" };
+const readCaching = (
+  slow: JsonObject,
+  keyLocationMap: JsonObject = { keyLocationMapInMemory: { entries: "1000" } },
+  blocks: JsonObject = { blocksOnBlockDevice, persistent },
+) => ({
   readCaching: {
     slow,
     fast: {
       local: {
-        keyLocationMapInMemory: { entries: "1000" },
-        blocksOnBlockDevice: { source: { file: { path: "/cache", sizeBytes: "1000" } } },
+        ...keyLocationMap,
+        keyLocationMapMaximumGetAttempts: 16,
+        keyLocationMapMaximumPutAttempts: "64",
+        oldBlocks: 8,
+        currentBlocks: 24,
+        newBlocks: 3,
+        ...blocks,
       },
     },
     replicator: { deduplicating: { local: {} } },
@@ -96,6 +127,8 @@ const worker = (contentAddressableStorage: JsonObject, actionCache: JsonObject =
 const workers: JsonObject[] = [
   worker(grpc),
   worker(readCaching(plain)),
+  worker(readCaching(plain, { keyLocationMapOnBlockDevice: source })),
+  worker(readCaching(plain, undefined, { blocksInMemory: { blockSizeBytes: "100000" } })),
   worker(readCaching({ ...plain }), {
     completenessChecking: { backend: plain, maximumTotalTreeSizeBytes: "1000" },
   }),
