@@ -52,6 +52,14 @@ async function latency<T>(items: readonly T[], call: (item: T) => unknown): Prom
   return `${(times[times.length >> 1]! * 1000).toFixed(times[times.length >> 1]! < 0.01 ? 2 : 0)} µs`;
 }
 
+/** CPU time of the whole process, threads included, for each of so many. */
+async function cpuEach<T>(count: number, work: () => Promise<T>): Promise<{ cpu: string; result: T }> {
+  const before = process.cpuUsage();
+  const result = await work();
+  const { user, system } = process.cpuUsage(before);
+  return { cpu: `${((user + system) / count).toFixed(0)} µs`, result };
+}
+
 async function throughput(bytes: number, work: () => Promise<unknown>): Promise<string> {
   const start = performance.now();
   await work();
@@ -64,6 +72,18 @@ async function perSecond(count: number, work: () => Promise<unknown>): Promise<s
   return `${(count / ((performance.now() - start) / 1000)).toFixed(0)}/s`;
 }
 
+/** Calls for all items, 64 at a time. */
+async function atOnce<T>(items: readonly T[], call: (item: T) => unknown): Promise<void> {
+  const iterator = items.values();
+  await Promise.all(
+    Array.from({ length: 64 }, async () => {
+      for (const item of iterator) {
+        await call(item);
+      }
+    }),
+  );
+}
+
 async function bareGrpc(): Promise<void> {
   const how = "bare gRPC";
   const server = { endpoint: { address }, compression: false };
@@ -71,12 +91,12 @@ async function bareGrpc(): Promise<void> {
   const readOne = ({ hash, sizeBytes }: Digest) =>
     connection.storage.batchReadBlobs({ digests: [{ hash, sizeBytes: BigInt(sizeBytes) }] });
   await latency(smallDigests.slice(0, 500), readOne);
-  report("small blob, cold", how, await latency(smallDigests.slice(0, 1000), readOne));
-  report(
-    "2000 small blobs at once",
-    how,
-    await perSecond(2000, () => Promise.all(smallDigests.slice(0, 2000).map(readOne))),
-  );
+  const one = await cpuEach(1000, () => latency(smallDigests.slice(0, 1000), readOne));
+  report("small blob, cold", how, one.result);
+  report("  its CPU", how, one.cpu);
+  const at64 = await cpuEach(2000, () => perSecond(2000, () => atOnce(smallDigests.slice(0, 2000), readOne)));
+  report("small blobs, 64 at a time", how, at64.result);
+  report("  CPU of one", how, at64.cpu);
   report(
     "large blob, sequential",
     how,
@@ -106,13 +126,15 @@ async function store(how: string, options: Partial<StorageClientOptions>): Promi
   const some = smallDigests.slice(500, 1500);
   const many = smallDigests.slice(1500, 3500);
   await latency(warmUp, (each) => first.read(each, 0, 4096));
-  report("small blob, cold", how, await latency(some, (each) => first.read(each, 0, 4096)));
+  const one = await cpuEach(1000, () => latency(some, (each) => first.read(each, 0, 4096)));
+  report("small blob, cold", how, one.result);
+  report("  its CPU", how, one.cpu);
   report("small blob, in memory", how, await latency(some, (each) => first.read(each, 0, 4096)));
-  report(
-    "2000 small blobs at once",
-    how,
-    await perSecond(many.length, () => Promise.all(many.map((each) => first.read(each, 0, 4096)))),
+  const at64 = await cpuEach(many.length, () =>
+    perSecond(many.length, () => atOnce(many, (each) => first.read(each, 0, 4096))),
   );
+  report("small blobs, 64 at a time", how, at64.result);
+  report("  CPU of one", how, at64.cpu);
   report(
     "large blob, sequential",
     how,

@@ -119,7 +119,7 @@ export class LocalStore {
     return this.#corruptEntries;
   }
 
-  /** What the map of entries takes in memory. */
+  /** What the map takes in memory. */
   get mapBytes(): number {
     return this.#map.sizeBytes;
   }
@@ -349,11 +349,8 @@ export class LocalStore {
   /** The entry's slot in the map, if it is still the one that is found. */
   #slotOf({ key, location }: StoredEntry): number | undefined {
     const slot = this.#map.find(key);
-    if (slot === undefined) {
-      return undefined;
-    }
-    const found = this.#map.location(slot);
-    return found.turn === location.turn && found.offset === location.offset ? slot : undefined;
+    const found = slot === undefined ? undefined : this.#map.location(slot);
+    return found?.turn === location.turn && found.offset === location.offset ? slot : undefined;
   }
 
   /** @param error Why it cannot be read; undefined if it is not what it should be. */
