@@ -316,7 +316,8 @@ export class LargeBlob {
   async #verify(): Promise<void> {
     const { pool, store, statistics } = this.#context;
     await Promise.all(this.#puts);
-    const entries = await this.#rightEntries();
+    await this.#checkStored();
+    const entries = this.#findAll();
     if (entries === undefined) {
       return;
     }
@@ -340,23 +341,28 @@ export class LargeBlob {
     }
   }
 
-  /** Of all chunks, checked where that is due; undefined if one is not there any more. */
-  async #rightEntries(): Promise<StoredEntry[] | undefined> {
-    const { store } = this.#context;
+  /** What an earlier run left may have been damaged since then, which is not storage's fault. */
+  async #checkStored(): Promise<void> {
     for (const index of this.#chunks.keys()) {
       const entry = this.#find(index);
-      // What an earlier run left may have been damaged since then, which is not storage's fault.
       if (entry?.mustReadWhole) {
-        await store.readWhole(entry);
+        await this.#context.store.readWhole(entry);
       }
     }
-    const entries = Array.from(this.#chunks, (_, index) => this.#find(index));
-    for (const [index, entry] of entries.entries()) {
+  }
+
+  /** The entries of all chunks; undefined if one is not there any more. */
+  #findAll(): StoredEntry[] | undefined {
+    const entries: StoredEntry[] = [];
+    for (const index of this.#chunks.keys()) {
+      const entry = this.#find(index);
       if (entry === undefined) {
         this.#noteLost(index);
+      } else {
+        entries.push(entry);
       }
     }
-    return this.#missing === 0 ? (entries as StoredEntry[]) : undefined;
+    return entries.length === this.#chunks.length ? entries : undefined;
   }
 }
 
