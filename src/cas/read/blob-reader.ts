@@ -56,7 +56,7 @@ export class BlobReader {
     };
   }
 
-  /** See InputSource. An answer does not go beyond the end of a chunk. */
+  /** See InputSource. An answer may end where a chunk does. */
   read(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array> {
     const end = Math.min(offset + count, digest.sizeBytes);
     if (offset >= end) {

@@ -87,11 +87,26 @@ export class LargeBlob {
     return this.#checks !== undefined;
   }
 
-  /** The answer does not go beyond the chunk that `offset` is in. */
+  /** As long as not all is known to be right, the answer does not go beyond the chunk that `offset` is in. */
   read(offset: number, count: number): Uint8Array | Promise<Uint8Array> {
+    const chunkEnd = offset - (offset % this.#context.chunkSizeBytes) + this.#context.chunkSizeBytes;
+    const rest = Math.min(offset + count, this.digest.sizeBytes) - chunkEnd;
+    const first = this.#readWithin(offset, count);
+    if (!this.isVerified || rest <= 0) {
+      return first;
+    }
+    // Else a reader whose requests lie across chunks would have to ask twice each time.
+    const second = this.#readWithin(chunkEnd, rest);
+    return first instanceof Uint8Array && second instanceof Uint8Array
+      ? Buffer.concat([first, second])
+      : Promise.all([first, second]).then((parts) => Buffer.concat(parts));
+  }
+
+  /** The same, never beyond the chunk. */
+  #readWithin(offset: number, count: number): Uint8Array | Promise<Uint8Array> {
     const { chunkSizeBytes, memory, statistics } = this.#context;
     if (this.#verification !== undefined) {
-      return this.#verification.then(() => this.read(offset, count));
+      return this.#verification.then(() => this.#readWithin(offset, count));
     }
     const ahead = this.#readAhead.note(offset, count);
     if (ahead !== undefined) {
@@ -111,7 +126,7 @@ export class LargeBlob {
       if (stored !== undefined) {
         statistics.diskHits++;
         return stored instanceof Promise
-          ? stored.then((content) => content ?? this.read(offset, count))
+          ? stored.then((content) => content ?? this.#readWithin(offset, count))
           : stored;
       }
       this.#fetch(index, index + 1);

@@ -100,6 +100,23 @@ test("a store without its index, after a crash, has all that was fetched", async
   }
 });
 
+for (const memoryCacheSizeBytes of [1, 2 ** 25]) {
+  test(`a verified large blob answers across its chunks; memory ${memoryCacheSizeBytes}`, async () => {
+    await using f = await fixture({ memoryCacheSizeBytes });
+    const content = randomBytes(3 * chunk);
+    const digest = f.storage.add(content);
+    await readAll(f.client, digest);
+    for (const [offset, count] of [
+      [chunk - 10, 20],
+      [0, 2 * chunk],
+      [2 * chunk - 1, 2 * chunk],
+    ] as const) {
+      const part = Buffer.from(await f.client.read(digest, offset, count));
+      assertEqual(part, content.subarray(offset, offset + count));
+    }
+  });
+}
+
 test("a large blob that was read in part goes on after a restart, and is hashed when it is complete", async () => {
   await using f = await fixture(unremembered);
   const content = randomBytes(4 * chunk);
