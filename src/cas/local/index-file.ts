@@ -2,7 +2,7 @@ import { constants } from "node:fs";
 import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
-import type { EntryLocation } from "./key-location-map.ts";
+import { type EntryLocation, RECORD_WORDS } from "./key-location-map.ts";
 import { ALIGNMENT_BYTES, BLOCK_HEADER_BYTES, entryBytes, IDENTITY_BYTES, type Identity } from "./layout.ts";
 
 /** The file in the state directory. Buildbarn's is called "state". */
@@ -10,7 +10,7 @@ const FILE_NAME = "bb_worker-index";
 const MAGIC = "bbwindex";
 const HEADER_BYTES = 48;
 const BLOCK_BYTES = 12;
-const RECORD_BYTES = 28;
+const RECORD_BYTES = RECORD_WORDS * 4;
 const KEY_WORDS = 4;
 
 /** A block, as far as the index covers it. */
@@ -36,12 +36,12 @@ export interface Index {
 
 /**
  * The index as bytes: magic, the store's identity, numbers of blocks and entries, CRC of the rest, CRC of the header;
- * then the blocks, then the entries.
+ * then the blocks, then the entries as KeyLocationMap.records() has them.
  */
 export function encodeIndex(
   identity: Identity,
   blocks: readonly IndexedBlock[],
-  entries: Iterable<IndexedEntry>,
+  records: Uint32Array<ArrayBuffer>,
 ): Buffer {
   const table = Buffer.alloc(blocks.length * BLOCK_BYTES);
   for (const [index, { turn, position, writeOffset }] of blocks.entries()) {
@@ -49,27 +49,12 @@ export function encodeIndex(
     table.writeUInt32LE(position, index * BLOCK_BYTES + 4);
     table.writeUInt32LE(writeOffset / ALIGNMENT_BYTES, index * BLOCK_BYTES + 8);
   }
-  let count = 0;
-  let records = Buffer.alloc(64 * 1024);
-  for (const { key, location } of entries) {
-    const at = count * RECORD_BYTES;
-    if (at + RECORD_BYTES > records.length) {
-      records = Buffer.concat([records], records.length * 2);
-    }
-    for (let word = 0; word < KEY_WORDS; word++) {
-      records.writeUInt32LE(key[word]!, at + word * 4);
-    }
-    records.writeUInt32LE(location.turn, at + 16);
-    records.writeUInt32LE(location.offset, at + 20);
-    records.writeUInt32LE(location.contentBytes, at + 24);
-    count++;
-  }
-  const body = Buffer.concat([table, records.subarray(0, count * RECORD_BYTES)]);
+  const body = Buffer.concat([table, Buffer.from(records.buffer, records.byteOffset, records.byteLength)]);
   const header = Buffer.alloc(HEADER_BYTES);
   header.write(MAGIC, "latin1");
   identity.copy(header, 8);
   header.writeUInt32LE(blocks.length, 24);
-  header.writeUInt32LE(count, 28);
+  header.writeUInt32LE(records.length / RECORD_WORDS, 28);
   header.writeUInt32LE(crc32(body), 32);
   header.writeUInt32LE(crc32(header.subarray(0, 36)), 36);
   return Buffer.concat([header, body]);
@@ -122,7 +107,10 @@ export function decodeIndex(bytes: Buffer, identity: Identity, blockBytes: numbe
 
 function* entriesOf(records: Buffer): Generator<IndexedEntry> {
   for (let at = 0; at < records.length; at += RECORD_BYTES) {
-    const key = Uint32Array.from({ length: KEY_WORDS }, (_, word) => records.readUInt32LE(at + word * 4));
+    const key = new Uint32Array(KEY_WORDS);
+    for (let word = 0; word < KEY_WORDS; word++) {
+      key[word] = records.readUInt32LE(at + word * 4);
+    }
     yield { key, location: locationAt(records, at) };
   }
 }

@@ -21,6 +21,8 @@ const SIZE = 6;
 /** 8 bits: how many places were taken when it was put; 1 bit: removed; the rest: see validatedAt(). */
 const FLAGS = 7;
 const SLOT_WORDS = 8;
+/** What is kept of a slot in an index: all but the flags. */
+export const RECORD_WORDS = FLAGS;
 
 const ATTEMPT_MASK = 0xff;
 const REMOVED = 0x100;
@@ -53,6 +55,9 @@ export class KeyLocationMap {
   /** A prime, so that the places of an entry differ. */
   #slotCount: number;
   #slots: Uint32Array;
+  /** What is being put, and what it makes move: there are too many for an object each. */
+  readonly #record = new Uint32Array(SLOT_WORDS);
+  readonly #moving = new Uint32Array(SLOT_WORDS);
   /** Slots that are in use, by living entries or others. */
   #used = 0;
 
@@ -111,60 +116,72 @@ export class KeyLocationMap {
     if (this.#used + 1 > this.#slotCount * MAXIMUM_LOAD && this.#slotCount < this.#maximumSlots) {
       this.#resize(SMALLEST_MAP);
     }
-    const record = new Uint32Array(SLOT_WORDS);
-    record.set(key.subarray(0, TURN));
+    const record = this.#record;
+    for (let word = 0; word < TURN; word++) {
+      record[word] = key[word]!;
+    }
     record[TURN] = turn;
     record[OFFSET] = offset;
     record[SIZE] = contentBytes;
     record[FLAGS] = Math.min(validatedAt, LARGEST_VALIDATION_TIME) << VALIDATED_SHIFT;
-    this.#putRecord(record);
+    this.#putRecord();
   }
 
-  /** All entries of living blocks, without how they were validated. `key` has the four words that are kept. */
-  *entries(): Generator<{ readonly key: Uint32Array; readonly location: EntryLocation }> {
-    for (let slot = 0; slot < this.#slots.length; slot += SLOT_WORDS) {
-      if (this.#isLiving(slot) && (this.#slots[slot + FLAGS]! & REMOVED) === 0) {
-        yield { key: this.#slots.subarray(slot, slot + TURN), location: this.location(slot) };
+  /** All entries of living blocks, {@link RECORD_WORDS} each: four of the key, turn, offset and size. */
+  records(): Uint32Array<ArrayBuffer> {
+    const slots = this.#slots;
+    const records = new Uint32Array((slots.length / SLOT_WORDS) * RECORD_WORDS);
+    let end = 0;
+    for (let slot = 0; slot < slots.length; slot += SLOT_WORDS) {
+      if (this.#isLiving(slots, slot) && (slots[slot + FLAGS]! & REMOVED) === 0) {
+        for (let word = 0; word < RECORD_WORDS; word++) {
+          records[end++] = slots[slot + word]!;
+        }
       }
     }
+    return records.subarray(0, end);
   }
 
-  #putRecord(record: Uint32Array): void {
+  /** Puts what is in {@link #record}. */
+  #putRecord(): void {
     const { maximumGetAttempts, maximumPutAttempts, forgotten } = this.#options;
+    const slots = this.#slots;
+    let record = this.#record;
+    let moving = this.#moving;
     for (let iteration = 0; iteration < maximumPutAttempts; iteration++) {
       const attempt = record[FLAGS]! & ATTEMPT_MASK;
       if (attempt >= maximumGetAttempts) {
         break;
       }
-      const slots = this.#slots;
       const slot = this.#slotFor(record[0]!, record[1]!, record[2]!, attempt);
-      if (!this.#isLiving(slot)) {
+      if (!this.#isLiving(slots, slot)) {
         this.#used += slots[slot + TURN] === 0 ? 1 : 0;
-        slots.set(record, slot);
+        copySlot(record, 0, slots, slot);
         return;
       }
       if (sameKey(slots, slot, record)) {
-        const older = isOlder(slots, slot, record) || (slots[slot + FLAGS]! & REMOVED) !== 0;
-        if (older) {
+        if (isOlder(slots, slot, record) || (slots[slot + FLAGS]! & REMOVED) !== 0) {
           this.#forget(slots, slot);
-          slots.set(record, slot);
+          copySlot(record, 0, slots, slot);
         } else {
           forgotten(record[TURN]!, record[SIZE]!);
         }
         return;
       }
       if (isOlder(slots, slot, record)) {
-        const moving = slots.slice(slot, slot + SLOT_WORDS);
-        slots.set(record, slot);
-        record = moving;
+        copySlot(slots, slot, moving, 0);
+        copySlot(record, 0, slots, slot);
+        [record, moving] = [moving, record];
       }
       record[FLAGS] = record[FLAGS]! + 1;
     }
     if (this.#slotCount < this.#maximumSlots) {
+      const waiting = record.slice();
       // Long runs of taken places are in the way, whatever the load is.
       this.#resize(this.#slotCount + SMALLEST_MAP);
-      record[FLAGS] = record[FLAGS]! & ~ATTEMPT_MASK;
-      this.#putRecord(record);
+      waiting[FLAGS] = waiting[FLAGS]! & ~ATTEMPT_MASK;
+      copySlot(waiting, 0, this.#record, 0);
+      this.#putRecord();
       return;
     }
     this.#forget(record, 0);
@@ -176,27 +193,27 @@ export class KeyLocationMap {
     }
   }
 
-  #isLiving(slot: number): boolean {
-    const turn = this.#slots[slot + TURN]!;
+  #isLiving(slots: Uint32Array, slot: number): boolean {
+    const turn = slots[slot + TURN]!;
     return turn !== 0 && this.#options.isAlive(turn);
   }
 
   /** Drops the entries of blocks that are gone, and makes room for the others and as many more. */
   #resize(smallest: number): void {
     const old = this.#slots;
-    const living: number[] = [];
+    let living = 0;
     for (let slot = 0; slot < old.length; slot += SLOT_WORDS) {
-      if (this.#isLiving(slot)) {
-        living.push(slot);
-      }
+      living += this.#isLiving(old, slot) ? 1 : 0;
     }
-    this.#slotCount = Math.min(primeUpTo(Math.max(living.length * 3, smallest)), this.#maximumSlots);
+    this.#slotCount = Math.min(primeUpTo(Math.max(living * 3, smallest)), this.#maximumSlots);
     this.#slots = new Uint32Array(this.#slotCount * SLOT_WORDS);
     this.#used = 0;
-    for (const slot of living) {
-      const record = old.slice(slot, slot + SLOT_WORDS);
-      record[FLAGS] = record[FLAGS]! & ~ATTEMPT_MASK;
-      this.#putRecord(record);
+    for (let slot = 0; slot < old.length; slot += SLOT_WORDS) {
+      if (this.#isLiving(old, slot)) {
+        copySlot(old, slot, this.#record, 0);
+        this.#record[FLAGS] = this.#record[FLAGS]! & ~ATTEMPT_MASK;
+        this.#putRecord();
+      }
     }
   }
 
@@ -219,6 +236,12 @@ function primeUpTo(number: number): number {
     }
   }
   return number;
+}
+
+function copySlot(from: Uint32Array, start: number, to: Uint32Array, target: number): void {
+  for (let word = 0; word < SLOT_WORDS; word++) {
+    to[target + word] = from[start + word]!;
+  }
 }
 
 function sameKey(slots: Uint32Array, slot: number, key: Uint32Array): boolean {

@@ -78,7 +78,7 @@ export class LocalStore {
       new Epochs({
         file: new IndexFile(options.persistent.stateDirectoryPath),
         minimumMilliseconds: options.persistent.minimumEpochIntervalMilliseconds,
-        encode: () => encodeIndex(this.#opened.identity, this.#ring.blocks, this.#map.entries()),
+        encode: () => encodeIndex(this.#opened.identity, this.#ring.blocks, this.#map.records()),
         sync: () => this.#access.device.sync(),
         log: context.log,
       });

@@ -4,7 +4,12 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { crc32 } from "node:zlib";
 import fc from "fast-check";
-import { decodeIndex, encodeIndex, type IndexedEntry } from "../../../../src/cas/local/index-file.ts";
+import {
+  decodeIndex,
+  encodeIndex,
+  type IndexedBlock,
+  type IndexedEntry,
+} from "../../../../src/cas/local/index-file.ts";
 import { newIdentity } from "../../../../src/cas/local/layout.ts";
 import type { LocalStore } from "../../../../src/cas/local/local-store.ts";
 import { contentFor, get, keyOf, openStore, put, storeFolder } from "./stores.ts";
@@ -27,13 +32,19 @@ const index = fc.array(fc.array(fc.nat(500), { maxLength: 20 }), { maxLength: 6 
   return { blocks, entries };
 });
 
-const encode = ({
-  blocks,
-  entries,
-}: {
-  blocks: Parameters<typeof encodeIndex>[1];
-  entries: IndexedEntry[];
-}) => encodeIndex(identity, blocks, entries);
+const encode = ({ blocks, entries }: { blocks: IndexedBlock[]; entries: IndexedEntry[] }) =>
+  encodeIndex(
+    identity,
+    blocks,
+    Uint32Array.from(
+      entries.flatMap(({ key, location: { turn, offset, contentBytes } }) => [
+        ...key,
+        turn,
+        offset,
+        contentBytes,
+      ]),
+    ),
+  );
 
 test("an index is read as it was written", () => {
   fc.assert(
