@@ -10,8 +10,26 @@ local grpc = { grpc: { client: common.storage } };
     contentAddressableStorage: {
       readCaching: {
         slow: grpc,
-        // A folder that stays between runs, and the most bytes in it.
-        fast: { 'local': { blocksOnBlockDevice: { source: { file: { path: '/worker/blobs', sizeBytes: 64e9 } } } } },
+        // A file that stays between runs, of this size, as a ring of blocks. It takes space as it fills.
+        fast: { 'local': {
+          oldBlocks: 8,
+          currentBlocks: 24,
+          newBlocks: 3,
+          blocksOnBlockDevice: {
+            source: { file: { path: '/worker/blobs', sizeBytes: 64e9 } },
+            spareBlocks: 3,
+            // For so long, a blob that was found to be right is not hashed again when it is read.
+            dataIntegrityValidationCache: {
+              cacheSize: 1000000,
+              cacheDuration: '14400s',
+              cacheReplacementPolicy: 'LEAST_RECENTLY_USED',
+            },
+          },
+          keyLocationMapInMemory: { entries: 8000000 },
+          keyLocationMapMaximumGetAttempts: 16,
+          keyLocationMapMaximumPutAttempts: 64,
+          persistent: { stateDirectoryPath: '/worker/blobs.state', minimumEpochInterval: '300s' },
+        } },
       },
     },
     actionCache: grpc,

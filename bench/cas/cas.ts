@@ -12,6 +12,7 @@ import { grpcBackend } from "../../src/cas/backend.ts";
 import { createStorageClient, type StorageClientOptions } from "../../src/cas/storage-client.ts";
 import { DEFAULT_RETRY_POLICY, SYSTEM_CLOCK } from "../../src/cas/transfer/retry.ts";
 import { ServerConnection } from "../../src/cas/transfer/server-connection.ts";
+import { defaultLocalStore } from "../../src/config/blobstore/local.ts";
 import { type Digest, SHA256 } from "../../src/reapi/digest.ts";
 import { readResourceName } from "../../src/reapi/resource-name.ts";
 import type { StorageContents } from "./storage-process.ts";
@@ -51,6 +52,14 @@ async function latency<T>(items: readonly T[], call: (item: T) => unknown): Prom
   return `${(times[times.length >> 1]! * 1000).toFixed(times[times.length >> 1]! < 0.01 ? 2 : 0)} µs`;
 }
 
+/** CPU time of the whole process, threads included, for each of so many. */
+async function cpuEach<T>(count: number, work: () => Promise<T>): Promise<{ cpu: string; result: T }> {
+  const before = process.cpuUsage();
+  const result = await work();
+  const { user, system } = process.cpuUsage(before);
+  return { cpu: `${((user + system) / count).toFixed(0)} µs`, result };
+}
+
 async function throughput(bytes: number, work: () => Promise<unknown>): Promise<string> {
   const start = performance.now();
   await work();
@@ -63,6 +72,18 @@ async function perSecond(count: number, work: () => Promise<unknown>): Promise<s
   return `${(count / ((performance.now() - start) / 1000)).toFixed(0)}/s`;
 }
 
+/** Calls for all items, 64 at a time. */
+async function atOnce<T>(items: readonly T[], call: (item: T) => unknown): Promise<void> {
+  const iterator = items.values();
+  await Promise.all(
+    Array.from({ length: 64 }, async () => {
+      for (const item of iterator) {
+        await call(item);
+      }
+    }),
+  );
+}
+
 async function bareGrpc(): Promise<void> {
   const how = "bare gRPC";
   const server = { endpoint: { address }, compression: false };
@@ -70,16 +91,14 @@ async function bareGrpc(): Promise<void> {
   const readOne = ({ hash, sizeBytes }: Digest) =>
     connection.storage.batchReadBlobs({ digests: [{ hash, sizeBytes: BigInt(sizeBytes) }] });
   await latency(smallDigests.slice(0, 500), readOne);
-  report("small blob, cold", how, await latency(smallDigests.slice(0, 1000), readOne));
-  report(
-    "2000 small blobs at once",
-    how,
-    await perSecond(2000, () => Promise.all(smallDigests.slice(0, 2000).map(readOne))),
-  );
-  report(
-    "large blob, sequential",
-    how,
-    await throughput(large.sizeBytes, async () => {
+  const one = await cpuEach(1000, () => latency(smallDigests.slice(0, 1000), readOne));
+  report("small blob, cold", how, one.result);
+  report("  its CPU", how, one.cpu);
+  const at64 = await cpuEach(2000, () => perSecond(2000, () => atOnce(smallDigests.slice(0, 2000), readOne)));
+  report("small blobs, 64 at a time", how, at64.result);
+  report("  CPU of one", how, at64.cpu);
+  const streamed = await cpuEach(large.sizeBytes / MiB, () =>
+    throughput(large.sizeBytes, async () => {
       for await (const _ of connection.byteStream.read({
         resourceName: readResourceName(largeDigest, "identity"),
       })) {
@@ -87,6 +106,8 @@ async function bareGrpc(): Promise<void> {
       }
     }),
   );
+  report("large blob, sequential", how, streamed.result);
+  report("  CPU of one MiB", how, streamed.cpu);
   connection.close();
 }
 
@@ -97,7 +118,7 @@ async function store(how: string, options: Partial<StorageClientOptions>): Promi
     createStorageClient({
       contentAddressableStorage: backend,
       actionCache: backend,
-      diskCache: { directory, maximumSizeBytes: 1e10, maximumCount: 1e6 },
+      localStore: defaultLocalStore(directory, 1e10),
       ...options,
     });
   const first = await open();
@@ -105,22 +126,24 @@ async function store(how: string, options: Partial<StorageClientOptions>): Promi
   const some = smallDigests.slice(500, 1500);
   const many = smallDigests.slice(1500, 3500);
   await latency(warmUp, (each) => first.read(each, 0, 4096));
-  report("small blob, cold", how, await latency(some, (each) => first.read(each, 0, 4096)));
+  const one = await cpuEach(1000, () => latency(some, (each) => first.read(each, 0, 4096)));
+  report("small blob, cold", how, one.result);
+  report("  its CPU", how, one.cpu);
   report("small blob, in memory", how, await latency(some, (each) => first.read(each, 0, 4096)));
-  report(
-    "2000 small blobs at once",
-    how,
-    await perSecond(many.length, () => Promise.all(many.map((each) => first.read(each, 0, 4096)))),
+  const at64 = await cpuEach(many.length, () =>
+    perSecond(many.length, () => atOnce(many, (each) => first.read(each, 0, 4096))),
   );
-  report(
-    "large blob, sequential",
-    how,
-    await throughput(large.sizeBytes, async () => {
+  report("small blobs, 64 at a time", how, at64.result);
+  report("  CPU of one", how, at64.cpu);
+  const streamed = await cpuEach(large.sizeBytes / MiB, () =>
+    throughput(large.sizeBytes, async () => {
       for (let offset = 0; offset < large.sizeBytes; ) {
         offset += (await first.read(largeDigest, offset, MiB)).length;
       }
     }),
   );
+  report("large blob, sequential", how, streamed.result);
+  report("  CPU of one MiB", how, streamed.cpu);
   report(
     "large blob, from disk",
     how,

@@ -16,14 +16,14 @@ export interface StorageStatistics {
   /** Answers to directory(), by whether they were in memory. */
   directoryHits: number;
   directoryMisses: number;
-  /** Blobs whose content did not match their digest, from storage or from the disk. */
+  /** Blobs whose content did not match their digest, from storage or from the local store. */
   corruptBlobs: number;
   blobsUploaded: number;
   bytesUploaded: number;
   /** Uploads that were spared, as storage had the blob. */
   uploadsSpared: number;
   bytesUploadSpared: number;
-  /** What the caches hold now. */
+  /** What the caches hold now; of large blobs, each chunk counts. */
   memoryBytes: number;
   diskBytes: number;
   diskBlobs: number;

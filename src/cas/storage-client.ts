@@ -1,13 +1,15 @@
 import { availableParallelism } from "node:os";
 import type { ActionResult } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { Digest, DigestFunction } from "../reapi/digest.ts";
+import type { Log } from "../telemetry/log.ts";
 import { ActionCacheClient } from "./action-cache.ts";
 import type { BlobBackend } from "./backend.ts";
 import { DirectoryCache } from "./cache/directory-cache.ts";
-import { DiskCache, type DiskCacheOptions } from "./cache/disk-cache.ts";
 import { MemoryCache } from "./cache/memory-cache.ts";
 import { combinedPool } from "./combined/combined-pool.ts";
 import type { InputDirectory, InputSource } from "./input-source.ts";
+import { LocalStore } from "./local/local-store.ts";
+import type { LocalStoreOptions } from "./local/options.ts";
 import { BlobReader } from "./read/blob-reader.ts";
 import { newStatistics, type StorageStatistics } from "./statistics.ts";
 import { DEFAULT_RETRY_POLICY, type RetryPolicy, SYSTEM_CLOCK } from "./transfer/retry.ts";
@@ -18,15 +20,21 @@ import { Uploader } from "./uploader.ts";
 export interface StorageClientOptions {
   readonly contentAddressableStorage: BlobBackend;
   readonly actionCache: BlobBackend;
-  /** The local blob cache. */
-  readonly diskCache: DiskCacheOptions;
+  /** What was fetched is kept there. */
+  readonly localStore: LocalStoreOptions;
+  /** Whether the local store overwrites whatever is at its place. */
+  readonly reformat?: boolean;
+  readonly log?: Log;
   /** Bytes of small blobs and chunks kept in memory. Default 32 MiB. */
   readonly memoryCacheSizeBytes?: number;
   /** Buildbarn's `directoryCache`. Default 10,000 directories and 16 MiB of messages. */
   readonly directoryCache?: { readonly maximumCount: number; readonly maximumSizeBytes: number };
   /** Buildbarn's `maximumMessageSizeBytes`, for messages kept as blobs. Default 64 MiB. */
   readonly maximumMessageSizeBytes?: number;
-  /** Blobs up to this size are fetched whole, larger ones in pieces of it. Default 2 MiB. */
+  /**
+   * Blobs up to this size are fetched whole, larger ones in pieces of it. Default 2 MiB, less where the local store's
+   * blocks are smaller than four times that.
+   */
   readonly chunkSizeBytes?: number;
   /** How far ahead of a sequential reader a large blob is fetched, at most. Default 16 MiB. */
   readonly readAheadBytes?: number;
@@ -65,15 +73,19 @@ export interface StorageClient extends InputSource, AsyncDisposable {
 }
 
 const MiB = 1024 * 1024;
+const SMALLEST_CHUNK = 4096;
 
-/** Rejects with an Error if the cache directory is unusable or in use. Does not contact any server yet. */
+/** Rejects with an Error if the local store is unusable or in use. Does not contact any server yet. */
 export async function createStorageClient(options: StorageClientOptions): Promise<StorageClient> {
   const { contentAddressableStorage: storage } = options;
   const retryPolicy = { ...DEFAULT_RETRY_POLICY, ...options.retryPolicy };
   const statistics = newStatistics();
 
-  const disk = await DiskCache.open(options.diskCache);
-  const memory = new MemoryCache(options.memoryCacheSizeBytes ?? 32 * MiB);
+  const store = await LocalStore.open(options.localStore, {
+    reformat: options.reformat ?? false,
+    log: options.log,
+  });
+  const memory = new MemoryCache(options.memoryCacheSizeBytes ?? 32 * MiB, store.hierarchicalInstanceNames);
   const pool = combinedPool(
     createTransferPool({
       threads: options.transferThreads ?? (availableParallelism() < 8 ? 1 : 2),
@@ -87,10 +99,10 @@ export async function createStorageClient(options: StorageClientOptions): Promis
   const reader = new BlobReader({
     backend: storage,
     pool,
-    disk,
+    store,
     memory,
     statistics,
-    chunkSizeBytes: options.chunkSizeBytes ?? 2 * MiB,
+    chunkSizeBytes: options.chunkSizeBytes ?? chunkSizeFor(store.maximumContentBytes),
     readAheadBytes: options.readAheadBytes ?? 16 * MiB,
   });
   const directories = new DirectoryCache(reader, statistics, {
@@ -120,11 +132,10 @@ export async function createStorageClient(options: StorageClientOptions): Promis
   }
 
   async function close(): Promise<void> {
-    await reader.stored();
     await pool.close();
     actionCache.close();
     memory.clear();
-    await disk.close();
+    await store.close();
   }
 
   return {
@@ -137,11 +148,21 @@ export async function createStorageClient(options: StorageClientOptions): Promis
     updateActionResult: (actionDigest, result, signal) => actionCache.update(actionDigest, result, signal),
     statistics: () => ({
       ...statistics,
+      corruptBlobs: statistics.corruptBlobs + store.corruptEntries,
       memoryBytes: memory.sizeBytes,
-      diskBytes: disk.sizeBytes,
-      diskBlobs: disk.count,
+      diskBytes: store.sizeBytes,
+      diskBlobs: store.count,
     }),
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/** Several chunks should fit into a block, so that little of it is left over at its end. */
+function chunkSizeFor(maximumContentBytes: number): number {
+  let size = 2 * MiB;
+  while (size > SMALLEST_CHUNK && size * 4 > maximumContentBytes) {
+    size /= 2;
+  }
+  return size;
 }

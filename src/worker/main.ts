@@ -11,13 +11,14 @@ import { mountByNfs } from "./build-directory/nfs-mounted-tree.ts";
 import { setResourceLimits } from "./resource-limits.ts";
 import { Worker } from "./worker.ts";
 
-const USAGE = `Usage: bb_worker [--check] CONFIG.jsonnet
+const USAGE = `Usage: bb_worker [--check | --reformat] CONFIG.jsonnet
 
 Takes actions from a Buildbarn scheduler, serves their input roots by NFSv4 to this machine's kernel, and has them run
 by bb_runner. CONFIG.jsonnet is a buildbarn.configuration.bb_worker.ApplicationConfiguration; see
 configs/bb_worker.jsonnet. With - it is read from standard input. --check starts nothing: it prints, as JSON, the
 settings with what was left out filled in, the fields that have no effect, and all that is wrong or not supported, and
-ends with 0 if the configuration can be used, else with 1.
+ends with 0 if the configuration can be used, else with 1. --reformat empties the file or device of the blob cache,
+whatever it holds; once, before its first use or after its sizes have been changed.
 SIGTERM and SIGINT stop it: it waits for running actions, unmounts, and ends with 0. A second signal, or
 BB_WORKER_GRACE_SECONDS after the first, hands back those that still run.
 `;
@@ -30,7 +31,9 @@ async function main(): Promise<number> {
   let diagnostics: AsyncDisposable;
   const stopping = stopSignals(log);
   try {
-    const todo = order(PROGRAM, process.argv.slice(2));
+    const words = process.argv.slice(2);
+    const reformat = words[0] === "--reformat";
+    const todo = order(PROGRAM, reformat ? words.slice(1) : words);
     if ("exitStatus" in todo) {
       return todo.exitStatus;
     }
@@ -43,7 +46,7 @@ async function main(): Promise<number> {
     if (settings.umask !== undefined) {
       process.umask(settings.umask);
     }
-    worker = await Worker.start(settings, mountByNfs, log, stopping.signal);
+    worker = await Worker.start(settings, mountByNfs, log, stopping.signal, { reformat });
     diagnostics = await serveDiagnostics(settings.diagnosticsServers).catch(async (error: unknown) => {
       await worker.stop(0);
       throw error;

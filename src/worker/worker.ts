@@ -23,6 +23,11 @@ import { checkReadiness, ProblemLog } from "./scheduler/readiness.ts";
 /** How long an action waits for a runner that went away after the thread asked for work. */
 const RUNNER_RECONNECT_MILLISECONDS = 10_000;
 
+export interface WorkerOptions {
+  /** Whether whatever is at the place of the blob cache is overwritten. */
+  readonly reformat: boolean;
+}
+
 /** A worker process: storage, build directories and the threads that take work. */
 export class Worker {
   readonly storage: StorageClient;
@@ -50,9 +55,10 @@ export class Worker {
     mount: MountTree,
     log: Log,
     signal?: AbortSignal,
+    options: WorkerOptions = { reformat: false },
   ): Promise<Worker> {
     await using resources = new AsyncDisposableStack();
-    const storage = resources.use(await openStorage(configuration));
+    const storage = resources.use(await openStorage(configuration, log, options));
     const pool = openFilePool(configuration.filePool, resources);
     const { client: scheduler } = connect(OperationQueue, configuration.scheduler, resources);
 
@@ -214,11 +220,17 @@ function prefetchingOptions(
   );
 }
 
-async function openStorage(configuration: BbWorkerSettings): Promise<StorageClient> {
+async function openStorage(
+  configuration: BbWorkerSettings,
+  log: Log,
+  options: WorkerOptions,
+): Promise<StorageClient> {
   return createStorageClient({
     contentAddressableStorage: configuration.contentAddressableStorage,
     actionCache: configuration.actionCache,
-    diskCache: configuration.blobCache,
+    localStore: configuration.blobCache,
+    reformat: options.reformat,
+    log,
     directoryCache: configuration.directoryCache,
     maximumMessageSizeBytes: configuration.maximumMessageSizeBytes,
     uploadConcurrency: configuration.outputUploadConcurrency,

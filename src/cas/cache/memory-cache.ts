@@ -9,14 +9,17 @@ interface Piece {
   readonly content: Uint8Array;
 }
 
-/** What an entry takes besides its content: the cache's slots and three objects. */
-const OVERHEAD_BYTES = 400;
+/** What an entry takes besides its content: the cache's slots, three objects, and the frame of the local store. */
+const OVERHEAD_BYTES = 480;
 
 /** Keeps small blobs and chunks of large ones in memory; drops the least recently used first. */
 export class MemoryCache {
   readonly #pieces: LRUCache<string | ChunkKey, Piece>;
+  readonly #perInstanceName: boolean;
 
-  constructor(maximumSizeBytes: number) {
+  /** @param perInstanceName Whether what was set for an instance name is there only for that. */
+  constructor(maximumSizeBytes: number, perInstanceName = false) {
+    this.#perInstanceName = perInstanceName;
     this.#pieces = new LRUCache({ maxSize: Math.max(1, maximumSizeBytes) });
   }
 
@@ -29,7 +32,7 @@ export class MemoryCache {
    * with the same hash by different functions only one is cached.
    */
   blob(digest: Digest): Uint8Array | undefined {
-    const piece = this.#pieces.get(digest.hash);
+    const piece = this.#pieces.get(this.#perInstanceName ? instanceKey(digest) : digest.hash);
     return piece !== undefined &&
       piece.function === digest.function &&
       piece.content.length === digest.sizeBytes
@@ -38,7 +41,8 @@ export class MemoryCache {
   }
 
   setBlob(digest: Digest, content: Uint8Array): void {
-    this.#set(unshared(digest.hash), digest.function, content);
+    const key = this.#perInstanceName ? instanceKey(digest) : unshared(digest.hash);
+    this.#set(key, digest.function, content);
   }
 
   chunk(key: ChunkKey): Uint8Array | undefined {
@@ -60,6 +64,10 @@ export class MemoryCache {
   #set(key: string | ChunkKey, digestFunction: DigestFunction | undefined, content: Uint8Array): void {
     this.#pieces.set(key, { function: digestFunction, content }, { size: content.length + OVERHEAD_BYTES });
   }
+}
+
+function instanceKey({ hash, instanceName }: Digest): string {
+  return `${hash} ${instanceName}`;
 }
 
 /** A hash is often a slice of a whole directory's text, which a key must not keep in memory. */

@@ -2,7 +2,7 @@ import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError, BlobError } from "../../reapi/blob-error.ts";
 import type { PortableDigest, PortableError } from "../transfer/portable.ts";
 import type { TransferPool } from "../transfer/transfer-pool.ts";
-import type { Destined, Fetched, TransferTask } from "../transfer/transfer-task.ts";
+import type { Fetched, TransferContext, TransferTask } from "../transfer/transfer-task.ts";
 import type { RandomAccess } from "../transfer/upload-source.ts";
 
 /** Runs tasks for servers and for combinations. */
@@ -15,20 +15,13 @@ export interface SmallUpload {
   readonly content: Uint8Array;
 }
 
-/** Blobs on their way. Neither promise rejects: each blob has its own error. */
-export interface Fetching {
-  readonly fetched: Promise<readonly Fetched[]>;
-  /** For each blob, once it is there, whether it was stored in its file. */
-  readonly stored: Promise<readonly boolean[]>;
-}
-
 export interface FetchOptions {
   /** In one message. */
   readonly together: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
-export type TakeChunk = (index: number, content: Uint8Array<ArrayBuffer>, stored: boolean) => void;
+export type TakeChunk = NonNullable<TransferContext["chunk"]>;
 
 /**
  * What is asked of storage. Decorators implement it over others of its kind, without knowing what those are. Digests
@@ -36,7 +29,12 @@ export type TakeChunk = (index: number, content: Uint8Array<ArrayBuffer>, stored
  * that aborts.
  */
 export interface BlobAccess {
-  fetchBlobs(run: Run, blobs: readonly Destined[], options: FetchOptions): Fetching;
+  /** Does not reject: each blob has its own error. */
+  fetchBlobs(
+    run: Run,
+    digests: readonly PortableDigest[],
+    options: FetchOptions,
+  ): Promise<readonly Fetched[]>;
   /** Takes nothing before it rejects with NOT_FOUND. */
   fetchRange(run: Run, task: RangeTask, chunk: TakeChunk, signal?: AbortSignal): Promise<void>;
   /** Those of the digests that it lacks. */

@@ -33,14 +33,11 @@ async function combined(
   run: Run,
   access: BlobAccess,
   task: TransferTask,
-  { signal, source, blobs, chunk }: TransferContext,
+  { signal, source, chunk }: TransferContext,
 ): Promise<TransferResults[TransferTask["kind"]]> {
   switch (task.kind) {
-    case "fetchBlobs": {
-      const { fetched, stored } = access.fetchBlobs(run, task.blobs, { together: task.together, signal });
-      blobs?.(await fetched);
-      return stored;
-    }
+    case "fetchBlobs":
+      return access.fetchBlobs(run, task.digests, { together: task.together, signal });
     case "fetchRange":
       await access.fetchRange(run, task, chunk ?? (() => {}), signal);
       return undefined;

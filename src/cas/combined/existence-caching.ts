@@ -1,10 +1,9 @@
 import { LRUCache } from "lru-cache";
 import type { PortableDigest, PortableError } from "../transfer/portable.ts";
-import type { Destined } from "../transfer/transfer-task.ts";
+import type { Fetched } from "../transfer/transfer-task.ts";
 import type { RandomAccess } from "../transfer/upload-source.ts";
 import {
   type BlobAccess,
-  type Fetching,
   type FetchOptions,
   keyOf,
   type RangeTask,
@@ -56,8 +55,12 @@ export class ExistenceCaching implements BlobAccess {
     this.#cache = cache;
   }
 
-  fetchBlobs(run: Run, blobs: readonly Destined[], options: FetchOptions): Fetching {
-    return this.#base.fetchBlobs(run, blobs, options);
+  fetchBlobs(
+    run: Run,
+    digests: readonly PortableDigest[],
+    options: FetchOptions,
+  ): Promise<readonly Fetched[]> {
+    return this.#base.fetchBlobs(run, digests, options);
   }
 
   fetchRange(run: Run, task: RangeTask, chunk: TakeChunk, signal?: AbortSignal): Promise<void> {

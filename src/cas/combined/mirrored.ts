@@ -1,9 +1,8 @@
 import type { PortableDigest, PortableError } from "../transfer/portable.ts";
-import type { Destined } from "../transfer/transfer-task.ts";
+import type { Fetched } from "../transfer/transfer-task.ts";
 import type { RandomAccess } from "../transfer/upload-source.ts";
 import {
   type BlobAccess,
-  type Fetching,
   type FetchOptions,
   ofBackend,
   type RangeTask,
@@ -39,8 +38,12 @@ export class Mirrored implements BlobAccess {
     this.#bToA = bToA;
   }
 
-  fetchBlobs(run: Run, blobs: readonly Destined[], options: FetchOptions): Fetching {
-    return fetchThrough(this.#next(), run, blobs, options);
+  fetchBlobs(
+    run: Run,
+    digests: readonly PortableDigest[],
+    options: FetchOptions,
+  ): Promise<readonly Fetched[]> {
+    return fetchThrough(this.#next(), run, digests, options);
   }
 
   fetchRange(run: Run, task: RangeTask, chunk: TakeChunk, signal?: AbortSignal): Promise<void> {

@@ -2,11 +2,10 @@ import { LRUCache } from "lru-cache";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError } from "../../reapi/blob-error.ts";
 import type { PortableDigest, PortableError } from "../transfer/portable.ts";
-import type { Destined } from "../transfer/transfer-task.ts";
+import type { Fetched } from "../transfer/transfer-task.ts";
 import type { RandomAccess } from "../transfer/upload-source.ts";
 import {
   type BlobAccess,
-  type Fetching,
   type FetchOptions,
   isError,
   ofBackend,
@@ -46,41 +45,39 @@ export class ReadCanarying implements BlobAccess {
     this.#verdicts = new LRUCache({ max: options.maximumCount });
   }
 
-  fetchBlobs(run: Run, blobs: readonly Destined[], options: FetchOptions): Fetching {
+  async fetchBlobs(
+    run: Run,
+    digests: readonly PortableDigest[],
+    options: FetchOptions,
+  ): Promise<readonly Fetched[]> {
     // A call has one instance name.
-    const instanceName = blobs[0]!.digest.instanceName;
+    const { instanceName } = digests[0]!;
     if (!this.#asksReplica(instanceName)) {
-      return this.#source.fetchBlobs(run, blobs, options);
+      return this.#source.fetchBlobs(run, digests, options);
     }
-    const tried = this.#replica.fetchBlobs(run, blobs, options);
-    const outcome = tried.fetched.then((fetched) => {
-      const failed = fetched.find((each) => isError(each) && isInfrastructureFailure(each.code));
-      this.#record(instanceName, failed === undefined);
-      return failed === undefined
-        ? { fetched, stored: tried.stored }
-        : this.#source.fetchBlobs(run, blobs, options);
-    });
-    return { fetched: outcome.then(({ fetched }) => fetched), stored: outcome.then(({ stored }) => stored) };
+    const fetched = await this.#replica.fetchBlobs(run, digests, options);
+    const failed = fetched.find((each) => isError(each) && isInfrastructureFailure(each.code));
+    this.#record(instanceName, failed === undefined);
+    return failed === undefined ? fetched : this.#source.fetchBlobs(run, digests, options);
   }
 
   async fetchRange(run: Run, task: RangeTask, chunk: TakeChunk, signal?: AbortSignal): Promise<void> {
     let taken = 0;
     await this.#replicaOrSource(task.digest.instanceName, signal, (access) => {
       // What the replica has sent before it failed is not asked for again.
-      const { digest, chunkSizeBytes, path } = task;
+      const { digest, chunkSizeBytes } = task;
       const rest = {
         digest,
         chunkSizeBytes,
-        path,
         offset: task.offset + taken,
         length: task.length - taken,
       };
       return access.fetchRange(
         run,
         rest,
-        (index, content, stored) => {
-          taken += content.length;
-          chunk(index, content, stored);
+        (index, frame) => {
+          taken += Math.min(chunkSizeBytes, task.length - taken);
+          chunk(index, frame);
         },
         signal,
       );

@@ -1,9 +1,8 @@
 import type { PortableDigest, PortableError } from "../transfer/portable.ts";
-import type { Destined } from "../transfer/transfer-task.ts";
+import type { Fetched } from "../transfer/transfer-task.ts";
 import type { RandomAccess } from "../transfer/upload-source.ts";
 import {
   type BlobAccess,
-  type Fetching,
   type FetchOptions,
   ofBackend,
   type RangeTask,
@@ -25,8 +24,12 @@ abstract class ReadingThrough implements BlobAccess {
     this.#written = written;
   }
 
-  fetchBlobs(run: Run, blobs: readonly Destined[], options: FetchOptions): Fetching {
-    return fetchThrough(this.#through, run, blobs, options);
+  fetchBlobs(
+    run: Run,
+    digests: readonly PortableDigest[],
+    options: FetchOptions,
+  ): Promise<readonly Fetched[]> {
+    return fetchThrough(this.#through, run, digests, options);
   }
 
   fetchRange(run: Run, task: RangeTask, chunk: TakeChunk, signal?: AbortSignal): Promise<void> {

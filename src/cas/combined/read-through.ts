@@ -1,10 +1,10 @@
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError, BlobError } from "../../reapi/blob-error.ts";
+import { contentOf } from "../local/layout.ts";
 import type { PortableDigest } from "../transfer/portable.ts";
-import type { Destined, Fetched } from "../transfer/transfer-task.ts";
+import type { Fetched } from "../transfer/transfer-task.ts";
 import {
   type BlobAccess,
-  type Fetching,
   type FetchOptions,
   isError,
   isNotFound,
@@ -30,45 +30,35 @@ export interface ReadThrough {
 }
 
 /** A blob that the first lacks has arrived once it has been copied, too; if that fails, so does its fetch. */
-export function fetchThrough(
+export async function fetchThrough(
   { first, second, replicator }: ReadThrough,
   run: Run,
-  blobs: readonly Destined[],
+  digests: readonly PortableDigest[],
   options: FetchOptions,
-): Fetching {
-  const tried = first.access.fetchBlobs(run, blobs, options);
-  const whole = tried.fetched.then(async (early) => {
-    const fetched = early.map((each) => named(first, each));
-    const lacking = [...early.keys()].filter((index) => isNotFound(early[index]!));
-    if (lacking.length === 0) {
-      return { fetched, stored: tried.stored };
+): Promise<readonly Fetched[]> {
+  const early = await first.access.fetchBlobs(run, digests, options);
+  const fetched = early.map((each) => named(first, each));
+  const lacking = [...early.keys()].filter((index) => isNotFound(early[index]!));
+  if (lacking.length === 0) {
+    return fetched;
+  }
+  const wanted = lacking.map((index) => digests[index]!);
+  const late = await second.access.fetchBlobs(run, wanted, options);
+  const replicas: Replica[] = [];
+  for (const [position, each] of late.entries()) {
+    const digest = wanted[position]!;
+    fetched[lacking[position]!] = named(second, each);
+    if (!isError(each)) {
+      replicas.push({ digest, content: contentOf(Buffer.from(each.buffer), digest.sizeBytes) });
     }
-    const late = second.access.fetchBlobs(
-      run,
-      lacking.map((index) => blobs[index]!),
-      options,
-    );
-    const found = (await late.fetched).map((each) => named(second, each));
-    const replicas: Replica[] = [];
-    for (const [position, content] of found.entries()) {
-      const index = lacking[position]!;
-      fetched[index] = content;
-      if (!isError(content)) {
-        replicas.push({ digest: blobs[index]!.digest, content });
-      }
+  }
+  const failure = await replicator.replicate(run, replicas, options.signal).catch(asReplication);
+  if (failure !== undefined && replicas.length > 0) {
+    for (const index of lacking) {
+      fetched[index] = isError(fetched[index]!) ? fetched[index]! : portable(failure, "replication");
     }
-    const failure = await replicator.replicate(run, replicas, options.signal).catch(asReplication);
-    if (failure !== undefined && replicas.length > 0) {
-      for (const index of lacking) {
-        fetched[index] = isError(fetched[index]!) ? fetched[index]! : portable(failure, "replication");
-      }
-    }
-    const stored = Promise.all([tried.stored, late.stored]).then(([early, late]) =>
-      early.map((isStored, index) => isStored || (late[lacking.indexOf(index)] ?? false)),
-    );
-    return { fetched, stored };
-  });
-  return { fetched: whole.then(({ fetched }) => fetched), stored: whole.then(({ stored }) => stored) };
+  }
+  return fetched;
 }
 
 /**

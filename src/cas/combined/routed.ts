@@ -1,10 +1,9 @@
 import type { Route } from "../blob-server.ts";
 import type { PortableDigest, PortableError } from "../transfer/portable.ts";
-import type { Destined, Fetched } from "../transfer/transfer-task.ts";
+import type { Fetched } from "../transfer/transfer-task.ts";
 import type { RandomAccess } from "../transfer/upload-source.ts";
 import {
   type BlobAccess,
-  type Fetching,
   type FetchOptions,
   keyOf,
   portable,
@@ -22,49 +21,38 @@ export class Routed implements BlobAccess {
     this.#route = route;
   }
 
-  fetchBlobs(run: Run, blobs: readonly Destined[], { together, signal }: FetchOptions): Fetching {
+  async fetchBlobs(
+    run: Run,
+    digests: readonly PortableDigest[],
+    { together, signal }: FetchOptions,
+  ): Promise<readonly Fetched[]> {
     const fetched: Fetched[] = [];
-    const stored: boolean[] = blobs.map(() => false);
     const parts = this.#partsOf(
-      blobs,
-      ({ digest }) => digest,
-      (part, error) => {
-        for (const index of part) {
+      digests,
+      (digest) => digest,
+      (unroutable, error) => {
+        for (const index of unroutable) {
           fetched[index] = portable(error, "fetch");
         }
       },
-    ).map(({ server, items }) => {
-      const arrived = Promise.withResolvers<void>();
-      const fail = (error: unknown): void => {
-        for (const { index } of items) {
-          fetched[index] ??= portable(error, "fetch");
-        }
-      };
-      const task = {
-        kind: "fetchBlobs" as const,
-        server,
-        together,
-        blobs: items.map(({ item, digest }) => ({ ...item, digest })),
-      };
-      const ended = run(task, {
-        signal,
-        blobs: (contents) => {
-          for (const [position, { index }] of items.entries()) {
-            fetched[index] = contents[position]!;
-          }
-          arrived.resolve();
-        },
-      }).then((result) => {
+    );
+    await Promise.all(
+      parts.map(async ({ server, items }) => {
+        const task = {
+          kind: "fetchBlobs" as const,
+          server,
+          together,
+          digests: items.map(({ digest }) => digest),
+        };
+        const results = await run(task, { signal }).catch((error: unknown) =>
+          items.map(() => portable(error, "fetch")),
+        );
         for (const [position, { index }] of items.entries()) {
-          stored[index] = result[position] ?? false;
+          fetched[index] = results[position]!;
         }
-      }, fail);
-      return { arrived: Promise.race([arrived.promise, ended]), ended };
-    });
-    return {
-      fetched: Promise.all(parts.map(({ arrived }) => arrived)).then(() => fetched),
-      stored: Promise.all(parts.map(({ ended }) => ended)).then(() => stored),
-    };
+      }),
+    );
+    return fetched;
   }
 
   async fetchRange(run: Run, task: RangeTask, chunk: TakeChunk, signal?: AbortSignal): Promise<void> {

@@ -4,12 +4,13 @@ import { asBlobError, BlobError, blobFailure } from "../../reapi/blob-error.ts";
 import { type Digest, digestKey } from "../../reapi/digest.ts";
 import type { BlobBackend } from "../backend.ts";
 import type { BlobRoute } from "../blob-server.ts";
-import type { DiskCache } from "../cache/disk-cache.ts";
 import type { MemoryCache } from "../cache/memory-cache.ts";
+import { contentOf } from "../local/layout.ts";
+import type { LocalStore } from "../local/local-store.ts";
+import type { NewEntry } from "../local/options.ts";
 import type { StorageStatistics } from "../statistics.ts";
 import { toPortable } from "../transfer/portable.ts";
 import type { TransferPool } from "../transfer/transfer-pool.ts";
-import type { Destined, Fetched } from "../transfer/transfer-task.ts";
 
 /** What a blob is wanted for. Only files are kept in memory: whoever decodes a message keeps the result. */
 export type BlobUse = "file" | "message" | "directory";
@@ -17,7 +18,7 @@ export type BlobUse = "file" | "message" | "directory";
 export interface BlobFetcherOptions {
   readonly backend: BlobBackend;
   readonly pool: TransferPool;
-  readonly disk: DiskCache;
+  readonly store: LocalStore;
   readonly memory: MemoryCache;
   readonly statistics: StorageStatistics;
 }
@@ -36,20 +37,19 @@ const BATCHES_IN_PROGRESS = 4;
 export class BlobFetcher {
   readonly #backend: BlobBackend;
   readonly #pool: TransferPool;
-  readonly #disk: DiskCache;
+  readonly #store: LocalStore;
   readonly #memory: MemoryCache;
   readonly #statistics: StorageStatistics;
-  readonly #batcher: Batcher<Wanted, Uint8Array>;
+  readonly #batcher: Batcher<Wanted, Arrived>;
   readonly #pending = new Map<string, Promise<Uint8Array>>();
-  readonly #storing = new Set<Promise<void>>();
 
-  constructor({ backend, pool, disk, memory, statistics }: BlobFetcherOptions) {
+  constructor({ backend, pool, store, memory, statistics }: BlobFetcherOptions) {
     this.#backend = backend;
     this.#pool = pool;
-    this.#disk = disk;
+    this.#store = store;
     this.#memory = memory;
     this.#statistics = statistics;
-    this.#batcher = new Batcher<Wanted, Uint8Array>({
+    this.#batcher = new Batcher<Wanted, Arrived>({
       maximumCount: BATCH_COUNT,
       maximumBytes: BATCH_BYTES,
       bytes: ({ digest }) => digest.sizeBytes,
@@ -66,14 +66,13 @@ export class BlobFetcher {
 
   /** Fetches a blob that is not {@link pending}. Rejects with {@link BlobError}. */
   fetch(digest: Digest, key: string, use: BlobUse): Promise<Uint8Array> {
-    const fetch = this.#fetch(digest, use).finally(() => this.#pending.delete(key));
+    const arrival = this.#fetch(digest, use);
+    const fetch = arrival.then(({ content }) => content);
     this.#pending.set(key, fetch);
+    const forget = () => this.#pending.delete(key);
+    // Until it is in the store, nobody else would find it there.
+    arrival.then(({ kept }) => (kept instanceof Promise ? void kept.then(forget) : forget()), forget);
     return fetch;
-  }
-
-  /** Resolves when all blobs that have arrived are in their files. */
-  async stored(): Promise<void> {
-    await Promise.all(this.#storing);
   }
 
   /** Where to fetch the blob from. Throws {@link BlobError} if no server has its instance. */
@@ -85,9 +84,9 @@ export class BlobFetcher {
     }
   }
 
-  async #fetch(digest: Digest, use: BlobUse): Promise<Uint8Array> {
+  async #fetch(digest: Digest, use: BlobUse): Promise<Arrived> {
     const wanted = { digest, route: this.route(digest) };
-    const blob = await (digest.sizeBytes <= BATCHED_BLOB_BYTES
+    const arrived = await (digest.sizeBytes <= BATCHED_BLOB_BYTES
       ? this.#batcher.add(wanted)
       : this.#fetchAlone(wanted)
     ).catch((error: unknown) => {
@@ -97,19 +96,20 @@ export class BlobFetcher {
       }
       throw failure;
     });
+    const { content } = arrived;
     this.#statistics.blobsFetched++;
-    this.#statistics.bytesFetched += blob.length;
+    this.#statistics.bytesFetched += content.length;
     if (use === "directory") {
       this.#statistics.directoriesFetched++;
-      this.#statistics.directoryBytesFetched += blob.length;
+      this.#statistics.directoryBytesFetched += content.length;
     }
     if (use === "file") {
-      this.#memory.setBlob(digest, blob);
+      this.#memory.setBlob(digest, content);
     }
-    return blob;
+    return arrived;
   }
 
-  async #fetchAlone(wanted: Wanted): Promise<Uint8Array> {
+  async #fetchAlone(wanted: Wanted): Promise<Arrived> {
     const [blob] = await this.#fetchBlobs([wanted], false);
     if (blob instanceof BlobError) {
       throw blob;
@@ -117,43 +117,36 @@ export class BlobFetcher {
     return blob!;
   }
 
-  /** Resolves when the blobs are there; they are stored after that. */
-  async #fetchBlobs(wanted: readonly Wanted[], together: boolean): Promise<(Uint8Array | BlobError)[]> {
-    const fetched = Promise.withResolvers<readonly Fetched[]>();
-    const stored = this.#pool.run(
-      {
-        kind: "fetchBlobs",
-        server: wanted[0]!.route.server,
-        together,
-        blobs: wanted.map((each) => this.#destined(each)),
-      },
-      { blobs: fetched.resolve },
+  /** Fetches blobs and puts those that there are into the store, in one go. */
+  async #fetchBlobs(wanted: readonly Wanted[], together: boolean): Promise<(Arrived | BlobError)[]> {
+    const fetched = await this.#pool.run({
+      kind: "fetchBlobs",
+      server: wanted[0]!.route.server,
+      together,
+      digests: wanted.map(({ digest, route }) => toPortable(digest, route.instanceName)),
+    });
+    const entries: NewEntry[] = [];
+    for (const [index, { digest }] of wanted.entries()) {
+      const frame = fetched[index]!;
+      if (frame instanceof Uint8Array) {
+        const [key] = this.#store.keysOf(digestKey(digest), digest.instanceName);
+        entries.push({ key, frame: Buffer.from(frame.buffer), contentBytes: digest.sizeBytes });
+      }
+    }
+    const kept = this.#store.put(entries);
+    return fetched.map((frame, index) =>
+      frame instanceof Uint8Array
+        ? { content: contentOf(Buffer.from(frame.buffer), wanted[index]!.digest.sizeBytes), kept }
+        : new BlobError(frame.code, frame.message),
     );
-    stored.catch(fetched.reject);
-    const storing = stored.then(
-      (stored) => {
-        for (const [index, { digest }] of wanted.entries()) {
-          if (stored[index]) {
-            this.#disk.add(digest);
-          }
-        }
-      },
-      () => {},
-    );
-    const blobs = await fetched.promise;
-    // Only from here on: what storage never sends is not waited for.
-    this.#storing.add(storing);
-    void storing.then(() => this.#storing.delete(storing));
-    return blobs.map((blob) => (blob instanceof Uint8Array ? blob : new BlobError(blob.code, blob.message)));
   }
+}
 
-  #destined({ digest, route }: Wanted): Destined {
-    return {
-      digest: toPortable(digest, route.instanceName),
-      temporaryPath: this.#disk.temporaryPath(),
-      path: this.#disk.blobPath(digestKey(digest)),
-    };
-  }
+/** A blob that was fetched. */
+interface Arrived {
+  readonly content: Uint8Array;
+  /** Whether it is in the store. */
+  readonly kept: boolean | Promise<boolean>;
 }
 
 interface Wanted {

@@ -1,11 +1,12 @@
+import { LRUCache } from "lru-cache";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
-import { asBlobError, BlobError, blobFailure, blobName } from "../../reapi/blob-error.ts";
+import { BlobError, blobName } from "../../reapi/blob-error.ts";
 import { type Digest, digestKey } from "../../reapi/digest.ts";
-import type { DiskCache, DiskEntry } from "../cache/disk-cache.ts";
 import type { MemoryCache } from "../cache/memory-cache.ts";
+import type { LocalStore } from "../local/local-store.ts";
 import type { StorageStatistics } from "../statistics.ts";
+import { verifyContent } from "../transfer/verify.ts";
 import { BlobFetcher, type BlobFetcherOptions, type BlobUse } from "./blob-fetcher.ts";
-import { DiskReader } from "./disk-reader.ts";
 import { LargeBlob, type LargeBlobContext } from "./large-blob.ts";
 
 export interface BlobReaderOptions extends BlobFetcherOptions {
@@ -15,45 +16,47 @@ export interface BlobReaderOptions extends BlobFetcherOptions {
   readonly readAheadBytes: number;
 }
 
-/** A cached file up to this size is read whole, into memory; of a larger one only what is asked for. */
-const SMALL_FILE_BYTES = 128 * 1024;
+/** A stored blob up to this size is read whole, into memory; of a larger one only what is asked for. */
+const SMALL_BLOB_BYTES = 128 * 1024;
+/** How many large blobs are remembered with what was read of them. */
+const LARGE_BLOBS = 1000;
 const NOTHING = new Uint8Array(0);
 
 /**
- * Reads blobs by digest: from memory, from the local disk or from storage. What several readers want at the same
+ * Reads blobs by digest: from memory, from the local store or from storage. What several readers want at the same
  * time is fetched once.
  */
 export class BlobReader {
-  readonly #disk: DiskCache;
+  readonly #store: LocalStore;
   readonly #memory: MemoryCache;
   readonly #statistics: StorageStatistics;
   readonly #chunkSizeBytes: number;
   readonly #fetcher: BlobFetcher;
-  readonly #diskReader: DiskReader;
   readonly #largeContext: LargeBlobContext;
-  readonly #large = new Map<string, LargeBlob>();
+  readonly #large = new LRUCache<string, LargeBlob>({
+    max: LARGE_BLOBS,
+    dispose: (blob) => blob.forget(),
+  });
 
   constructor(options: BlobReaderOptions) {
-    const { pool, disk, memory, statistics, chunkSizeBytes, readAheadBytes } = options;
-    this.#disk = disk;
+    const { pool, store, memory, statistics, chunkSizeBytes, readAheadBytes } = options;
+    this.#store = store;
     this.#memory = memory;
     this.#statistics = statistics;
     this.#chunkSizeBytes = chunkSizeBytes;
     this.#fetcher = new BlobFetcher(options);
-    this.#diskReader = new DiskReader(options);
     this.#largeContext = {
       pool,
-      disk,
+      store,
       memory,
       statistics,
       chunkSizeBytes,
       readAheadBytes,
-      ended: ({ entry }) => this.#large.delete(entry.key),
-      read: (digest, offset, count) => this.read(digest, offset, count),
+      ended: ({ key }) => this.#large.delete(key),
     };
   }
 
-  /** See InputSource. An answer does not go beyond the end of a chunk. */
+  /** See InputSource. An answer may end where a chunk does. */
   read(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array> {
     const end = Math.min(offset + count, digest.sizeBytes);
     if (offset >= end) {
@@ -83,40 +86,34 @@ export class BlobReader {
     if (cached !== undefined) {
       return cached;
     }
-    const key = digestKey(digest);
     if (digest.sizeBytes > this.#chunkSizeBytes) {
-      return this.#wholeLarge(digest, key);
+      return this.#wholeLarge(digest);
     }
-    const entry = this.#disk.get(key);
+    const key = this.#key(digest);
     return (
       this.#fetcher.pending(key) ??
-      (entry && this.#wholeFile(digest, entry, use)) ??
+      (await this.#wholeStored(digest, use)) ??
+      // Somebody else may have begun meanwhile.
+      this.#fetcher.pending(key) ??
       this.#fetcher.fetch(digest, key, use)
     );
   }
 
-  /** Resolves when all blobs that have arrived are in their files. */
-  stored(): Promise<void> {
-    return this.#fetcher.stored();
-  }
-
   #readElsewhere(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array> {
-    const key = digestKey(digest);
+    if (digest.sizeBytes > this.#chunkSizeBytes) {
+      return this.#largeBlob(digest).read(offset, count);
+    }
+    const key = this.#key(digest);
     const pending = this.#fetcher.pending(key);
     if (pending !== undefined) {
       return pending.then((content) => content.subarray(offset, offset + count));
     }
-    const large = this.#large.get(key);
-    if (large !== undefined) {
-      return large.read(offset, count);
-    }
-    const entry = this.#disk.get(key);
-    const fromDisk = entry && this.#readFile(digest, entry, offset, count);
-    if (fromDisk !== undefined) {
-      return fromDisk;
-    }
-    if (digest.sizeBytes > this.#chunkSizeBytes) {
-      return this.#newLarge(digest, key).read(offset, count);
+    const stored = this.#readStored(digest, offset, count);
+    if (stored !== undefined) {
+      this.#statistics.diskHits++;
+      return stored instanceof Promise
+        ? stored.then((content) => content ?? this.read(digest, offset, count))
+        : stored;
     }
     this.#statistics.misses++;
     return this.#fetcher
@@ -124,78 +121,73 @@ export class BlobReader {
       .then((content) => content.subarray(offset, offset + count));
   }
 
-  /** undefined if the file was unusable. */
-  #readFile(
-    digest: Digest,
-    entry: DiskEntry,
-    offset: number,
-    count: number,
-  ): Uint8Array | Promise<Uint8Array> | undefined {
-    if (digest.sizeBytes <= SMALL_FILE_BYTES) {
-      const content = this.#wholeFile(digest, entry, "file");
-      if (content !== undefined) {
-        this.#statistics.diskHits++;
-      }
-      return content?.subarray(offset, offset + count);
-    }
-    if (!entry.verified) {
-      return this.#diskReader.verify(digest, entry).then(() => this.read(digest, offset, count));
-    }
-    const part = this.#diskReader.readPart(digest, entry, offset, count);
-    if (part !== undefined) {
-      this.#statistics.diskHits++;
-    }
-    return part instanceof Promise
-      ? part.then((content) => content ?? this.read(digest, offset, count))
-      : part;
+  /** Identifies the blob among those that are being fetched. */
+  #key(digest: Digest): string {
+    return this.#store.hierarchicalInstanceNames
+      ? `${digestKey(digest)}-${digest.instanceName}`
+      : digestKey(digest);
   }
 
-  #wholeFile(digest: Digest, entry: DiskEntry, use: BlobUse): Uint8Array | undefined {
-    const content = this.#diskReader.readWhole(digest, entry);
+  /** undefined, at once or later, if the store does not have it. */
+  #readStored(
+    digest: Digest,
+    offset: number,
+    count: number,
+  ): Uint8Array | Promise<Uint8Array | undefined> | undefined {
+    const entry = this.#store.find(
+      this.#store.keysOf(digestKey(digest), digest.instanceName),
+      digest.sizeBytes,
+    );
+    if (entry === undefined) {
+      return undefined;
+    }
+    if (digest.sizeBytes > SMALL_BLOB_BYTES && !entry.mustReadWhole) {
+      return this.#store.readPart(entry, offset, count);
+    }
+    const part = (content: Uint8Array | undefined) => {
+      if (content !== undefined) {
+        this.#memory.setBlob(digest, content);
+      }
+      return content?.subarray(offset, offset + count);
+    };
+    const content = this.#store.readWhole(entry);
+    return content instanceof Promise ? content.then(part) : part(content);
+  }
+
+  async #wholeStored(digest: Digest, use: BlobUse): Promise<Uint8Array | undefined> {
+    const entry = this.#store.find(
+      this.#store.keysOf(digestKey(digest), digest.instanceName),
+      digest.sizeBytes,
+    );
+    const content = entry && (await this.#store.readWhole(entry));
     if (content !== undefined && use === "file") {
       this.#memory.setBlob(digest, content);
     }
     return content;
   }
 
-  async #wholeLarge(digest: Digest, key: string): Promise<Uint8Array> {
-    await this.#completeLarge(digest, key);
+  async #wholeLarge(digest: Digest): Promise<Uint8Array> {
     const content = new Uint8Array(digest.sizeBytes);
+    const large = this.#largeBlob(digest);
     for (let offset = 0; offset < content.length; ) {
-      const part = await this.read(digest, offset, content.length - offset);
+      const part = await large.read(offset, content.length - offset);
       content.set(part, offset);
       offset += part.length;
+    }
+    // If the store could not keep all of it, nobody else has.
+    if (!large.isVerified) {
+      verifyContent(digest, content);
     }
     return content;
   }
 
-  /** Fetches what is missing of a large blob. Resolves when all of it is in the disk cache, verified. */
-  async #completeLarge(digest: Digest, key: string): Promise<void> {
-    const entry = this.#large.has(key) ? undefined : this.#disk.get(key);
-    if (entry !== undefined && !entry.verified) {
-      await this.#diskReader.verify(digest, entry);
-    }
-    if (this.#disk.has(key) && !this.#large.has(key)) {
-      return;
-    }
-    await (this.#large.get(key) ?? this.#newLarge(digest, key)).fetchAll();
-    if (!this.#disk.has(key)) {
-      throw new BlobError(
-        Code.RESOURCE_EXHAUSTED,
-        `${blobName(digest)} could not be kept in the local blob cache; is its file system full?`,
-        digest,
-      );
-    }
-  }
-
-  #newLarge(digest: Digest, key: string): LargeBlob {
-    const route = this.#fetcher.route(digest);
-    try {
-      const large = new LargeBlob(digest, key, route, this.#largeContext);
+  #largeBlob(digest: Digest): LargeBlob {
+    const key = this.#key(digest);
+    let large = this.#large.get(key);
+    if (large === undefined) {
+      large = new LargeBlob(digest, key, this.#fetcher.route(digest), this.#largeContext);
       this.#large.set(key, large);
-      return large;
-    } catch (error) {
-      throw blobFailure(digest, asBlobError(error, "the local blob cache"));
     }
+    return large;
   }
 }

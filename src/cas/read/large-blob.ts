@@ -1,84 +1,112 @@
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
-import { asBlobError, blobFailure } from "../../reapi/blob-error.ts";
-import type { Digest } from "../../reapi/digest.ts";
-import type { DiskCache, DiskEntry } from "../cache/disk-cache.ts";
+import { asBlobError, BlobError, blobFailure, blobName } from "../../reapi/blob-error.ts";
+import { type Digest, digestKey } from "../../reapi/digest.ts";
+import type { BlobRoute } from "../blob-server.ts";
 import type { MemoryCache } from "../cache/memory-cache.ts";
-import { OpenFile } from "../cache/open-file.ts";
+import { CHECK_BYTES, contentOf, type EntryKey, frameCheck, frameOf, partKey } from "../local/layout.ts";
+import type { LocalStore } from "../local/local-store.ts";
+import type { StoredEntry } from "../local/options.ts";
 import type { StorageStatistics } from "../statistics.ts";
 import { type PortableDigest, toPortable } from "../transfer/portable.ts";
 import type { TransferPool } from "../transfer/transfer-pool.ts";
 import { ReadAhead } from "./read-ahead.ts";
+import { verifyStored } from "./stored-verification.ts";
 
 /** What all large blobs share. */
 export interface LargeBlobContext {
   readonly pool: TransferPool;
-  readonly disk: DiskCache;
+  readonly store: LocalStore;
   readonly memory: MemoryCache;
   readonly statistics: StorageStatistics;
   readonly chunkSizeBytes: number;
   readonly readAheadBytes: number;
-  /** Called when the blob is no longer partial: it is complete, corrupt or evicted. */
+  /** Called when the blob turned out to be corrupt: the next reader begins anew. */
   ended(blob: LargeBlob): void;
-  /** Reads from what has taken the blob's place. */
-  read(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array>;
 }
 
 /** A chunk's state; also its key in the memory cache. */
 interface Chunk {
-  /** Whether it is in the partial file. */
+  /** Whether it was put into the store. Only for counting: it may have been given up there. */
   stored: boolean;
+  /** Until it is in the store. */
   fetch: Promise<Uint8Array> | undefined;
 }
 
 /**
- * A blob that is larger than a chunk, as long as not all of it has been fetched. Its chunks go into a sparse
- * file. Once the last one is in, the whole file is hashed before that chunk, or anything more, is handed out:
- * whoever reads all of a file learns before its end if it is corrupt. Whoever reads only a part has storage's
- * word for it.
+ * A blob that is larger than a chunk. Its chunks are entries of the store. Once all of them are there, the whole is
+ * hashed before the last one, or anything more, is handed out: whoever reads all of a file learns before its end if it
+ * is corrupt. Whoever reads only a part has storage's word for it.
+ *
+ * Of a blob whose hash was right, the store has one more entry: the checks of all chunks. A chunk that is fetched again,
+ * since it was given up, is compared with that.
  */
 export class LargeBlob {
   readonly digest: Digest;
-  readonly entry: DiskEntry;
+  readonly key: string;
   readonly #context: LargeBlobContext;
-  readonly #server: number;
+  readonly #route: BlobRoute;
   readonly #portable: PortableDigest;
-  readonly #path: string;
-  readonly #file: OpenFile;
+  readonly #chunkKeys: readonly EntryKey[];
+  readonly #checksKeys: readonly [EntryKey, ...EntryKey[]];
   readonly #chunks: Chunk[];
   readonly #readAhead: ReadAhead;
-  #missing: number;
+  readonly #puts = new Set<Promise<unknown>>();
+  /** Of all chunks, if the whole is known to be right. */
+  #checks: Uint8Array | undefined;
+  #missing = 0;
   #verification: Promise<void> | undefined;
   #ended = false;
 
-  /** Throws an Error of node:fs if the partial file cannot be made. */
-  constructor(
-    digest: Digest,
-    key: string,
-    route: { readonly server: number; readonly instanceName: string },
-    context: LargeBlobContext,
-  ) {
+  constructor(digest: Digest, key: string, route: BlobRoute, context: LargeBlobContext) {
+    const { store, chunkSizeBytes, readAheadBytes } = context;
     this.digest = digest;
+    this.key = key;
     this.#context = context;
-    this.#server = route.server;
+    this.#route = route;
     this.#portable = toPortable(digest, route.instanceName);
-    this.#chunks = Array.from({ length: Math.ceil(digest.sizeBytes / context.chunkSizeBytes) }, () => ({
-      stored: false,
-      fetch: undefined,
-    }));
-    this.#missing = this.#chunks.length;
-    this.#readAhead = new ReadAhead(context.chunkSizeBytes, context.readAheadBytes);
-    this.#path = context.disk.temporaryPath();
-    this.entry = { key, partialPath: this.#path, verified: false, evicted: () => this.#end() };
-    this.#file = new OpenFile(this.#path, "wx+");
-    context.disk.set(this.entry, 0);
+    const name = `${digestKey(digest)} in chunks of ${chunkSizeBytes}`;
+    this.#chunkKeys = store.keysOf(name, digest.instanceName);
+    this.#checksKeys = store.keysOf(`checks of ${name}`, digest.instanceName);
+    this.#readAhead = new ReadAhead(chunkSizeBytes, readAheadBytes);
+    const count = Math.ceil(digest.sizeBytes / chunkSizeBytes);
+    const checks = store.find(this.#checksKeys, count * CHECK_BYTES);
+    this.#checks = checks && store.readWholeNow(checks);
+    this.#chunks = Array.from({ length: count }, () => ({ stored: false, fetch: undefined }));
+    if (this.#checks === undefined) {
+      this.#missing = count;
+      for (const index of this.#chunks.keys()) {
+        if (this.#find(index) !== undefined) {
+          this.#noteStored(index);
+        }
+      }
+    }
   }
 
-  /** The answer does not go beyond the chunk that `offset` is in. */
+  /** Whether the hash of the whole is known to be right. */
+  get isVerified(): boolean {
+    return this.#checks !== undefined;
+  }
+
+  /** As long as not all is known to be right, the answer does not go beyond the chunk that `offset` is in. */
   read(offset: number, count: number): Uint8Array | Promise<Uint8Array> {
-    const { chunkSizeBytes, disk, memory, statistics } = this.#context;
-    disk.get(this.entry.key);
+    const chunkEnd = offset - (offset % this.#context.chunkSizeBytes) + this.#context.chunkSizeBytes;
+    const rest = Math.min(offset + count, this.digest.sizeBytes) - chunkEnd;
+    const first = this.#readWithin(offset, count);
+    if (!this.isVerified || rest <= 0) {
+      return first;
+    }
+    // Else a reader whose requests lie across chunks would have to ask twice each time.
+    const second = this.#readWithin(chunkEnd, rest);
+    return first instanceof Uint8Array && second instanceof Uint8Array
+      ? Buffer.concat([first, second])
+      : Promise.all([first, second]).then((parts) => Buffer.concat(parts));
+  }
+
+  /** The same, never beyond the chunk. */
+  #readWithin(offset: number, count: number): Uint8Array | Promise<Uint8Array> {
+    const { chunkSizeBytes, memory, statistics } = this.#context;
     if (this.#verification !== undefined) {
-      return this.#verification.then(() => this.#context.read(this.digest, offset, count));
+      return this.#verification.then(() => this.#readWithin(offset, count));
     }
     const ahead = this.#readAhead.note(offset, count);
     if (ahead !== undefined) {
@@ -86,34 +114,76 @@ export class LargeBlob {
     }
     const index = Math.floor(offset / chunkSizeBytes);
     const start = offset - index * chunkSizeBytes;
-    const end = Math.min(start + count, chunkSizeBytes);
+    const end = Math.min(start + count, this.#length(index));
     const chunk = this.#chunks[index]!;
     const cached = memory.chunk(chunk);
     if (cached !== undefined) {
       statistics.memoryHits++;
       return cached.subarray(start, end);
     }
-    if (chunk.stored) {
-      statistics.diskHits++;
-      return this.#file.read(offset, end - start);
-    }
-    statistics.misses++;
     if (chunk.fetch === undefined) {
+      const stored = this.#readStored(index, start, end);
+      if (stored !== undefined) {
+        statistics.diskHits++;
+        return stored instanceof Promise
+          ? stored.then((content) => content ?? this.#readWithin(offset, count))
+          : stored;
+      }
       this.#fetch(index, index + 1);
     }
+    statistics.misses++;
     return chunk.fetch!.then((content) => content.subarray(start, end));
   }
 
-  /** Resolves when all chunks are in and the hash is right. */
-  async fetchAll(): Promise<void> {
-    const { chunkSizeBytes, readAheadBytes } = this.#context;
-    const step = Math.max(1, Math.floor(readAheadBytes / chunkSizeBytes));
-    for (let from = 0; from < this.#chunks.length; from += step) {
-      const until = Math.min(from + step, this.#chunks.length);
-      this.#fetchMissing(from * chunkSizeBytes, until * chunkSizeBytes);
-      await Promise.all(this.#chunks.slice(from, until).map((chunk) => chunk.fetch));
+  /** Drops the chunks from the memory cache. */
+  forget(): void {
+    this.#ended = true;
+    for (const chunk of this.#chunks) {
+      this.#context.memory.deleteChunk(chunk);
     }
-    await this.#verification;
+  }
+
+  #length(index: number): number {
+    const { chunkSizeBytes } = this.#context;
+    return Math.min(chunkSizeBytes, this.digest.sizeBytes - index * chunkSizeBytes);
+  }
+
+  #keys(index: number): EntryKey[] {
+    return this.#chunkKeys.map((key) => partKey(key, index));
+  }
+
+  #find(index: number): StoredEntry | undefined {
+    return this.#context.store.find(this.#keys(index), this.#length(index));
+  }
+
+  /** The check that the chunk must have, if that is known. */
+  #expectedCheck(index: number): Uint8Array | undefined {
+    return this.#checks?.subarray(index * CHECK_BYTES, (index + 1) * CHECK_BYTES);
+  }
+
+  /** undefined, at once or later, if it is not in the store, or not right. */
+  #readStored(
+    index: number,
+    start: number,
+    end: number,
+  ): Uint8Array | Promise<Uint8Array | undefined> | undefined {
+    const { store, memory } = this.#context;
+    const entry = this.#find(index);
+    if (entry === undefined) {
+      this.#noteLost(index);
+      return undefined;
+    }
+    if (!entry.mustReadWhole) {
+      return store.readPart(entry, start, end - start);
+    }
+    const part = (content: Uint8Array | undefined) => {
+      if (content !== undefined && !this.#ended) {
+        memory.setChunk(this.#chunks[index]!, content);
+      }
+      return content?.subarray(start, end);
+    };
+    const content = store.readWhole(entry, this.#expectedCheck(index));
+    return content instanceof Promise ? content.then(part) : part(content);
   }
 
   /** Starts fetching what is missing of the range, in as few pieces as possible. */
@@ -136,13 +206,12 @@ export class LargeBlob {
   }
 
   #isThereOrComing(index: number): boolean {
-    const { stored, fetch } = this.#chunks[index]!;
-    return stored || fetch !== undefined;
+    return this.#chunks[index]!.fetch !== undefined || this.#find(index) !== undefined;
   }
 
   /** Fetches the chunks from `from` up to, not including, `to`. */
   #fetch(from: number, to: number): void {
-    const { pool, chunkSizeBytes } = this.#context;
+    const { pool, chunkSizeBytes, statistics } = this.#context;
     const offset = from * chunkSizeBytes;
     const arrivals = this.#chunks.slice(from, to).map((chunk) => {
       const arrival = Promise.withResolvers<Uint8Array>();
@@ -151,102 +220,167 @@ export class LargeBlob {
       arrival.promise.catch(() => {});
       return arrival;
     });
+    const fail = (index: number, error: unknown) => {
+      const { promise, reject } = arrivals[index - from]!;
+      if (this.#chunks[index]!.fetch === promise) {
+        this.#chunks[index]!.fetch = undefined;
+      }
+      reject(error);
+    };
     pool
       .run(
         {
           kind: "fetchRange",
-          server: this.#server,
+          server: this.#route.server,
           digest: this.#portable,
           offset,
           length: Math.min(to * chunkSizeBytes, this.digest.sizeBytes) - offset,
           chunkSizeBytes,
-          path: this.#path,
         },
         {
-          chunk: (index, content, stored) => {
-            void this.#arrived(index, content, stored).then(
-              arrivals[index - from]!.resolve,
-              arrivals[index - from]!.reject,
-            );
+          chunk: (index, frame) => {
+            const { promise, resolve } = arrivals[index - from]!;
+            // Else it came before, from a thread that died.
+            if (this.#chunks[index]!.fetch === promise) {
+              this.#arrived(index, Buffer.from(frame.buffer)).then(resolve, (error) => fail(index, error));
+            }
           },
         },
       )
       .catch((error: unknown) => {
         const failure = blobFailure(this.digest, asBlobError(error, "ByteStream.Read"));
         if (failure.code === Code.DATA_LOSS) {
-          this.#context.statistics.corruptBlobs++;
+          statistics.corruptBlobs++;
         }
-        for (const [index, { reject }] of arrivals.entries()) {
-          const chunk = this.#chunks[from + index]!;
-          if (chunk.fetch === arrivals[index]!.promise) {
-            chunk.fetch = undefined;
-          }
-          reject(failure);
+        for (let index = from; index < to; index++) {
+          fail(index, failure);
         }
       });
   }
 
-  async #arrived(index: number, content: Uint8Array, stored: boolean): Promise<Uint8Array> {
-    const { disk, memory, statistics } = this.#context;
+  async #arrived(index: number, frame: Buffer<ArrayBuffer>): Promise<Uint8Array> {
+    const { memory, statistics } = this.#context;
     const chunk = this.#chunks[index]!;
-    // It came before, from a thread that died.
-    if (chunk.stored) {
-      return content;
-    }
+    const content = contentOf(frame, this.#length(index));
     statistics.chunksFetched++;
     statistics.bytesFetched += content.length;
-    chunk.fetch = undefined;
+    const expected = this.#expectedCheck(index);
+    if (expected !== undefined && !frameCheck(frame).equals(expected)) {
+      statistics.corruptBlobs++;
+      throw corrupt(this.digest, `chunk ${index} is another one than before`);
+    }
     if (this.#ended) {
+      chunk.fetch = undefined;
       return content;
     }
-    chunk.stored = stored;
     memory.setChunk(chunk, content);
-    if (!stored) {
-      return content;
-    }
-    this.#missing--;
-    disk.set(this.entry, (this.#chunks.length - this.#missing) * this.#context.chunkSizeBytes);
-    if (this.#missing === 0) {
-      this.#verification = this.#verify();
-      this.#verification.catch(() => {});
+    this.#put(index, frame);
+    if (this.#verification !== undefined) {
       await this.#verification;
     }
     return content;
   }
 
-  async #verify(): Promise<void> {
-    const { pool, disk, statistics } = this.#context;
-    const { key } = this.entry;
-    const destination = disk.blobPath(key);
-    try {
-      await pool.run({ kind: "verifyFile", digest: this.#portable, path: this.#path, destination });
-    } catch (error) {
-      // An evicted file cannot be verified any more; its chunks are as good as those of any blob read in part.
-      if (this.#ended) {
-        return;
+  /** Once the last chunk is put, the verification is on its way. */
+  #put(index: number, frame: Buffer<ArrayBuffer>): void {
+    const { store } = this.#context;
+    const chunk = this.#chunks[index]!;
+    const kept = store.put([{ key: this.#keys(index)[0]!, frame, contentBytes: this.#length(index) }]);
+    if (!(kept instanceof Promise)) {
+      chunk.fetch = undefined;
+      if (kept) {
+        this.#noteStored(index);
       }
+      return;
+    }
+    const put = kept.then((kept) => {
+      chunk.fetch = undefined;
+      if (!kept) {
+        this.#noteLost(index);
+      }
+      this.#puts.delete(put);
+    });
+    this.#puts.add(put);
+    this.#noteStored(index);
+  }
+
+  #noteStored(index: number): void {
+    const chunk = this.#chunks[index]!;
+    if (this.#checks !== undefined || chunk.stored) {
+      return;
+    }
+    chunk.stored = true;
+    this.#missing--;
+    if (this.#missing === 0) {
+      this.#verification = this.#verify().finally(() => {
+        this.#verification = undefined;
+      });
+      this.#verification.catch(() => {});
+    }
+  }
+
+  #noteLost(index: number): void {
+    const chunk = this.#chunks[index]!;
+    if (chunk.stored) {
+      chunk.stored = false;
+      this.#missing++;
+    }
+  }
+
+  /** Resolves when the whole has been hashed, or cannot be, as not all of it is in the store. */
+  async #verify(): Promise<void> {
+    const { pool, store, statistics } = this.#context;
+    await Promise.all(this.#puts);
+    await this.#checkStored();
+    const entries = this.#findAll();
+    if (entries === undefined) {
+      return;
+    }
+    try {
+      const checks = await verifyStored(store, pool, this.#portable, entries);
+      if (checks !== undefined) {
+        this.#checks = checks;
+        store.put([{ key: this.#checksKeys[0], frame: frameOf(checks), contentBytes: checks.length }]);
+      }
+    } catch (error) {
       const failure = blobFailure(this.digest, asBlobError(error, "verification"));
       if (failure.code === Code.DATA_LOSS) {
         statistics.corruptBlobs++;
       }
-      this.#end();
-      disk.delete(key);
+      for (const index of this.#chunks.keys()) {
+        store.delete(this.#keys(index));
+      }
+      this.forget();
+      this.#context.ended(this);
       throw failure;
     }
-    disk.complete(this.entry, this.digest);
-    this.#end();
   }
 
-  /** From now on, reads go to whatever takes this blob's place. */
-  #end(): void {
-    if (this.#ended) {
-      return;
+  /** What an earlier run left may have been damaged since then, which is not storage's fault. */
+  async #checkStored(): Promise<void> {
+    for (const index of this.#chunks.keys()) {
+      const entry = this.#find(index);
+      if (entry?.mustReadWhole) {
+        await this.#context.store.readWhole(entry);
+      }
     }
-    this.#ended = true;
-    for (const chunk of this.#chunks) {
-      this.#context.memory.deleteChunk(chunk);
-    }
-    this.#context.ended(this);
-    this.#file.close();
   }
+
+  /** The entries of all chunks; undefined if one is not there any more. */
+  #findAll(): StoredEntry[] | undefined {
+    const entries: StoredEntry[] = [];
+    for (const index of this.#chunks.keys()) {
+      const entry = this.#find(index);
+      if (entry === undefined) {
+        this.#noteLost(index);
+      } else {
+        entries.push(entry);
+      }
+    }
+    return entries.length === this.#chunks.length ? entries : undefined;
+  }
+}
+
+function corrupt(digest: Digest, why: string): BlobError {
+  return new BlobError(Code.DATA_LOSS, `${blobName(digest)} is corrupt: ${why}`, digest);
 }

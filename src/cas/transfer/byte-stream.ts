@@ -73,17 +73,21 @@ export async function readRange(
   await connection.stream("ByteStream.Read", signal, read);
 }
 
-/** The whole blob, compressed on its way if the server offers that. Of it, only the size is verified. */
+/**
+ * Reads the whole blob into `content`, which has its size; compressed on its way if the server offers that. Of it, only
+ * the size is verified.
+ */
 export async function readWhole(
   connection: ServerConnection,
   digest: Digest,
+  content: Uint8Array,
   signal?: AbortSignal,
-): Promise<Uint8Array> {
+): Promise<void> {
   const { zstd } = await connection.capabilities(digest.instanceName);
   if (zstd && digest.sizeBytes >= SMALLEST_COMPRESSED) {
-    return readCompressed(connection, digest, signal);
+    content.set(await readCompressed(connection, digest, signal));
+    return;
   }
-  const content = Buffer.allocUnsafeSlow(digest.sizeBytes);
   let length = 0;
   await readRange(
     connection,
@@ -96,7 +100,6 @@ export async function readWhole(
     },
     signal,
   );
-  return content;
 }
 
 /** A stream that breaks begins anew: not every server honours an offset into a compressed blob. */

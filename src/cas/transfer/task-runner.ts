@@ -1,20 +1,14 @@
-import { closeSync, constants, openSync, writeSync } from "node:fs";
-import { open, rename, rm, writeFile } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError, BlobError, blobFailure } from "../../reapi/blob-error.ts";
-import { type Digest, digestFunctionFor } from "../../reapi/digest.ts";
+import { type Digest, digestFunctionFor, SHA256 } from "../../reapi/digest.ts";
+import { CHECK_BYTES, checkOf, contentOf, type Frame, newFrame, setCheck } from "../local/layout.ts";
 import { readRange, readWhole, write } from "./byte-stream.ts";
 import { batchRead, batchUpdate, findMissing } from "./content-addressable-storage.ts";
 import { fromPortable, portableError, toPortable } from "./portable.ts";
 import { SYSTEM_CLOCK } from "./retry.ts";
 import { ServerConnection } from "./server-connection.ts";
-import type {
-  Destined,
-  TransferContext,
-  TransferResults,
-  TransferSettings,
-  TransferTask,
-} from "./transfer-task.ts";
+import type { TransferContext, TransferResults, TransferSettings, TransferTask } from "./transfer-task.ts";
 import { piecesOf } from "./upload-source.ts";
 import { verifyContent, verifyHash } from "./verify.ts";
 
@@ -48,29 +42,23 @@ export function createTaskRunner(settings: TransferSettings): TaskRunner {
       return undefined;
     },
 
-    async fetchBlobs({ server, together, blobs }, { signal, blobs: deliver }) {
-      const digests = blobs.map(({ digest }) => fromPortable(digest));
-      const contents = together
-        ? await batchRead(connection(server), digests, signal)
-        : await Promise.all(digests.map((digest) => readVerified(connection(server), digest, signal)));
-      // A copy, as what is handed over is gone from here.
-      deliver?.(
-        contents.map((content) =>
-          content instanceof BlobError ? portableError(content) : new Uint8Array(content),
-        ),
-      );
-      const stored: boolean[] = [];
-      for (const [index, content] of contents.entries()) {
-        stored.push(!(content instanceof BlobError) && (await store(blobs[index]!, content)));
-      }
-      return stored;
+    async fetchBlobs({ server, together, digests: portable }, { signal }) {
+      const digests = portable.map(fromPortable);
+      const frames = together
+        ? (await batchRead(connection(server), digests, signal)).map((content, index) =>
+            content instanceof BlobError ? content : framed(digests[index]!, content),
+          )
+        : await Promise.all(digests.map((digest) => readFrame(connection(server), digest, signal)));
+      return frames.map((frame) => (frame instanceof BlobError ? portableError(frame) : frame));
     },
 
-    async fetchRange({ server, digest: portable, offset, length, chunkSizeBytes, path }, { signal, chunk }) {
+    async fetchRange({ server, digest: portable, offset, length, chunkSizeBytes }, { signal, chunk }) {
       const digest = fromPortable(portable);
       const end = offset + length;
       let start = offset;
-      let content = Buffer.allocUnsafeSlow(Math.min(chunkSizeBytes, end - start));
+      const next = () => newFrame(Math.min(chunkSizeBytes, end - start));
+      let frame = next();
+      let content = contentOf(frame, Math.min(chunkSizeBytes, end - start));
       let filled = 0;
       const take = (data: Uint8Array) => {
         while (data.length > 0) {
@@ -79,35 +67,31 @@ export function createTaskRunner(settings: TransferSettings): TaskRunner {
           filled += part.length;
           data = data.subarray(part.length);
           if (filled === content.length) {
-            chunk?.(start / chunkSizeBytes, content, overwrite(path, start, content));
+            setCheck(frame, checkOf(content));
+            chunk?.(start / chunkSizeBytes, frame);
             start += filled;
             filled = 0;
-            content = Buffer.allocUnsafeSlow(Math.min(chunkSizeBytes, end - start));
+            frame = next();
+            content = contentOf(frame, Math.min(chunkSizeBytes, end - start));
           }
         }
       };
       await readRange(connection(server), digest, offset, length, take, signal).catch(named(digest));
     },
 
-    async verifyFile({ digest: portable, path, destination }) {
+    async verifyPieces({ digest: portable, path, pieces }) {
       const digest = fromPortable(portable);
       const file = await open(path);
       try {
         const hash = digest.function.createHash(digest.sizeBytes);
-        const buffer = Buffer.allocUnsafe(Math.min(1024 * 1024, digest.sizeBytes));
-        for (;;) {
-          const { bytesRead } = await file.read(buffer, 0, buffer.length);
-          if (bytesRead === 0) {
-            break;
-          }
+        for (const { position, length } of pieces) {
+          const buffer = Buffer.allocUnsafe(length);
+          const { bytesRead } = await file.read(buffer, 0, length, position);
           hash.update(buffer.subarray(0, bytesRead));
         }
         verifyHash(digest, hash.digest("hex"));
       } finally {
         await file.close();
-      }
-      if (path !== destination) {
-        await rename(path, destination);
       }
       return undefined;
     },
@@ -183,52 +167,35 @@ function named(digest: Digest): (error: unknown) => never {
   };
 }
 
-async function readVerified(
+async function readFrame(
   connection: ServerConnection,
   digest: Digest,
   signal: AbortSignal | undefined,
-): Promise<Uint8Array | BlobError> {
+): Promise<Frame | BlobError> {
   try {
-    const content = await readWhole(connection, digest, signal);
+    const frame = newFrame(digest.sizeBytes);
+    const content = contentOf(frame, digest.sizeBytes);
+    await readWhole(connection, digest, content, signal);
     verifyContent(digest, content);
-    return content;
+    setVerifiedCheck(frame, digest, content);
+    return frame;
   } catch (error) {
     return blobFailure(digest, asBlobError(error, "fetch"));
   }
 }
 
-/**
- * False if it cannot be stored: a full disk must not keep anybody from reading. Creating a file can take longer
- * than fetching its content, so it does not block this thread.
- */
-async function store({ temporaryPath, path }: Destined, content: Uint8Array): Promise<boolean> {
-  try {
-    await writeFile(temporaryPath, content, { flag: "wx", mode: 0o600 });
-    await rename(temporaryPath, path);
-    return true;
-  } catch {
-    await rm(temporaryPath, { force: true }).catch(() => {});
-    return false;
-  }
+/** A copy, as what is handed over is gone from here. */
+function framed(digest: Digest, content: Uint8Array): Frame {
+  const frame = newFrame(content.length);
+  contentOf(frame, content.length).set(content);
+  setVerifiedCheck(frame, digest, content);
+  return frame;
 }
 
-/** False if that fails: the file may have been evicted meanwhile, or the disk may be full. */
-function overwrite(path: string, offset: number, content: Uint8Array): boolean {
-  try {
-    const file = openSync(path, constants.O_WRONLY);
-    try {
-      writeAll(file, content, offset);
-    } finally {
-      closeSync(file);
-    }
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function writeAll(file: number, content: Uint8Array, offset: number): void {
-  for (let written = 0; written < content.length; ) {
-    written += writeSync(file, content, written, content.length - written, offset + written);
-  }
+/** Of a SHA-256 digest, the hash is the check. */
+function setVerifiedCheck(frame: Frame, digest: Digest, content: Uint8Array): void {
+  setCheck(
+    frame,
+    digest.function === SHA256 ? Buffer.from(digest.hash.slice(0, 2 * CHECK_BYTES), "hex") : checkOf(content),
+  );
 }

@@ -1,6 +1,6 @@
 import type { MessagePort } from "node:worker_threads";
 import type { PortableError } from "./portable.ts";
-import type { Fetched, TransferResults, TransferTask } from "./transfer-task.ts";
+import type { TransferResults, TransferTask } from "./transfer-task.ts";
 
 /** A task as it is sent to a thread. */
 export interface ThreadTask {
@@ -22,13 +22,7 @@ export type ThreadResult =
 /** From the thread, while the task runs; `read` asks for bytes of the source. */
 export type ThreadMessage = { readonly call: number } & (
   | { readonly kind: "read"; readonly id: number; readonly offset: number; readonly count: number }
-  | { readonly kind: "blobs"; readonly blobs: readonly Fetched[] }
-  | {
-      readonly kind: "chunk";
-      readonly index: number;
-      readonly content: Uint8Array<ArrayBuffer>;
-      readonly stored: boolean;
-    }
+  | { readonly kind: "chunk"; readonly index: number; readonly frame: Uint8Array<ArrayBuffer> }
 );
 
 /** To the thread: that the caller has aborted, or the answer to a `read`. */

@@ -7,7 +7,7 @@ import type { PoolMessage, ThreadMessage, ThreadResult, ThreadTask } from "./thr
 import type { TransferContext, TransferResults, TransferSettings, TransferTask } from "./transfer-task.ts";
 import type { RandomAccess } from "./upload-source.ts";
 
-/** Transfers, decompresses, hashes and stores blobs, in threads of its own. */
+/** Transfers, decompresses and hashes blobs, in threads of its own. */
 export interface TransferPool {
   /** Rejects with {@link BlobError}; with the signal's reason once that aborts. */
   run<T extends TransferTask>(task: T, context?: TransferContext): Promise<TransferResults[T["kind"]]>;
@@ -101,10 +101,8 @@ function threadPool(threads: number, thread: URL, settings: TransferSettings): T
     let heard = () => {};
     calls.set(call, (message) => {
       received++;
-      if (message.kind === "blobs") {
-        context.blobs?.(message.blobs);
-      } else if (message.kind === "chunk") {
-        context.chunk?.(message.index, message.content, message.stored);
+      if (message.kind === "chunk") {
+        context.chunk?.(message.index, message.frame);
       } else {
         answer?.(message);
       }

@@ -13,15 +13,12 @@ export interface TransferSettings {
 export type TransferTask =
   /** Begins to connect to all servers; no other task waits for that. */
   | { readonly kind: "connect" }
-  /**
-   * Fetches blobs of one instance, small ones `together` in one message. They are handed over as soon as they are
-   * there; the task ends when they are stored, too.
-   */
+  /** Fetches blobs of one instance, small ones `together` in one message. */
   | {
       readonly kind: "fetchBlobs";
       readonly server: number;
       readonly together: boolean;
-      readonly blobs: readonly Destined[];
+      readonly digests: readonly PortableDigest[];
     }
   /** Fetches part of a blob, in chunks that are handed over one by one. */
   | {
@@ -32,15 +29,13 @@ export type TransferTask =
       readonly offset: number;
       readonly length: number;
       readonly chunkSizeBytes: number;
-      /** An existing file, in which the range is overwritten. */
-      readonly path: string;
     }
-  /** Moves a file to its destination if its content is what the digest names. */
+  /** Succeeds if pieces of a file, one after the other, are what the digest names. */
   | {
-      readonly kind: "verifyFile";
+      readonly kind: "verifyPieces";
       readonly digest: PortableDigest;
       readonly path: string;
-      readonly destination: string;
+      readonly pieces: readonly { readonly position: number; readonly length: number }[];
     }
   | { readonly kind: "findMissing"; readonly server: number; readonly digests: readonly PortableDigest[] }
   | {
@@ -58,22 +53,15 @@ export type TransferTask =
       readonly sizeBytes: number;
     };
 
-/** A blob, the file that is to hold it, and a path for that file until it is complete. */
-export interface Destined {
-  readonly digest: PortableDigest;
-  readonly temporaryPath: string;
-  readonly path: string;
-}
-
-/** A blob that was fetched and verified, or why it was not. */
+/** A blob that was fetched and verified, as a frame for the local store; or why it was not. */
 export type Fetched = Uint8Array<ArrayBuffer> | PortableError;
 
 export interface TransferResults {
   connect: undefined;
-  /** For each blob, whether it is in its file. */
-  fetchBlobs: readonly boolean[];
+  /** In the order of the digests. */
+  fetchBlobs: readonly Fetched[];
   fetchRange: undefined;
-  verifyFile: undefined;
+  verifyPieces: undefined;
   findMissing: readonly PortableDigest[];
   uploadBatch: readonly (PortableError | undefined)[];
   upload: undefined;
@@ -85,8 +73,6 @@ export interface TransferContext {
   readonly signal?: AbortSignal | undefined;
   /** What upload and hash read. */
   readonly source?: RandomAccess | undefined;
-  /** Takes the blobs of a fetchBlobs, in their order. */
-  readonly blobs?: ((blobs: readonly Fetched[]) => void) | undefined;
-  /** Takes chunks of a fetchRange; `stored` says whether the chunk is in the file, too. */
-  readonly chunk?: ((index: number, content: Uint8Array<ArrayBuffer>, stored: boolean) => void) | undefined;
+  /** Takes the chunks of a fetchRange, as frames for the local store. */
+  readonly chunk?: ((index: number, frame: Uint8Array<ArrayBuffer>) => void) | undefined;
 }

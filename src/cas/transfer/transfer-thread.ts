@@ -1,15 +1,15 @@
 import { type MessagePort, parentPort, type Transferable } from "node:worker_threads";
-import { workerData } from "piscina";
+import { move, transferableSymbol, valueSymbol, workerData } from "piscina";
 import { asBlobError } from "../../reapi/blob-error.ts";
 import { portableError } from "./portable.ts";
 import { createTaskRunner } from "./task-runner.ts";
 import type { PoolMessage, ThreadMessage, ThreadResult, ThreadTask } from "./thread-messages.ts";
-import type { TransferContext, TransferSettings } from "./transfer-task.ts";
+import type { Fetched, TransferContext, TransferSettings } from "./transfer-task.ts";
 import type { RandomAccess } from "./upload-source.ts";
 
 const RUNNER = createTaskRunner(workerData as TransferSettings);
 
-/** Runs a task: what piscina calls in the transfer pool's threads. */
+/** Runs a task: what piscina calls in the transfer pool's threads. What was fetched is moved, not copied. */
 export default async function runInThread({ call, task, port }: ThreadTask): Promise<ThreadResult> {
   let messages = 0;
   const send = (message: ThreadMessage, transfer: readonly Transferable[] = []) => {
@@ -19,20 +19,26 @@ export default async function runInThread({ call, task, port }: ThreadTask): Pro
   try {
     const result = await RUNNER.run(task, {
       ...(port && callerContext(call, port, send)),
-      blobs(blobs) {
-        const buffers = blobs.flatMap((blob) => (blob instanceof Uint8Array ? [blob.buffer] : []));
-        send({ call, kind: "blobs", blobs }, buffers);
-      },
-      chunk(index, content, stored) {
-        send({ call, kind: "chunk", index, content, stored }, [content.buffer]);
+      chunk(index, frame) {
+        send({ call, kind: "chunk", index, frame }, [frame.buffer]);
       },
     });
-    return { result, messages };
+    return task.kind === "fetchBlobs"
+      ? moved({ result, messages }, result as readonly Fetched[])
+      : { result, messages };
   } catch (error) {
     return { error: portableError(asBlobError(error, task.kind)) };
   } finally {
     port?.close();
   }
+}
+
+function moved(result: ThreadResult, fetched: readonly Fetched[]): ThreadResult {
+  const frames = fetched.filter((each) => each instanceof Uint8Array);
+  return move({
+    [transferableSymbol]: frames.map(({ buffer }) => buffer),
+    [valueSymbol]: result,
+  }) as unknown as ThreadResult;
 }
 
 /** The caller's signal and source, through the port. */

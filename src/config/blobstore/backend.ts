@@ -1,6 +1,6 @@
 import type { BlobBackend } from "../../cas/backend.ts";
 import type { Route } from "../../cas/blob-server.ts";
-import type { DiskCacheOptions } from "../../cas/cache/disk-cache.ts";
+import type { LocalStoreOptions } from "../../cas/local/options.ts";
 import { shardSelector } from "../../cas/sharding.ts";
 import type {
   ActionResultExpiringBlobAccessConfiguration,
@@ -33,7 +33,7 @@ import type { BackendParts, Place, Store } from "./place.ts";
 /** A backend, and the settings of the local cache in it. */
 export interface BackendSettings {
   readonly backend: BlobBackend;
-  readonly blobCache: DiskCacheOptions | undefined;
+  readonly blobCache: LocalStoreOptions | undefined;
 }
 
 /**

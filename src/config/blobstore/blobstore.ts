@@ -1,5 +1,5 @@
 import type { BlobBackend } from "../../cas/backend.ts";
-import type { DiskCacheOptions } from "../../cas/cache/disk-cache.ts";
+import type { LocalStoreOptions } from "../../cas/local/options.ts";
 import type {
   BlobAccessConfiguration,
   BlobstoreConfiguration,
@@ -9,13 +9,13 @@ import { ConfigurationError } from "../error.ts";
 import { all, type FieldPath } from "../field-path.ts";
 import { refuse } from "../refuse.ts";
 import { blobBackend } from "./backend.ts";
-import { DEFAULT_BLOB_CACHE_COUNT } from "./local.ts";
+import { defaultLocalStore } from "./local.ts";
 
 /** Where a worker's blobs and action results are. */
 export interface BlobstoreSettings {
   readonly contentAddressableStorage: BlobBackend;
   /** On a local disk. */
-  readonly blobCache: DiskCacheOptions;
+  readonly blobCache: LocalStoreOptions;
   readonly actionCache: BlobBackend;
 }
 
@@ -53,7 +53,7 @@ function cachedStorage(
   };
 }
 
-function cacheBeside(filePool: BlockDeviceSettings | undefined, path: FieldPath): DiskCacheOptions {
+function cacheBeside(filePool: BlockDeviceSettings | undefined, path: FieldPath): LocalStoreOptions {
   if (filePool?.maximumSizeBytes === undefined) {
     const cause = filePool ? "filePool.blockDevice has a devicePath" : "filePool is missing";
     throw new ConfigurationError(
@@ -61,9 +61,5 @@ function cacheBeside(filePool: BlockDeviceSettings | undefined, path: FieldPath)
         `make ${path} a readCaching, with a local backend as the fast one, or give filePool.blockDevice.file`,
     );
   }
-  return {
-    directory: `${filePool.path}.blobs`,
-    maximumSizeBytes: filePool.maximumSizeBytes,
-    maximumCount: DEFAULT_BLOB_CACHE_COUNT,
-  };
+  return defaultLocalStore(`${filePool.path}.blobs`, filePool.maximumSizeBytes);
 }

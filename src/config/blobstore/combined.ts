@@ -13,7 +13,7 @@ import { all, unsupported } from "../field-path.ts";
 import { accept, refuse } from "../refuse.ts";
 import { positive } from "../values.ts";
 import { existenceCache } from "./existence-cache.ts";
-import { blobCache } from "./local.ts";
+import { localStoreSettings } from "./local.ts";
 import type { Place } from "./place.ts";
 import { copiesToBlobCache, replicationOf } from "./replicator.ts";
 
@@ -58,7 +58,7 @@ export function readCachingRoute(configuration: ReadCachingBlobAccessConfigurati
   }
   const { route } = all({
     cache: () => {
-      parts.blobCache = blobCache(backend.value, fastPath.field("local"));
+      parts.blobCache = localStoreSettings(backend.value, fastPath.field("local"));
     },
     replicator: () => copiesToBlobCache(replicator, path.field("replicator")),
     route: () => place.routeTo(slow, slowPlace),

@@ -1,6 +1,6 @@
 import type { BlobServer, Route } from "../../cas/blob-server.ts";
-import type { DiskCacheOptions } from "../../cas/cache/disk-cache.ts";
 import type { Combination } from "../../cas/combined/combination.ts";
+import type { LocalStoreOptions } from "../../cas/local/options.ts";
 import type { BlobAccessConfiguration } from "../../proto/gen/buildbarn/configuration/blobstore/blobstore_pb.ts";
 import type { FieldPath } from "../field-path.ts";
 
@@ -11,7 +11,7 @@ export type Store = "contentAddressableStorage" | "actionCache" | "fileSystemAcc
 export interface BackendParts {
   readonly servers: BlobServer[];
   readonly combinations: Combination[];
-  blobCache: DiskCacheOptions | undefined;
+  blobCache: LocalStoreOptions | undefined;
 }
 
 /** Where in the configuration a backend stands, and what enclosing ones say of it. */

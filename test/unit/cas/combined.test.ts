@@ -13,7 +13,7 @@ import { Replicator } from "../../../src/proto/gen/buildbarn/replicator/replicat
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
 import type { Digest } from "../../../src/reapi/digest.ts";
 import { digestOf, FakeStorage } from "./fake-storage.ts";
-import { blobError, chunk, readAll } from "./fixture.ts";
+import { blobError, chunk, localStore, readAll } from "./fixture.ts";
 
 const to =
   (server: number): Route =>
@@ -45,7 +45,7 @@ async function combine(...combinations: Combination[]): Promise<Combined> {
   const client = await createStorageClient({
     contentAddressableStorage: backend,
     actionCache: backend,
-    diskCache: { directory, maximumSizeBytes: 1e9, maximumCount: 1e6 },
+    localStore: localStore(directory, 2 ** 29),
     memoryCacheSizeBytes: 0,
     chunkSizeBytes: chunk,
     readAheadBytes: 0,

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { grpcBackend } from "../../../src/cas/backend.ts";
+import type { LocalStoreOptions } from "../../../src/cas/local/options.ts";
 import {
   createStorageClient,
   type StorageClient,
@@ -10,6 +11,7 @@ import {
 } from "../../../src/cas/storage-client.ts";
 import { BlobError } from "../../../src/reapi/blob-error.ts";
 import { FakeStorage, type FakeStorageOptions } from "./fake-storage.ts";
+import { storeOptions } from "./local/stores.ts";
 
 /** Above what goes in batches. */
 export const chunk = 128 * 1024;
@@ -17,8 +19,9 @@ export const chunk = 128 * 1024;
 export interface Fixture extends AsyncDisposable {
   readonly storage: FakeStorage;
   readonly client: StorageClient;
+  /** Of the local store. */
   readonly directory: string;
-  /** Another client on the same cache directory; the first one must be closed. */
+  /** Another client on the same local store; the first one must be closed. */
   reopen(options?: Partial<StorageClientOptions>): Promise<StorageClient>;
 }
 
@@ -35,7 +38,7 @@ export async function fixture(
     const client = await createStorageClient({
       contentAddressableStorage: backend,
       actionCache: backend,
-      diskCache: { directory, maximumSizeBytes: 1e9, maximumCount: 1e6 },
+      localStore: localStore(directory, 2 ** 29),
       chunkSizeBytes: chunk,
       readAheadBytes: 0,
       transferThreads: 0,
@@ -65,6 +68,11 @@ export async function fixture(
       await rm(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** A store of so many bytes, in the directory. */
+export function localStore(directory: string, sizeBytes: number): LocalStoreOptions {
+  return storeOptions(directory, { blocks: { kind: "file", path: join(directory, "blobs"), sizeBytes } });
 }
 
 /** Puts random blobs of these sizes into storage, and has the client read all of each. */

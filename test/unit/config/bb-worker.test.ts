@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fromJson, type JsonObject } from "@bufbuild/protobuf";
 import { bbWorkerSettings } from "../../../src/config/bb-worker/application.ts";
+import { defaultLocalStore } from "../../../src/config/blobstore/local.ts";
 import { ConfigurationError } from "../../../src/config/error.ts";
 import { loadConfiguration } from "../../../src/config/load-configuration.ts";
 import { ApplicationConfigurationSchema } from "../../../src/proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
@@ -32,11 +33,7 @@ const check = (changes: JsonObject = {}) =>
 describe("bbWorkerSettings", () => {
   it("fills in what is left to it", () => {
     const configuration = check();
-    assert.deepEqual(configuration.blobCache, {
-      directory: "/pool.blobs",
-      maximumSizeBytes: 1000,
-      maximumCount: 1_000_000,
-    });
+    assert.deepEqual(configuration.blobCache, defaultLocalStore("/pool.blobs", 1000));
     const [directory] = configuration.buildDirectories;
     assert.equal(directory?.nfsVersion, "4.2");
     assert.equal(directory?.maximumExecutionTimeoutCompensation, 0);
@@ -44,7 +41,6 @@ describe("bbWorkerSettings", () => {
   });
 
   it("takes a local fast backend as the blob cache", () => {
-    const file = { path: "/cache", sizeBytes: "5" };
     const { contentAddressableStorage, blobCache } = check({
       blobstore: {
         actionCache: grpc,
@@ -54,23 +50,32 @@ describe("bbWorkerSettings", () => {
             fast: {
               local: {
                 keyLocationMapInMemory: { entries: "7" },
-                blocksOnBlockDevice: { source: { file } },
+                keyLocationMapMaximumGetAttempts: 8,
+                keyLocationMapMaximumPutAttempts: "32",
+                newBlocks: 3,
+                blocksInMemory: { blockSizeBytes: "100000" },
               },
             },
           },
         },
       },
     });
-    assert.deepEqual(blobCache, { directory: "/cache", maximumSizeBytes: 5, maximumCount: 7 });
+    assert.deepEqual(blobCache.blocks, { kind: "memory", blockBytes: 100_000 });
+    assert.equal(blobCache.keyLocationMap.maximumEntries, 7);
     assert.equal(contentAddressableStorage.servers[0]?.endpoint.address, "storage:8981");
   });
 
   it("does without a file pool, or takes a device, where the blob cache has a place of its own", () => {
-    const file = { path: "/cache", sizeBytes: "5" };
-    const fast = { local: { blocksOnBlockDevice: { source: { file } } } };
+    const local = {
+      keyLocationMapInMemory: { entries: "7" },
+      keyLocationMapMaximumGetAttempts: 8,
+      keyLocationMapMaximumPutAttempts: "32",
+      newBlocks: 1,
+      blocksInMemory: { blockSizeBytes: "100000" },
+    };
     const blobstore = {
       actionCache: grpc,
-      contentAddressableStorage: { readCaching: { slow: grpc, fast } },
+      contentAddressableStorage: { readCaching: { slow: grpc, fast: { local } } },
     };
     assert.equal(check({ blobstore, filePool: null }).filePool, undefined);
     assert.deepEqual(check({ blobstore, filePool: { blockDevice: { devicePath: "/dev/sda" } } }).filePool, {

@@ -29,10 +29,21 @@ import { digestOf } from "../cas/fake-storage.ts";
 /**
  * Accepted since Buildbarn's worker would do the same with another value: blobs are copied one copy at a time anyway,
  * completeness is checked where action results are read, which no worker does, and diagnostics without an address are not
- * served.
+ * served. Or since there is nothing that the
+ * field could tune: which entries are trusted, and where they are, is noted in memory, and each batch is one write.
  */
-const EQUIVALENT =
-  /\.replicator\.local$|\.completenessChecking\.maximumTotalTreeSizeBytes$|\.diagnosticsHttpServer$/;
+const EQUIVALENT = new RegExp(
+  [
+    /\.replicator\.local$/,
+    /\.completenessChecking\.maximumTotalTreeSizeBytes$/,
+    /\.diagnosticsHttpServer$/,
+    /\.dataIntegrityValidationCache\.(cacheSize|cacheReplacementPolicy)$/,
+    /\.keyLocationMapOnBlockDevice\.file\.path$/,
+    /\.fast\.local\..*\.writeConcurrencyLimit$/,
+  ]
+    .map(({ source }) => source)
+    .join("|"),
+);
 
 const keyPair = { inline: { certificate: "certificate", privateKey: "key" } };
 const file = import.meta.filename;
@@ -64,13 +75,33 @@ const global = {
     ],
   },
 };
-const readCaching = (slow: JsonObject) => ({
+const source = { file: { path: "/cache", sizeBytes: "10000000" } };
+const blocksOnBlockDevice = {
+  source,
+  spareBlocks: 3,
+  dataIntegrityValidationCache: {
+    cacheSize: "1000",
+    cacheDuration: "60s",
+    cacheReplacementPolicy: "LEAST_RECENTLY_USED",
+  },
+};
+const persistent = { stateDirectoryPath: "/state", minimumEpochInterval: "60s" };
+const readCaching = (
+  slow: JsonObject,
+  keyLocationMap: JsonObject = { keyLocationMapInMemory: { entries: "1000" } },
+  blocks: JsonObject = { blocksOnBlockDevice, persistent },
+) => ({
   readCaching: {
     slow,
     fast: {
       local: {
-        keyLocationMapInMemory: { entries: "1000" },
-        blocksOnBlockDevice: { source: { file: { path: "/cache", sizeBytes: "1000" } } },
+        ...keyLocationMap,
+        keyLocationMapMaximumGetAttempts: 16,
+        keyLocationMapMaximumPutAttempts: "64",
+        oldBlocks: 8,
+        currentBlocks: 24,
+        newBlocks: 3,
+        ...blocks,
       },
     },
     replicator: { deduplicating: { local: {} } },
@@ -134,6 +165,8 @@ const lean = (contentAddressableStorage: JsonObject, actionCache: JsonObject = p
 const workers: JsonObject[] = [
   worker(grpc),
   lean(readCaching(plain)),
+  lean(readCaching(plain, { keyLocationMapOnBlockDevice: source })),
+  lean(readCaching(plain, undefined, { blocksInMemory: { blockSizeBytes: "100000" } })),
   lean(plain, { completenessChecking: { backend: plain, maximumTotalTreeSizeBytes: "1000" } }),
   lean({ error: { code: 14, message: "down" } }),
   lean({ sharding: { shards: { a: { backend: plain, weight: 1 }, b: { backend: grpc, weight: 1 } } } }),
