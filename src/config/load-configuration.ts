@@ -26,8 +26,12 @@ export function loadConfiguration<Desc extends DescMessage>(
   try {
     return fromJson(schema, json);
   } catch (error) {
-    const fault = locateFault(schema, json, "");
-    throw new ConfigurationError(`${path}: ${fault ?? (error as Error).message}`, { cause: error });
+    const faults = faultsOf(schema, json, "");
+    const all = faults.length > 0 ? faults : [(error as Error).message];
+    throw new ConfigurationError(
+      all.map((fault) => `${path}: ${fault}`),
+      { cause: error },
+    );
   }
 }
 
@@ -64,74 +68,53 @@ function variablesOf(environment: NodeJS.ProcessEnv): Record<string, string> {
 }
 
 /**
- * Says what is wrong with `json` as a message, beginning with the path of the field at fault; undefined if nothing is.
- * The JSON reader's own error has the field's name, but not its path.
+ * Says what is wrong with `json` as a message: everything, each beginning with the path of the field at fault. The JSON
+ * reader's own error has the field's name, but not its path, and is about the first one only.
  */
-function locateFault(schema: DescMessage, json: JsonValue, path: string): string | undefined {
+function faultsOf(schema: DescMessage, json: JsonValue, path: string): string[] {
   const reason = reasonOf(schema, json);
   if (reason === undefined) {
-    return undefined;
+    return [];
   }
-  if (
-    schema.typeName.startsWith("google.protobuf.") ||
-    json === null ||
-    typeof json !== "object" ||
-    Array.isArray(json)
-  ) {
-    return `${path === "" ? "the configuration" : path}: ${reason}`;
+  const own = [`${path === "" ? "the configuration" : path}: ${reason}`];
+  if (schema.typeName.startsWith("google.protobuf.") || !isObject(json)) {
+    return own;
   }
-  for (const [key, value] of Object.entries(json)) {
+  const faults = Object.entries(json).flatMap(([key, value]) => {
     const here = path === "" ? key : `${path}.${key}`;
     const field = schema.fields.find((candidate) => candidate.jsonName === key || candidate.name === key);
     if (field === undefined) {
-      return (
+      return [
         `${here}: there is no such field. ` +
-        `${schema.typeName} has ${schema.fields.map((known) => known.jsonName).join(", ") || "no fields"}`
-      );
+          `${schema.typeName} has ${schema.fields.map((known) => known.jsonName).join(", ") || "no fields"}`,
+      ];
     }
-    const fault = locateFieldFault(schema, field, key, value, here);
-    if (fault !== undefined) {
-      return fault;
-    }
-  }
-  return `${path === "" ? "the configuration" : path}: ${reason}`;
+    return fieldFaults(schema, field, key, value, here);
+  });
+  return faults.length > 0 ? faults : own;
 }
 
-function locateFieldFault(
+function fieldFaults(
   schema: DescMessage,
   field: DescField,
   key: string,
   value: JsonValue,
   here: string,
-): string | undefined {
+): string[] {
   const element = field.message;
   if (element !== undefined && field.fieldKind === "message") {
-    return value === null ? undefined : locateFault(element, value, here);
+    return value === null ? [] : faultsOf(element, value, here);
   }
   if (element !== undefined && field.fieldKind === "list" && Array.isArray(value)) {
-    return firstFault(
-      value.map((item, index) => [`${here}[${index}]`, item] as const),
-      element,
-    );
+    return value.flatMap((item, index) => faultsOf(element, item, `${here}[${index}]`));
   }
   if (element !== undefined && field.fieldKind === "map" && isObject(value)) {
-    return firstFault(
-      Object.entries(value).map(([name, item]) => [`${here}[${JSON.stringify(name)}]`, item] as const),
-      element,
+    return Object.entries(value).flatMap(([name, item]) =>
+      faultsOf(element, item, `${here}[${JSON.stringify(name)}]`),
     );
   }
   const reason = reasonOf(schema, { [key]: value });
-  return reason === undefined ? undefined : `${here}: ${reason}`;
-}
-
-function firstFault(items: (readonly [string, JsonValue])[], element: DescMessage): string | undefined {
-  for (const [path, item] of items) {
-    const fault = locateFault(element, item, path);
-    if (fault !== undefined) {
-      return fault;
-    }
-  }
-  return undefined;
+  return reason === undefined ? [] : [`${here}: ${reason}`];
 }
 
 function isObject(value: JsonValue): value is { [key: string]: JsonValue } {

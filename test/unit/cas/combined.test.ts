@@ -159,6 +159,21 @@ for (const [size, bytes] of Object.entries(sizes)) {
   });
 }
 
+describe("mirrored", () => {
+  it("reads from both backends in turn", async () => {
+    await using f = await combine(mirrored);
+    for (const content of ["a", "b", "c", "d"]) {
+      const digest = f.servers[0].add(content);
+      f.servers[1].add(content);
+      await readAll(f.client, digest);
+    }
+    assert.deepEqual(
+      f.servers.map(({ reads }) => reads.length),
+      [2, 2, 0],
+    );
+  });
+});
+
 describe("combinations of combinations", () => {
   it("read through all of them", async () => {
     const outer: Combination = { ...readFallback, primary: to(-1), secondary: to(2) };

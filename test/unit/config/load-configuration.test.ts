@@ -78,6 +78,13 @@ describe("loadConfiguration", () => {
     refuses(`[]`, /the configuration: /);
   });
 
+  it("names everything that is wrong at once", () => {
+    refuses(
+      `{ browserURL: 5, buildDirectories: [{ runners: [{ concurrency: 'x', sizeclass: 1 }] }, { mount: {} }] }`,
+      /worker\.jsonnet: browserURL: .*\n.*runners\[0\]\.concurrency: .*\n.*runners\[0\]\.sizeclass: .*\n.*Directories\[1\]\.mount: /,
+    );
+  });
+
   it("passes on Jsonnet's own errors with their position", () => {
     refuses(`{ browserUrl: std.extVar('NO_SUCH_VARIABLE') }`, /NO_SUCH_VARIABLE[\s\S]*worker\.jsonnet:1/);
     refuses(`{ browserUrl: `, /worker\.jsonnet:1/);
