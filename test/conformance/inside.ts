@@ -51,4 +51,8 @@ async function main(jobFile: string): Promise<void> {
   rmSync(scratch, { recursive: true, force: true });
 }
 
+// So that what it has started ends, too.
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => process.exit(1));
+}
 await main(process.argv[2]!);

@@ -51,6 +51,7 @@ All others come from packages: apt-get install --no-install-recommends stress-ng
 Status 0: nothing failed here but not there, except for known reasons. 1: something did. 2: it could not run.`;
 
 class UsageError extends Error {}
+class Interruption extends Error {}
 
 interface Plan {
   readonly definition: SuiteDefinition;
@@ -282,22 +283,29 @@ function run([command, ...args]: readonly string[]): Promise<number> {
     detached: true,
     env: { ...process.env, NODE_COMPILE_CACHE: join(REPOSITORY, "node_modules/.cache/compile") },
   });
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => {
-      process.kill(-child.pid!, signal);
-      process.exitCode = 2;
-    });
-  }
   return new Promise((resolve, reject) => {
     child.once("error", reject);
-    child.once("exit", (status) => resolve(status ?? 1));
+    let endedBy: NodeJS.Signals | undefined;
+    const end = (signal: NodeJS.Signals) => {
+      endedBy = signal;
+      process.kill(-child.pid!, signal);
+    };
+    process.on("SIGINT", end).on("SIGTERM", end);
+    child.once("exit", (status) => {
+      process.off("SIGINT", end).off("SIGTERM", end);
+      if (endedBy === undefined) {
+        resolve(status ?? 1);
+      } else {
+        reject(new Interruption(`ended by ${endedBy}`));
+      }
+    });
   });
 }
 
 try {
   process.exitCode = await main();
 } catch (error) {
-  if (!(error instanceof UsageError)) {
+  if (!(error instanceof UsageError || error instanceof Interruption)) {
     throw error;
   }
   console.error(`conformance: ${error.message}`);

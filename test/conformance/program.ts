@@ -35,11 +35,14 @@ export function runProgram(command: readonly string[], options: ProgramOptions):
     timedOut = true;
     killGroup(child.pid!);
   }, options.timeoutSeconds * 1000);
+  const end = () => killGroup(child.pid!);
+  process.once("exit", end);
   return new Promise((resolve, reject) => {
     child.once("error", reject);
     child.once("exit", () => {
       clearTimeout(timer);
-      killGroup(child.pid!);
+      process.off("exit", end);
+      end();
     });
     child.once("close", (status) => resolve({ status, output, timedOut }));
   });
