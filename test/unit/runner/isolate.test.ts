@@ -97,6 +97,8 @@ describe("a command that is not chrooted", whenIsolated, () => {
     assert.equal(await output(buildDirectory, script, { writablePaths }), "0\n0\n0\n1\n");
     const anywhere = await output(buildDirectory, `${script}; rmdir /${name}`, { writablePaths: ["/"] });
     assert.equal(anywhere, "0\n0\n0\n0\n");
+    const mounted = await output(buildDirectory, "cat /proc/self/mountinfo", { writablePaths: ["/"] });
+    assert.match(mounted, / \/sys ro,/);
   });
 
   it("has the usual devices, others by name, and none that it finds elsewhere", async (test) => {
@@ -107,14 +109,17 @@ describe("a command that is not chrooted", whenIsolated, () => {
       const devices = ["/dev/net/tun"];
       assert.equal(await output(buildDirectory, "echo $(ls /dev/net)", { devices }), "tun\n");
     }
-    const elsewhere = mkdtempSync("/var/tmp/bb-devices-");
-    test.after(() => rmSync(elsewhere, { recursive: true }));
-    execFileSync("mknod", [join(elsewhere, "zero"), "c", "1", "5"]);
-    const script = tries(
-      `head -c 1 ${elsewhere}/zero | wc -c | grep -q 1`,
-      "head -c 1 /dev/zero | wc -c | grep -q 1",
-    );
-    assert.equal(await output(buildDirectory, script), "1\n0\n");
+    // One place that commands can write to, and one that they cannot.
+    for (const parent of ["/var/tmp", "/var/lib"]) {
+      const elsewhere = mkdtempSync(join(parent, "bb-devices-"));
+      test.after(() => rmSync(elsewhere, { recursive: true }));
+      execFileSync("mknod", [join(elsewhere, "zero"), "c", "1", "5"]);
+      const script = tries(
+        `head -c 1 ${elsewhere}/zero | wc -c | grep -q 1`,
+        "head -c 1 /dev/zero | wc -c | grep -q 1",
+      );
+      assert.equal(await output(buildDirectory, script), "1\n0\n");
+    }
   });
 
   it("reaches neither hidden sockets nor hidden folders", async (test) => {
@@ -220,28 +225,46 @@ describe("a chrooted command", whenIsolated, () => {
 });
 
 describe("an isolated command", whenIsolated, () => {
-  it("has a session keyring of its own", async (test) => {
-    const source = join(makeBuildDirectory(test), "keys.c");
+  it("has a session keyring of its own, not the runner's", async (test) => {
+    const folder = makeBuildDirectory(test);
+    const buildDirectory = makeNeighbours(test);
+    const program = join(buildDirectory, "1/root/keys");
+    // With arguments: executes them in a session that has the key. Else: says whether its own has it.
     writeFileSync(
-      source,
+      join(folder, "keys.c"),
       `#include <stdio.h>
        #include <sys/syscall.h>
        #include <unistd.h>
-       int main(void) {
-         long found = syscall(SYS_keyctl, 10, -3, "user", "of another", 0);
-         long added = syscall(SYS_add_key, "user", "of another", "x", 1, -3);
-         printf("%d %d\\n", found >= 0, added >= 0);
+       int main(int count, char **arguments) {
+         if (count > 1 && (syscall(SYS_keyctl, 1, NULL) < 0 || syscall(SYS_add_key, "user", "secret", "x", 1, -3) < 0))
+           return 1;
+         if (count > 1)
+           return execv(arguments[1], arguments + 1);
+         printf("%d\\n", syscall(SYS_keyctl, 10, -3, "user", "secret", 0) >= 0);
          return 0;
        }`,
     );
-    const buildDirectory = makeNeighbours(test);
-    const program = join(buildDirectory, "1/root/keys");
-    execFileSync("cc", ["-static", "-o", program, source]);
-    const hold: Partial<Hold> = { systemCalls: ["keys"] };
-    for (const _ of [1, 2]) {
-      assert.equal(await output(buildDirectory, "./keys", hold), "0 1\n");
-    }
-    assert.equal(await output(buildDirectory, "./keys"), "0 0\n");
+    execFileSync("cc", ["-static", "-o", program, join(folder, "keys.c")]);
+    assert.equal(execFileSync(program, [program], { encoding: "utf8" }), "1\n");
+    const command: Command = {
+      hold: { ...defaultHold, systemCalls: ["keys"] },
+      buildDirectory,
+      inputRootDirectory: "1/root",
+      temporaryDirectory: "",
+      workingDirectory: "",
+      stdoutPath: "1/stdout",
+      stderrPath: "1/stderr",
+      cgroup: undefined,
+      credentials: undefined,
+      limits: [],
+      maximumProcessesOfUser: undefined,
+      arguments: ["./keys"],
+      environment: {},
+    };
+    const runner = `import { runCommand } from ${JSON.stringify(import.meta.resolve("../../../src/runner/command.ts"))};
+      await runCommand(${JSON.stringify(command)});`;
+    execFileSync(program, [process.execPath, "--input-type=module", "--eval", runner]);
+    assert.equal(readFileSync(join(buildDirectory, "1/stdout"), "utf8"), "0\n");
   });
 
   it("says what of its confinement failed", async (test) => {

@@ -26,8 +26,13 @@ async function asUser(script: string): Promise<string> {
   return stdout;
 }
 
-/** What a shell script says, run by such a runner. */
-async function output(test: TestContext, script: string, changes: Partial<Command> = {}): Promise<string> {
+/** What a shell script says, run by such a runner, which does something with `command` before. */
+async function output(
+  test: TestContext,
+  script: string,
+  changes: Partial<Command> = {},
+  before = "",
+): Promise<string> {
   const buildDirectory = makeBuildDirectory(test);
   mkdirSync(join(buildDirectory, "root"));
   for (const path of [buildDirectory, join(buildDirectory, "root")]) {
@@ -49,7 +54,7 @@ async function output(test: TestContext, script: string, changes: Partial<Comman
     environment: { PATH: "/usr/bin:/bin" },
     ...changes,
   };
-  await asUser(`await runCommand(${JSON.stringify(command)});`);
+  await asUser(`const command = ${JSON.stringify(command)}; ${before} await runCommand(command);`);
   return readFileSync(join(buildDirectory, "stdout"), "utf8");
 }
 
@@ -87,6 +92,18 @@ describe("a command of a runner without privileges", asRoot, () => {
       maximumProcessesOfUser: 77,
     });
     assert.match(limit, /^Max processes +77 +77 /);
+  });
+
+  it("reaches neither the helper nor the runner in /proc", async (test) => {
+    const trying =
+      "cat /proc/$PPID/environ 2>/dev/null || echo held; ls /proc/$RUNNER/fd >/dev/null 2>&1 || echo held";
+    const imported = JSON.stringify(import.meta.resolve("../../../src/runner/untraceable.ts"));
+    const forbid = `(await import(${imported})).forbidTracing(); command.environment.RUNNER = String(process.pid);`;
+    assert.equal(await output(test, trying, {}, forbid), "held\nheld\n");
+    assert.equal(
+      await output(test, trying, {}, "command.environment.RUNNER = String(process.pid);"),
+      "held\n",
+    );
   });
 
   it("is less than could be, and the helper says why", async () => {
