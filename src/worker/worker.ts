@@ -145,7 +145,7 @@ function runnerThreads(
       sizeClass: settingsOfRunner.sizeClass,
       execute: createExecutor({
         blobAccess,
-        inputs: server.inputs,
+        inputs: storage,
         createDirectory,
         prefetching,
         runner: {

@@ -288,7 +288,11 @@ export class FileContent {
   #readBase(base: Digest, offset: number, count: number): MaybePromise<Uint8Array> {
     try {
       const result = this.#places.source.read(base, offset, count);
-      return result instanceof Promise ? result.catch((error) => this.#baseFailed(error, base)) : result;
+      if (!(result instanceof Promise)) {
+        return result;
+      }
+      this.#account.noteWait(result);
+      return result.catch((error) => this.#baseFailed(error, base));
     } catch (error) {
       return this.#baseFailed(error, base);
     }

@@ -10,6 +10,8 @@ import type { InputAccess } from "./input-access.ts";
 /** Who is told what was fetched, and why fetching failed. */
 export interface LazyEntriesAccount {
   report(fault: Fault): void;
+  /** Somebody waits for storage until the promise settles. */
+  noteWait(settled: Promise<unknown>): void;
   noteLoaded(directory: CasDirectory): void;
 }
 
@@ -71,6 +73,7 @@ export class LazyEntries<Child> {
       this.#setLoaded(directory);
       return undefined;
     }
+    this.#account.noteWait(directory);
     this.#loading = directory.then(
       (fetched) => {
         this.#loading = undefined;

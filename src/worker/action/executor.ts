@@ -1,6 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { unlessAborted } from "../../async/wait.ts";
+import type { InputSource } from "../../cas/input-source.ts";
 import type { CharacterDevice } from "../../config/bb-worker/character-devices.ts";
 import type { Client } from "../../grpc/client.ts";
 import { packAny, StatusError, status } from "../../grpc/status.ts";
@@ -39,12 +40,11 @@ import { type OutputUploader, uploadOutputs, uploadServerLogs } from "./output-u
 import { addCosts, addFilePoolUsage } from "./resource-usage.ts";
 import { recordResult } from "./result-recording.ts";
 import { Stages } from "./stages.ts";
-import type { SuspendingInputSource } from "./suspending-input-source.ts";
 
 export interface ExecutorOptions {
   readonly blobAccess: ActionBlobAccess;
-  /** Where the input root comes from. Timeouts stop while something waits for it. */
-  readonly inputs: SuspendingInputSource;
+  /** Where the input root comes from. */
+  readonly inputs: InputSource;
   readonly createDirectory: CreateActionDirectory;
   /** Absent if what actions read is neither fetched before nor taken down. */
   readonly prefetching?: PrefetchingOptions | undefined;
@@ -119,7 +119,11 @@ async function executeAction(
   onDirectory: (directory: ActionDirectory) => void,
 ): Promise<void> {
   const fault = new AbortController();
-  await using actionDirectory = options.createDirectory((error) => fault.abort(error));
+  let timeout: ExecutionTimeout | undefined;
+  await using actionDirectory = options.createDirectory({
+    onFault: (error) => fault.abort(error),
+    onWait: (settled) => timeout?.suspendUntil(settled),
+  });
   onDirectory(actionDirectory);
   const prefetching =
     options.prefetching &&
@@ -145,6 +149,9 @@ async function executeAction(
     fault.signal,
     context.signal,
     options,
+    (started) => {
+      timeout = started;
+    },
   );
   options.log.info("ran the command", {
     action: action.actionDigest.hash,
@@ -217,7 +224,8 @@ async function runCommand(
   response: ExecuteResponse,
   fault: AbortSignal,
   cancelled: AbortSignal,
-  { runner, environmentVariables, maximumTimeoutCompensation, inputs }: ExecutorOptions,
+  { runner, environmentVariables, maximumTimeoutCompensation }: ExecutorOptions,
+  onTimeout: (timeout: ExecutionTimeout) => void,
 ): Promise<void> {
   const expired = new AbortController();
   const timeout = new ExecutionTimeout(action.timeout, maximumTimeoutCompensation, () =>
@@ -228,7 +236,7 @@ async function runCommand(
     ),
   );
   const stop = AbortSignal.any([cancelled, fault, expired.signal]);
-  inputs.add(timeout);
+  onTimeout(timeout);
   try {
     const request = runRequest(command, actionDirectory.path, environmentVariables);
     takeRunResponse(response, await runner.run(request, { signal: stop }));
@@ -236,7 +244,6 @@ async function runCommand(
   } catch (error) {
     attachError(response, stop.aborted ? stop.reason : error, "run the command");
   } finally {
-    inputs.delete(timeout);
     response.result!.executionMetadata!.virtualExecutionDuration = durationFromMs(Math.round(timeout.stop()));
   }
 }

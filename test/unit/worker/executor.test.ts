@@ -27,7 +27,6 @@ import { createLog } from "../../../src/telemetry/log.ts";
 import { type BuildDirectory, FileTree, MemoryFilePool, toName } from "../../../src/vfs/index.ts";
 import { actionDirectories } from "../../../src/worker/action/action-directory.ts";
 import { createExecutor, type ExecutorOptions } from "../../../src/worker/action/executor.ts";
-import { SuspendingInputSource } from "../../../src/worker/action/suspending-input-source.ts";
 import type { PrefetchingOptions } from "../../../src/worker/prefetching/prefetching.ts";
 import type { ExecutionStage } from "../../../src/worker/scheduler/build-client.ts";
 import { FakeInputSource, symlink, type Tree } from "../vfs/fake-input-source.ts";
@@ -85,7 +84,7 @@ describe("executor", () => {
     const owner = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
     const executor = createExecutor({
       blobAccess: storage,
-      inputs: new SuspendingInputSource(content),
+      inputs: content,
       createDirectory: actionDirectories({
         tree,
         owner,
@@ -553,7 +552,7 @@ describe("executor", () => {
     it("a cancelled action whose CAS never answers: ends all the same", async () => {
       const abort = new AbortController();
       const silent = () => new Promise<never>(() => abort.abort(new Error("enough")));
-      const inputs = new SuspendingInputSource({ directory: silent, read: silent });
+      const inputs = { directory: silent, read: silent };
       const response = await execute({ signal: abort.signal, options: { inputs } });
       endsWith(response, Code.UNKNOWN, /enough/);
     });
