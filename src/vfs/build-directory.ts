@@ -162,8 +162,9 @@ export class BuildDirectory implements DirectoryAccount {
     this.#faultsOfOthers.add(key);
   }
 
-  noteWait(settled: Promise<unknown>): void {
+  noteWait<T>(settled: Promise<T>): Promise<T> {
     this.#onWait?.(settled);
+    return settled;
   }
 
   noteKnown(file: CasFile): void {

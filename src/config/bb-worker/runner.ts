@@ -21,6 +21,8 @@ export interface RunnerSettings {
   readonly inputRootCharacterDeviceNodes: readonly CharacterDevice[];
   readonly costsPerSecond: Readonly<Record<string, MonetaryResourceUsage_Expense>>;
   readonly environmentVariables: Readonly<Record<string, string>>;
+  /** On one thread; absent if they do not matter. */
+  readonly maximumConsecutiveTestInfrastructureFailures: number | undefined;
   readonly buildDirectoryOwner: { readonly userId: number; readonly groupId: number };
 }
 
@@ -39,12 +41,10 @@ export function runnerSettings(configuration: RunnerConfiguration, path: string)
     environmentVariables,
     buildDirectoryOwnerUserId,
     buildDirectoryOwnerGroupId,
+    maximumConsecutiveTestInfrastructureFailures,
     ...rest
   } = configuration;
-  refuse(rest, path, {
-    maximumConsecutiveTestInfrastructureFailures:
-      "failures of test infrastructure are not counted; remove it",
-  });
+  refuse(rest, path);
   return {
     endpoint: grpcEndpoint(endpoint, `${path}.endpoint`),
     concurrency: positive(concurrency, `${path}.concurrency`),
@@ -60,6 +60,10 @@ export function runnerSettings(configuration: RunnerConfiguration, path: string)
     ),
     costsPerSecond,
     environmentVariables,
+    maximumConsecutiveTestInfrastructureFailures: optional(
+      maximumConsecutiveTestInfrastructureFailures,
+      `${path}.maximumConsecutiveTestInfrastructureFailures`,
+    ),
     buildDirectoryOwner: { userId: buildDirectoryOwnerUserId, groupId: buildDirectoryOwnerGroupId },
   };
 }

@@ -12,6 +12,6 @@ export interface ContentPlaces extends WriteSpace {
 export interface ContentAccount {
   readonly quota: Quota;
   report(fault: Fault): void;
-  /** Somebody waits for storage until the promise settles. */
-  noteWait(settled: Promise<unknown>): void;
+  /** Somebody waits for storage until the promise settles. Returns it. */
+  noteWait<T>(settled: Promise<T>): Promise<T>;
 }

@@ -288,11 +288,9 @@ export class FileContent {
   #readBase(base: Digest, offset: number, count: number): MaybePromise<Uint8Array> {
     try {
       const result = this.#places.source.read(base, offset, count);
-      if (!(result instanceof Promise)) {
-        return result;
-      }
-      this.#account.noteWait(result);
-      return result.catch((error) => this.#baseFailed(error, base));
+      return result instanceof Promise
+        ? this.#account.noteWait(result).catch((error) => this.#baseFailed(error, base))
+        : result;
     } catch (error) {
       return this.#baseFailed(error, base);
     }

@@ -40,6 +40,7 @@ import { type OutputUploader, uploadOutputs, uploadServerLogs } from "./output-u
 import { addCosts, addFilePoolUsage } from "./resource-usage.ts";
 import { recordResult } from "./result-recording.ts";
 import { Stages } from "./stages.ts";
+import type { TestInfrastructureFailures } from "./test-infrastructure-failures.ts";
 
 export interface ExecutorOptions {
   readonly blobAccess: ActionBlobAccess;
@@ -61,6 +62,10 @@ export interface ExecutorOptions {
   readonly maximumTimeoutCompensation: number;
   readonly forceUploadTreesAndDirectories: boolean;
   readonly costsPerSecond: Readonly<Record<string, MonetaryResourceUsage_Expense>>;
+  /** One for the process. */
+  readonly infrastructureFailures: TestInfrastructureFailures;
+  /** undefined if they do not matter. */
+  readonly maximumConsecutiveInfrastructureFailures: number | undefined;
   /** bb_browser's; "" if there is none. */
   readonly browserUrl: string;
   readonly log: Log;
@@ -72,7 +77,13 @@ export interface ExecutorOptions {
  * tend to follow from it.
  */
 export function createExecutor(options: ExecutorOptions): Execute {
-  return async (request, context) => {
+  const { infrastructureFailures, maximumConsecutiveInfrastructureFailures } = options;
+  const noteResult =
+    maximumConsecutiveInfrastructureFailures &&
+    infrastructureFailures.thread(maximumConsecutiveInfrastructureFailures);
+  return async (request, { signal: ordered, ...others }) => {
+    const signal = noteResult ? AbortSignal.any([ordered, infrastructureFailures.signal]) : ordered;
+    const context = { ...others, signal };
     const response = newResponse(request, options.workerName);
     const stages = new Stages(response.result!.executionMetadata!, context.onStage);
     let action: ActionRequest | undefined;
@@ -89,8 +100,14 @@ export function createExecutor(options: ExecutorOptions): Execute {
     const metadata = response.result!.executionMetadata!;
     addFilePoolUsage(metadata, usage);
     addCosts(metadata, options.costsPerSecond);
-    if (action !== undefined && !context.signal.aborted) {
-      await recordResult(action, response, context.signal, options);
+    if (noteResult) {
+      noteResult(response.result!);
+      if (infrastructureFailures.signal.aborted) {
+        attachError(response, infrastructureFailures.signal.reason, "run the action");
+      }
+    }
+    if (action !== undefined && !ordered.aborted) {
+      await recordResult(action, response, ordered, options);
     }
     return response;
   };
