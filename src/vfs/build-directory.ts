@@ -1,11 +1,13 @@
 import { FileSystemError, FileSystemStatus, type Name } from "../nfs/file-system.ts";
 import type { Digest } from "../reapi/digest.ts";
+import type { CasFile } from "./cas-file.ts";
 import type { CasDirectory } from "./directories/cas-directory.ts";
 import { DIRECTORY_MODE, TreeDirectory, type TreeNode } from "./directories/directory.ts";
 import type { DirectoryAccount } from "./directories/directory-account.ts";
 import type { InputAccess } from "./directories/input-access.ts";
 import type { RootDirectory } from "./directories/root-directory.ts";
 import { type Fault, faultKey } from "./faults.ts";
+import { casFileId } from "./handles.ts";
 import type { TreeContext } from "./node.ts";
 import { type Owner, ROOT } from "./owner.ts";
 import { Quota, type QuotaLimits } from "./quota.ts";
@@ -17,6 +19,8 @@ export interface BuildDirectoryOptions {
   readonly quota?: QuotaLimits;
   /** Called once for each distinct fault that the action could have seen. */
   readonly onFault?: (fault: Fault) => void;
+  /** Called when something of the action begins to wait for storage: until the promise settles, it is not at work. */
+  readonly onWait?: (settled: Promise<unknown>) => void;
 }
 
 /** How many unreadable blobs are remembered that none of a build directory's known directories has. */
@@ -36,8 +40,11 @@ export class BuildDirectory implements DirectoryAccount {
   readonly directory: TreeDirectory;
   readonly #root: RootDirectory;
   readonly #onFault: ((fault: Fault) => void) | undefined;
+  readonly #onWait: ((settled: Promise<unknown>) => void) | undefined;
   readonly #onRemove: (removed: BuildDirectory) => void;
   readonly #faultsSeen = new Set<string>();
+  /** File ids of the CAS files that the action knows. */
+  readonly #knownFiles = new Set<number>();
   /** The directories of the CAS that the action has looked into. */
   readonly #loadedDirectories = new Set<CasDirectory>();
   /** Faults of files that are in none of {@link #loadedDirectories}. */
@@ -57,6 +64,7 @@ export class BuildDirectory implements DirectoryAccount {
     this.quota = new Quota(options.quota ?? {}, (error) => this.report(error));
     this.#root = root;
     this.#onFault = options.onFault;
+    this.#onWait = options.onWait;
     this.#onRemove = onRemove;
     this.directory = new TreeDirectory(tree, this, root, undefined, DIRECTORY_MODE, this.owner);
     root.add(name, this.directory);
@@ -152,6 +160,19 @@ export class BuildDirectory implements DirectoryAccount {
       this.#faultsOfOthers.clear();
     }
     this.#faultsOfOthers.add(key);
+  }
+
+  noteWait<T>(settled: Promise<T>): Promise<T> {
+    this.#onWait?.(settled);
+    return settled;
+  }
+
+  noteKnown(file: CasFile): void {
+    this.#knownFiles.add(casFileId(file.handle));
+  }
+
+  knows(file: CasFile): boolean {
+    return this.#knownFiles.has(casFileId(file.handle));
   }
 
   noteLoaded(directory: CasDirectory): void {

@@ -196,9 +196,22 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
   readBlob(file: CasFile, offset: number, count: number): MaybePromise<Uint8Array> {
     try {
       const result = this.source.read(file.digest, offset, count);
-      return result instanceof Promise ? result.catch((error) => this.#blobFailed(file, error)) : result;
+      if (!(result instanceof Promise)) {
+        return result;
+      }
+      this.#noteWait(file, result);
+      return result.catch((error) => this.#blobFailed(file, error));
     } catch (error) {
       this.#blobFailed(file, error);
+    }
+  }
+
+  /** The handle does not say who reads: the wait counts for each action that has got it. */
+  #noteWait(file: CasFile, settled: Promise<unknown>): void {
+    for (const build of this.#builds) {
+      if (build.knows(file)) {
+        build.noteWait(settled);
+      }
     }
   }
 

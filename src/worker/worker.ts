@@ -13,6 +13,7 @@ import { BlockFilePool, DirectoryFilePool, type FilePool, MemoryFilePool } from 
 import { actionBlobAccess } from "./action/action-blob-access.ts";
 import { actionDirectories, type CreateActionDirectory } from "./action/action-directory.ts";
 import { createExecutor } from "./action/executor.ts";
+import { TestInfrastructureFailures } from "./action/test-infrastructure-failures.ts";
 import { BoundedFilePool } from "./build-directory/bounded-file-pool.ts";
 import { BuildDirectoryServer, type MountTree } from "./build-directory/build-directory-server.ts";
 import { type Connection, connect, untilConnected } from "./connect.ts";
@@ -63,6 +64,7 @@ export class Worker {
     const { client: scheduler } = connect(OperationQueue, configuration.scheduler, resources);
 
     const prefetching = prefetchingOptions(configuration, storage, resources, log);
+    const infrastructureFailures = new TestInfrastructureFailures();
     const clients: BuildClient[] = [];
     const lost: Promise<Error>[] = [];
     for (const settings of configuration.buildDirectories) {
@@ -70,7 +72,16 @@ export class Worker {
         await BuildDirectoryServer.start(settings, storage, pool, mount, log, signal),
       );
       lost.push(server.lost);
-      const context = { configuration, settings, storage, prefetching, scheduler, resources, log };
+      const context = {
+        configuration,
+        settings,
+        storage,
+        prefetching,
+        infrastructureFailures,
+        scheduler,
+        resources,
+        log,
+      };
       clients.push(...buildDirectoryThreads(context, server));
     }
     await storage.start();
@@ -107,6 +118,7 @@ interface BuildDirectoryContext {
   readonly settings: BuildDirectorySettings;
   readonly storage: StorageClient;
   readonly prefetching: PrefetchingOptions | undefined;
+  readonly infrastructureFailures: TestInfrastructureFailures;
   readonly scheduler: Client<typeof OperationQueue>;
   readonly resources: AsyncDisposableStack;
   readonly log: Log;
@@ -122,12 +134,25 @@ function buildDirectoryThreads(context: BuildDirectoryContext, server: BuildDire
 
 /** Composes everything that a runner's actions go through. */
 function runnerThreads(
-  { configuration, settings, storage, prefetching, scheduler, log }: BuildDirectoryContext,
+  {
+    configuration,
+    settings,
+    storage,
+    prefetching,
+    infrastructureFailures,
+    scheduler,
+    log,
+  }: BuildDirectoryContext,
   server: BuildDirectoryServer,
   settingsOfRunner: RunnerSettings,
   { client: runner, channel }: Connection<typeof Runner>,
 ): BuildClient[] {
-  const { maximumFilePoolFileCount, maximumFilePoolSizeBytes, concurrency } = settingsOfRunner;
+  const {
+    maximumFilePoolFileCount,
+    maximumFilePoolSizeBytes,
+    concurrency,
+    maximumConsecutiveTestInfrastructureFailures,
+  } = settingsOfRunner;
   const owner = { ...settingsOfRunner.buildDirectoryOwner, supplementaryGroupIds: [] };
   const createDirectory: CreateActionDirectory = actionDirectories({
     tree: server.tree,
@@ -151,7 +176,7 @@ function runnerThreads(
       sizeClass: settingsOfRunner.sizeClass,
       execute: createExecutor({
         blobAccess,
-        inputs: server.inputs,
+        inputs: storage,
         createDirectory,
         prefetching,
         runner: {
@@ -168,10 +193,15 @@ function runnerThreads(
         maximumTimeoutCompensation: settings.maximumExecutionTimeoutCompensation,
         forceUploadTreesAndDirectories: configuration.forceUploadTreesAndDirectories,
         costsPerSecond: settingsOfRunner.costsPerSecond,
+        infrastructureFailures,
+        maximumConsecutiveInfrastructureFailures: maximumConsecutiveTestInfrastructureFailures,
         browserUrl: configuration.browserUrl,
         log,
       }),
       checkReadiness: async (signal) => {
+        if (maximumConsecutiveTestInfrastructureFailures !== undefined) {
+          infrastructureFailures.signal.throwIfAborted();
+        }
         await checkReadiness(runner, createDirectory, signal);
         problems.over();
       },

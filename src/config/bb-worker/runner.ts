@@ -5,7 +5,7 @@ import type { MonetaryResourceUsage_Expense } from "../../proto/gen/buildbarn/re
 import { all, type FieldPath } from "../field-path.ts";
 import { grpcEndpoint } from "../network/grpc-client.ts";
 import { refuse } from "../refuse.ts";
-import { positive } from "../values.ts";
+import { optional, positive } from "../values.ts";
 import { type CharacterDevice, characterDevices } from "./character-devices.ts";
 
 /** A runner of a build directory, and what its actions get. */
@@ -22,6 +22,8 @@ export interface RunnerSettings {
   readonly inputRootCharacterDeviceNodes: readonly CharacterDevice[];
   readonly costsPerSecond: Readonly<Record<string, MonetaryResourceUsage_Expense>>;
   readonly environmentVariables: Readonly<Record<string, string>>;
+  /** On one thread; absent if they do not matter. */
+  readonly maximumConsecutiveTestInfrastructureFailures: number | undefined;
   readonly buildDirectoryOwner: { readonly userId: number; readonly groupId: number };
 }
 
@@ -40,12 +42,10 @@ export function runnerSettings(configuration: RunnerConfiguration, path: FieldPa
     environmentVariables,
     buildDirectoryOwnerUserId,
     buildDirectoryOwnerGroupId,
+    maximumConsecutiveTestInfrastructureFailures,
     ...rest
   } = configuration;
-  refuse(rest, path, {
-    maximumConsecutiveTestInfrastructureFailures:
-      "failures of test infrastructure are not counted; remove it",
-  });
+  refuse(rest, path);
   return all({
     endpoint: () => grpcEndpoint(endpoint, path.field("endpoint")),
     concurrency: () => positive(concurrency, path.field("concurrency")),
@@ -59,6 +59,11 @@ export function runnerSettings(configuration: RunnerConfiguration, path: FieldPa
       characterDevices(inputRootCharacterDeviceNodes, path.field("inputRootCharacterDeviceNodes")),
     costsPerSecond: () => costsPerSecond,
     environmentVariables: () => environmentVariables,
+    maximumConsecutiveTestInfrastructureFailures: () =>
+      optional(
+        maximumConsecutiveTestInfrastructureFailures,
+        path.field("maximumConsecutiveTestInfrastructureFailures"),
+      ),
     buildDirectoryOwner: () => ({ userId: buildDirectoryOwnerUserId, groupId: buildDirectoryOwnerGroupId }),
   });
 }

@@ -12,4 +12,6 @@ export interface ContentPlaces extends WriteSpace {
 export interface ContentAccount {
   readonly quota: Quota;
   report(fault: Fault): void;
+  /** Somebody waits for storage until the promise settles. Returns it. */
+  noteWait<T>(settled: Promise<T>): Promise<T>;
 }

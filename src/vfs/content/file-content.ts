@@ -284,7 +284,9 @@ export class FileContent {
   #readBase(base: Digest, offset: number, count: number): MaybePromise<Uint8Array> {
     try {
       const result = this.#places.source.read(base, offset, count);
-      return result instanceof Promise ? result.catch((error) => this.#baseFailed(error, base)) : result;
+      return result instanceof Promise
+        ? this.#account.noteWait(result).catch((error) => this.#baseFailed(error, base))
+        : result;
     } catch (error) {
       return this.#baseFailed(error, base);
     }

@@ -294,6 +294,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
     if (!(child instanceof CasFile)) {
       return child;
     }
+    this.account.noteKnown(child);
     this.#access?.noteFile(name);
     return this.tree.isWantedPrivate(child) ? this.#makePrivate(entries, position, child, false) : child;
   }
@@ -310,7 +311,11 @@ export class TreeDirectory extends NumberedNode implements Directory {
       if (name === undefined) {
         continue;
       }
-      if (!visit(name, entries.cookieAt(position), this.#childAt(entries, position) as Node)) {
+      const child = this.#childAt(entries, position);
+      if (child instanceof CasFile) {
+        this.account.noteKnown(child);
+      }
+      if (!visit(name, entries.cookieAt(position), child as Node)) {
         return false;
       }
     }

@@ -10,6 +10,8 @@ import type { InputAccess } from "./input-access.ts";
 /** Who is told what was fetched, and why fetching failed. */
 export interface LazyEntriesAccount {
   report(fault: Fault): void;
+  /** Somebody waits for storage until the promise settles. Returns it. */
+  noteWait<T>(settled: Promise<T>): Promise<T>;
   noteLoaded(directory: CasDirectory): void;
 }
 
@@ -71,7 +73,7 @@ export class LazyEntries<Child> {
       this.#setLoaded(directory);
       return undefined;
     }
-    this.#loading = directory.then(
+    this.#loading = this.#account.noteWait(directory).then(
       (fetched) => {
         this.#loading = undefined;
         if (this.#abandoned) {

@@ -1,4 +1,4 @@
-import type { BuildDirectory, Fault, FileTree, Owner, QuotaLimits } from "../../vfs/index.ts";
+import type { BuildDirectory, BuildDirectoryOptions, FileTree, Owner, QuotaLimits } from "../../vfs/index.ts";
 
 /** An action's directory, and where it is in the mount. */
 export interface ActionDirectory extends AsyncDisposable {
@@ -12,9 +12,11 @@ export interface ActionDirectory extends AsyncDisposable {
 /**
  * Makes directories for actions.
  *
- * @param onFault Called with each {@link Fault} that an action met in its file system.
+ * `onFault` and `onWait` are those of {@link BuildDirectoryOptions}.
  */
-export type CreateActionDirectory = (onFault?: (fault: Fault) => void) => ActionDirectory;
+export type CreateActionDirectory = (
+  hooks?: Pick<BuildDirectoryOptions, "onFault" | "onWait">,
+) => ActionDirectory;
 
 export interface ActionDirectoryOptions {
   readonly tree: FileTree;
@@ -32,9 +34,9 @@ export function actionDirectories({
   nextName,
   sync,
 }: ActionDirectoryOptions): CreateActionDirectory {
-  return (onFault) => {
+  return (hooks) => {
     const path = nextName();
-    const build = tree.createBuildDirectory(path, { owner, quota, ...(onFault && { onFault }) });
+    const build = tree.createBuildDirectory(path, { owner, quota, ...hooks });
     return { path, build, sync, [Symbol.asyncDispose]: () => build.remove() };
   };
 }

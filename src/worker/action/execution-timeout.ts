@@ -30,6 +30,13 @@ export class ExecutionTimeout {
     this.#arm();
   }
 
+  /** The action waits for storage until the promise settles. */
+  suspendUntil(settled: Promise<unknown>): void {
+    this.suspend();
+    const resume = (): void => this.resume();
+    settled.then(resume, resume);
+  }
+
   /** The action waits for storage. Each call must be followed by one of {@link resume}. */
   suspend(): void {
     if (this.#waits++ === 0 && !this.#stopped) {

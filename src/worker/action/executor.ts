@@ -1,6 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { unlessAborted } from "../../async/wait.ts";
+import type { InputSource } from "../../cas/input-source.ts";
 import type { CharacterDevice } from "../../config/bb-worker/character-devices.ts";
 import type { Client } from "../../grpc/client.ts";
 import { packAny, StatusError, status } from "../../grpc/status.ts";
@@ -39,12 +40,12 @@ import { type OutputUploader, uploadOutputs, uploadServerLogs } from "./output-u
 import { addCosts, addFilePoolUsage } from "./resource-usage.ts";
 import { recordResult } from "./result-recording.ts";
 import { Stages } from "./stages.ts";
-import type { SuspendingInputSource } from "./suspending-input-source.ts";
+import type { TestInfrastructureFailures } from "./test-infrastructure-failures.ts";
 
 export interface ExecutorOptions {
   readonly blobAccess: ActionBlobAccess;
-  /** Where the input root comes from. Timeouts stop while something waits for it. */
-  readonly inputs: SuspendingInputSource;
+  /** Where the input root comes from. */
+  readonly inputs: InputSource;
   readonly createDirectory: CreateActionDirectory;
   /** Absent if what actions read is neither fetched before nor taken down. */
   readonly prefetching?: PrefetchingOptions | undefined;
@@ -61,6 +62,10 @@ export interface ExecutorOptions {
   readonly maximumTimeoutCompensation: number;
   readonly forceUploadTreesAndDirectories: boolean;
   readonly costsPerSecond: Readonly<Record<string, MonetaryResourceUsage_Expense>>;
+  /** One for the process. */
+  readonly infrastructureFailures: TestInfrastructureFailures;
+  /** undefined if they do not matter. */
+  readonly maximumConsecutiveInfrastructureFailures: number | undefined;
   /** bb_browser's; "" if there is none. */
   readonly browserUrl: string;
   readonly log: Log;
@@ -72,7 +77,13 @@ export interface ExecutorOptions {
  * tend to follow from it.
  */
 export function createExecutor(options: ExecutorOptions): Execute {
-  return async (request, context) => {
+  const { infrastructureFailures, maximumConsecutiveInfrastructureFailures } = options;
+  const noteResult =
+    maximumConsecutiveInfrastructureFailures &&
+    infrastructureFailures.thread(maximumConsecutiveInfrastructureFailures);
+  return async (request, { signal: ordered, ...others }) => {
+    const signal = noteResult ? AbortSignal.any([ordered, infrastructureFailures.signal]) : ordered;
+    const context = { ...others, signal };
     const response = newResponse(request, options.workerName);
     const stages = new Stages(response.result!.executionMetadata!, context.onStage);
     let action: ActionRequest | undefined;
@@ -89,8 +100,14 @@ export function createExecutor(options: ExecutorOptions): Execute {
     const metadata = response.result!.executionMetadata!;
     addFilePoolUsage(metadata, usage);
     addCosts(metadata, options.costsPerSecond);
-    if (action !== undefined && !context.signal.aborted) {
-      await recordResult(action, response, context.signal, options);
+    if (noteResult) {
+      noteResult(response.result!);
+      if (infrastructureFailures.signal.aborted) {
+        attachError(response, infrastructureFailures.signal.reason, "run the action");
+      }
+    }
+    if (action !== undefined && !ordered.aborted) {
+      await recordResult(action, response, ordered, options);
     }
     return response;
   };
@@ -119,7 +136,11 @@ async function executeAction(
   onDirectory: (directory: ActionDirectory) => void,
 ): Promise<void> {
   const fault = new AbortController();
-  await using actionDirectory = options.createDirectory((error) => fault.abort(error));
+  let timeout: ExecutionTimeout | undefined;
+  await using actionDirectory = options.createDirectory({
+    onFault: (error) => fault.abort(error),
+    onWait: (settled) => timeout?.suspendUntil(settled),
+  });
   onDirectory(actionDirectory);
   const prefetching =
     options.prefetching &&
@@ -145,6 +166,9 @@ async function executeAction(
     fault.signal,
     context.signal,
     options,
+    (started) => {
+      timeout = started;
+    },
   );
   options.log.info("ran the command", {
     action: action.actionDigest.hash,
@@ -217,7 +241,8 @@ async function runCommand(
   response: ExecuteResponse,
   fault: AbortSignal,
   cancelled: AbortSignal,
-  { runner, environmentVariables, maximumTimeoutCompensation, inputs }: ExecutorOptions,
+  { runner, environmentVariables, maximumTimeoutCompensation }: ExecutorOptions,
+  onTimeout: (timeout: ExecutionTimeout) => void,
 ): Promise<void> {
   const expired = new AbortController();
   const timeout = new ExecutionTimeout(action.timeout, maximumTimeoutCompensation, () =>
@@ -228,7 +253,7 @@ async function runCommand(
     ),
   );
   const stop = AbortSignal.any([cancelled, fault, expired.signal]);
-  inputs.add(timeout);
+  onTimeout(timeout);
   try {
     const request = runRequest(command, actionDirectory.path, environmentVariables);
     takeRunResponse(response, await runner.run(request, { signal: stop }));
@@ -236,7 +261,6 @@ async function runCommand(
   } catch (error) {
     attachError(response, stop.aborted ? stop.reason : error, "run the command");
   } finally {
-    inputs.delete(timeout);
     response.result!.executionMetadata!.virtualExecutionDuration = durationFromMs(Math.round(timeout.stop()));
   }
 }

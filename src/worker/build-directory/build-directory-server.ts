@@ -3,7 +3,6 @@ import type { InputSource } from "../../cas/input-source.ts";
 import type { BuildDirectorySettings } from "../../config/bb-worker/build-directory.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { type FilePool, FileTree } from "../../vfs/index.ts";
-import { SuspendingInputSource } from "../action/suspending-input-source.ts";
 
 /** A tree that the kernel has mounted. */
 export interface MountedTree {
@@ -29,19 +28,12 @@ export type MountTree = (
  */
 export class BuildDirectoryServer implements AsyncDisposable {
   readonly tree: FileTree;
-  readonly inputs: SuspendingInputSource;
   readonly #mounted: MountedTree;
   readonly #syncTimeout: number;
   #lastName = 0;
 
-  private constructor(
-    tree: FileTree,
-    inputs: SuspendingInputSource,
-    mounted: MountedTree,
-    syncTimeout: number,
-  ) {
+  private constructor(tree: FileTree, mounted: MountedTree, syncTimeout: number) {
     this.tree = tree;
-    this.inputs = inputs;
     this.#mounted = mounted;
     this.#syncTimeout = syncTimeout;
   }
@@ -54,10 +46,9 @@ export class BuildDirectoryServer implements AsyncDisposable {
     log: Log,
     signal?: AbortSignal,
   ): Promise<BuildDirectoryServer> {
-    const inputs = new SuspendingInputSource(source);
-    const tree = new FileTree({ source: inputs, pool });
+    const tree = new FileTree({ source, pool });
     const mounted = await mount(tree, settings, log, signal);
-    return new BuildDirectoryServer(tree, inputs, mounted, settings.maximumWritableFileUploadDelay);
+    return new BuildDirectoryServer(tree, mounted, settings.maximumWritableFileUploadDelay);
   }
 
   /** See {@link MountedTree.lost}. */

@@ -21,7 +21,11 @@ function setUp(pool: FilePool, limits: { maximumSizeBytes?: number; maximumFileC
   const source = new FakeInputSource();
   const faults: Fault[] = [];
   const quota = new Quota(limits, (fault) => faults.push(fault));
-  const account = { quota, report: (fault: Fault) => faults.push(fault) };
+  const account = {
+    quota,
+    report: (fault: Fault) => faults.push(fault),
+    noteWait: <T>(settled: Promise<T>) => settled,
+  };
   const memory = new MemoryBudget(10_000);
   const places = { source, pool, memory, smallFileBytes: SMALL_FILE_BYTES };
   return { source, faults, quota, account, memory, places };

@@ -7,6 +7,7 @@ import { Semaphore } from "../../../src/async/semaphore.ts";
 import type { AccessProfile } from "../../../src/cas/file-system-access-cache.ts";
 import { StatusError, status } from "../../../src/grpc/status.ts";
 import {
+  ActionResultSchema,
   type CommandSchema,
   type ExecuteResponse,
   TreeSchema,
@@ -27,7 +28,7 @@ import { createLog } from "../../../src/telemetry/log.ts";
 import { type BuildDirectory, FileTree, MemoryFilePool, toName } from "../../../src/vfs/index.ts";
 import { actionDirectories } from "../../../src/worker/action/action-directory.ts";
 import { createExecutor, type ExecutorOptions } from "../../../src/worker/action/executor.ts";
-import { SuspendingInputSource } from "../../../src/worker/action/suspending-input-source.ts";
+import { TestInfrastructureFailures } from "../../../src/worker/action/test-infrastructure-failures.ts";
 import type { PrefetchingOptions } from "../../../src/worker/prefetching/prefetching.ts";
 import type { ExecutionStage } from "../../../src/worker/scheduler/build-client.ts";
 import { FakeInputSource, symlink, type Tree } from "../vfs/fake-input-source.ts";
@@ -85,7 +86,7 @@ describe("executor", () => {
     const owner = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
     const executor = createExecutor({
       blobAccess: storage,
-      inputs: new SuspendingInputSource(content),
+      inputs: content,
       createDirectory: actionDirectories({
         tree,
         owner,
@@ -102,6 +103,8 @@ describe("executor", () => {
       maximumTimeoutCompensation: 0,
       forceUploadTreesAndDirectories: false,
       costsPerSecond: {},
+      infrastructureFailures: new TestInfrastructureFailures(),
+      maximumConsecutiveInfrastructureFailures: undefined,
       browserUrl: "",
       log: createLog("error", () => {}),
       ...options,
@@ -320,6 +323,46 @@ describe("executor", () => {
       const costs = anyUnpack(metadata.auxiliaryMetadata[2]!, MonetaryResourceUsageSchema);
       assert.equal(costs?.expenses.cpu?.currency, "EUR");
     });
+  });
+
+  it("too many results in a row that blame the machine end the work of all threads", async () => {
+    const infrastructureFailures = new TestInfrastructureFailures();
+    const run = (outputs: readonly string[]) =>
+      execute({
+        command: { arguments: ["test"], outputPaths: ["d/test.infrastructure_failure", "other"] },
+        options: { infrastructureFailures, maximumConsecutiveInfrastructureFailures: 1 },
+        runs: async (build) => {
+          for (const output of outputs) {
+            await build.createFile(path(`root/${output}`));
+          }
+          return {};
+        },
+      });
+    assert.equal((await run(["other"])).status, undefined);
+    assert.equal(storage.results.size, 1);
+    storage.results.clear();
+    const blaming = await run(["d/test.infrastructure_failure"]);
+    assert.equal(blaming.status?.code, Code.UNAVAILABLE, blaming.status?.message);
+    assert.equal(blaming.result?.outputFiles.length, 1);
+    assert.equal(storage.results.size, 0);
+    const { length } = runner.requests;
+    assert.equal((await run([])).status?.code, Code.UNAVAILABLE);
+    assert.equal(runner.requests.length, length, "nothing runs any more");
+  });
+
+  it("a result that does not blame the machine begins the count anew", () => {
+    const failures = new TestInfrastructureFailures();
+    const note = failures.thread(2);
+    const other = failures.thread(2);
+    const result = (file: string) => create(ActionResultSchema, { outputFiles: [{ path: `a/${file}` }] });
+    const blaming = result("test.infrastructure_failure");
+    for (const each of [blaming, result("test.log"), blaming]) {
+      note(each);
+    }
+    other(blaming);
+    assert.equal(failures.signal.aborted, false);
+    note(blaming);
+    assert.equal(failures.signal.aborted, true);
   });
 
   describe("with prefetching", () => {
@@ -567,7 +610,7 @@ describe("executor", () => {
     it("a cancelled action whose CAS never answers: ends all the same", async () => {
       const abort = new AbortController();
       const silent = () => new Promise<never>(() => abort.abort(new Error("enough")));
-      const inputs = new SuspendingInputSource({ directory: silent, read: silent });
+      const inputs = { directory: silent, read: silent };
       const response = await execute({ signal: abort.signal, options: { inputs } });
       endsWith(response, Code.UNKNOWN, /enough/);
     });
