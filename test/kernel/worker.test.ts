@@ -99,7 +99,7 @@ describe("worker", inKernel, () => {
     );
     assert.deepEqual(
       result.executionMetadata!.auxiliaryMetadata.map(({ typeUrl }) => typeUrl.split(".").at(-1)),
-      ["POSIXResourceUsage"],
+      ["POSIXResourceUsage", "FilePoolResourceUsage"],
     );
   });
 
