@@ -180,17 +180,18 @@ async function executeAction(
     return;
   }
 
-  const profile = prefetching?.profile();
+  // Before the outputs are looked for, which is not the action's doing.
+  const read = prefetching && { profile: prefetching.profile(), usage: prefetching.usage() };
   stages.enter("uploadingOutputs");
   await bringBackWrites(actionDirectory, response, fault.signal);
   await upload(action, prepared, actionDirectory, response, fault.signal, context.signal, options);
-  if (prefetching !== undefined && profile !== undefined) {
+  if (prefetching !== undefined && read !== undefined) {
     if (!isFailed(response) && response.result!.exitCode === 0) {
       await prefetching
-        .store(profile, context.signal)
+        .store(read.profile, context.signal)
         .catch((error) => attachError(response, error, "store what the action read"));
     }
-    const usage = packAny(InputRootResourceUsageSchema, prefetching.usage());
+    const usage = packAny(InputRootResourceUsageSchema, read.usage);
     response.result!.executionMetadata!.auxiliaryMetadata.push(usage);
   }
 }

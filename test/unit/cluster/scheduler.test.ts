@@ -17,6 +17,7 @@ import type { Operation } from "../../../src/proto/gen/google/longrunning/operat
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
 import { PreconditionFailureSchema } from "../../../src/proto/gen/google/rpc/error_details_pb.ts";
 import type { Digest } from "../../../src/reapi/digest.ts";
+import { DIGEST_FUNCTIONS } from "../../../src/reapi/digest.ts";
 import { digestMessage } from "../../../src/reapi/wire-digest.ts";
 import {
   completed,
@@ -445,5 +446,7 @@ test("capabilities say what is served", async () => {
   await using cluster = await startTestCluster();
   const { cacheCapabilities, executionCapabilities } = await cluster.capabilities.getCapabilities({});
   assert.equal(executionCapabilities?.execEnabled, true);
-  assert.deepEqual(cacheCapabilities?.digestFunctions, [1]);
+  const all = DIGEST_FUNCTIONS.map(({ value }) => value);
+  assert.deepEqual(cacheCapabilities?.digestFunctions, all);
+  assert.deepEqual(executionCapabilities?.digestFunctions, all);
 });

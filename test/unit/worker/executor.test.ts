@@ -396,8 +396,10 @@ describe("executor", () => {
     });
 
     it("a success leaves a profile, by which the next such action has its inputs fetched before it asks", async () => {
+      const command = { arguments: ["cc"], outputPaths: ["lib/so"] };
       const first = await execute({
         inputRoot,
+        command,
         options: { prefetching: prefetching() },
         runs: readsCompiler,
       });
@@ -406,7 +408,8 @@ describe("executor", () => {
       const [any] = first.result!.executionMetadata!.auxiliaryMetadata;
       const { $typeName: _, ...usage } = anyUnpack(any!, InputRootResourceUsageSchema)!;
       assert.deepEqual(usage, { directoriesResolved: 3n, directoriesRead: 2n, filesRead: 1n });
-      assert.equal(content.readsAsked.length, 0);
+      // The upload of the declared output.
+      content.readsAsked.length = 0;
 
       const { hash } = content.addBlob("compiler");
       const fetched = async (build: BuildDirectory) => {
@@ -415,11 +418,8 @@ describe("executor", () => {
         }
         return readsCompiler(build, {} as never, new AbortController().signal);
       };
-      await execute({ inputRoot, options: { prefetching: prefetching() }, runs: fetched });
-      assert.deepEqual(
-        content.readsAsked.map((read) => read.hash),
-        [hash],
-      );
+      await execute({ inputRoot, command, options: { prefetching: prefetching() }, runs: fetched });
+      assert.equal(content.readsAsked[0]?.hash, hash);
       assert.equal(updates, 1, "the profile is the same");
     });
 
