@@ -1,14 +1,22 @@
 import { type LockOffset, larger } from "./lock-offset.ts";
-import type { ByteRangeLock } from "./records.ts";
 
 /** Removing a lock by itself takes as long as keeping about so many. */
 const REMOVED_ONE_BY_ONE = 16;
 
-interface Node {
-  readonly lock: ByteRangeLock;
+/** A range that is locked; `end` is one past the last byte, or Infinity for a lock without an end. */
+export interface LockedRange {
+  readonly start: LockOffset;
+  readonly end: LockOffset;
+  readonly write: boolean;
+  /** Later locks of the file have larger ones. */
+  readonly serial: number;
+}
+
+interface Node<Lock> {
+  readonly lock: Lock;
   readonly priority: number;
-  left: Node | undefined;
-  right: Node | undefined;
+  left: Node<Lock> | undefined;
+  right: Node<Lock> | undefined;
   /** The largest end of the locks in this subtree, and whether any of them is for writing. */
   end: LockOffset;
   writes: boolean;
@@ -18,21 +26,21 @@ interface Node {
  * The locks of a file by the ranges that they cover: adding, removing and finding one take time logarithmic in their
  * number. (A treap in order of the starts, each node with the largest end below it.)
  */
-export class LockTree {
-  #root: Node | undefined;
+export class LockTree<Lock extends LockedRange> {
+  #root: Node<Lock> | undefined;
   #size = 0;
 
   get size(): number {
     return this.#size;
   }
 
-  add(lock: ByteRangeLock): void {
+  add(lock: Lock): void {
     this.#root = insert(this.#root, nodeOf(lock, Math.random()));
     this.#size++;
   }
 
   /** Removes the locks, which are in the tree: one by one if they are few, else by making it anew of those that stay. */
-  delete(locks: readonly ByteRangeLock[]): void {
+  delete(locks: readonly Lock[]): void {
     if (locks.length * REMOVED_ONE_BY_ONE < this.#size) {
       for (const lock of locks) {
         this.#root = remove(this.#root, lock);
@@ -41,7 +49,7 @@ export class LockTree {
       return;
     }
     const gone = new Set(locks);
-    const kept: ByteRangeLock[] = [];
+    const kept: Lock[] = [];
     if (gone.size < this.#size) {
       collect(this.#root, (lock) => !gone.has(lock) && kept.push(lock));
     }
@@ -57,17 +65,17 @@ export class LockTree {
     start: LockOffset,
     end: LockOffset,
     writesOnly: boolean,
-    test: (lock: ByteRangeLock) => boolean,
-  ): ByteRangeLock | undefined {
+    test: (lock: Lock) => boolean,
+  ): Lock | undefined {
     return find(this.#root, start, end, writesOnly, test);
   }
 }
 
-function nodeOf(lock: ByteRangeLock, priority: number): Node {
+function nodeOf<Lock extends LockedRange>(lock: Lock, priority: number): Node<Lock> {
   return { lock, priority, left: undefined, right: undefined, end: lock.end, writes: lock.write };
 }
 
-function collect(node: Node | undefined, visit: (lock: ByteRangeLock) => void): void {
+function collect<Lock extends LockedRange>(node: Node<Lock> | undefined, visit: (lock: Lock) => void): void {
   if (node !== undefined) {
     collect(node.left, visit);
     visit(node.lock);
@@ -76,7 +84,12 @@ function collect(node: Node | undefined, visit: (lock: ByteRangeLock) => void): 
 }
 
 /** A tree of the locks from `low` to before `high`, in order, with priorities below `bound` as if drawn at random. */
-function build(locks: readonly ByteRangeLock[], low: number, high: number, bound: number): Node | undefined {
+function build<Lock extends LockedRange>(
+  locks: readonly Lock[],
+  low: number,
+  high: number,
+  bound: number,
+): Node<Lock> | undefined {
   if (low === high) {
     return undefined;
   }
@@ -88,13 +101,13 @@ function build(locks: readonly ByteRangeLock[], low: number, high: number, bound
   return measured(node);
 }
 
-function find(
-  node: Node | undefined,
+function find<Lock extends LockedRange>(
+  node: Node<Lock> | undefined,
   start: LockOffset,
   end: LockOffset,
   writesOnly: boolean,
-  test: (lock: ByteRangeLock) => boolean,
-): ByteRangeLock | undefined {
+  test: (lock: Lock) => boolean,
+): Lock | undefined {
   if (node === undefined || node.end <= start || (writesOnly && !node.writes)) {
     return undefined;
   }
@@ -113,11 +126,11 @@ function find(
 }
 
 /** By their starts; locks of the same start in the order in which they were made. */
-function isBefore(one: ByteRangeLock, other: ByteRangeLock): boolean {
+function isBefore(one: LockedRange, other: LockedRange): boolean {
   return one.start < other.start || (one.start === other.start && one.serial < other.serial);
 }
 
-function insert(node: Node | undefined, added: Node): Node {
+function insert<Lock extends LockedRange>(node: Node<Lock> | undefined, added: Node<Lock>): Node<Lock> {
   if (node === undefined) {
     return added;
   }
@@ -134,7 +147,10 @@ function insert(node: Node | undefined, added: Node): Node {
 }
 
 /** What comes before the lock, and what comes after it. */
-function split(node: Node | undefined, lock: ByteRangeLock): [Node | undefined, Node | undefined] {
+function split<Lock extends LockedRange>(
+  node: Node<Lock> | undefined,
+  lock: Lock,
+): [Node<Lock> | undefined, Node<Lock> | undefined] {
   if (node === undefined) {
     return [undefined, undefined];
   }
@@ -148,7 +164,7 @@ function split(node: Node | undefined, lock: ByteRangeLock): [Node | undefined, 
   return [before, measured(node)];
 }
 
-function remove(node: Node | undefined, lock: ByteRangeLock): Node | undefined {
+function remove<Lock extends LockedRange>(node: Node<Lock> | undefined, lock: Lock): Node<Lock> | undefined {
   if (node === undefined) {
     return undefined;
   }
@@ -164,7 +180,10 @@ function remove(node: Node | undefined, lock: ByteRangeLock): Node | undefined {
 }
 
 /** All of `before` comes before all of `after`. */
-function join(before: Node | undefined, after: Node | undefined): Node | undefined {
+function join<Lock extends LockedRange>(
+  before: Node<Lock> | undefined,
+  after: Node<Lock> | undefined,
+): Node<Lock> | undefined {
   if (before === undefined || after === undefined) {
     return before ?? after;
   }
@@ -176,7 +195,7 @@ function join(before: Node | undefined, after: Node | undefined): Node | undefin
   return measured(after);
 }
 
-function measured(node: Node): Node {
+function measured<Lock extends LockedRange>(node: Node<Lock>): Node<Lock> {
   const { lock, left, right } = node;
   let { end, write } = lock;
   for (const child of [left, right]) {

@@ -4,7 +4,7 @@ import type { RecallCall } from "../callback/call.ts";
 import type { CallbackProgram } from "../callback/callback-program.ts";
 import type { Attributes, Node, RegularFile, Timestamp } from "../file-system.ts";
 import type { LockOffset } from "./lock-offset.ts";
-import type { LockTree } from "./lock-tree.ts";
+import type { LockedRange, LockTree } from "./lock-tree.ts";
 
 /*
  * What the server remembers of its clients is one graph, so these classes share a file: a client has sessions and
@@ -304,8 +304,8 @@ export class FileState {
   readonly opens: OpenState[] = [];
   delegations: Delegation[] | undefined;
   /** All locks, of all owners; undefined where there are none. */
-  locks: LockTree | undefined;
-  /** The {@link ByteRangeLock.serial} of the next lock. */
+  locks: LockTree<ByteRangeLock> | undefined;
+  /** The {@link LockedRange.serial} of the next lock. */
   nextLock = 0;
   /** Those who want to be told when locks are released. */
   waiters: LockWaiter[] | undefined;
@@ -325,14 +325,9 @@ export class FileState {
   }
 }
 
-/** `end` is one past the last byte, or Infinity for a lock without an end. */
-export interface ByteRangeLock {
+/** A range of a file that an owner has locked. */
+export interface ByteRangeLock extends LockedRange {
   readonly state: LockState;
-  readonly start: LockOffset;
-  readonly end: LockOffset;
-  readonly write: boolean;
-  /** Later locks of the file have larger ones. */
-  readonly serial: number;
 }
 
 /** A denied LOCK whose client wants to be told when to try again (RFC 8881 §18.10.3). */
