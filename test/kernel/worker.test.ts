@@ -300,7 +300,7 @@ describe("worker and runner in different mount namespaces", inKernel, () => {
 
   it("takes no action while the runner does not see it, and says so", async (test) => {
     const cluster = await WorkerCluster.start(test, { runnerNamespace: "private" });
-    await cluster.worker.line(/cannot take work: .*FAILED_PRECONDITION.*not propagated/);
+    await cluster.worker.line(/cannot take work: .*INTERNAL.*not propagated/);
     assert.equal(cluster.server.queue.statistics().workers, 0);
   });
 });
