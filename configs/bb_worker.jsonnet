@@ -36,7 +36,7 @@ local grpc = { grpc: { client: common.storage } };
   },
   // bb_browser's, for links to the details of results.
   browserUrl: '',
-  // A folder on a local disk for what actions write, and the most bytes that all of them may write.
+  // A file on a local disk for what actions write, and the most bytes that all of them may write.
   filePool: { blockDevice: { file: { path: '/worker/pool', sizeBytes: 64e9 } } },
   directoryCache: {
     maximumCount: 100000,

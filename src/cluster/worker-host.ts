@@ -13,6 +13,8 @@ import { createLog } from "../telemetry/log.ts";
 import type { WorkerHostSettings } from "./configurations.ts";
 import { READY, STOP } from "./lifeline.ts";
 
+/** How long the worker lets its actions run on, unless the environment says otherwise; then it hands them back. */
+const WORKER_GRACE_SECONDS = 25;
 /** How long the worker may take to finish or hand back its actions and to unmount. */
 const WORKER_STOP_MILLISECONDS = 45_000;
 /** Once the worker is gone, the runners have nothing to finish. */
@@ -123,7 +125,11 @@ class Program {
     const command = ["--pdeathsig", "TERM", process.execPath, ...flags, entry, this.#configuration];
     const child = spawn("setpriv", command, {
       stdio: ["ignore", "inherit", "inherit"],
-      env: { ...process.env, MALLOC_ARENA_MAX: "2" },
+      env: {
+        BB_WORKER_GRACE_SECONDS: String(WORKER_GRACE_SECONDS),
+        ...process.env,
+        MALLOC_ARENA_MAX: "2",
+      },
     });
     child.once("exit", (code, signal) => {
       if (this.#stopping) {

@@ -6,12 +6,9 @@ export type Census = ReadonlyMap<string, number>;
 
 /**
  * Counts what an action, a worker or a runner could leave behind: processes, namespaces, mounts, sockets, locks, keys,
- * control groups, and files in the folders, except those that are to stay.
+ * control groups, and files in the folders.
  */
-export function takeCensus(
-  folders: readonly string[],
-  isToStay: (file: string) => boolean = () => false,
-): Census {
+export function takeCensus(folders: readonly string[]): Census {
   const census = new Map<string, number>();
   const count = (thing: string, times = 1) => census.set(thing, (census.get(thing) ?? 0) + times);
   const namespaces = new Set<string>();
@@ -53,9 +50,8 @@ export function takeCensus(
     count(`control groups of ${line.split("\t")[0]}`, Number(line.split("\t")[2]));
   }
   for (const folder of folders.filter((folder) => existsSync(folder))) {
-    const files = readdirSync(folder, { recursive: true }).map((name) => join(folder, String(name)));
-    for (const file of files.filter((file) => !isToStay(file))) {
-      count(`file ${file}`);
+    for (const file of readdirSync(folder, { recursive: true })) {
+      count(`file ${join(folder, String(file))}`);
     }
   }
   return census;

@@ -70,8 +70,7 @@ export class ChaosCluster implements AsyncDisposable {
 
   /** What there is now on this machine, but for storage and the worker's cache. */
   census(): Census {
-    const pool = join(this.folder, "pool");
-    return takeCensus([pool, "/dev/shm"], (file) => file.startsWith(join(pool, "blobs")));
+    return takeCensus([join(this.folder, "pool"), "/dev/shm"]);
   }
 
   part(name: PartName): Program {
@@ -139,6 +138,7 @@ function writeConfigurations(folder: string, concurrency: number): void {
           {
             endpoint: { address: `unix:${at("runner")}` },
             concurrency,
+            maximumFilePoolFileCount: 1e5,
             maximumFilePoolSizeBytes: 1e8,
             inputRootCharacterDeviceNodes: DEVICES,
           },
