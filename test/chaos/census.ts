@@ -45,9 +45,16 @@ export function takeCensus(folders: readonly string[]): Census {
     );
   }
   count("file locks", lines("/proc/locks").length);
-  count("keys", lines("/proc/keys").length);
-  for (const line of lines("/proc/cgroups").slice(1)) {
-    count(`control groups of ${line.split("\t")[0]}`, Number(line.split("\t")[2]));
+  for (const line of lines("/proc/keys")) {
+    const [, , references, , , , , type, description] = line.trim().split(/\s+/);
+    // Nobody refers to it any more: the kernel removes it in its own time.
+    if (Number(references) > 0) {
+      count(`key ${type} ${description}`);
+    }
+  }
+  // Those that are removed and still have pages are the kernel's, and not there.
+  for (const group of directoriesBelow("/sys/fs/cgroup")) {
+    count(`control group ${group.replace(/\d+/g, "N")}`);
   }
   for (const folder of folders.filter((folder) => existsSync(folder))) {
     for (const file of readdirSync(folder, { recursive: true })) {
@@ -63,6 +70,15 @@ export function increase(before: Census, after: Census): string[] {
     .filter(([thing, number]) => number > (before.get(thing) ?? 0))
     .map(([thing, number]) => `${thing}: ${before.get(thing) ?? 0}, then ${number}`)
     .sort();
+}
+
+function directoriesBelow(path: string): string[] {
+  if (!existsSync(path)) {
+    return [];
+  }
+  return readdirSync(path, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name));
 }
 
 function read(path: string): string {
