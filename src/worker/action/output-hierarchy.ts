@@ -1,8 +1,18 @@
+import { eachAtMost } from "../../async/each-at-most.ts";
 import { StatusError, status } from "../../grpc/status.ts";
 import type { Credentials, Directory, Name } from "../../nfs/file-system.ts";
 import { FileType } from "../../nfs/file-system.ts";
 import type { Command } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+
+/** Longer paths cannot be given to a system call (PATH_MAX, less its NUL). */
+const MAXIMUM_PATH_BYTES = 4095;
+/** Of a path that is refused, in the message. */
+const QUOTED_CHARACTERS = 200;
+/** Directories that are looked up, or made, at a time, of one directory. */
+const CONCURRENT_DIRECTORIES = 64;
+
+const TOO_LONG = `is longer than ${MAXIMUM_PATH_BYTES} bytes from the input root`;
 
 /** Which of Command's fields declared an output; the older two prescribe its type. */
 export type OutputKind = "path" | "file" | "directory";
@@ -29,7 +39,8 @@ export interface OutputHierarchy {
  * The places of a command's outputs in its input root. As in REAPI, `output_paths`, if used, replaces the older
  * `output_files` and `output_directories`.
  *
- * Throws StatusError INVALID_ARGUMENT naming a path that is absolute, leaves the input root, or is impossible.
+ * Throws StatusError INVALID_ARGUMENT naming a path that is absolute, leaves the input root, or is impossible: longer
+ * than 4095 bytes from the input root, or with a name of more than 255.
  */
 export function outputHierarchyOf(command: Command): OutputHierarchy {
   const workingDirectory = resolvePath([], command.workingDirectory, "working directory");
@@ -86,12 +97,15 @@ function nodeAt(root: OutputDirectoryNode, components: readonly Name[]): OutputD
 /** The names that lead from the input root to `path`, which is relative to `base`. */
 function resolvePath(base: readonly Name[], path: string, what: string): Name[] {
   const refuse = (reason: string): StatusError =>
-    new StatusError(status(Code.INVALID_ARGUMENT, `${what} ${JSON.stringify(path)} ${reason}`));
+    new StatusError(status(Code.INVALID_ARGUMENT, `${what} ${quoted(path)} ${reason}`));
   if (path.startsWith("/")) {
     throw refuse("is absolute; it must be relative");
   }
   if (path.includes("\0")) {
     throw refuse("has a NUL character");
+  }
+  if (path.length > MAXIMUM_PATH_BYTES) {
+    throw refuse(TOO_LONG);
   }
   const components = [...base];
   for (const component of path.split("/")) {
@@ -107,7 +121,16 @@ function resolvePath(base: readonly Name[], path: string, what: string): Name[] 
       components.push(name);
     }
   }
+  // With a slash after each but the last.
+  if (components.reduce((sum, { length }) => sum + length + 1, -1) > MAXIMUM_PATH_BYTES) {
+    throw refuse(TOO_LONG);
+  }
   return components;
+}
+
+function quoted(path: string): string {
+  const start = JSON.stringify(path.slice(0, QUOTED_CHARACTERS));
+  return path.length > QUOTED_CHARACTERS ? `${start}… (${path.length} characters)` : start;
 }
 
 /**
@@ -130,16 +153,14 @@ async function createChildren(
   path: string,
   owner: Credentials,
 ): Promise<void> {
-  await Promise.all(
-    [...node.children].map(async ([name, child]) => {
-      const childPath = path + displayName(name);
-      if (isOutputOnly(child) && (await directory.lookup(name)) !== undefined) {
-        return;
-      }
-      const childDirectory = await ensureDirectory(directory, name, childPath, owner);
-      await createChildren(child, childDirectory, `${childPath}/`, owner);
-    }),
-  );
+  await eachAtMost(CONCURRENT_DIRECTORIES, node.children, async ([name, child]) => {
+    const childPath = path + displayName(name);
+    if (isOutputOnly(child) && (await directory.lookup(name)) !== undefined) {
+      return;
+    }
+    const childDirectory = await ensureDirectory(directory, name, childPath, owner);
+    await createChildren(child, childDirectory, `${childPath}/`, owner);
+  });
 }
 
 /** An output by `output_directories` with no other outputs in it; the command may replace what is there. */

@@ -1,5 +1,6 @@
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { eachAtMost } from "../../async/each-at-most.ts";
 import { Semaphore } from "../../async/semaphore.ts";
 import { StatusError, status } from "../../grpc/status.ts";
 import type { Directory, Name, Node, RegularFile } from "../../nfs/file-system.ts";
@@ -129,7 +130,7 @@ class OutputUpload {
   }
 
   async node(node: OutputDirectoryNode, directory: Directory, prefix: string): Promise<void> {
-    const outputs = [...node.outputs].map(([name, output]) =>
+    const outputs = eachAtMost(CONCURRENT_FILES, node.outputs, ([name, output]) =>
       this.attempt(async () => {
         const found = await directory.lookup(name);
         if (found !== undefined) {
@@ -137,7 +138,7 @@ class OutputUpload {
         }
       }),
     );
-    const children = [...node.children].map(([name, child]) =>
+    const children = eachAtMost(CONCURRENT_FILES, node.children, ([name, child]) =>
       this.attempt(async () => {
         const found = await directory.lookup(name);
         if (found?.type === FileType.DIRECTORY) {
@@ -145,7 +146,7 @@ class OutputUpload {
         }
       }),
     );
-    await Promise.all([...outputs, ...children]);
+    await Promise.all([outputs, children]);
   }
 
   async #output(output: ExpectedOutput, node: Node, path: string): Promise<void> {

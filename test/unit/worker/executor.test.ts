@@ -638,6 +638,16 @@ describe("executor", () => {
         /"file".*must be a directory/,
       ],
       ["a NUL in a path", { arguments: ["x"], outputFiles: ["a\0b"] }, /NUL/],
+      [
+        "a path that no system call takes",
+        { arguments: ["x"], outputPaths: ["d/".repeat(20_000)] },
+        /^cannot .{1,300}… \(40000 characters\) is longer than 4095 bytes from the input root$/,
+      ],
+      [
+        "such a path together with the working directory",
+        { arguments: ["x"], workingDirectory: "d/".repeat(1000), outputPaths: ["e/".repeat(1100)] },
+        /is longer than 4095 bytes/,
+      ],
     ] as [string, CommandInit, RegExp][]) {
       it(`${what}: INVALID_ARGUMENT`, async () => {
         endsWith(await execute({ inputRoot: { file: "f" }, command }), Code.INVALID_ARGUMENT, message);
