@@ -19,12 +19,17 @@ const COMMANDS = "bb_runner_commands.";
 /** What the kernel kills late, since it waits for a device or a file server. */
 const REMOVAL_MILLISECONDS = 10_000;
 const RETRY_MILLISECONDS = 5;
+/** Between two attempts to remove what could not be removed in time. */
+const LEFTOVER_MILLISECONDS = 1000;
 
 /** A cgroup for each command, below the one that this process was started in; cgroups(7), version 2. */
 export class Cgroups {
   readonly #parent: string;
   readonly #limits: CgroupLimits;
   readonly #onLeftover: (path: string) => void;
+  /** What could not be removed in time, and is removed once its processes have ended. */
+  readonly #leftovers = new Set<string>();
+  #isRetrying = false;
   #count = 0;
 
   private constructor(parent: string, limits: CgroupLimits, onLeftover: (path: string) => void) {
@@ -51,12 +56,16 @@ export class Cgroups {
     if (existsSync(join(base, "cgroup.type"))) {
       await moveProcesses(base, join(base, OWN));
     }
-    await removeAbandoned(base);
+    const abandoned = await removeAbandoned(base);
     const parent = join(base, `${COMMANDS}${process.pid}`);
     await enable(base, wanted);
     await mkdir(parent);
     await enable(parent, wanted);
-    return new Cgroups(parent, limits, onLeftover);
+    const cgroups = new Cgroups(parent, limits, onLeftover);
+    for (const path of abandoned) {
+      cgroups.#removeLater(path);
+    }
+    return cgroups;
   }
 
   /** Gives `work` the path of a new cgroup, ends what is left there, and returns the memory it had at most, in bytes. */
@@ -69,15 +78,46 @@ export class Cgroups {
       return { result, memoryPeak: await memoryPeak(path) };
     } finally {
       if (!(await remove(path))) {
-        this.#onLeftover(path);
+        this.#removeLater(path);
       }
     }
   }
 
   /** Once no command runs. */
   async close(): Promise<void> {
+    await this.#removeLeftovers();
     if (!(await remove(this.#parent))) {
       this.#onLeftover(this.#parent);
+    }
+  }
+
+  #removeLater(path: string): void {
+    this.#onLeftover(path);
+    this.#leftovers.add(path);
+    void this.#retry();
+  }
+
+  async #retry(): Promise<void> {
+    if (this.#isRetrying) {
+      return;
+    }
+    this.#isRetrying = true;
+    while (this.#leftovers.size > 0) {
+      // Nothing that this process has to stay for.
+      await setTimeout(LEFTOVER_MILLISECONDS, undefined, { ref: false });
+      await this.#removeLeftovers();
+    }
+    this.#isRetrying = false;
+  }
+
+  /** Those before the cgroups that they are in, as they were left in that order. */
+  async #removeLeftovers(): Promise<void> {
+    for (const path of this.#leftovers) {
+      await writeFile(join(path, "cgroup.kill"), "1").catch(() => {});
+      const left = await rmdir(path).catch((error: NodeJS.ErrnoException) => error.code);
+      if (left === undefined || left === "ENOENT") {
+        this.#leftovers.delete(path);
+      }
     }
   }
 
@@ -136,8 +176,9 @@ async function enable(path: string, controllers: readonly string[]): Promise<voi
   await writeFile(join(path, "cgroup.subtree_control"), all);
 }
 
-/** What runners that were killed have left. */
-async function removeAbandoned(base: string): Promise<void> {
+/** Removes what runners that were killed have left. Resolves to what could not be removed in time. */
+async function removeAbandoned(base: string): Promise<string[]> {
+  const left: string[] = [];
   for (const name of await readdir(base)) {
     const pid = name.startsWith(COMMANDS) ? name.slice(COMMANDS.length) : undefined;
     if (pid === undefined || (pid !== String(process.pid) && existsSync(`/proc/${pid}`))) {
@@ -145,12 +186,17 @@ async function removeAbandoned(base: string): Promise<void> {
     }
     const abandoned = join(base, name);
     for (const entry of await readdir(abandoned, { withFileTypes: true })) {
-      if (entry.isDirectory()) {
-        await remove(join(abandoned, entry.name));
+      const path = join(abandoned, entry.name);
+      if (entry.isDirectory() && !(await remove(path))) {
+        left.push(path);
       }
     }
-    await remove(abandoned);
+    // It cannot go before them.
+    if (left.some((path) => path.startsWith(`${abandoned}/`)) || !(await remove(abandoned))) {
+      left.push(abandoned);
+    }
   }
+  return left;
 }
 
 async function memoryPeak(path: string): Promise<bigint | undefined> {

@@ -4,6 +4,9 @@ import { join } from "node:path";
 /** What there is on this machine, each thing as often as there is one of its name. */
 export type Census = ReadonlyMap<string, number>;
 
+/** From the kernel's include/linux/sched.h: a thread of its own. */
+const PF_KTHREAD = 0x20_0000;
+
 /**
  * Counts what an action, a worker or a runner could leave behind: processes, namespaces, mounts, sockets, locks, keys,
  * control groups, and files in the folders.
@@ -13,12 +16,14 @@ export function takeCensus(folders: readonly string[]): Census {
   const count = (thing: string, times = 1) => census.set(thing, (census.get(thing) ?? 0) + times);
   const namespaces = new Set<string>();
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    const commandLine = read(`/proc/${pid}/cmdline`);
-    // Threads of the kernel have none. A process that ends while it is looked at has none, either.
-    if (commandLine === "") {
+    const stat = read(`/proc/${pid}/stat`);
+    const [state, , , , , , flags] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    if (stat === "" || (Number(flags) & PF_KTHREAD) !== 0) {
       continue;
     }
-    count(`process ${read(`/proc/${pid}/comm`).trim()}`);
+    const isEnding = read(`/proc/${pid}/cmdline`) === "";
+    const where = isEnding ? `, ending, state ${state}, ${read(`/proc/${pid}/wchan`)}` : "";
+    count(`process ${read(`/proc/${pid}/comm`).trim()}${where}`);
     for (const kind of ["net", "mnt", "ipc", "pid", "uts"]) {
       namespaces.add(link(`/proc/${pid}/ns/${kind}`));
     }

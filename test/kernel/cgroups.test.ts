@@ -12,6 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { createClient } from "../../src/grpc/client.ts";
 import { openChannel } from "../../src/grpc/endpoint.ts";
@@ -136,5 +137,23 @@ describe("a runner with a cgroup of its own", inKernel, () => {
     second.end();
     await second.runner.end("SIGTERM");
     assert.deepEqual(commandsIn(place.cgroup), []);
+  });
+
+  it("removes later what it cannot remove when it starts", async (test) => {
+    const place = makePlace(test);
+    const abandoned = join(place.cgroup, "bb_runner_commands.999999999");
+    // Cannot go before what is in it, as one with a process that waits for a file server cannot.
+    const held = join(abandoned, "1/held");
+    mkdirSync(held, { recursive: true });
+    const { runner, end } = await startRunner(place, {});
+    const own = `bb_runner_commands.${runner.process.pid}`;
+    assert.deepEqual(commandsIn(place.cgroup).sort(), ["bb_runner_commands.999999999", own].sort());
+    rmdirSync(held);
+    while (existsSync(abandoned)) {
+      await setTimeout(50);
+    }
+    assert.deepEqual(commandsIn(place.cgroup), [own]);
+    end();
+    assert.equal(await runner.end("SIGTERM"), 0);
   });
 });
