@@ -1,6 +1,5 @@
 import { closeSync, openSync } from "node:fs";
-import { getSystemErrorName } from "node:util";
-import { close, DataType, load, open } from "ffi-rs";
+import { callLibc } from "../native/libc.ts";
 import { MountError } from "./mount-helper.ts";
 
 /** From <sched.h>, <sys/socket.h>, <linux/sockios.h> and <net/if.h>. */
@@ -18,7 +17,6 @@ const IFREQ_FLAGS = 16;
 const SOCKADDR_IN_BYTES = 16;
 const SOCKADDR_IN_ADDRESS = 4;
 
-const LIBRARY = "libc";
 /** The calling thread's: each thread has its own. */
 const CURRENT = "/proc/thread-self/ns/net";
 
@@ -45,7 +43,7 @@ export class NetworkNamespace implements Disposable {
   static create(): NetworkNamespace {
     try {
       return andReturn(() => {
-        call("unshare", [DataType.I32], [CLONE_NEWNET]);
+        callLibc("unshare", { int: CLONE_NEWNET });
         const namespace = new NetworkNamespace(openSync(CURRENT, "r"));
         try {
           raiseLoopback();
@@ -81,7 +79,7 @@ export class NetworkNamespace implements Disposable {
     address.writeUInt16LE(AF_INET);
     address.set([127, 0, 0, 1], SOCKADDR_IN_ADDRESS);
     try {
-      call("bind", [DataType.I32, DataType.U8Array, DataType.U32], [socket, address, SOCKADDR_IN_BYTES]);
+      callLibc("bind", { int: socket }, { memory: address }, { unsigned: SOCKADDR_IN_BYTES });
     } catch (error) {
       closeSync(socket);
       throw error;
@@ -125,11 +123,11 @@ function moveBack(home: number): void {
 }
 
 function enter(namespace: number): void {
-  call("setns", [DataType.I32, DataType.I32], [namespace, CLONE_NEWNET]);
+  callLibc("setns", { int: namespace }, { int: CLONE_NEWNET });
 }
 
 function openSocket(): number {
-  return call("socket", [DataType.I32, DataType.I32, DataType.I32], [AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0]);
+  return callLibc("socket", { int: AF_INET }, { int: SOCK_STREAM | SOCK_CLOEXEC }, { int: 0 });
 }
 
 /** In the calling thread's namespace. */
@@ -139,31 +137,8 @@ function raiseLoopback(): void {
   request.writeUInt16LE(IFF_UP, IFREQ_FLAGS);
   const socket = openSocket();
   try {
-    call("ioctl", [DataType.I32, DataType.U64, DataType.U8Array], [socket, SIOCSIFFLAGS, request]);
+    callLibc("ioctl", { int: socket }, { unsignedLong: SIOCSIFFLAGS }, { memory: request });
   } finally {
     closeSync(socket);
-  }
-}
-
-/** Makes a system call, by its function in libc, in the calling thread. Throws an Error with a `code` if it fails. */
-function call(funcName: string, paramsType: DataType[], paramsValue: unknown[]): number {
-  // Without a path: what the process itself is linked with.
-  open({ library: LIBRARY, path: "" });
-  try {
-    const { value, errnoCode } = load<DataType.I32, true>({
-      library: LIBRARY,
-      funcName,
-      retType: DataType.I32,
-      paramsType,
-      paramsValue,
-      errno: true,
-    });
-    if (value >= 0) {
-      return value;
-    }
-    const code = getSystemErrorName(-errnoCode);
-    throw Object.assign(new Error(`${funcName}: ${code}`), { code });
-  } finally {
-    close(LIBRARY);
   }
 }

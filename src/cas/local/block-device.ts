@@ -12,7 +12,7 @@ import {
   writev,
   writevSync,
 } from "node:fs";
-import { lockExclusively } from "./file-lock.ts";
+import { lockExclusively } from "../../native/file-lock.ts";
 
 /** Where a store's blocks are: positional reads and writes of exactly what is asked for. */
 export interface BlockDevice {

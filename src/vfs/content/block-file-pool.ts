@@ -11,6 +11,7 @@ import {
   writeSync,
 } from "node:fs";
 import { dirname } from "node:path";
+import { lockExclusively } from "../../native/file-lock.ts";
 import type { FilePool, PoolFile } from "./file-pool.ts";
 
 /** What a file takes at least. */
@@ -34,12 +35,14 @@ export class BlockFilePool implements FilePool, Disposable {
 
   /**
    * `sizeBytes` may be left out for a device, all of which is used then. Throws the operating system's error, or an Error
-   * if there is not even a block.
+   * if there is not even a block, or if another process uses it.
    */
   constructor(path: string, sizeBytes?: number) {
     mkdirSync(dirname(path), { recursive: true });
     this.#descriptor = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
     try {
+      // Before anything is cut off: another's actions may be writing to it.
+      lockExclusively(this.#descriptor, path);
       this.#blocks = Math.floor((sizeBytes ?? deviceBytes(this.#descriptor, path)) / BLOCK_BYTES);
       if (this.#blocks === 0) {
         throw new Error(`${path} is smaller than ${BLOCK_BYTES} bytes, which is what a file takes at least`);
@@ -57,7 +60,7 @@ export class BlockFilePool implements FilePool, Disposable {
   open(): PoolFile {
     return new BlockFile(this.#descriptor, {
       take: () => this.#take(),
-      giveBack: (blocks) => void this.#free.push(...blocks),
+      giveBack: (block) => void this.#free.push(block),
     });
   }
 
@@ -109,7 +112,7 @@ function deviceBytes(descriptor: number, path: string): number {
 interface Blocks {
   /** Throws an Error with the code ENOSPC, among others. */
   take(): number;
-  giveBack(blocks: readonly number[]): void;
+  giveBack(block: number): void;
 }
 
 /** Part of a request, within one block. */
@@ -127,7 +130,7 @@ class BlockFile implements PoolFile {
   /** By place in the file, the pool's block, all zeros when it was taken. */
   readonly #blocks = new Map<number, number>();
   /** No more part of the file, but perhaps still being read or written. */
-  #leaving: number[] = [];
+  readonly #leaving: number[] = [];
   #underWay = 0;
 
   constructor(descriptor: number, pool: Blocks) {
@@ -222,9 +225,11 @@ class BlockFile implements PoolFile {
 
   /** Another file may have them once nothing of this one can be on its way to or from them. */
   #giveBack(): void {
-    if (this.#underWay === 0 && this.#leaving.length > 0) {
-      this.#pool.giveBack(this.#leaving);
-      this.#leaving = [];
+    if (this.#underWay > 0) {
+      return;
+    }
+    for (const block of this.#leaving.splice(0)) {
+      this.#pool.giveBack(block);
     }
   }
 }

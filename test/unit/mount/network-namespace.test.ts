@@ -115,11 +115,12 @@ describe("a network namespace", asRoot, () => {
   }
 });
 
-/** Runs statements of JavaScript in a process of their own. */
+/** Runs statements of JavaScript in a process of their own, whose standard output is open when they begin. */
 function runProgram(prefix: readonly string[], statements: string) {
   const program = `
     import { closeSync, readdirSync, readlinkSync } from "node:fs";
     import { NetworkNamespace } from ${JSON.stringify(MODULE)};
+    process.stdout.write("");
     ${statements}`;
   const [file = "", ...rest] = [...prefix, process.execPath, "--input-type=module", "--eval", program];
   return spawnSync(file, rest, { encoding: "utf8" });

@@ -41,6 +41,16 @@ describe("a file pool in one file", () => {
     second.close();
   });
 
+  it("leaves a file alone that another has open", async () => {
+    const path = join(folder, "in use");
+    using pool = new BlockFilePool(path, block);
+    const file = pool.open();
+    await file.write(0, Buffer.from("kept"));
+    assert.throws(() => new BlockFilePool(path, block), /in use is in use by another process/);
+    assert.equal((await content(file, 4)).toString(), "kept");
+    file.close();
+  });
+
   it("is full when its size is used, and has room again when files go", async () => {
     using pool = poolOf(2);
     assert.deepEqual(pool.space(), { totalBytes: 2 * block, freeBytes: 2 * block });
