@@ -1,17 +1,7 @@
 import { LRUCache } from "lru-cache";
-import type { PortableDigest, PortableError } from "../transfer/portable.ts";
-import type { Fetched } from "../transfer/transfer-task.ts";
-import type { RandomAccess } from "../transfer/upload-source.ts";
-import {
-  type BlobAccess,
-  type FetchOptions,
-  keyOf,
-  type RangeTask,
-  type Run,
-  type SmallUpload,
-  type TakeChunk,
-  without,
-} from "./blob-access.ts";
+import type { PortableDigest } from "../transfer/portable.ts";
+import { type BlobAccess, keyOf, type Run, without } from "./blob-access.ts";
+import { Forwarding } from "./forwarding.ts";
 
 export interface ExistenceCacheOptions {
   readonly maximumCount: number;
@@ -46,28 +36,15 @@ export class ExistenceCache {
 }
 
 /** Buildbarn's `existenceCaching`: what another backend had a short while ago, it still has. */
-export class ExistenceCaching implements BlobAccess {
-  readonly #base: BlobAccess;
+export class ExistenceCaching extends Forwarding {
   readonly #cache: ExistenceCache;
 
   constructor(base: BlobAccess, cache: ExistenceCache) {
-    this.#base = base;
+    super(base);
     this.#cache = cache;
   }
 
-  fetchBlobs(
-    run: Run,
-    digests: readonly PortableDigest[],
-    options: FetchOptions,
-  ): Promise<readonly Fetched[]> {
-    return this.#base.fetchBlobs(run, digests, options);
-  }
-
-  fetchRange(run: Run, task: RangeTask, chunk: TakeChunk, signal?: AbortSignal): Promise<void> {
-    return this.#base.fetchRange(run, task, chunk, signal);
-  }
-
-  async findMissing(
+  override async findMissing(
     run: Run,
     digests: readonly PortableDigest[],
     signal?: AbortSignal,
@@ -76,20 +53,8 @@ export class ExistenceCaching implements BlobAccess {
     if (unknown.length === 0) {
       return [];
     }
-    const missing = await this.#base.findMissing(run, unknown, signal);
+    const missing = await super.findMissing(run, unknown, signal);
     this.#cache.add(without(unknown, missing));
     return missing;
-  }
-
-  uploadBatch(
-    run: Run,
-    blobs: readonly SmallUpload[],
-    signal?: AbortSignal,
-  ): Promise<readonly (PortableError | undefined)[]> {
-    return this.#base.uploadBatch(run, blobs, signal);
-  }
-
-  upload(run: Run, digest: PortableDigest, source: RandomAccess, signal?: AbortSignal): Promise<void> {
-    return this.#base.upload(run, digest, source, signal);
   }
 }

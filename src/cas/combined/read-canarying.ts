@@ -1,9 +1,8 @@
 import { LRUCache } from "lru-cache";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError } from "../../reapi/blob-error.ts";
-import type { PortableDigest, PortableError } from "../transfer/portable.ts";
+import type { PortableDigest } from "../transfer/portable.ts";
 import type { Fetched } from "../transfer/transfer-task.ts";
-import type { RandomAccess } from "../transfer/upload-source.ts";
 import {
   type BlobAccess,
   type FetchOptions,
@@ -11,9 +10,9 @@ import {
   ofBackend,
   type RangeTask,
   type Run,
-  type SmallUpload,
   type TakeChunk,
 } from "./blob-access.ts";
+import { Forwarding } from "./forwarding.ts";
 
 export interface ReadCanaryingOptions {
   /** In instance names. */
@@ -30,7 +29,7 @@ type Verdict = "asked" | { readonly replica: boolean; readonly expires: number }
  * Buildbarn's `readCanarying`: reads from a replica as long as that answers, by instance name. When it is not known
  * whether it does, one request finds out; meanwhile, and while it does not answer, the source is read from.
  */
-export class ReadCanarying implements BlobAccess {
+export class ReadCanarying extends Forwarding {
   readonly #source: BlobAccess;
   readonly #replica: BlobAccess;
   readonly #durationMilliseconds: number;
@@ -38,6 +37,7 @@ export class ReadCanarying implements BlobAccess {
   readonly #verdicts: LRUCache<string, Verdict>;
 
   constructor(source: BlobAccess, replica: BlobAccess, options: ReadCanaryingOptions) {
+    super(source);
     this.#source = source;
     this.#replica = replica;
     this.#durationMilliseconds = options.durationMilliseconds;
@@ -45,7 +45,7 @@ export class ReadCanarying implements BlobAccess {
     this.#verdicts = new LRUCache({ max: options.maximumCount });
   }
 
-  async fetchBlobs(
+  override async fetchBlobs(
     run: Run,
     digests: readonly PortableDigest[],
     options: FetchOptions,
@@ -61,7 +61,12 @@ export class ReadCanarying implements BlobAccess {
     return failed === undefined ? fetched : this.#source.fetchBlobs(run, digests, options);
   }
 
-  async fetchRange(run: Run, task: RangeTask, chunk: TakeChunk, signal?: AbortSignal): Promise<void> {
+  override async fetchRange(
+    run: Run,
+    task: RangeTask,
+    chunk: TakeChunk,
+    signal?: AbortSignal,
+  ): Promise<void> {
     let taken = 0;
     await this.#replicaOrSource(task.digest.instanceName, signal, (access) => {
       // What the replica has sent before it failed is not asked for again.
@@ -84,7 +89,7 @@ export class ReadCanarying implements BlobAccess {
     });
   }
 
-  async findMissing(
+  override async findMissing(
     run: Run,
     digests: readonly PortableDigest[],
     signal?: AbortSignal,
@@ -96,18 +101,6 @@ export class ReadCanarying implements BlobAccess {
       ),
     );
     return missing.flat();
-  }
-
-  uploadBatch(
-    run: Run,
-    blobs: readonly SmallUpload[],
-    signal?: AbortSignal,
-  ): Promise<readonly (PortableError | undefined)[]> {
-    return this.#source.uploadBatch(run, blobs, signal);
-  }
-
-  upload(run: Run, digest: PortableDigest, source: RandomAccess, signal?: AbortSignal): Promise<void> {
-    return this.#source.upload(run, digest, source, signal);
   }
 
   async #replicaOrSource<Result>(

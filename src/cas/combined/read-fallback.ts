@@ -1,30 +1,28 @@
-import type { PortableDigest, PortableError } from "../transfer/portable.ts";
+import type { PortableDigest } from "../transfer/portable.ts";
 import type { Fetched } from "../transfer/transfer-task.ts";
-import type { RandomAccess } from "../transfer/upload-source.ts";
 import {
   type BlobAccess,
   type FetchOptions,
   ofBackend,
   type RangeTask,
   type Run,
-  type SmallUpload,
   type TakeChunk,
   without,
 } from "./blob-access.ts";
+import { Forwarding } from "./forwarding.ts";
 import { fetchRangeThrough, fetchThrough, type ReadThrough, replicateExisting } from "./read-through.ts";
 import type { Replicator } from "./replicator.ts";
 
-/** What backends that read through one another share: all that is stored goes to one of them. */
-abstract class ReadingThrough implements BlobAccess {
+/** What backends that read through one another share: all else is asked of the one that is written to. */
+abstract class ReadingThrough extends Forwarding {
   readonly #through: ReadThrough;
-  readonly #written: BlobAccess;
 
   constructor(through: ReadThrough, written: BlobAccess) {
+    super(written);
     this.#through = through;
-    this.#written = written;
   }
 
-  fetchBlobs(
+  override fetchBlobs(
     run: Run,
     digests: readonly PortableDigest[],
     options: FetchOptions,
@@ -32,26 +30,8 @@ abstract class ReadingThrough implements BlobAccess {
     return fetchThrough(this.#through, run, digests, options);
   }
 
-  fetchRange(run: Run, task: RangeTask, chunk: TakeChunk, signal?: AbortSignal): Promise<void> {
+  override fetchRange(run: Run, task: RangeTask, chunk: TakeChunk, signal?: AbortSignal): Promise<void> {
     return fetchRangeThrough(this.#through, run, task, chunk, signal);
-  }
-
-  abstract findMissing(
-    run: Run,
-    digests: readonly PortableDigest[],
-    signal?: AbortSignal,
-  ): Promise<readonly PortableDigest[]>;
-
-  uploadBatch(
-    run: Run,
-    blobs: readonly SmallUpload[],
-    signal?: AbortSignal,
-  ): Promise<readonly (PortableError | undefined)[]> {
-    return this.#written.uploadBatch(run, blobs, signal);
-  }
-
-  upload(run: Run, digest: PortableDigest, source: RandomAccess, signal?: AbortSignal): Promise<void> {
-    return this.#written.upload(run, digest, source, signal);
   }
 }
 
@@ -73,7 +53,7 @@ export class ReadFallback extends ReadingThrough {
     this.#replicator = replicator;
   }
 
-  async findMissing(
+  override async findMissing(
     run: Run,
     digests: readonly PortableDigest[],
     signal?: AbortSignal,
@@ -92,20 +72,9 @@ export class ReadFallback extends ReadingThrough {
   }
 }
 
-/** Buildbarn's `readCaching`: what is read from the slow backend is kept in the fast one. */
+/** Buildbarn's `readCaching`: what is read from the slow backend, which has everything, is kept in the fast one. */
 export class ReadCaching extends ReadingThrough {
-  readonly #slow: BlobAccess;
-
   constructor(slow: BlobAccess, fast: BlobAccess, replicator: Replicator) {
     super({ first: { name: "", access: fast }, second: { name: "", access: slow }, replicator }, slow);
-    this.#slow = slow;
-  }
-
-  findMissing(
-    run: Run,
-    digests: readonly PortableDigest[],
-    signal?: AbortSignal,
-  ): Promise<readonly PortableDigest[]> {
-    return this.#slow.findMissing(run, digests, signal);
   }
 }
