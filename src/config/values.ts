@@ -38,3 +38,11 @@ export function absolutePath(path: string, field: FieldPath): string {
   }
   return path;
 }
+
+/** A path that may be relative. */
+export function pathOf(path: string, field: FieldPath): string {
+  if (path === "" || path.includes("\0")) {
+    throw new ConfigurationError(`${field} is ${JSON.stringify(path)}: give a path`);
+  }
+  return path;
+}

@@ -1,18 +1,17 @@
 import { geometryOf } from "../../cas/local/layout.ts";
-import type { BlocksLocation } from "../../cas/local/open-device.ts";
 import type { LocalStoreOptions } from "../../cas/local/options.ts";
 import type {
   LocalBlobAccessConfiguration,
   LocalBlobAccessConfiguration_BlocksOnBlockDevice,
   LocalBlobAccessConfiguration_Persistent,
 } from "../../proto/gen/buildbarn/configuration/blobstore/blobstore_pb.ts";
-import type { Configuration as BlockDeviceConfiguration } from "../../proto/gen/buildbarn/configuration/blockdevice/blockdevice_pb.ts";
 import type { ExistenceCacheConfiguration } from "../../proto/gen/buildbarn/configuration/digest/digest_pb.ts";
+import { blockDeviceSettings } from "../block-device.ts";
 import { positiveMilliseconds } from "../duration.ts";
 import { ConfigurationError } from "../error.ts";
 import { type FieldPath, unsupported } from "../field-path.ts";
-import { accept, refuse } from "../refuse.ts";
-import { positive } from "../values.ts";
+import { refuse } from "../refuse.ts";
+import { pathOf, positive } from "../values.ts";
 
 /** As Buildbarn's. */
 const MAXIMUM_BLOCKS = 100;
@@ -157,46 +156,19 @@ function blocksOnDevice(
       `${path}: oldBlocks, currentBlocks, newBlocks and spareBlocks are ${total} together: give 2 to ${MAXIMUM_BLOCKS}`,
     );
   }
-  const blocks = blocksLocation(source, path.field("source"));
-  if (blocks.kind === "file" && geometryOf(blocks.sizeBytes, total).blockBytes < SMALLEST_BLOCK_BYTES) {
+  const { path: place, maximumSizeBytes: sizeBytes } = blockDeviceSettings(source, path.field("source"));
+  if (sizeBytes !== undefined && geometryOf(sizeBytes, total).blockBytes < SMALLEST_BLOCK_BYTES) {
     throw new ConfigurationError(
-      `${path}.source.file.sizeBytes is ${blocks.sizeBytes}, too little for ${total} blocks: ` +
+      `${path}.source.file.sizeBytes is ${sizeBytes}, too little for ${total} blocks: ` +
         `give at least ${SMALLEST_BLOCK_BYTES * (total + 1)}`,
     );
   }
   return {
-    blocks,
+    blocks:
+      sizeBytes === undefined ? { kind: "device", path: place } : { kind: "file", path: place, sizeBytes },
     spareBlocks: spare,
     trustMilliseconds: trust(dataIntegrityValidationCache, path.field("dataIntegrityValidationCache")),
   };
-}
-
-function blocksLocation(
-  configuration: BlockDeviceConfiguration | undefined,
-  path: FieldPath,
-): BlocksLocation {
-  const missing = () =>
-    new ConfigurationError(`${path} is missing: give file, with path and sizeBytes, or devicePath`);
-  if (configuration === undefined) {
-    throw missing();
-  }
-  const { source, ...rest } = configuration;
-  refuse(accept(rest, path, { writeConcurrencyLimit: "there is one write for each batch of blobs" }), path);
-  switch (source.case) {
-    case undefined:
-      throw missing();
-    case "devicePath":
-      return { kind: "device", path: nonEmptyPath(source.value, path.field("devicePath")) };
-    case "file": {
-      const { path: file, sizeBytes, ...rest } = source.value;
-      refuse(rest, path.field("file"));
-      return {
-        kind: "file",
-        path: nonEmptyPath(file, path.field("file.path")),
-        sizeBytes: positive(sizeBytes, path.field("file.sizeBytes")),
-      };
-    }
-  }
 }
 
 /** The cache's size limits nothing here: whether an entry is trusted is noted with its location. */
@@ -218,10 +190,10 @@ function mapEntries(backend: LocalBlobAccessConfiguration["keyLocationMapBackend
       return positive(entries, path.field("keyLocationMapInMemory.entries"));
     }
     case "keyLocationMapOnBlockDevice": {
-      const location = blocksLocation(backend.value, path.field("keyLocationMapOnBlockDevice"));
-      return location.kind === "file"
-        ? Math.max(1, Math.floor(location.sizeBytes / BUILDBARN_RECORD_BYTES))
-        : LARGEST_MAP;
+      const place = blockDeviceSettings(backend.value, path.field("keyLocationMapOnBlockDevice"));
+      return place.maximumSizeBytes === undefined
+        ? LARGEST_MAP
+        : Math.max(1, Math.floor(place.maximumSizeBytes / BUILDBARN_RECORD_BYTES));
     }
     case undefined:
       throw new ConfigurationError(
@@ -236,17 +208,10 @@ function persistence(
 ): LocalStoreOptions["persistent"] {
   refuse(rest, path);
   return {
-    stateDirectoryPath: nonEmptyPath(stateDirectoryPath, path.field("stateDirectoryPath")),
+    stateDirectoryPath: pathOf(stateDirectoryPath, path.field("stateDirectoryPath")),
     minimumEpochIntervalMilliseconds: positiveMilliseconds(
       minimumEpochInterval,
       path.field("minimumEpochInterval"),
     ),
   };
-}
-
-function nonEmptyPath(value: string, path: FieldPath): string {
-  if (value === "" || value.includes("\0")) {
-    throw new ConfigurationError(`${path} is ${JSON.stringify(value)}: give a path`);
-  }
-  return value;
 }

@@ -63,8 +63,7 @@ it("every setting that src/config makes is read outside of it", () => {
       }
     }
   }
-  const privateToConfiguration =
-    /^(Place|FolderSettings|BackendParts|BackendSettings|Findings|Program|CheckReport)\./;
+  const privateToConfiguration = /^(Place|BackendParts|BackendSettings|Findings|Program|CheckReport)\./;
   const unread = [...settings].filter(
     ([node, name]) => !read.has(node) && !privateToConfiguration.test(name),
   );
