@@ -7,10 +7,10 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { EmbeddedStorage } from "../src/cluster/storage/embedded-storage.ts";
 import { makeDigest, SHA256 } from "../src/reapi/digest.ts";
+import { insideKernel, runInKernel } from "../src/user-mode-linux/run-in-kernel.ts";
 import { startChrootedCluster } from "./chrooted-cluster.ts";
 import { collectDebianRoot } from "./demo/debian-root.ts";
 import { rootEntries } from "./demo/root-entries.ts";
-import { insideKernel, runInKernel } from "./kernel.ts";
 import { syntheticRoot } from "./synthetic-root.ts";
 import { formatTable } from "./table.ts";
 
@@ -32,7 +32,7 @@ async function prepare(): Promise<number> {
       JSON.stringify({ hash: digest.hash, sizeBytes: digest.sizeBytes }),
     );
     console.log(`${all} files are in the CAS`);
-    return await runInKernel(import.meta.filename, [data], data);
+    return await runInKernel(import.meta.filename, [data], { data });
   } finally {
     rmSync(data, { recursive: true, force: true });
   }

@@ -14,9 +14,9 @@ import {
   SymlinkNodeSchema,
 } from "../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { type Digest, makeDigest, SHA256 } from "../src/reapi/digest.ts";
+import { insideKernel, runInKernel } from "../src/user-mode-linux/run-in-kernel.ts";
 import { startChrootedCluster } from "./chrooted-cluster.ts";
 import type { ExecutionClient, Outcome } from "./demo/execution-client.ts";
-import { insideKernel, runInKernel } from "./kernel.ts";
 import { syntheticRoot } from "./synthetic-root.ts";
 import { formatTable } from "./table.ts";
 
@@ -47,7 +47,7 @@ async function prepare(): Promise<number> {
     }
     await storage.close();
     writeFileSync(path.join(data, "roots.json"), JSON.stringify(roots));
-    return await runInKernel(import.meta.filename, [data], data);
+    return await runInKernel(import.meta.filename, [data], { data });
   } finally {
     rmSync(data, { recursive: true, force: true });
   }

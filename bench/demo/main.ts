@@ -9,7 +9,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 import { EmbeddedStorage } from "../../src/cluster/storage/embedded-storage.ts";
 import type { InputRootEntry } from "../../src/cluster/storage/import-input-root.ts";
-import { runInKernel } from "../kernel.ts";
+import { runInKernel } from "../../src/user-mode-linux/run-in-kernel.ts";
 import { collectDebianRoot, type DebianRoot } from "./debian-root.ts";
 import type { DemoPlan } from "./plan.ts";
 import { rootEntries } from "./root-entries.ts";
@@ -55,7 +55,7 @@ async function demo(data: string): Promise<number> {
   );
 
   console.log("3. Running the actions where the kernel has an NFS client …");
-  return await runInKernel(path.join(import.meta.dirname, "run-actions.ts"), [data], data);
+  return await runInKernel(path.join(import.meta.dirname, "run-actions.ts"), [data], { data });
 }
 
 /** The root with Lua's sources in `/build`, and the same with one source changed. */

@@ -113,9 +113,8 @@ export class Cgroups {
   /** Those before the cgroups that they are in, as they were left in that order. */
   async #removeLeftovers(): Promise<void> {
     for (const path of this.#leftovers) {
-      await writeFile(join(path, "cgroup.kill"), "1").catch(() => {});
-      const left = await rmdir(path).catch((error: NodeJS.ErrnoException) => error.code);
-      if (left === undefined || left === "ENOENT") {
+      await kill(path);
+      if ((await removeNow(path)) === "removed") {
         this.#leftovers.delete(path);
       }
     }
@@ -212,17 +211,26 @@ async function memoryPeak(path: string): Promise<bigint | undefined> {
 async function remove(path: string): Promise<boolean> {
   const deadline = performance.now() + REMOVAL_MILLISECONDS;
   for (;;) {
-    try {
-      await rmdir(path);
-      return true;
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code !== "EBUSY" || performance.now() > deadline) {
-        return code === "ENOENT";
-      }
+    const outcome = await removeNow(path);
+    if (outcome !== "busy" || performance.now() > deadline) {
+      return outcome === "removed";
     }
-    // Absent before Linux 5.14; whoever ran the command has killed it, too.
-    await writeFile(join(path, "cgroup.kill"), "1").catch(() => {});
+    await kill(path);
     await setTimeout(RETRY_MILLISECONDS);
   }
+}
+
+async function removeNow(path: string): Promise<"removed" | "busy" | "not removed"> {
+  try {
+    await rmdir(path);
+    return "removed";
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return code === "ENOENT" ? "removed" : code === "EBUSY" ? "busy" : "not removed";
+  }
+}
+
+/** Absent before Linux 5.14; whoever ran the command has killed it, too. */
+async function kill(path: string): Promise<void> {
+  await writeFile(join(path, "cgroup.kill"), "1").catch(() => {});
 }

@@ -1,9 +1,9 @@
 /** `npm run endurance`: mixed load on both file systems, and whether they are as small after it as before. */
 import { readdirSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { insideKernel, runInKernel } from "../../src/user-mode-linux/run-in-kernel.ts";
 import { MountedFileSystem, sh } from "../kernel/mounted-file-systems.ts";
 import { Random } from "../kernel/random.ts";
-import { againInKernel } from "./in-kernel.ts";
 import { type Load, loads } from "./loads.ts";
 import { Relay } from "./relay.ts";
 
@@ -46,8 +46,11 @@ async function main(): Promise<number> {
     }
     return number;
   }) as [number, number, number, number];
-  if (process.env.IN_KERNEL === undefined) {
-    return againInKernel(import.meta.filename, minutes * 60 + 900);
+  if (!insideKernel()) {
+    return runInKernel(import.meta.filename, process.argv.slice(2), {
+      timeoutSeconds: minutes * 60 + 900,
+      flags: ["--expose-gc"],
+    });
   }
   const random = new Random(seed);
   const relays: Relay[] = [];

@@ -2,7 +2,7 @@
 
 import { createWriteStream } from "node:fs";
 import { parseArgs } from "node:util";
-import { againInKernel } from "./in-kernel.ts";
+import { insideKernel, runInKernel } from "../../src/user-mode-linux/run-in-kernel.ts";
 import { runChaos } from "./run.ts";
 
 const HELP = `Usage: npm run chaos [-- OPTION…]
@@ -45,8 +45,10 @@ async function main(): Promise<number> {
       return number;
     },
   ) as [number, number, number, number];
-  if (process.env.IN_KERNEL === undefined) {
-    return againInKernel(import.meta.filename, seeds * (minutes * 60 + 600), "--seed", values.seed);
+  if (!insideKernel()) {
+    return runInKernel(import.meta.filename, [...process.argv.slice(2), "--seed", values.seed], {
+      timeoutSeconds: seeds * (minutes * 60 + 600),
+    });
   }
   const file = values.log === undefined ? undefined : createWriteStream(values.log);
   let failed = false;
