@@ -68,7 +68,9 @@ export interface StorageClient extends InputSource, AsyncDisposable {
   ): Promise<Digest>;
   updateActionResult(actionDigest: Digest, result: ActionResult, signal?: AbortSignal): Promise<void>;
   statistics(): Readonly<StorageStatistics>;
-  /** Ends all transfers; callers that wait for them get UNAVAILABLE. */
+  /** Ends all transfers; callers that wait for them, or want one later, get UNAVAILABLE. */
+  endTransfers(): Promise<void>;
+  /** The same, and closes the local store: nothing may be asked for any more. */
   close(): Promise<void>;
 }
 
@@ -153,6 +155,7 @@ export async function createStorageClient(options: StorageClientOptions): Promis
       diskBytes: store.sizeBytes,
       diskBlobs: store.count,
     }),
+    endTransfers: () => pool.close(),
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -44,6 +44,7 @@ export class NfsMount implements AsyncDisposable {
    */
   readonly lost: Promise<MountError>;
   #unmounting = false;
+  #wentByForce = false;
   readonly #at: MountedAt;
   readonly #helper: MountHelper;
   #syncing: Promise<void> | undefined;
@@ -134,17 +135,23 @@ export class NfsMount implements AsyncDisposable {
 
   /**
    * Unmounts: gently, for up to `graceMilliseconds` while processes still use it, then by force. The server must
-   * keep answering meanwhile. Does nothing if somebody else has unmounted it. Throws a {@link MountError} if the
-   * mount could not be removed at all, as when another covers it.
+   * keep answering meanwhile, and, unless it went by force, until its client has gone: processes in mount namespaces of
+   * their own may still use the mount there. Does nothing if somebody else has unmounted it. Throws a
+   * {@link MountError} if the mount could not be removed at all, as when another covers it.
    */
   async unmount(graceMilliseconds = 2000): Promise<void> {
     this.#unmounting = true;
     const helper = this.#helper.failed ? new MountHelper() : this.#helper;
     try {
-      await unmountWith(helper, this.#at, graceMilliseconds);
+      this.#wentByForce = await unmountWith(helper, this.#at, graceMilliseconds);
     } finally {
       await helper.close();
     }
+  }
+
+  /** Whether {@link unmount} had to use force. */
+  get wentByForce(): boolean {
+    return this.#wentByForce;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -267,7 +274,12 @@ async function lockPath(helper: MountHelper, path: string): Promise<void> {
   throw new MountError(message, "EBUSY");
 }
 
-async function unmountWith(helper: MountHelper, mount: MountedAt, graceMilliseconds: number): Promise<void> {
+/** Resolves to whether it went by force. */
+async function unmountWith(
+  helper: MountHelper,
+  mount: MountedAt,
+  graceMilliseconds: number,
+): Promise<boolean> {
   const deadline = performance.now() + graceMilliseconds;
   let error = "EBUSY";
   while (error === "EBUSY" && performance.now() < deadline) {
@@ -281,11 +293,11 @@ async function unmountWith(helper: MountHelper, mount: MountedAt, graceMilliseco
     }
   }
   if (error === "" || error === "ENOENT") {
-    return;
+    return false;
   }
   const forced = await helper.forceUnmount(mount);
   if (forced === "" || forced === "ENOENT") {
-    return;
+    return true;
   }
   const meaning = forced === "EBUSY" ? ": something else is mounted upon it" : "";
   throw new MountError(`cannot unmount ${mount.target}: ${forced}${meaning}`, forced);

@@ -104,6 +104,8 @@ export class Worker {
       graceMilliseconds === undefined ? undefined : setTimeout(() => this.handBack(), graceMilliseconds);
     await Promise.all(this.#threads);
     clearTimeout(timer);
+    // What a killed command was reading keeps the kernel from letting go of the mount until it is answered.
+    await this.storage.endTransfers();
     await this.#resources.disposeAsync();
   }
 

@@ -1,6 +1,7 @@
 /** `npm run chaos`: faults of all kinds under work whose results are known. */
 
 import { createWriteStream } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { insideKernel, runInKernel } from "../../src/user-mode-linux/run-in-kernel.ts";
 import { runChaos } from "./run.ts";
@@ -16,7 +17,7 @@ NFS client where this one has none.
   --seeds COUNT    that many runs one after the other, with seeds from --seed on (default 1)
   --minutes M      how long a run causes faults (default 5)
   --faults N       faults between two counts of what is left behind (default 10)
-  --log FILE       what the programs say
+  --log FILE       what the programs say, and which kernel tasks hang if something is left behind
   --help           this text`;
 
 const OPTIONS = {
@@ -48,6 +49,7 @@ async function main(): Promise<number> {
   if (!insideKernel()) {
     return runInKernel(import.meta.filename, [...process.argv.slice(2), "--seed", values.seed], {
       timeoutSeconds: seeds * (minutes * 60 + 600),
+      ...(values.log !== undefined && { data: dirname(resolve(values.log)) }),
     });
   }
   const file = values.log === undefined ? undefined : createWriteStream(values.log);

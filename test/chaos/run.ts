@@ -1,4 +1,5 @@
-import { mkdtempSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -106,8 +107,17 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     }
   }
   const left = await leftBehind(before, () => takeCensus([]));
+  if (left.length > 0) {
+    log(hangingTasks());
+  }
   failures.push(...left.map((line) => `left behind at the end: ${line}`));
   return { actions, rounds, faults, retries, failures };
+}
+
+/** The kernel's description of the tasks that wait in it, with their stacks. */
+function hangingTasks(): string {
+  writeFileSync("/proc/sysrq-trigger", "w");
+  return execFileSync("dmesg", { encoding: "utf8" }).slice(-20_000);
 }
 
 /** What there is more of than before, and stays. */

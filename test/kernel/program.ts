@@ -6,6 +6,8 @@ export interface ProgramOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Receives each line of its standard error. Default: this process's own. */
   readonly log?: (line: string) => void;
+  /** What its standard input is. Default: empty. */
+  readonly input?: "ignore" | "pipe";
 }
 
 /** bb_worker or bb_runner as a process of its own. */
@@ -14,10 +16,13 @@ export class Program {
   readonly lines: string[] = [];
   readonly #waiting = new Set<() => void>();
 
-  constructor(command: readonly string[], { environment = {}, log = console.error }: ProgramOptions = {}) {
+  constructor(
+    command: readonly string[],
+    { environment = {}, log = console.error, input = "ignore" }: ProgramOptions = {},
+  ) {
     const [file = "", ...rest] = command;
     this.process = spawn(file, rest, {
-      stdio: ["ignore", "inherit", "pipe"],
+      stdio: [input, "inherit", "pipe"],
       env: { ...process.env, ...environment },
     });
     createInterface(this.process.stderr!).on("line", (line) => {

@@ -8,9 +8,20 @@ import { isMounted } from "../../src/mount/index.ts";
 import type { ExecuteResponse } from "../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../../src/proto/gen/google/rpc/code_pb.ts";
 import { PreconditionFailureSchema } from "../../src/proto/gen/google/rpc/error_details_pb.ts";
+import { Program } from "./program.ts";
 import { WorkerCluster } from "./worker-cluster.ts";
 
 const inKernel = process.env.IN_KERNEL ? {} : { skip: "run it by npm run in-kernel" };
+
+async function until<T>(condition: () => T): Promise<NonNullable<T>> {
+  for (;;) {
+    const value = condition();
+    if (value) {
+      return value;
+    }
+    await delay(20);
+  }
+}
 
 /** Its argument is how the tests find processes that were left behind. */
 const endless = "sleep 98765";
@@ -234,6 +245,29 @@ describe("worker that shall stop", inKernel, () => {
     }
     assert.equal(isMounted(cluster.mountPath), false);
     await assertNothingLeft();
+  });
+
+  it("serves those who still use the mount in a mount namespace of their own until they are done", async (test) => {
+    const cluster = await WorkerCluster.start(test, { environment: { BB_WORKER_GRACE_SECONDS: "0" } });
+    await cluster.ready();
+    cluster.run({ script: `echo written > /file; ${endless}` }).catch(() => {});
+    const isSleeping = (pid: string) => readFileSync(`/proc/${pid}/comm`, "latin1") === "sleep\n";
+    const command = await until(() => leftBehind().find(isSleeping));
+    // By the command's own mount, which this one's is not.
+    const user = new Program(
+      ["sh", "-c", 'exec 3< "$0"; echo open >&2; read _; echo closed >&2', `/proc/${command}/root/file`],
+      {
+        input: "pipe",
+      },
+    );
+    await user.line(/open/);
+    const exit = cluster.worker.end("SIGTERM");
+    await until(() => !isMounted(cluster.mountPath));
+    user.process.stdin!.end("\n");
+    await user.line(/closed/);
+    assert.equal(await user.exit(), 0);
+    assert.equal(await exit, 0);
+    assert.ok(!cluster.worker.lines.some((line) => line.includes("will hang")));
   });
 
   it("leaves no mount behind when it is killed, and can be started again", async (test) => {

@@ -1,9 +1,16 @@
+import { waitAtMost } from "../../async/wait.ts";
 import type { BuildDirectorySettings } from "../../config/bb-worker/build-directory.ts";
 import { NetworkNamespace, NfsMount } from "../../mount/index.ts";
 import { Gate, NfsServer } from "../../nfs/index.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { FileTree } from "../../vfs/index.ts";
 import type { MountedTree } from "./build-directory-server.ts";
+
+/**
+ * How long, after the mount has left this namespace, it is served for those who still have it in another, such as commands
+ * that are being killed: when they end, the kernel has files to close.
+ */
+const LAST_USERS_MILLISECONDS = 20_000;
 
 /**
  * Serves a tree by NFSv4, in a network namespace of its own, to nobody but the mount that is made here. When the process
@@ -16,10 +23,12 @@ export async function mountByNfs(
   signal?: AbortSignal,
 ): Promise<MountedTree> {
   const disconnected = Promise.withResolvers<Error>();
+  const clientGone = Promise.withResolvers<void>();
   const { mountPath, mountOptions, nfsVersion: version } = settings;
   let closing = false;
   const gate = new Gate({
     onLost: () => {
+      clientGone.resolve();
       if (closing) {
         return;
       }
@@ -51,6 +60,11 @@ export async function mountByNfs(
         closing = true;
         try {
           await mount.unmount();
+          if (!mount.wentByForce && !(await waitAtMost(clientGone.promise, LAST_USERS_MILLISECONDS))) {
+            log.warn("a process in another mount namespace still uses the build directory, and will hang", {
+              mountPath,
+            });
+          }
         } finally {
           await server.close();
         }
