@@ -34,6 +34,10 @@ import { inputSymlink, newFile, newSpecial, newSymlink, setsMoreThanMode } from 
 /** The mode of directories that actions do not make themselves, as in Buildbarn. */
 export const DIRECTORY_MODE = 0o777;
 const DIRECTORY_SIZE = 4096;
+/** By its name and by "."; each subdirectory adds its "..". */
+const EMPTY_LINK_COUNT = 2;
+/** What programs take to mean that subdirectories are not counted, as those of a lazy directory cannot be. */
+const UNKNOWN_LINK_COUNT = 1;
 /** Nodes; takes about 2 ms. */
 const DISCARDED_AT_ONCE = 1000;
 
@@ -72,7 +76,9 @@ export class TreeDirectory extends NumberedNode implements Directory {
     this.#parent = parent;
     this.#entries = new LazyEntries<TreeNode>(tree, account, origin, access);
     this.#access = access;
-    this.attributes().size = DIRECTORY_SIZE;
+    const attributes = this.attributes();
+    attributes.size = DIRECTORY_SIZE;
+    attributes.linkCount = origin === undefined ? EMPTY_LINK_COUNT : UNKNOWN_LINK_COUNT;
   }
 
   /** The digest, if this directory and all below it are as the CAS has them. */
@@ -181,6 +187,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
       child.#requireEmpty();
     }
     entries.remove(position);
+    this.#countSubdirectory(child, -1);
     this.#drop(child);
     this.#markEntriesChanged();
   }
@@ -222,11 +229,14 @@ export class TreeDirectory extends NumberedNode implements Directory {
         replaced.#requireEmpty();
       }
       targetEntries.remove(targetPosition);
+      target.#countSubdirectory(replaced, -1);
       target.#drop(replaced);
     }
     // Removing may have moved the entry within the table.
     entries.remove(entries.find(name));
+    this.#countSubdirectory(child, -1);
     targetEntries.add(newName, child);
+    target.#countSubdirectory(child, 1);
     if (child instanceof TreeDirectory) {
       child.#parent = target;
     }
@@ -384,6 +394,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
       }
     }
     this.#entries.loaded!.add(name, made);
+    this.#countSubdirectory(made, 1);
     this.#markEntriesChanged();
     return made;
   }
@@ -448,6 +459,13 @@ export class TreeDirectory extends NumberedNode implements Directory {
       child.#markRemoved();
     } else {
       child.dropName();
+    }
+  }
+
+  #countSubdirectory(child: TreeNode, change: 1 | -1): void {
+    const attributes = this.attributes();
+    if (child instanceof TreeDirectory && attributes.linkCount !== UNKNOWN_LINK_COUNT) {
+      attributes.linkCount += change;
     }
   }
 

@@ -38,6 +38,8 @@ interface ModelFile {
 interface ModelDirectory {
   kind: "directory";
   entries: Map<string, ModelNode>;
+  /** Subdirectories of inputs are not counted. */
+  isInput: boolean;
 }
 interface ModelSymlink {
   kind: "symlink";
@@ -65,7 +67,7 @@ function toModel(tree: Tree): ModelDirectory {
         : toModel(value as Tree),
     );
   }
-  return { kind: "directory", entries };
+  return { kind: "directory", entries, isInput: true };
 }
 
 const name = fc.constantFrom("a", "b", "c", "d", "e");
@@ -167,7 +169,7 @@ function applyToModel(root: ModelDirectory, operation: Operation): "ok" | FileSy
         operation.kind === "createFile"
           ? { kind: "file", content: Buffer.alloc(0), links: 1, isInput: false }
           : operation.kind === "createDirectory"
-            ? { kind: "directory", entries: new Map() }
+            ? { kind: "directory", entries: new Map(), isInput: false }
             : { kind: "symlink", target: operation.target },
       );
       return "ok";
@@ -325,6 +327,8 @@ async function applyToTree({ root }: Fixture, operation: Operation): Promise<voi
 async function compare(directory: Directory, model: ModelDirectory, pageLength: number): Promise<void> {
   const entries = await list(directory, pageLength);
   assert.deepEqual(entries.map(({ name }) => name).sort(), [...model.entries.keys()].sort());
+  const subdirectories = [...model.entries.values()].filter(({ kind }) => kind === "directory");
+  assert.equal((await attributesOf(directory)).linkCount, model.isInput ? 1 : 2 + subdirectories.length);
   assert.ok(entries.every(({ cookie }, i) => cookie >= 3 && (i === 0 || cookie > entries[i - 1]!.cookie)));
   for (const { name, node } of entries) {
     const expected = model.entries.get(name)!;

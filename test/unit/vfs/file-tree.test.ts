@@ -245,6 +245,31 @@ test("directories: what rename(2) and rmdir(2) forbid", async () => {
   assert.equal(full.parent(), undefined);
 });
 
+test("a directory that an action makes counts its subdirectories, one of the CAS does not", async () => {
+  const { root } = await makeFixture({ input: { inside: {} } });
+  const from = await root.createDirectory("from", USER, {});
+  const to = await root.createDirectory("to", USER, {});
+  const counts = () => [from, to].map((directory) => directory.attributes().linkCount);
+  assert.deepEqual(counts(), [2, 2]);
+  for (const name of ["a", "b", "c"]) {
+    await from.createDirectory(name, USER, {});
+  }
+  await from.createFile("file", USER, {});
+  assert.deepEqual(counts(), [5, 2]);
+  await from.rename("a", to, "a");
+  assert.deepEqual(counts(), [4, 3]);
+  await from.rename("b", to, "a");
+  assert.deepEqual(counts(), [3, 3]);
+  await from.rename("c", from, "d");
+  assert.deepEqual(counts(), [3, 3]);
+  await from.remove("file");
+  await from.remove("d");
+  assert.deepEqual(counts(), [2, 3]);
+  const input = await lookup<Directory>(root, "input");
+  await input.createDirectory("made", USER, {});
+  assert.equal((await attributesOf(input)).linkCount, 1);
+});
+
 test("devices, FIFOs and sockets can be made and linked", async () => {
   const { root } = await makeFixture({});
   await root.createSpecial("fifo", USER, { type: FileType.FIFO }, { mode: 0o600 });
