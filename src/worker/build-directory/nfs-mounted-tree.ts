@@ -1,4 +1,4 @@
-import type { BuildDirectorySettings } from "../../config/bb-worker/build-directory.ts";
+import type { VirtualBuildDirectorySettings } from "../../config/bb-worker/build-directory.ts";
 import { NetworkNamespace, NfsMount } from "../../mount/index.ts";
 import { Gate, NfsServer } from "../../nfs/index.ts";
 import type { Log } from "../../telemetry/log.ts";
@@ -11,7 +11,7 @@ import type { MountedTree } from "./build-directory-server.ts";
  */
 export async function mountByNfs(
   tree: FileTree,
-  settings: BuildDirectorySettings,
+  settings: VirtualBuildDirectorySettings,
   log: Log,
   signal?: AbortSignal,
 ): Promise<MountedTree> {
