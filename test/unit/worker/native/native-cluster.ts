@@ -1,8 +1,17 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { create, fromJson, type JsonObject, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { ClusterServer } from "../../../../src/cluster/server.ts";
@@ -13,8 +22,8 @@ import { openChannel } from "../../../../src/grpc/endpoint.ts";
 import {
   ActionSchema,
   CommandSchema,
-  type DirectorySchema,
   DirectorySchema as DirectoryMessage,
+  type DirectorySchema,
   type ExecuteResponse,
   ExecuteResponseSchema,
   Execution,
@@ -170,6 +179,24 @@ export class NativeCluster {
     } finally {
       channel.close();
     }
+  }
+
+  /** Runs an action that waits, once it has begun, until `release` is called. */
+  async hold(inputRoot: Digest | undefined, then: string) {
+    const script = "echo held > held; until [ -e release ]; do sleep 0.01; done";
+    const response = this.run({
+      ...(inputRoot && { inputRoot }),
+      script: `${script}; ${then}`,
+      action: { doNotCache: true },
+    });
+    response.catch(() => {});
+    let path: string | undefined;
+    while (path === undefined) {
+      const names = readdirSync(this.buildPath).map((name) => join(this.buildPath, name, "root"));
+      path = names.find((name) => existsSync(join(name, "held")));
+      await setImmediate();
+    }
+    return { response, release: () => writeFileSync(join(path, "release"), "") };
   }
 
   async read(digest: { hash: string; sizeBytes: bigint } | undefined): Promise<Buffer> {
