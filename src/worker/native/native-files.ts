@@ -212,14 +212,16 @@ export class NativeFile implements ActionFile {
         await using file = await this.#open.use(this.#directory, (handle) =>
           open(pathIn(handle, this.#name), flags),
         );
-        const { size, dev, ino } = await file.stat();
-        if (dev !== this.#status.dev || ino !== this.#status.ino) {
+        const status = await file.stat();
+        const { size, dev, ino } = status;
+        // Another one may have got the same number.
+        if (!status.isFile() || dev !== this.#status.dev || ino !== this.#status.ino) {
           throw new FileSystemError(FileSystemStatus.STALE, "a file was replaced while it was read");
         }
         if (size <= SMALL_FILE_BYTES) {
-          return work(await readPart(file, 0, size));
+          return await work(await readPart(file, 0, size));
         }
-        return work({ sizeBytes: size, read: (offset, count) => readPart(file, offset, count) });
+        return await work({ sizeBytes: size, read: (offset, count) => readPart(file, offset, count) });
       });
     } catch (error) {
       throw asFileSystemError(error, this.#path);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, it } from "node:test";
+import { after, before, describe, it } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { fromBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
@@ -25,7 +25,7 @@ function succeeded({ status, result }: ExecuteResponse): void {
   assert.equal(result?.exitCode, 0);
 }
 
-describe("a worker with a native build directory", { timeout: 120_000 }, () => {
+describe("a worker with a native build directory", { timeout: 600_000 }, () => {
   it("runs an action among hard links of the cache, and has its outputs", async (test) => {
     const cluster = await NativeCluster.start(test);
     const below = await cluster.putDirectory({ symlinks: [{ name: "link", target: ".//..//data" }] });
@@ -224,6 +224,13 @@ describe("a worker with a native build directory", { timeout: 120_000 }, () => {
   });
 
   describe("follows no link that a command leaves", () => {
+    const cleanUp = new AsyncDisposableStack();
+    let cluster: NativeCluster;
+    before(async () => {
+      cluster = await NativeCluster.start({ after: (work) => cleanUp.defer(work as () => Promise<void>) });
+    });
+    after(() => cleanUp.disposeAsync());
+
     for (const [what, script, outputPaths, expected] of [
       ["where a directory was", "ln -s /etc directory", ["directory/passwd"], {}],
       ["where an output's directory was", "rmdir parent; ln -s /etc parent", ["parent/passwd"], {}],
@@ -233,8 +240,7 @@ describe("a worker with a native build directory", { timeout: 120_000 }, () => {
       ["where the build directory was", "cd ../..; mv $(ls) gone; ln -s /etc $OLDPWD", ["passwd"], {}],
       ["as an output", "ln -s /etc/passwd link", ["link"], { link: "/etc/passwd" }],
     ] as const) {
-      it(what, async (test) => {
-        const cluster = await NativeCluster.start(test);
+      it(what, async () => {
         const { result, serverLogs } = await cluster.run({
           script,
           command: { outputPaths: [...outputPaths] },
@@ -252,6 +258,13 @@ describe("a worker with a native build directory", { timeout: 120_000 }, () => {
   });
 
   describe("ends an action whose outputs cannot be had with an error, and removes all of it", () => {
+    const cleanUp = new AsyncDisposableStack();
+    let cluster: NativeCluster;
+    before(async () => {
+      cluster = await NativeCluster.start({ after: (work) => cleanUp.defer(work as () => Promise<void>) });
+    });
+    after(() => cleanUp.disposeAsync());
+
     for (const [what, script, outputPath, code, message] of [
       ["a FIFO", "mkfifo out", "out", Code.INVALID_ARGUMENT, /neither a regular file nor a directory nor/],
       [
@@ -263,14 +276,13 @@ describe("a worker with a native build directory", { timeout: 120_000 }, () => {
       ],
       [
         "directories that are too deep",
-        "mkdir out; cd -P out; i=0; while [ $i -lt 2100 ]; do mkdir d; cd -P d; i=$((i+1)); done",
+        `mkdir out; cd out; deep=$(printf 'd/%.0s' $(seq 1000)); for i in 1 2 3; do mkdir -p $deep; cd -P $deep; done`,
         "out",
         Code.INVALID_ARGUMENT,
         /are too deep/,
       ],
     ] as const) {
-      it(what, async (test) => {
-        const cluster = await NativeCluster.start(test);
+      it(what, async () => {
         const { status } = await cluster.run({ script, command: { outputPaths: [outputPath] } });
         assert.equal(status?.code, code, status?.message);
         assert.match(status?.message ?? "", message);
@@ -289,6 +301,43 @@ describe("a worker with a native build directory", { timeout: 120_000 }, () => {
     succeeded(await holder.response);
     assert.deepEqual(readdirSync(cluster.buildPath), []);
     assert.ok(existsSync("/etc"));
+  });
+
+  it("uploads large outputs, and many", async (test) => {
+    const cluster = await NativeCluster.start(test, { concurrency: 2 });
+    const script = `head -c 5000000 /dev/zero > large
+      mkdir many; i=0; while [ $i -lt 700 ]; do echo $i > many/$i; i=$((i+1)); done`;
+    const response = await cluster.run({ script, command: { outputPaths: ["large", "many"] } });
+    succeeded(response);
+    const { outputFiles, outputDirectories } = response.result!;
+    assert.ok((await cluster.read(outputFiles[0]?.digest)).equals(Buffer.alloc(5_000_000)));
+    const { root } = fromBinary(TreeSchema, await cluster.read(outputDirectories[0]?.treeDigest));
+    assert.equal(root?.files.length, 700);
+    const texts = root!.files.map(async ({ name, digest }) => [`${name}\n`, await cluster.text(digest)]);
+    assert.ok((await Promise.all(texts)).every(([name, text]) => name === text));
+    const inputRoot = await cluster.putDirectory({
+      files: [{ name: "large", digest: outputFiles[0]!.digest! }],
+    });
+    const reader = await cluster.run({ inputRoot, script: "cksum < large" });
+    assert.match(await cluster.text(reader.result?.stdoutDigest), / 5000000\n$/);
+  });
+
+  it("says that the disk is full, and goes on once it is not", asRoot, async (test) => {
+    const cluster = await NativeCluster.start(test, { diskBytes: 2_000_000 });
+    const file = async (name: string, size: number) => ({
+      name,
+      digest: await cluster.putFile(Buffer.alloc(size, name)),
+    });
+    const tooLarge = await cluster.putDirectory({ files: [await file("large", 3_000_000)] });
+    const { status } = await cluster.run({ inputRoot: tooLarge, script: "true" });
+    assert.equal(status?.code, Code.UNAVAILABLE, status?.message);
+    assert.match(status?.message ?? "", /cannot keep an input file in .*: its disk is full/);
+    const filled = await cluster.run({ script: "head -c 3000000 /dev/zero > file" });
+    assert.equal(filled.status, undefined);
+    assert.notEqual(filled.result?.exitCode, 0);
+    const small = await cluster.putDirectory({ files: [await file("small", 100_000)] });
+    succeeded(await cluster.run({ inputRoot: small, script: "cat small > copy" }));
+    assert.equal(readdirSync(cluster.cachePath).length, 1);
   });
 
   it("ends a command at its timeout", async (test) => {

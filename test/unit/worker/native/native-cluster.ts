@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -38,6 +39,8 @@ import { Worker } from "../../../../src/worker/worker.ts";
 
 export interface NativeClusterOptions {
   readonly concurrency?: number;
+  /** Of the disk that build directory and cache are on; if absent, they are on that of temporary files. */
+  readonly diskBytes?: number;
   /** Changes of the worker's native build directory. */
   readonly native?: JsonObject;
   /** Added to the worker's configuration. */
@@ -63,11 +66,11 @@ export class NativeCluster {
   readonly buildPath: string;
   readonly cachePath: string;
 
-  private constructor(server: ClusterServer, worker: Worker, folder: string) {
+  private constructor(server: ClusterServer, worker: Worker, buildPath: string, cachePath: string) {
     this.server = server;
     this.worker = worker;
-    this.buildPath = join(folder, "build");
-    this.cachePath = join(folder, "cache");
+    this.buildPath = buildPath;
+    this.cachePath = cachePath;
   }
 
   static async start(test: Pick<TestContext, "after">, options: NativeClusterOptions = {}) {
@@ -75,8 +78,17 @@ export class NativeCluster {
     const folder = realpathSync(mkdtempSync(join(tmpdir(), "native-")));
     await using resources = new AsyncDisposableStack();
     resources.defer(() => rmSync(folder, { recursive: true, force: true }));
-    mkdirSync(join(folder, "build"));
-    mkdirSync(join(folder, "cache"));
+    const disk = join(folder, "disk");
+    mkdirSync(disk);
+    if (options.diskBytes !== undefined) {
+      execFileSync("mount", ["-t", "tmpfs", "-o", `size=${options.diskBytes}`, "tmpfs", disk]);
+      resources.defer(() => void execFileSync("umount", [disk]));
+    }
+    const buildPath = join(disk, "build");
+    const cachePath = join(disk, "cache");
+    mkdirSync(buildPath);
+    mkdirSync(cachePath);
+    writeFileSync(join(cachePath, "left by an earlier worker"), "");
     const server = await ClusterServer.start({
       folder: join(folder, "storage"),
       listen: "localhost:0",
@@ -87,7 +99,7 @@ export class NativeCluster {
     const runner = await startRunner(
       bbRunnerSettings(
         fromJson(RunnerSchema, {
-          buildDirectoryPath: join(folder, "build"),
+          buildDirectoryPath: buildPath,
           grpcServers: [{ listenPaths: [join(folder, "runner")], authenticationPolicy: { allow: {} } }],
           ...options.runner,
         }),
@@ -103,8 +115,8 @@ export class NativeCluster {
         buildDirectories: [
           {
             native: {
-              buildDirectoryPath: join(folder, "build"),
-              cacheDirectoryPath: join(folder, "cache"),
+              buildDirectoryPath: buildPath,
+              cacheDirectoryPath: cachePath,
               maximumCacheFileCount: "1000",
               maximumCacheSizeBytes: "100000000",
               cacheReplacementPolicy: "LEAST_RECENTLY_USED",
@@ -125,7 +137,7 @@ export class NativeCluster {
     const worker = await Worker.start(settings, () => assert.fail("nothing is to be mounted"), log);
     resources.defer(() => worker.stop(0));
     await server.queue.untilWorkers(concurrency, AbortSignal.timeout(60_000));
-    const cluster = new NativeCluster(server, worker, folder);
+    const cluster = new NativeCluster(server, worker, buildPath, cachePath);
     const all = resources.move();
     test.after(() => all.disposeAsync());
     return cluster;
