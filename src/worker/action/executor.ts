@@ -4,7 +4,7 @@ import { unlessAborted } from "../../async/wait.ts";
 import type { InputSource } from "../../cas/input-source.ts";
 import type { CharacterDevice } from "../../config/bb-worker/character-devices.ts";
 import type { Client } from "../../grpc/client.ts";
-import { packAny, StatusError, status } from "../../grpc/status.ts";
+import { StatusError, status } from "../../grpc/status.ts";
 import type { Credentials } from "../../nfs/file-system.ts";
 import { FileType } from "../../nfs/file-system.ts";
 import {
@@ -17,10 +17,7 @@ import {
   ExecuteResponseSchema,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { DesiredState_Executing } from "../../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
-import {
-  InputRootResourceUsageSchema,
-  type MonetaryResourceUsage_Expense,
-} from "../../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
+import type { MonetaryResourceUsage_Expense } from "../../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import type { Runner, RunRequestSchema, RunResponse } from "../../proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import type { Digest } from "../../reapi/digest.ts";
@@ -39,7 +36,7 @@ import { attachError, isFailed } from "./execution-status.ts";
 import { ExecutionTimeout } from "./execution-timeout.ts";
 import { createParentDirectories, type OutputHierarchy, outputHierarchyOf } from "./output-hierarchy.ts";
 import { type OutputUploader, uploadOutputs, uploadServerLogs } from "./output-upload.ts";
-import { addCosts, addFilePoolUsage } from "./resource-usage.ts";
+import { addCosts, addFilePoolUsage, addInputRootUsage } from "./resource-usage.ts";
 import { recordResult } from "./result-recording.ts";
 import { Stages } from "./stages.ts";
 import type { TestInfrastructureFailures } from "./test-infrastructure-failures.ts";
@@ -98,18 +95,12 @@ export function createExecutor(options: ExecutorOptions): Execute {
         directory = created;
       });
     } catch (error) {
-      attachError(
-        response,
-        context.signal.aborted ? context.signal.reason : firstError(error),
-        "run the action",
-      );
+      attachError(response, context.signal.aborted ? context.signal.reason : error, "run the action");
     }
     stages.end();
     const metadata = response.result!.executionMetadata!;
     if (options.reportsUnknownAccess) {
-      metadata.auxiliaryMetadata.push(
-        packAny(InputRootResourceUsageSchema, inputRootUsage(new InputAccess())),
-      );
+      addInputRootUsage(metadata, inputRootUsage(new InputAccess()));
     }
     addFilePoolUsage(metadata, directory?.usage);
     addCosts(metadata, options.costsPerSecond);
@@ -124,11 +115,6 @@ export function createExecutor(options: ExecutorOptions): Execute {
     }
     return response;
   };
-}
-
-/** Of an error, and those of the clean-up that followed. */
-function firstError(error: unknown): unknown {
-  return error instanceof SuppressedError ? firstError(error.suppressed) : error;
 }
 
 function newResponse(request: DesiredState_Executing, worker: string): ExecuteResponse {
@@ -210,8 +196,7 @@ async function executeAction(
         .store(read.profile, context.signal)
         .catch((error) => attachError(response, error, "store what the action read"));
     }
-    const usage = packAny(InputRootResourceUsageSchema, read.usage);
-    response.result!.executionMetadata!.auxiliaryMetadata.push(usage);
+    addInputRootUsage(response.result!.executionMetadata!, read.usage);
   }
 }
 

@@ -204,13 +204,17 @@ describe("bbWorkerSettings", () => {
     );
   });
 
-  it("accepts the configuration that is delivered", () => {
-    const path = join(import.meta.dirname, "../../../configs/bb_worker.jsonnet");
-    const configuration = bbWorkerSettings(
-      loadConfiguration(path, ApplicationConfigurationSchema, { HOSTNAME: "host" }),
-    );
-    assert.deepEqual(configuration.buildDirectories[0]?.runners[0]?.workerId, { node: "host" });
-    assert.equal(configuration.buildDirectories[0]?.runners[0]?.inputRootCharacterDeviceNodes.length, 6);
+  it("accepts the configurations that are delivered", () => {
+    const delivered = (name: string) => {
+      const path = join(import.meta.dirname, "../../../configs", name);
+      return bbWorkerSettings(loadConfiguration(path, ApplicationConfigurationSchema, { HOSTNAME: "host" }));
+    };
+    const [directory] = delivered("bb_worker.jsonnet").buildDirectories;
+    assert.deepEqual(directory?.runners[0]?.workerId, { node: "host" });
+    assert.equal(directory?.runners[0]?.inputRootCharacterDeviceNodes.length, 6);
+    const native = delivered("bb_worker_native.jsonnet");
+    assert.equal(native.buildDirectories[0]?.backend, "native");
+    assert.deepEqual(native.doneOtherwise, []);
   });
 
   for (const [what, changes, message] of [
