@@ -66,6 +66,13 @@ export interface StorageClient extends InputSource, AsyncDisposable {
     source: UploadSource,
     signal?: AbortSignal,
   ): Promise<Digest>;
+  /** The digest of a content that is not to be stored. */
+  hash(
+    instanceName: string,
+    digestFunction: DigestFunction,
+    source: UploadSource,
+    signal?: AbortSignal,
+  ): Promise<Digest>;
   updateActionResult(actionDigest: Digest, result: ActionResult, signal?: AbortSignal): Promise<void>;
   statistics(): Readonly<StorageStatistics>;
   /** Ends all transfers; callers that wait for them, or want one later, get UNAVAILABLE. */
@@ -147,6 +154,8 @@ export async function createStorageClient(options: StorageClientOptions): Promis
     message: (digest) => reader.whole(digest, maximumMessageSizeBytes, "message"),
     upload: (digest, source, signal) => uploader.upload(digest, source, signal),
     hashAndUpload,
+    hash: (instanceName, digestFunction, source, signal) =>
+      uploader.hash(instanceName, digestFunction, source, signal),
     updateActionResult: (actionDigest, result, signal) => actionCache.update(actionDigest, result, signal),
     statistics: () => ({
       ...statistics,

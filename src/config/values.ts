@@ -13,6 +13,13 @@ export function positive(value: bigint, path: FieldPath, fallback?: number): num
   return Number(value);
 }
 
+export function atLeastZero(value: bigint, path: FieldPath): number {
+  if (value < 0n) {
+    throw new ConfigurationError(`${path} is ${value}: give 0 or more`);
+  }
+  return Number(value);
+}
+
 /** A value above 0, or undefined for 0. */
 export function optional(value: bigint | number, path: FieldPath): number | undefined {
   if (value < 0) {

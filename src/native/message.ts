@@ -3,14 +3,17 @@ const MAXIMUM_MESSAGE_BYTES = 64 * 2 ** 20;
 
 /**
  * A message as native/message.h describes it: a 32-bit little-endian length, then NUL-ended strings.
- * Throws a RangeError for a string that contains NUL, and for a message over 64 MiB.
+ * With "latin1", strings hold one byte per char. Throws a RangeError for a string that contains NUL, and for a message over 64 MiB.
  */
-export function encodeMessage(strings: readonly (string | number)[]): Buffer {
+export function encodeMessage(
+  strings: readonly (string | number)[],
+  encoding: "utf8" | "latin1" = "utf8",
+): Buffer {
   const body = `${strings.join("\0")}\0`;
   if (body.split("\0").length !== strings.length + 1) {
     throw new RangeError("a string for a helper contains a NUL byte");
   }
-  const size = Buffer.byteLength(body);
+  const size = Buffer.byteLength(body, encoding);
   if (size > MAXIMUM_MESSAGE_BYTES) {
     throw new RangeError(
       `${size} bytes are too long for a helper's message (at most ${MAXIMUM_MESSAGE_BYTES})`,
@@ -18,7 +21,7 @@ export function encodeMessage(strings: readonly (string | number)[]): Buffer {
   }
   const message = Buffer.allocUnsafe(4 + size);
   message.writeUInt32LE(size, 0);
-  message.write(body, 4);
+  message.write(body, 4, encoding);
   return message;
 }
 

@@ -1,6 +1,6 @@
 export { BuildDirectory, type BuildDirectoryOptions, type Path } from "./build-directory.ts";
 export { CasFile } from "./cas-file.ts";
-export type { Clock } from "./clock.ts";
+export { type Clock, INPUT_TIME } from "./clock.ts";
 export { BlockFilePool } from "./content/block-file-pool.ts";
 export { contentChunks } from "./content/content-chunks.ts";
 export { DirectoryFilePool, type FilePool, MemoryFilePool, type PoolFile } from "./content/file-pool.ts";

@@ -3,7 +3,10 @@ import { Semaphore } from "../async/semaphore.ts";
 import { FileSystemAccessCacheClient } from "../cas/file-system-access-cache.ts";
 import { createStorageClient, type StorageClient } from "../cas/storage-client.ts";
 import type { BbWorkerSettings } from "../config/bb-worker/application.ts";
-import type { BuildDirectorySettings } from "../config/bb-worker/build-directory.ts";
+import type {
+  NativeBuildDirectorySettings,
+  VirtualBuildDirectorySettings,
+} from "../config/bb-worker/build-directory.ts";
 import type { RunnerSettings } from "../config/bb-worker/runner.ts";
 import type { Client } from "../grpc/client.ts";
 import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
@@ -12,11 +15,12 @@ import type { Log } from "../telemetry/log.ts";
 import { BlockFilePool, DirectoryFilePool, type FilePool, MemoryFilePool } from "../vfs/index.ts";
 import { actionBlobAccess } from "./action/action-blob-access.ts";
 import { actionDirectories, type CreateActionDirectory } from "./action/action-directory.ts";
-import { createExecutor } from "./action/executor.ts";
+import { createExecutor, type ExecutorOptions } from "./action/executor.ts";
 import { TestInfrastructureFailures } from "./action/test-infrastructure-failures.ts";
 import { BoundedFilePool } from "./build-directory/bounded-file-pool.ts";
 import { BuildDirectoryServer, type MountTree } from "./build-directory/build-directory-server.ts";
 import { type Connection, connect, untilConnected } from "./connect.ts";
+import { NativeBuildDirectory } from "./native/native-build-directory.ts";
 import type { PrefetchingOptions } from "./prefetching/prefetching.ts";
 import { BuildClient } from "./scheduler/build-client.ts";
 import { checkReadiness, ProblemLog } from "./scheduler/readiness.ts";
@@ -46,7 +50,7 @@ export class Worker {
   }
 
   /**
-   * Mounts the build directories and begins to take work.
+   * Opens or mounts the build directories and begins to take work.
    *
    * Rejects with MountError or BlobError, or with the signal's reason if it aborts meanwhile; nothing is then left
    * behind.
@@ -63,26 +67,27 @@ export class Worker {
     const pool = openFilePool(configuration.filePool, resources);
     const { client: scheduler } = connect(OperationQueue, configuration.scheduler, resources);
 
-    const prefetching = prefetchingOptions(configuration, storage, resources, log);
+    const inputDownloads = new Semaphore(configuration.inputDownloadConcurrency);
+    const prefetching = prefetchingOptions(configuration, storage, inputDownloads, resources, log);
     const infrastructureFailures = new TestInfrastructureFailures();
     const clients: BuildClient[] = [];
     const lost: Promise<Error>[] = [];
     for (const settings of configuration.buildDirectories) {
-      const server = resources.use(
-        await BuildDirectoryServer.start(settings, storage, pool, mount, log, signal),
-      );
-      lost.push(server.lost);
-      const context = {
-        configuration,
-        settings,
-        storage,
-        prefetching,
-        infrastructureFailures,
-        scheduler,
-        resources,
-        log,
-      };
-      clients.push(...buildDirectoryThreads(context, server));
+      const context = { configuration, storage, infrastructureFailures, scheduler, resources, log };
+      if (settings.backend === "native") {
+        const directory = await NativeBuildDirectory.open(settings, storage, inputDownloads);
+        clients.push(
+          ...buildDirectoryThreads(context, ofNative(settings, resources.use(directory), configuration)),
+        );
+      } else {
+        const server = resources.use(
+          await BuildDirectoryServer.start(settings, storage, pool, mount, log, signal),
+        );
+        lost.push(server.lost);
+        clients.push(
+          ...buildDirectoryThreads(context, ofVirtual(settings, server, prefetching, configuration)),
+        );
+      }
     }
     await storage.start();
     signal?.throwIfAborted();
@@ -117,55 +122,81 @@ export class Worker {
 
 interface BuildDirectoryContext {
   readonly configuration: BbWorkerSettings;
-  readonly settings: BuildDirectorySettings;
   readonly storage: StorageClient;
-  readonly prefetching: PrefetchingOptions | undefined;
   readonly infrastructureFailures: TestInfrastructureFailures;
   readonly scheduler: Client<typeof OperationQueue>;
   readonly resources: AsyncDisposableStack;
   readonly log: Log;
 }
 
+/** What the two kinds of build directories have each in their own way. */
+interface BuildDirectory
+  extends Pick<ExecutorOptions, "prefetching" | "reportsUnknownAccess" | "maximumTimeoutCompensation"> {
+  readonly runners: readonly RunnerSettings[];
+  readonly actionDirectories: (runner: RunnerSettings) => CreateActionDirectory;
+  /** Milliseconds. */
+  readonly maximumUploadDelay: number;
+}
+
+function ofVirtual(
+  settings: VirtualBuildDirectorySettings,
+  server: BuildDirectoryServer,
+  prefetching: PrefetchingOptions | undefined,
+  { filePool }: BbWorkerSettings,
+): BuildDirectory {
+  return {
+    runners: settings.runners,
+    actionDirectories: ({ maximumFilePoolFileCount, maximumFilePoolSizeBytes, buildDirectoryOwner }) =>
+      actionDirectories({
+        tree: server.tree,
+        owner: buildDirectoryOwner,
+        quota: filePool
+          ? { maximumFileCount: maximumFilePoolFileCount, maximumSizeBytes: maximumFilePoolSizeBytes }
+          : { maximumFileCount: 0, maximumSizeBytes: 0 },
+        nextName: () => server.nextName(),
+        sync: () => server.sync(),
+      }),
+    prefetching,
+    maximumTimeoutCompensation: settings.maximumExecutionTimeoutCompensation,
+    maximumUploadDelay: settings.maximumWritableFileUploadDelay,
+  };
+}
+
+function ofNative(
+  settings: NativeBuildDirectorySettings,
+  directory: NativeBuildDirectory,
+  { prefetching }: BbWorkerSettings,
+): BuildDirectory {
+  return {
+    runners: settings.runners,
+    actionDirectories: () => (options) => directory.createActionDirectory(options),
+    // Nobody sees what an action reads: to store that it reads nothing would spoil what other workers have learned.
+    prefetching: undefined,
+    reportsUnknownAccess: prefetching !== undefined,
+    // Everything is there before the command runs, and there when it has ended.
+    maximumTimeoutCompensation: 0,
+    maximumUploadDelay: 0,
+  };
+}
+
 /** The clients of all threads of the runners of a build directory. */
-function buildDirectoryThreads(context: BuildDirectoryContext, server: BuildDirectoryServer): BuildClient[] {
-  const { settings, resources } = context;
-  return settings.runners.flatMap((runner) =>
-    runnerThreads(context, server, runner, connect(Runner, runner.endpoint, resources)),
+function buildDirectoryThreads(context: BuildDirectoryContext, directory: BuildDirectory): BuildClient[] {
+  return directory.runners.flatMap((runner) =>
+    runnerThreads(context, directory, runner, connect(Runner, runner.endpoint, context.resources)),
   );
 }
 
 /** Composes everything that a runner's actions go through. */
 function runnerThreads(
-  {
-    configuration,
-    settings,
-    storage,
-    prefetching,
-    infrastructureFailures,
-    scheduler,
-    log,
-  }: BuildDirectoryContext,
-  server: BuildDirectoryServer,
+  { configuration, storage, infrastructureFailures, scheduler, log }: BuildDirectoryContext,
+  directory: BuildDirectory,
   settingsOfRunner: RunnerSettings,
   { client: runner, channel }: Connection<typeof Runner>,
 ): BuildClient[] {
-  const {
-    maximumFilePoolFileCount,
-    maximumFilePoolSizeBytes,
-    concurrency,
-    maximumConsecutiveTestInfrastructureFailures,
-  } = settingsOfRunner;
+  const { concurrency, maximumConsecutiveTestInfrastructureFailures } = settingsOfRunner;
   const owner = { ...settingsOfRunner.buildDirectoryOwner, supplementaryGroupIds: [] };
-  const createDirectory: CreateActionDirectory = actionDirectories({
-    tree: server.tree,
-    owner,
-    quota: configuration.filePool
-      ? { maximumFileCount: maximumFilePoolFileCount, maximumSizeBytes: maximumFilePoolSizeBytes }
-      : { maximumFileCount: 0, maximumSizeBytes: 0 },
-    nextName: () => server.nextName(),
-    sync: () => server.sync(),
-  });
-  const blobAccess = actionBlobAccess(storage, settings.maximumWritableFileUploadDelay);
+  const createDirectory = directory.actionDirectories(settingsOfRunner);
+  const blobAccess = actionBlobAccess(storage, directory.maximumUploadDelay);
   const problems = new ProblemLog(log.with({ runner: settingsOfRunner.endpoint.address }));
 
   return Array.from({ length: concurrency }, (_, thread) => {
@@ -180,7 +211,8 @@ function runnerThreads(
         blobAccess,
         inputs: storage,
         createDirectory,
-        prefetching,
+        prefetching: directory.prefetching,
+        reportsUnknownAccess: directory.reportsUnknownAccess ?? false,
         runner: {
           run: async (request, options) => {
             await untilConnected(channel, RUNNER_RECONNECT_MILLISECONDS);
@@ -192,7 +224,7 @@ function runnerThreads(
         owner,
         environmentVariables: settingsOfRunner.environmentVariables,
         workerName: JSON.stringify(workerId),
-        maximumTimeoutCompensation: settings.maximumExecutionTimeoutCompensation,
+        maximumTimeoutCompensation: directory.maximumTimeoutCompensation,
         forceUploadTreesAndDirectories: configuration.forceUploadTreesAndDirectories,
         costsPerSecond: settingsOfRunner.costsPerSecond,
         infrastructureFailures,
@@ -231,25 +263,26 @@ function openFilePool(settings: BbWorkerSettings["filePool"], resources: AsyncDi
   return resources.use(new BlockFilePool(path, maximumSizeBytes));
 }
 
-/** Prefetching is one for the process: its bound holds for all actions together. */
 function prefetchingOptions(
-  { prefetching, inputDownloadConcurrency }: BbWorkerSettings,
+  { prefetching, buildDirectories }: BbWorkerSettings,
   source: StorageClient,
+  batches: Semaphore,
   resources: AsyncDisposableStack,
   log: Log,
 ): PrefetchingOptions | undefined {
-  return (
-    prefetching && {
-      cache: resources.use(new FileSystemAccessCacheClient(prefetching.fileSystemAccessCache)),
-      source,
-      filterSize: {
-        bitsPerPath: prefetching.bloomFilterBitsPerPath,
-        maximumSizeBytes: prefetching.bloomFilterMaximumSizeBytes,
-      },
-      batches: new Semaphore(inputDownloadConcurrency),
-      log,
-    }
-  );
+  if (prefetching === undefined || buildDirectories.every(({ backend }) => backend === "native")) {
+    return undefined;
+  }
+  return {
+    cache: resources.use(new FileSystemAccessCacheClient(prefetching.fileSystemAccessCache)),
+    source,
+    filterSize: {
+      bitsPerPath: prefetching.bloomFilterBitsPerPath,
+      maximumSizeBytes: prefetching.bloomFilterMaximumSizeBytes,
+    },
+    batches,
+    log,
+  };
 }
 
 async function openStorage(

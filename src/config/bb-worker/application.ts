@@ -21,11 +21,11 @@ export interface BbWorkerSettings extends BlobstoreSettings, GlobalSettings {
   readonly browserUrl: string;
   readonly maximumMessageSizeBytes: number;
   readonly outputUploadConcurrency: number;
-  /** Batches of inputs that are fetched before an action reads them, in the whole process. */
+  /** Batches of inputs that are fetched before an action reads them, or runs, in the whole process. */
   readonly inputDownloadConcurrency: number;
   readonly prefetching: PrefetchingSettings | undefined;
   readonly directoryCache: DirectoryCacheSettings;
-  /** For what actions write; absent means that they cannot write anything. */
+  /** For what actions write to virtual build directories; absent means that they cannot write anything there. */
   readonly filePool: BlockDeviceSettings | undefined;
   readonly forceUploadTreesAndDirectories: boolean;
   readonly buildDirectories: readonly BuildDirectorySettings[];
@@ -77,6 +77,8 @@ function applicationSettings(
     httpExecutionTimeoutCompensators:
       "only waiting for storage extends timeouts, up to maximumExecutionTimeoutCompensation; remove it",
   });
+  const isNative =
+    buildDirectories.length > 0 && buildDirectories.every(({ backend }) => backend.case === "native");
   const {
     blobstoreSettings: storage,
     globals,
@@ -85,7 +87,13 @@ function applicationSettings(
     scheduler: () => grpcEndpoint(scheduler, path.field("scheduler")),
     blobstoreSettings: () => {
       const filePool = filePoolSettings(filePoolConfiguration, path.field("filePool"));
-      return { ...blobstoreSettings(blobstore, path.field("blobstore"), filePool), filePool };
+      if (!isNative) {
+        return { ...blobstoreSettings(blobstore, path.field("blobstore"), filePool), filePool };
+      }
+      if (filePool !== undefined) {
+        path.field("filePool").otherwise("no build directory is virtual, so that nothing is written there");
+      }
+      return { ...blobstoreSettings(blobstore, path.field("blobstore"), "none"), filePool: undefined };
     },
     browserUrl: () => urlOrNone(browserUrl, path.field("browserUrl")),
     maximumMessageSizeBytes: () =>
@@ -98,7 +106,14 @@ function applicationSettings(
       positive(outputUploadConcurrency, path.field("outputUploadConcurrency"), DEFAULT_CONCURRENCY),
     inputDownloadConcurrency: () =>
       positive(inputDownloadConcurrency, path.field("inputDownloadConcurrency"), DEFAULT_CONCURRENCY),
-    prefetching: () => prefetching && prefetchingSettings(prefetching, path.field("prefetching")),
+    prefetching: () => {
+      if (prefetching !== undefined && isNative) {
+        path
+          .field("prefetching")
+          .otherwise("no build directory is virtual: all of an input root is there before its command runs");
+      }
+      return prefetching && prefetchingSettings(prefetching, path.field("prefetching"));
+    },
     directoryCache: () => directoryCacheSettings(directoryCache, path.field("directoryCache")),
     forceUploadTreesAndDirectories: () => forceUploadTreesAndDirectories,
     buildDirectories: () =>

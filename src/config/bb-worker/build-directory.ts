@@ -4,18 +4,29 @@ import type {
 } from "../../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
 import { durationMilliseconds } from "../duration.ts";
 import { ConfigurationError } from "../error.ts";
-import { all, each, type FieldPath, unsupported } from "../field-path.ts";
+import { all, each, type FieldPath } from "../field-path.ts";
 import { accept, refuse } from "../refuse.ts";
 import { nonEmpty } from "../values.ts";
 import { type MountSettings, mountSettings } from "./mount.ts";
+import { type NativeSettings, nativeSettings } from "./native.ts";
 import { type RunnerSettings, runnerSettings } from "./runner.ts";
 
-/** A mount, and the runners that see it. */
-export interface BuildDirectorySettings extends MountSettings {
+/** Where actions run, and the runners that see it. */
+export type BuildDirectorySettings = VirtualBuildDirectorySettings | NativeBuildDirectorySettings;
+
+/** A mount. */
+export interface VirtualBuildDirectorySettings extends MountSettings {
+  readonly backend: "virtual";
   /** Milliseconds. */
   readonly maximumExecutionTimeoutCompensation: number;
   /** Milliseconds that the kernel may take to write back what an action wrote. */
   readonly maximumWritableFileUploadDelay: number;
+  readonly runners: readonly RunnerSettings[];
+}
+
+/** A directory of a local disk, with a cache beside it. */
+export interface NativeBuildDirectorySettings extends NativeSettings {
+  readonly backend: "native";
   readonly runners: readonly RunnerSettings[];
 }
 
@@ -27,37 +38,36 @@ export function buildDirectorySettings(
 ): BuildDirectorySettings {
   const { backend, runners, ...rest } = configuration;
   refuse(rest, path);
-  const { mount, runners: runnersSettings } = all({
-    mount: () => virtualSettings(virtualOf(backend, path), path.field("virtual")),
-    runners: () =>
-      each(nonEmpty(runners, path.field("runners")), (runner, index) =>
-        runnerSettings(runner, path.field("runners").index(index)),
-      ),
-  });
-  return { ...mount, runners: runnersSettings };
-}
-
-function virtualOf(
-  backend: BuildDirectoryConfiguration["backend"],
-  path: FieldPath,
-): VirtualBuildDirectoryConfiguration {
+  const runnersOf = (isNative: boolean) => () =>
+    each(nonEmpty(runners, path.field("runners")), (runner, index) =>
+      runnerSettings(runner, path.field("runners").index(index), isNative),
+    );
   switch (backend.case) {
-    case "virtual":
-      return backend.value;
-    case "native":
-      throw unsupported(
-        path.field("native"),
-        "input roots are always served by NFSv4; give virtual.mount.nfsv4, or use Buildbarn's own worker",
-      );
+    case "virtual": {
+      const { directory, ...others } = all({
+        directory: () => virtualSettings(backend.value, path.field("virtual")),
+        runners: runnersOf(false),
+      });
+      return { backend: "virtual", ...directory, ...others };
+    }
+    case "native": {
+      const { directory, ...others } = all({
+        directory: () => nativeSettings(backend.value, path.field("native")),
+        runners: runnersOf(true),
+      });
+      return { backend: "native", ...directory, ...others };
+    }
     case undefined:
-      throw new ConfigurationError(`${path}.virtual is missing: give a mount`);
+      throw new ConfigurationError(
+        `${path}.virtual is missing: give a mount, or native with two directories`,
+      );
   }
 }
 
 function virtualSettings(
   configuration: VirtualBuildDirectoryConfiguration,
   path: FieldPath,
-): Omit<BuildDirectorySettings, "runners"> {
+): Omit<VirtualBuildDirectorySettings, "backend" | "runners"> {
   const { mount, maximumExecutionTimeoutCompensation, maximumWritableFileUploadDelay, ...rest } =
     configuration;
   const others = accept(rest, path, {

@@ -4,7 +4,7 @@ import type { RunnerConfiguration } from "../../proto/gen/buildbarn/configuratio
 import type { MonetaryResourceUsage_Expense } from "../../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import { all, type FieldPath } from "../field-path.ts";
 import { grpcEndpoint } from "../network/grpc-client.ts";
-import { refuse } from "../refuse.ts";
+import { accept, refuse } from "../refuse.ts";
 import { optional, positive } from "../values.ts";
 import { type CharacterDevice, characterDevices } from "./character-devices.ts";
 
@@ -27,7 +27,23 @@ export interface RunnerSettings {
   readonly buildDirectoryOwner: { readonly userId: number; readonly groupId: number };
 }
 
-export function runnerSettings(configuration: RunnerConfiguration, path: FieldPath): RunnerSettings {
+const NO_QUOTA = "in a native build directory, nothing but the disk limits what an action writes";
+const NO_OWNER = "in a native build directory, files belong to the users of worker and runner";
+
+/** `isNative`: as Buildbarn's worker, this one can neither limit nor give away what is on a local disk. */
+export function runnerSettings(
+  configuration: RunnerConfiguration,
+  path: FieldPath,
+  isNative: boolean,
+): RunnerSettings {
+  if (isNative) {
+    accept(configuration, path, {
+      maximumFilePoolFileCount: NO_QUOTA,
+      maximumFilePoolSizeBytes: NO_QUOTA,
+      buildDirectoryOwnerUserId: NO_OWNER,
+      buildDirectoryOwnerGroupId: NO_OWNER,
+    });
+  }
   const {
     endpoint,
     concurrency,

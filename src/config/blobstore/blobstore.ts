@@ -9,24 +9,25 @@ import { ConfigurationError } from "../error.ts";
 import { all, type FieldPath } from "../field-path.ts";
 import { refuse } from "../refuse.ts";
 import { blobBackend } from "./backend.ts";
-import { defaultLocalStore } from "./local.ts";
+import { defaultLocalStore, smallMemoryStore } from "./local.ts";
 
 /** Where a worker's blobs and action results are. */
 export interface BlobstoreSettings {
   readonly contentAddressableStorage: BlobBackend;
-  /** On a local disk. */
+  /** On a local disk; in memory where nothing needs it. */
   readonly blobCache: LocalStoreOptions;
   readonly actionCache: BlobBackend;
 }
 
 /**
  * A `readCaching` within the content-addressable storage with a `local` backend as the fast one configures the blob cache.
- * Without it the cache lies beside the file pool, and may become as large.
+ * Without it the cache lies beside the file pool, and may become as large; or there is none on the disk, if `filePool` is
+ * "none" as all input files are kept otherwise.
  */
 export function blobstoreSettings(
   configuration: BlobstoreConfiguration | undefined,
   path: FieldPath,
-  filePool: BlockDeviceSettings | undefined,
+  filePool: BlockDeviceSettings | undefined | "none",
 ): BlobstoreSettings {
   if (configuration === undefined) {
     throw new ConfigurationError(`${path} is missing: give contentAddressableStorage and actionCache`);
@@ -44,7 +45,7 @@ export function blobstoreSettings(
 function cachedStorage(
   configuration: BlobAccessConfiguration | undefined,
   path: FieldPath,
-  filePool: BlockDeviceSettings | undefined,
+  filePool: BlockDeviceSettings | undefined | "none",
 ): Pick<BlobstoreSettings, "contentAddressableStorage" | "blobCache"> {
   const { backend, blobCache } = blobBackend(configuration, path, "contentAddressableStorage");
   return {
@@ -53,7 +54,10 @@ function cachedStorage(
   };
 }
 
-function cacheBeside(filePool: BlockDeviceSettings | undefined, path: FieldPath): LocalStoreOptions {
+function cacheBeside(filePool: BlockDeviceSettings | undefined | "none", path: FieldPath): LocalStoreOptions {
+  if (filePool === "none") {
+    return smallMemoryStore();
+  }
   if (filePool?.maximumSizeBytes === undefined) {
     const cause = filePool ? "filePool.blockDevice has a devicePath" : "filePool is missing";
     throw new ConfigurationError(

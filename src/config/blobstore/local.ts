@@ -29,6 +29,8 @@ const DEFAULT_SIZES = { oldBlocks: 8, currentBlocks: 24, newBlocks: 3, spareBloc
 const DEFAULT_ATTEMPTS = { maximumGetAttempts: 16, maximumPutAttempts: 64 };
 /** What a blob or chunk takes at least, on average, for there to be room for all in the map. */
 const DEFAULT_BYTES_PER_ENTRY = 8192;
+const SMALL_STORE_BLOCK_BYTES = 4 * 1024 * 1024;
+const SMALL_STORE_ENTRIES = 10_000;
 const DEFAULT_EPOCH_MILLISECONDS = 300_000;
 const DEFAULT_TRUST_MILLISECONDS = 4 * 3_600_000;
 
@@ -46,6 +48,21 @@ export function defaultLocalStore(path: string, sizeBytes: number): LocalStoreOp
       minimumEpochIntervalMilliseconds: DEFAULT_EPOCH_MILLISECONDS,
     },
     trustMilliseconds: DEFAULT_TRUST_MILLISECONDS,
+    hierarchicalInstanceNames: false,
+  };
+}
+
+/** In memory, for little more than what is on its way. */
+export function smallMemoryStore(): LocalStoreOptions {
+  return {
+    oldBlocks: 1,
+    currentBlocks: 2,
+    newBlocks: 1,
+    spareBlocks: 1,
+    blocks: { kind: "memory", blockBytes: SMALL_STORE_BLOCK_BYTES },
+    keyLocationMap: { ...DEFAULT_ATTEMPTS, maximumEntries: SMALL_STORE_ENTRIES },
+    persistent: undefined,
+    trustMilliseconds: Number.POSITIVE_INFINITY,
     hierarchicalInstanceNames: false,
   };
 }

@@ -2,7 +2,6 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { waitAtMost } from "../../async/wait.ts";
 import type { StorageClient } from "../../cas/storage-client.ts";
 import { StatusError, status } from "../../grpc/status.ts";
-import type { RegularFile } from "../../nfs/file-system.ts";
 import {
   type ActionResult,
   type Command,
@@ -11,6 +10,8 @@ import {
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { CasFile, WritableFile } from "../../vfs/index.ts";
+import { NativeFile } from "../native/native-files.ts";
+import type { ActionFile } from "./action-files.ts";
 import type { OutputUploader } from "./output-upload.ts";
 
 /** What the executor needs of the CAS and the action cache. */
@@ -38,6 +39,11 @@ export function actionBlobAccess(storage: StorageClient, maximumUploadDelay: num
         digestFunction,
         uploadBytes: (digest, bytes) => storage.upload(digest, bytes, signal),
         async uploadFile(file) {
+          if (file instanceof NativeFile) {
+            return file.whileOpen((source) =>
+              storage.hashAndUpload(instanceName, digestFunction, source, signal),
+            );
+          }
           if (file instanceof WritableFile && file.retained) {
             await waitAtMost(file.released(), maximumUploadDelay);
           }
@@ -72,6 +78,6 @@ function parseCommand(bytes: Uint8Array, digest: Digest): Command {
 }
 
 /** Unchanged inputs and clones of them need no hashing. */
-function knownDigest(file: RegularFile): Digest | undefined {
+function knownDigest(file: ActionFile): Digest | undefined {
   return file instanceof CasFile || file instanceof WritableFile ? file.digest : undefined;
 }

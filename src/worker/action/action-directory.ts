@@ -1,24 +1,45 @@
-import type { BuildDirectory, BuildDirectoryOptions, FileTree, Owner, QuotaLimits } from "../../vfs/index.ts";
+import type { MaybePromise, Name } from "../../nfs/file-system.ts";
+import type { Digest } from "../../reapi/digest.ts";
+import type {
+  BuildDirectoryOptions,
+  FilePoolUsage,
+  FileTree,
+  InputAccess,
+  Owner,
+  QuotaLimits,
+} from "../../vfs/index.ts";
+import type { ActionFolder } from "./action-files.ts";
 
-/** An action's directory, and where it is in the mount. */
+/** An action's directory, and where it is in the build directory. */
 export interface ActionDirectory extends AsyncDisposable {
-  /** Relative to the mount. */
+  /** Relative to the build directory. */
   readonly path: string;
-  readonly build: BuildDirectory;
-  /** Waits until the kernel has handed over everything written to the mount, through mmap(2) as well. */
+  readonly directory: ActionFolder;
+  /** What the action did to its files; undefined where nobody can tell. */
+  readonly usage: FilePoolUsage | undefined;
+  makeDirectory(name: Name): Promise<ActionFolder>;
+  /** Makes the input root appear under a name that is not taken. */
+  attachInputRoot(name: Name, digest: Digest, options: InputRootOptions): Promise<ActionFolder>;
+  /** Waits until everything that was written, through mmap(2) as well, can be read from {@link directory}. */
   sync(): Promise<void>;
 }
 
-/**
- * Makes directories for actions.
- *
- * `onFault` and `onWait` are those of {@link BuildDirectoryOptions}.
- */
-export type CreateActionDirectory = (
-  hooks?: Pick<BuildDirectoryOptions, "onFault" | "onWait">,
-) => ActionDirectory;
+export interface InputRootOptions {
+  readonly signal: AbortSignal;
+  /** Takes down what is looked at of it, where that can be seen. */
+  readonly access: InputAccess | undefined;
+}
 
-export interface ActionDirectoryOptions {
+/** `onFault` and `onWait` are those of {@link BuildDirectoryOptions}. */
+export interface ActionDirectoryOptions extends Pick<BuildDirectoryOptions, "onFault" | "onWait"> {
+  /** Of an action that does not run several times at once. */
+  readonly actionDigest?: Digest | undefined;
+}
+
+/** Makes directories for actions. */
+export type CreateActionDirectory = (options?: ActionDirectoryOptions) => MaybePromise<ActionDirectory>;
+
+export interface ServedActionDirectoryOptions {
   readonly tree: FileTree;
   readonly owner: Owner;
   readonly quota: QuotaLimits;
@@ -27,16 +48,30 @@ export interface ActionDirectoryOptions {
   readonly sync: () => Promise<void>;
 }
 
+/** In a tree that is served by NFS. */
 export function actionDirectories({
   tree,
   owner,
   quota,
   nextName,
   sync,
-}: ActionDirectoryOptions): CreateActionDirectory {
-  return (hooks) => {
+}: ServedActionDirectoryOptions): CreateActionDirectory {
+  return ({ onFault, onWait } = {}) => {
     const path = nextName();
-    const build = tree.createBuildDirectory(path, { owner, quota, ...hooks });
-    return { path, build, sync, [Symbol.asyncDispose]: () => build.remove() };
+    const build = tree.createBuildDirectory(path, {
+      owner,
+      quota,
+      ...(onFault && { onFault }),
+      ...(onWait && { onWait }),
+    });
+    return {
+      path,
+      directory: build.directory,
+      usage: build.quota.usage,
+      makeDirectory: (name) => build.makeDirectories([name]),
+      attachInputRoot: (name, digest, { access }) => build.attachInputRoot([name], digest, access),
+      sync,
+      [Symbol.asyncDispose]: () => build.remove(),
+    };
   };
 }

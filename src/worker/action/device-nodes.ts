@@ -1,11 +1,12 @@
 import type { CharacterDevice } from "../../config/bb-worker/character-devices.ts";
-import type { Credentials, Directory } from "../../nfs/file-system.ts";
+import type { Credentials } from "../../nfs/file-system.ts";
 import { FileType } from "../../nfs/file-system.ts";
+import type { ActionFolder } from "./action-files.ts";
 import { ensureDirectory } from "./output-hierarchy.ts";
 
 /** Places the devices in the input root's /dev, replacing what it has under their names. */
 export async function createDeviceNodes(
-  inputRoot: Directory,
+  inputRoot: ActionFolder,
   devices: readonly CharacterDevice[],
   owner: Credentials,
 ): Promise<void> {

@@ -20,6 +20,10 @@ export function executionStatus(error: unknown, doing: string): Status {
 }
 
 function statusOf(error: unknown): Status {
+  if (error instanceof SuppressedError) {
+    // Cleaning up failed as well, after that.
+    return statusOf(error.suppressed);
+  }
   if (error instanceof BlobError && error.code === Code.NOT_FOUND && error.digest !== undefined) {
     return missingBlobs(error.message, [error.digest]);
   }

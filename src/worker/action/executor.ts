@@ -4,8 +4,8 @@ import { unlessAborted } from "../../async/wait.ts";
 import type { InputSource } from "../../cas/input-source.ts";
 import type { CharacterDevice } from "../../config/bb-worker/character-devices.ts";
 import type { Client } from "../../grpc/client.ts";
-import { packAny, StatusError, status } from "../../grpc/status.ts";
-import type { Credentials, Directory } from "../../nfs/file-system.ts";
+import { StatusError, status } from "../../grpc/status.ts";
+import type { Credentials } from "../../nfs/file-system.ts";
 import { FileType } from "../../nfs/file-system.ts";
 import {
   type Action,
@@ -17,27 +17,26 @@ import {
   ExecuteResponseSchema,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { DesiredState_Executing } from "../../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
-import {
-  InputRootResourceUsageSchema,
-  type MonetaryResourceUsage_Expense,
-} from "../../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
+import type { MonetaryResourceUsage_Expense } from "../../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import type { Runner, RunRequestSchema, RunResponse } from "../../proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
 import type { Log } from "../../telemetry/log.ts";
-import type { FilePoolUsage, InputAccess } from "../../vfs/index.ts";
+import { InputAccess } from "../../vfs/index.ts";
+import { inputRootUsage } from "../prefetching/access-profile.ts";
 import { Prefetching, type PrefetchingOptions } from "../prefetching/prefetching.ts";
 import type { Execute, ExecutionContext } from "../scheduler/build-client.ts";
 import type { ActionBlobAccess } from "./action-blob-access.ts";
 import type { ActionDirectory, CreateActionDirectory } from "./action-directory.ts";
+import type { ActionFolder } from "./action-files.ts";
 import { type ActionRequest, parseActionRequest } from "./action-request.ts";
 import { createDeviceNodes } from "./device-nodes.ts";
 import { attachError, isFailed } from "./execution-status.ts";
 import { ExecutionTimeout } from "./execution-timeout.ts";
 import { createParentDirectories, type OutputHierarchy, outputHierarchyOf } from "./output-hierarchy.ts";
 import { type OutputUploader, uploadOutputs, uploadServerLogs } from "./output-upload.ts";
-import { addCosts, addFilePoolUsage } from "./resource-usage.ts";
+import { addCosts, addFilePoolUsage, addInputRootUsage } from "./resource-usage.ts";
 import { recordResult } from "./result-recording.ts";
 import { Stages } from "./stages.ts";
 import type { TestInfrastructureFailures } from "./test-infrastructure-failures.ts";
@@ -49,6 +48,8 @@ export interface ExecutorOptions {
   readonly createDirectory: CreateActionDirectory;
   /** Absent if what actions read is neither fetched before nor taken down. */
   readonly prefetching?: PrefetchingOptions | undefined;
+  /** Whether results say, as Buildbarn's do, what was looked at of the input root though nobody can tell. */
+  readonly reportsUnknownAccess?: boolean;
   readonly runner: Pick<Client<typeof Runner>, "run">;
   readonly instanceNamePrefix: string;
   readonly characterDevices: readonly CharacterDevice[];
@@ -87,18 +88,21 @@ export function createExecutor(options: ExecutorOptions): Execute {
     const response = newResponse(request, options.workerName);
     const stages = new Stages(response.result!.executionMetadata!, context.onStage);
     let action: ActionRequest | undefined;
-    let usage: FilePoolUsage | undefined;
+    let directory: ActionDirectory | undefined;
     try {
       action = parseActionRequest(request, options.instanceNamePrefix);
-      await executeAction(action, request.action!, response, stages, context, options, (directory) => {
-        usage = directory.build.quota.usage;
+      await executeAction(action, request.action!, response, stages, context, options, (created) => {
+        directory = created;
       });
     } catch (error) {
       attachError(response, context.signal.aborted ? context.signal.reason : error, "run the action");
     }
     stages.end();
     const metadata = response.result!.executionMetadata!;
-    addFilePoolUsage(metadata, usage);
+    if (options.reportsUnknownAccess) {
+      addInputRootUsage(metadata, inputRootUsage(new InputAccess()));
+    }
+    addFilePoolUsage(metadata, directory?.usage);
     addCosts(metadata, options.costsPerSecond);
     if (noteResult) {
       noteResult(response.result!);
@@ -137,7 +141,8 @@ async function executeAction(
 ): Promise<void> {
   const fault = new AbortController();
   let timeout: ExecutionTimeout | undefined;
-  await using actionDirectory = options.createDirectory({
+  await using actionDirectory = await options.createDirectory({
+    actionDigest: action.doNotCache ? undefined : action.actionDigest,
     onFault: (error) => fault.abort(error),
     onWait: (settled) => timeout?.suspendUntil(settled),
   });
@@ -191,16 +196,15 @@ async function executeAction(
         .store(read.profile, context.signal)
         .catch((error) => attachError(response, error, "store what the action read"));
     }
-    const usage = packAny(InputRootResourceUsageSchema, read.usage);
-    response.result!.executionMetadata!.auxiliaryMetadata.push(usage);
+    addInputRootUsage(response.result!.executionMetadata!, read.usage);
   }
 }
 
 interface PreparedDirectory {
   readonly command: Command;
   readonly hierarchy: OutputHierarchy;
-  readonly inputRoot: Directory;
-  readonly serverLogs: Directory;
+  readonly inputRoot: ActionFolder;
+  readonly serverLogs: ActionFolder;
 }
 
 /**
@@ -209,20 +213,23 @@ interface PreparedDirectory {
  */
 async function prepareDirectory(
   action: ActionRequest,
-  { build }: ActionDirectory,
+  actionDirectory: ActionDirectory,
   access: InputAccess | undefined,
   signal: AbortSignal,
   { blobAccess, inputs, characterDevices, owner }: ExecutorOptions,
 ): Promise<PreparedDirectory> {
-  const inputRoot = await build.attachInputRoot(["root"], action.inputRootDigest, access);
-  const [command, serverLogs] = await Promise.all([
-    blobAccess.command(action.commandDigest, signal),
-    build.makeDirectories(["server_logs"]),
-    build.makeDirectories(["tmp"]),
+  const placeInputRoot = async (): Promise<ActionFolder> => {
+    const attached = actionDirectory.attachInputRoot("root", action.inputRootDigest, { signal, access });
     // Fetched here so that a missing input root is reported as such before anything runs.
-    Promise.resolve(inputs.directory(action.inputRootDigest)).then(() =>
-      createDeviceNodes(inputRoot, characterDevices, owner),
-    ),
+    const [inputRoot] = await Promise.all([attached, inputs.directory(action.inputRootDigest)]);
+    await createDeviceNodes(inputRoot, characterDevices, owner);
+    return inputRoot;
+  };
+  const [command, inputRoot, serverLogs] = await Promise.all([
+    blobAccess.command(action.commandDigest, signal),
+    placeInputRoot(),
+    actionDirectory.makeDirectory("server_logs"),
+    actionDirectory.makeDirectory("tmp"),
   ]);
   signal.throwIfAborted();
   if (command.arguments.length === 0) {
@@ -313,7 +320,7 @@ async function bringBackWrites(
 async function upload(
   action: ActionRequest,
   { command, hierarchy, inputRoot, serverLogs }: PreparedDirectory,
-  { build }: ActionDirectory,
+  { directory }: ActionDirectory,
   response: ExecuteResponse,
   fault: AbortSignal,
   cancelled: AbortSignal,
@@ -331,10 +338,10 @@ async function upload(
   const result = response.result!;
   await Promise.all([
     attempt("upload standard output", async () => {
-      assignDigest(result, "stdoutDigest", await uploadStream(build.directory, "stdout", uploader));
+      assignDigest(result, "stdoutDigest", await uploadStream(directory, "stdout", uploader));
     }),
     attempt("upload standard error", async () => {
-      assignDigest(result, "stderrDigest", await uploadStream(build.directory, "stderr", uploader));
+      assignDigest(result, "stderrDigest", await uploadStream(directory, "stderr", uploader));
     }),
     attempt("upload server logs", async () => {
       response.serverLogs = await uploadServerLogs(serverLogs, uploader);
@@ -363,12 +370,12 @@ function wantsRootDirectories({ outputDirectoryFormat }: Command): boolean {
 
 /** undefined for a stream that is empty, as most are, or that the runner never got to make. */
 async function uploadStream(
-  directory: Directory,
+  directory: ActionFolder,
   name: string,
   uploader: OutputUploader,
 ): Promise<Digest | undefined> {
   const file = await directory.lookup(name);
-  if (file?.type !== FileType.REGULAR || (await file.attributes()).size === 0) {
+  if (file?.type !== FileType.REGULAR || file.attributes().size === 0) {
     return undefined;
   }
   return uploader.uploadFile(file);

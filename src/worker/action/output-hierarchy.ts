@@ -1,9 +1,10 @@
 import { eachAtMost } from "../../async/each-at-most.ts";
 import { StatusError, status } from "../../grpc/status.ts";
-import type { Credentials, Directory, Name } from "../../nfs/file-system.ts";
+import type { Credentials, Name } from "../../nfs/file-system.ts";
 import { FileType } from "../../nfs/file-system.ts";
 import type { Command } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+import type { ActionFolder } from "./action-files.ts";
 
 /** Longer paths cannot be given to a system call (PATH_MAX, less its NUL). */
 const MAXIMUM_PATH_BYTES = 4095;
@@ -141,7 +142,7 @@ function quoted(path: string): string {
  */
 export async function createParentDirectories(
   hierarchy: OutputHierarchy,
-  inputRoot: Directory,
+  inputRoot: ActionFolder,
   owner: Credentials,
 ): Promise<void> {
   await createChildren(hierarchy.root, inputRoot, "", owner);
@@ -149,7 +150,7 @@ export async function createParentDirectories(
 
 async function createChildren(
   node: OutputDirectoryNode,
-  directory: Directory,
+  directory: ActionFolder,
   path: string,
   owner: Credentials,
 ): Promise<void> {
@@ -173,11 +174,11 @@ function isOutputOnly({ outputs, children }: OutputDirectoryNode): boolean {
  * `path`, if it is something else.
  */
 export async function ensureDirectory(
-  parent: Directory,
+  parent: ActionFolder,
   name: Name,
   path: string,
   owner: Credentials,
-): Promise<Directory> {
+): Promise<ActionFolder> {
   const found = await parent.lookup(name);
   if (found === undefined) {
     return parent.createDirectory(name, owner, { mode: 0o777 });

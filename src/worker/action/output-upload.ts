@@ -3,7 +3,7 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { eachAtMost } from "../../async/each-at-most.ts";
 import { Semaphore } from "../../async/semaphore.ts";
 import { StatusError, status } from "../../grpc/status.ts";
-import type { Directory, Name, Node, RegularFile } from "../../nfs/file-system.ts";
+import type { Name } from "../../nfs/file-system.ts";
 import { FileType } from "../../nfs/file-system.ts";
 import {
   DirectorySchema,
@@ -21,6 +21,7 @@ import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { computeDigest, type Digest, type DigestFunction, digestKey } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
 import { normalTarget } from "../../vfs/index.ts";
+import type { ActionFile, ActionFolder, ActionNode } from "./action-files.ts";
 import {
   displayName,
   type ExpectedOutput,
@@ -35,7 +36,7 @@ const CONCURRENT_FILES = 256;
 export interface OutputUploader {
   readonly instanceName: string;
   readonly digestFunction: DigestFunction;
-  uploadFile(file: RegularFile): Promise<Digest>;
+  uploadFile(file: ActionFile): Promise<Digest>;
   uploadBytes(digest: Digest, bytes: Uint8Array): Promise<void>;
 }
 
@@ -56,7 +57,7 @@ export interface Outputs {
  */
 export async function uploadOutputs(
   hierarchy: OutputHierarchy,
-  inputRoot: Directory,
+  inputRoot: ActionFolder,
   uploader: OutputUploader,
   rootDirectories: boolean,
 ): Promise<Outputs> {
@@ -70,12 +71,12 @@ export async function uploadOutputs(
 
 /** Uploads the files below a directory, as ExecuteResponse.server_logs has them: by path. */
 export async function uploadServerLogs(
-  directory: Directory,
+  directory: ActionFolder,
   uploader: OutputUploader,
 ): Promise<Record<string, LogFile>> {
   const logs: Record<string, LogFile> = {};
   const files = new Semaphore(CONCURRENT_FILES);
-  const visit = async (current: Directory, prefix: string): Promise<void> => {
+  const visit = async (current: ActionFolder, prefix: string): Promise<void> => {
     await Promise.all(
       (await entriesOf(current)).map(async ([name, node]) => {
         const path = prefix + displayName(name);
@@ -129,7 +130,7 @@ class OutputUpload {
     }
   }
 
-  async node(node: OutputDirectoryNode, directory: Directory, prefix: string): Promise<void> {
+  async node(node: OutputDirectoryNode, directory: ActionFolder, prefix: string): Promise<void> {
     const outputs = eachAtMost(CONCURRENT_FILES, node.outputs, ([name, output]) =>
       this.attempt(async () => {
         const found = await directory.lookup(name);
@@ -149,7 +150,7 @@ class OutputUpload {
     await Promise.all([outputs, children]);
   }
 
-  async #output(output: ExpectedOutput, node: Node, path: string): Promise<void> {
+  async #output(output: ExpectedOutput, node: ActionNode, path: string): Promise<void> {
     switch (node.type) {
       case FileType.REGULAR:
         requireKind(output, "file", "regular file", path);
@@ -169,7 +170,7 @@ class OutputUpload {
     }
   }
 
-  async #file({ paths }: ExpectedOutput, file: RegularFile): Promise<void> {
+  async #file({ paths }: ExpectedOutput, file: ActionFile): Promise<void> {
     const isExecutable = await executable(file);
     const digest = await this.#uploadFile(file);
     for (const path of paths) {
@@ -189,7 +190,7 @@ class OutputUpload {
     }
   }
 
-  async directory({ paths }: ExpectedOutput, directory: Directory, path: string): Promise<void> {
+  async directory({ paths }: ExpectedOutput, directory: ActionFolder, path: string): Promise<void> {
     const { instanceName, digestFunction } = this.#uploader;
     const root = await this.#describe(directory, path === "" ? "" : `${path}/`);
     const directories = topologicallySorted(root);
@@ -213,7 +214,7 @@ class OutputUpload {
   }
 
   /** Uploads the files below a directory, and makes its Directory message and those below it. */
-  async #describe(directory: Directory, prefix: string): Promise<DescribedDirectory> {
+  async #describe(directory: ActionFolder, prefix: string): Promise<DescribedDirectory> {
     const { instanceName, digestFunction } = this.#uploader;
     const entries = (await entriesOf(directory)).map(([name, node]) => ({
       name: utf8(
@@ -257,12 +258,12 @@ class OutputUpload {
     };
   }
 
-  async #fileNode(name: string, file: RegularFile): Promise<MessageInitShape<typeof FileNodeSchema>> {
+  async #fileNode(name: string, file: ActionFile): Promise<MessageInitShape<typeof FileNodeSchema>> {
     const isExecutable = await executable(file);
     return { name, isExecutable, digest: await this.#uploadFile(file) };
   }
 
-  async #uploadFile(file: RegularFile): Promise<ReturnType<typeof digestMessage>> {
+  async #uploadFile(file: ActionFile): Promise<ReturnType<typeof digestMessage>> {
     return digestMessage(await this.#files.run(undefined, () => this.#uploader.uploadFile(file)));
   }
 }
@@ -313,14 +314,14 @@ function requireKind(output: ExpectedOutput, kind: "file" | "directory", found: 
   }
 }
 
-async function executable(file: RegularFile): Promise<boolean> {
+async function executable(file: ActionFile): Promise<boolean> {
   return ((await file.attributes()).mode & 0o111) !== 0;
 }
 
-async function entriesOf(directory: Directory): Promise<[Name, Node][]> {
-  const entries: [Name, Node][] = [];
+async function entriesOf(directory: ActionFolder): Promise<[Name, ActionNode][]> {
+  const entries: [Name, ActionNode][] = [];
   let last = 0;
-  const visit = (name: Name, cookie: number, node: Node): boolean => {
+  const visit = (name: Name, cookie: number, node: ActionNode): boolean => {
     entries.push([name, node]);
     last = cookie;
     return true;

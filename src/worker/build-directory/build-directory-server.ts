@@ -1,6 +1,6 @@
 import { waitAtMost } from "../../async/wait.ts";
 import type { InputSource } from "../../cas/input-source.ts";
-import type { BuildDirectorySettings } from "../../config/bb-worker/build-directory.ts";
+import type { VirtualBuildDirectorySettings } from "../../config/bb-worker/build-directory.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { type FilePool, FileTree } from "../../vfs/index.ts";
 
@@ -17,7 +17,7 @@ export interface MountedTree {
 /** Has the kernel mount a tree at the settings' mount path; if the signal aborts meanwhile, throws its reason. */
 export type MountTree = (
   tree: FileTree,
-  settings: BuildDirectorySettings,
+  settings: VirtualBuildDirectorySettings,
   log: Log,
   signal?: AbortSignal,
 ) => Promise<MountedTree>;
@@ -39,7 +39,7 @@ export class BuildDirectoryServer implements AsyncDisposable {
   }
 
   static async start(
-    settings: BuildDirectorySettings,
+    settings: VirtualBuildDirectorySettings,
     source: InputSource,
     pool: FilePool,
     mount: MountTree,

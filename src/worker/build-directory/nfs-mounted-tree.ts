@@ -1,5 +1,5 @@
 import { waitAtMost } from "../../async/wait.ts";
-import type { BuildDirectorySettings } from "../../config/bb-worker/build-directory.ts";
+import type { VirtualBuildDirectorySettings } from "../../config/bb-worker/build-directory.ts";
 import { NetworkNamespace, NfsMount } from "../../mount/index.ts";
 import { Gate, NfsServer } from "../../nfs/index.ts";
 import type { Log } from "../../telemetry/log.ts";
@@ -18,7 +18,7 @@ const LAST_USERS_MILLISECONDS = 20_000;
  */
 export async function mountByNfs(
   tree: FileTree,
-  settings: BuildDirectorySettings,
+  settings: VirtualBuildDirectorySettings,
   log: Log,
   signal?: AbortSignal,
 ): Promise<MountedTree> {

@@ -15,8 +15,8 @@ export async function checkReadiness(
   createDirectory: CreateActionDirectory,
   signal: AbortSignal,
 ): Promise<void> {
-  await using directory = createDirectory();
-  await directory.build.makeDirectories([PROBE_NAME]);
+  await using directory = await createDirectory();
+  await directory.makeDirectory(PROBE_NAME);
   await runner.checkReadiness(
     { path: `${directory.path}/${PROBE_NAME}` },
     { signal, deadline: Date.now() + TIMEOUT_MILLISECONDS },

@@ -5,6 +5,7 @@ import { defaultPools } from "../../../src/cluster/cluster.ts";
 import { runnerConfiguration, workerConfiguration } from "../../../src/cluster/configurations.ts";
 import { bbRunnerSettings } from "../../../src/config/bb-runner/application.ts";
 import { bbWorkerSettings } from "../../../src/config/bb-worker/application.ts";
+import type { VirtualBuildDirectorySettings } from "../../../src/config/bb-worker/build-directory.ts";
 import { ApplicationConfigurationSchema as RunnerSchema } from "../../../src/proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
 import { ApplicationConfigurationSchema as WorkerSchema } from "../../../src/proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
 
@@ -20,7 +21,7 @@ test("the worker accepts its configuration: one mount, a runner for each pool", 
   const { buildDirectories, scheduler } = bbWorkerSettings(fromJsonString(WorkerSchema, text));
   assert.equal(scheduler.address, "unix:/run/server");
   assert.equal(buildDirectories.length, 1);
-  const [{ mountPath, runners }] = buildDirectories as [(typeof buildDirectories)[0]];
+  const [{ mountPath, runners }] = buildDirectories as [VirtualBuildDirectorySettings];
   assert.equal(mountPath, "/run/build");
   assert.deepEqual(
     runners.map((runner) => [

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fromJson, type JsonObject } from "@bufbuild/protobuf";
 import { bbWorkerSettings } from "../../../src/config/bb-worker/application.ts";
+import type { VirtualBuildDirectorySettings } from "../../../src/config/bb-worker/build-directory.ts";
 import { defaultLocalStore } from "../../../src/config/blobstore/local.ts";
 import { ConfigurationError } from "../../../src/config/error.ts";
 import { loadConfiguration } from "../../../src/config/load-configuration.ts";
@@ -17,6 +18,17 @@ const buildDirectory = (
   mount: JsonObject = { nfsv4 },
 ) => ({
   virtual: { mount: { mountPath: "/build", ...mount }, ...changes },
+  runners: [{ ...runner, ...runnerChanges }],
+});
+const native = (changes: JsonObject = {}, runnerChanges: JsonObject = {}) => ({
+  native: {
+    buildDirectoryPath: "build",
+    cacheDirectoryPath: "/cache",
+    maximumCacheFileCount: "10",
+    maximumCacheSizeBytes: "1000",
+    cacheReplacementPolicy: "LEAST_RECENTLY_USED",
+    ...changes,
+  },
   runners: [{ ...runner, ...runnerChanges }],
 });
 const check = (changes: JsonObject = {}) =>
@@ -34,7 +46,7 @@ describe("bbWorkerSettings", () => {
   it("fills in what is left to it", () => {
     const configuration = check();
     assert.deepEqual(configuration.blobCache, defaultLocalStore("/pool.blobs", 1000));
-    const [directory] = configuration.buildDirectories;
+    const [directory] = configuration.buildDirectories as VirtualBuildDirectorySettings[];
     assert.equal(directory?.nfsVersion, "4.2");
     assert.equal(directory?.maximumExecutionTimeoutCompensation, 0);
     assert.equal(directory?.runners[0]?.maximumFilePoolSizeBytes, 0);
@@ -89,7 +101,7 @@ describe("bbWorkerSettings", () => {
       buildDirectories: [
         buildDirectory({}, {}, { nfsv4: { linux: { mountOptions: ["vers=4.1", "nconnect=2"] } } }),
       ],
-    }).buildDirectories;
+    }).buildDirectories as VirtualBuildDirectorySettings[];
     assert.equal(directory?.nfsVersion, "4.1");
     assert.deepEqual(directory?.mountOptions, ["nconnect=2"]);
   });
@@ -97,7 +109,8 @@ describe("bbWorkerSettings", () => {
   it("tells the server's two lease times apart", () => {
     const leases = (times: JsonObject) => {
       const mount = { nfsv4: { ...nfsv4, ...times } };
-      const [directory] = check({ buildDirectories: [buildDirectory({}, {}, mount)] }).buildDirectories;
+      const [directory] = check({ buildDirectories: [buildDirectory({}, {}, mount)] })
+        .buildDirectories as VirtualBuildDirectorySettings[];
       return [directory?.announcedLeaseSeconds, directory?.enforcedLeaseSeconds];
     };
     assert.deepEqual(leases({}), [60, 60]);
@@ -123,6 +136,43 @@ describe("bbWorkerSettings", () => {
     );
   });
 
+  it("needs neither file pool nor blob cache where no build directory is virtual", () => {
+    const settings = check({ filePool: null, buildDirectories: [native()] });
+    assert.equal(settings.filePool, undefined);
+    assert.equal(settings.blobCache.blocks.kind, "memory");
+    assert.deepEqual(settings.doneOtherwise, []);
+    const [directory] = settings.buildDirectories;
+    assert.deepEqual(
+      { ...directory, runners: [] },
+      {
+        backend: "native",
+        buildDirectoryPath: "build",
+        cacheDirectoryPath: "/cache",
+        maximumCacheFileCount: 10,
+        maximumCacheSizeBytes: 1000,
+        cacheReplacementPolicy: "leastRecentlyUsed",
+        runners: [],
+      },
+    );
+  });
+
+  it("writes nothing to a file pool that nothing needs, and says so", () => {
+    const settings = check({ buildDirectories: [native({}, { maximumFilePoolFileCount: "10" })] });
+    assert.equal(settings.filePool, undefined);
+    assert.equal(settings.blobCache.blocks.kind, "memory");
+    assert.deepEqual(
+      settings.doneOtherwise.map(({ field }) => field),
+      ["filePool", "buildDirectories[0].runners[0].maximumFilePoolFileCount"],
+    );
+  });
+
+  it("has both where one build directory is virtual and one is native", () => {
+    const settings = check({ buildDirectories: [native(), buildDirectory()] });
+    assert.equal(settings.filePool?.path, "/pool");
+    assert.deepEqual(settings.blobCache, defaultLocalStore("/pool.blobs", 1000));
+    assert.deepEqual(settings.doneOtherwise, []);
+  });
+
   it("names everything that is wrong at once", () => {
     assert.throws(
       () =>
@@ -145,20 +195,26 @@ describe("bbWorkerSettings", () => {
             "scheduler.address",
             "browserUrl",
             "buildDirectories[0].runners[0].concurrency",
-            "buildDirectories[1].native",
+            "buildDirectories[1].native.buildDirectoryPath",
+            "buildDirectories[1].native.cacheDirectoryPath",
+            "buildDirectories[1].native.cacheReplacementPolicy",
             "buildDirectories[1].runners",
           ],
         ) === undefined,
     );
   });
 
-  it("accepts the configuration that is delivered", () => {
-    const path = join(import.meta.dirname, "../../../configs/bb_worker.jsonnet");
-    const configuration = bbWorkerSettings(
-      loadConfiguration(path, ApplicationConfigurationSchema, { HOSTNAME: "host" }),
-    );
-    assert.deepEqual(configuration.buildDirectories[0]?.runners[0]?.workerId, { node: "host" });
-    assert.equal(configuration.buildDirectories[0]?.runners[0]?.inputRootCharacterDeviceNodes.length, 6);
+  it("accepts the configurations that are delivered", () => {
+    const delivered = (name: string) => {
+      const path = join(import.meta.dirname, "../../../configs", name);
+      return bbWorkerSettings(loadConfiguration(path, ApplicationConfigurationSchema, { HOSTNAME: "host" }));
+    };
+    const [directory] = delivered("bb_worker.jsonnet").buildDirectories;
+    assert.deepEqual(directory?.runners[0]?.workerId, { node: "host" });
+    assert.equal(directory?.runners[0]?.inputRootCharacterDeviceNodes.length, 6);
+    const native = delivered("bb_worker_native.jsonnet");
+    assert.equal(native.buildDirectories[0]?.backend, "native");
+    assert.deepEqual(native.doneOtherwise, []);
   });
 
   for (const [what, changes, message] of [
@@ -177,9 +233,19 @@ describe("bbWorkerSettings", () => {
       /^filePool\.blockDevice has a devicePath, so that there is no file beside which/,
     ],
     [
-      "a native build directory",
-      { buildDirectories: [{ native: {}, runners: [runner] }] },
-      /buildDirectories\[0\]\.native is not supported: /,
+      "a native build directory with a cache of negative size",
+      { buildDirectories: [native({ maximumCacheSizeBytes: "-1" })] },
+      /buildDirectories\[0\]\.native\.maximumCacheSizeBytes is -1: give 0 or more/,
+    ],
+    [
+      "a native build directory that does not say what its cache gives up",
+      { buildDirectories: [native({ cacheReplacementPolicy: "UNKNOWN" })] },
+      /native\.cacheReplacementPolicy is missing: give "LEAST_RECENTLY_USED", /,
+    ],
+    [
+      "neither a virtual nor a native build directory",
+      { buildDirectories: [{ runners: [runner] }] },
+      /virtual is missing/,
     ],
     [
       "WinFsp",

@@ -162,7 +162,27 @@ const lean = (contentAddressableStorage: JsonObject, actionCache: JsonObject = p
   ],
 });
 
+/** No build directory is virtual. */
+const native: JsonObject = {
+  scheduler: { address: "scheduler:1" },
+  global: { setUmask: { umask: 0o22 } },
+  blobstore: { contentAddressableStorage: plain, actionCache: plain },
+  buildDirectories: [
+    {
+      native: {
+        buildDirectoryPath: "/build",
+        cacheDirectoryPath: "/cache",
+        maximumCacheFileCount: "10",
+        maximumCacheSizeBytes: "1000",
+        cacheReplacementPolicy: "RANDOM_REPLACEMENT",
+      },
+      runners: [{ endpoint: { address: "runner:1" }, concurrency: "1" }],
+    },
+  ],
+};
+
 const workers: JsonObject[] = [
+  native,
   worker(grpc),
   lean(readCaching(plain)),
   lean(readCaching(plain, { keyLocationMapOnBlockDevice: source })),
