@@ -6,9 +6,11 @@ import type { BbWorkerSettings } from "../config/bb-worker/application.ts";
 import type { BuildDirectorySettings } from "../config/bb-worker/build-directory.ts";
 import type { RunnerSettings } from "../config/bb-worker/runner.ts";
 import type { Client } from "../grpc/client.ts";
+import { CompletedActionLogger as CompletedActionLoggerService } from "../proto/gen/buildbarn/completedactionlogger/completed_action_logger_pb.ts";
 import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import { Runner } from "../proto/gen/buildbarn/runner/runner_pb.ts";
 import type { Log } from "../telemetry/log.ts";
+import { ProblemLog } from "../telemetry/problem-log.ts";
 import { BlockFilePool, DirectoryFilePool, type FilePool, MemoryFilePool } from "../vfs/index.ts";
 import { actionBlobAccess } from "./action/action-blob-access.ts";
 import { actionDirectories, type CreateActionDirectory } from "./action/action-directory.ts";
@@ -16,10 +18,15 @@ import { createExecutor } from "./action/executor.ts";
 import { TestInfrastructureFailures } from "./action/test-infrastructure-failures.ts";
 import { BoundedFilePool } from "./build-directory/bounded-file-pool.ts";
 import { BuildDirectoryServer, type MountTree } from "./build-directory/build-directory-server.ts";
+import { CompletedActionLogger } from "./completed-actions/completed-action-logger.ts";
+import {
+  type CompletedActionLogging,
+  logCompletedActions,
+} from "./completed-actions/completed-action-logging.ts";
 import { type Connection, connect, untilConnected } from "./connect.ts";
 import type { PrefetchingOptions } from "./prefetching/prefetching.ts";
 import { BuildClient } from "./scheduler/build-client.ts";
-import { checkReadiness, ProblemLog } from "./scheduler/readiness.ts";
+import { checkReadiness } from "./scheduler/readiness.ts";
 
 /** How long an action waits for a runner that went away after the thread asked for work. */
 const RUNNER_RECONNECT_MILLISECONDS = 10_000;
@@ -63,6 +70,7 @@ export class Worker {
     const pool = openFilePool(configuration.filePool, resources);
     const { client: scheduler } = connect(OperationQueue, configuration.scheduler, resources);
 
+    const loggings = completedActionLoggings(configuration, resources, log);
     const prefetching = prefetchingOptions(configuration, storage, resources, log);
     const infrastructureFailures = new TestInfrastructureFailures();
     const clients: BuildClient[] = [];
@@ -77,6 +85,7 @@ export class Worker {
         settings,
         storage,
         prefetching,
+        loggings,
         infrastructureFailures,
         scheduler,
         resources,
@@ -118,6 +127,7 @@ interface BuildDirectoryContext {
   readonly settings: BuildDirectorySettings;
   readonly storage: StorageClient;
   readonly prefetching: PrefetchingOptions | undefined;
+  readonly loggings: readonly CompletedActionLogging[];
   readonly infrastructureFailures: TestInfrastructureFailures;
   readonly scheduler: Client<typeof OperationQueue>;
   readonly resources: AsyncDisposableStack;
@@ -139,6 +149,7 @@ function runnerThreads(
     settings,
     storage,
     prefetching,
+    loggings,
     infrastructureFailures,
     scheduler,
     log,
@@ -168,42 +179,43 @@ function runnerThreads(
 
   return Array.from({ length: concurrency }, (_, thread) => {
     const workerId = workerIdOf(settingsOfRunner, thread);
+    const execute = createExecutor({
+      blobAccess,
+      inputs: storage,
+      createDirectory,
+      prefetching,
+      runner: {
+        run: async (request, options) => {
+          await untilConnected(channel, RUNNER_RECONNECT_MILLISECONDS);
+          return runner.run(request, options);
+        },
+      },
+      instanceNamePrefix: settingsOfRunner.instanceNamePrefix,
+      characterDevices: settingsOfRunner.inputRootCharacterDeviceNodes,
+      owner,
+      environmentVariables: settingsOfRunner.environmentVariables,
+      workerName: JSON.stringify(workerId),
+      maximumTimeoutCompensation: settings.maximumExecutionTimeoutCompensation,
+      forceUploadTreesAndDirectories: configuration.forceUploadTreesAndDirectories,
+      costsPerSecond: settingsOfRunner.costsPerSecond,
+      infrastructureFailures,
+      maximumConsecutiveInfrastructureFailures: maximumConsecutiveTestInfrastructureFailures,
+      browserUrl: configuration.browserUrl,
+      log,
+    });
     return new BuildClient({
       queue: scheduler,
       workerId,
       instanceNamePrefix: settingsOfRunner.instanceNamePrefix,
       platform: settingsOfRunner.platform,
       sizeClass: settingsOfRunner.sizeClass,
-      execute: createExecutor({
-        blobAccess,
-        inputs: storage,
-        createDirectory,
-        prefetching,
-        runner: {
-          run: async (request, options) => {
-            await untilConnected(channel, RUNNER_RECONNECT_MILLISECONDS);
-            return runner.run(request, options);
-          },
-        },
-        instanceNamePrefix: settingsOfRunner.instanceNamePrefix,
-        characterDevices: settingsOfRunner.inputRootCharacterDeviceNodes,
-        owner,
-        environmentVariables: settingsOfRunner.environmentVariables,
-        workerName: JSON.stringify(workerId),
-        maximumTimeoutCompensation: settings.maximumExecutionTimeoutCompensation,
-        forceUploadTreesAndDirectories: configuration.forceUploadTreesAndDirectories,
-        costsPerSecond: settingsOfRunner.costsPerSecond,
-        infrastructureFailures,
-        maximumConsecutiveInfrastructureFailures: maximumConsecutiveTestInfrastructureFailures,
-        browserUrl: configuration.browserUrl,
-        log,
-      }),
+      execute: logCompletedActions(execute, loggings, settingsOfRunner.instanceNamePrefix),
       checkReadiness: async (signal) => {
         if (maximumConsecutiveTestInfrastructureFailures !== undefined) {
           infrastructureFailures.signal.throwIfAborted();
         }
         await checkReadiness(runner, createDirectory, signal);
-        problems.over();
+        problems.over("takes work again");
       },
       onError: (message, error) => problems.report(message, error),
     });
@@ -227,6 +239,23 @@ function openFilePool(settings: BbWorkerSettings["filePool"], resources: AsyncDi
     return new BoundedFilePool(new DirectoryFilePool(path), maximumSizeBytes);
   }
   return resources.use(new BlockFilePool(path, maximumSizeBytes));
+}
+
+/** One connection to each logger, for all threads. */
+function completedActionLoggings(
+  { completedActionLoggers }: BbWorkerSettings,
+  resources: AsyncDisposableStack,
+  log: Log,
+): readonly CompletedActionLogging[] {
+  return completedActionLoggers.map(({ endpoint, maximumSendQueueSize, addInstanceNamePrefix }) => {
+    const { client } = connect(CompletedActionLoggerService, endpoint, resources);
+    const logger = new CompletedActionLogger({
+      client,
+      maximumQueueSize: maximumSendQueueSize,
+      log: log.with({ completedActionLogger: endpoint.address }),
+    });
+    return { logger: resources.use(logger), addInstanceNamePrefix };
+  });
 }
 
 /** Prefetching is one for the process: its bound holds for all actions together. */

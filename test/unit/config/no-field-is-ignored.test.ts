@@ -130,6 +130,7 @@ const worker = (contentAddressableStorage: JsonObject, actionCache: JsonObject =
   browserUrl: "http://browser",
   maximumMessageSizeBytes: "1000",
   outputUploadConcurrency: "5",
+  completedActionLoggers: [{ client, maximumSendQueueSize: 10, addInstanceNamePrefix: "prefix" }],
   filePool: { blockDevice: { file: { path: "/pool", sizeBytes: "1000" } } },
   directoryCache: {
     maximumCount: "10",
