@@ -18,6 +18,8 @@ import { createExecutor } from "./action/executor.ts";
 import { TestInfrastructureFailures } from "./action/test-infrastructure-failures.ts";
 import { BoundedFilePool } from "./build-directory/bounded-file-pool.ts";
 import { BuildDirectoryServer, type MountTree } from "./build-directory/build-directory-server.ts";
+import { ExecutionTimeouts } from "./compensation/execution-timeouts.ts";
+import { HttpCompensator } from "./compensation/http-compensator.ts";
 import { CompletedActionLogger } from "./completed-actions/completed-action-logger.ts";
 import {
   type CompletedActionLogging,
@@ -71,6 +73,7 @@ export class Worker {
     const { client: scheduler } = connect(OperationQueue, configuration.scheduler, resources);
 
     const loggings = completedActionLoggings(configuration, resources, log);
+    const executionTimeouts = compensatedTimeouts(configuration, resources, log);
     const prefetching = prefetchingOptions(configuration, storage, resources, log);
     const infrastructureFailures = new TestInfrastructureFailures();
     const clients: BuildClient[] = [];
@@ -86,6 +89,7 @@ export class Worker {
         storage,
         prefetching,
         loggings,
+        executionTimeouts,
         infrastructureFailures,
         scheduler,
         resources,
@@ -128,6 +132,7 @@ interface BuildDirectoryContext {
   readonly storage: StorageClient;
   readonly prefetching: PrefetchingOptions | undefined;
   readonly loggings: readonly CompletedActionLogging[];
+  readonly executionTimeouts: ExecutionTimeouts;
   readonly infrastructureFailures: TestInfrastructureFailures;
   readonly scheduler: Client<typeof OperationQueue>;
   readonly resources: AsyncDisposableStack;
@@ -150,6 +155,7 @@ function runnerThreads(
     storage,
     prefetching,
     loggings,
+    executionTimeouts,
     infrastructureFailures,
     scheduler,
     log,
@@ -196,6 +202,7 @@ function runnerThreads(
       environmentVariables: settingsOfRunner.environmentVariables,
       workerName: JSON.stringify(workerId),
       maximumTimeoutCompensation: settings.maximumExecutionTimeoutCompensation,
+      executionTimeouts,
       forceUploadTreesAndDirectories: configuration.forceUploadTreesAndDirectories,
       costsPerSecond: settingsOfRunner.costsPerSecond,
       infrastructureFailures,
@@ -256,6 +263,19 @@ function completedActionLoggings(
     });
     return { logger: resources.use(logger), addInstanceNamePrefix };
   });
+}
+
+/** What stops and continues the timeouts of all threads' commands, and those that have it do so. */
+function compensatedTimeouts(
+  { httpExecutionTimeoutCompensators }: BbWorkerSettings,
+  resources: AsyncDisposableStack,
+  log: Log,
+): ExecutionTimeouts {
+  const timeouts = new ExecutionTimeouts();
+  for (const settings of httpExecutionTimeoutCompensators) {
+    resources.use(new HttpCompensator({ settings, timeouts, log }));
+  }
+  return timeouts;
 }
 
 /** Prefetching is one for the process: its bound holds for all actions together. */

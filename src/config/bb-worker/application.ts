@@ -17,6 +17,7 @@ import {
   type CompletedActionLoggerSettings,
   completedActionLoggerSettings,
 } from "./completed-action-logger.ts";
+import { type HttpCompensatorSettings, httpCompensatorSettings } from "./http-compensator.ts";
 import { type PrefetchingSettings, prefetchingSettings } from "./prefetching.ts";
 
 /** What bb_worker's configuration says, checked, in the units that the program uses. */
@@ -34,6 +35,7 @@ export interface BbWorkerSettings extends BlobstoreSettings, GlobalSettings {
   readonly forceUploadTreesAndDirectories: boolean;
   readonly buildDirectories: readonly BuildDirectorySettings[];
   readonly completedActionLoggers: readonly CompletedActionLoggerSettings[];
+  readonly httpExecutionTimeoutCompensators: readonly HttpCompensatorSettings[];
   /** What is configured and has no effect. */
   readonly doneOtherwise: readonly DoneOtherwise[];
 }
@@ -73,15 +75,13 @@ function applicationSettings(
     prefetching,
     inputDownloadConcurrency,
     completedActionLoggers,
+    httpExecutionTimeoutCompensators,
     ...rest
   } = configuration;
   const others = accept(rest, path, {
     zstdPool: "Zstandard is Node's own, and runs in the threads that transfer blobs",
   });
-  refuse(others, path, {
-    httpExecutionTimeoutCompensators:
-      "only waiting for storage extends timeouts, up to maximumExecutionTimeoutCompensation; remove it",
-  });
+  refuse(others, path);
   const {
     blobstoreSettings: storage,
     globals,
@@ -113,6 +113,10 @@ function applicationSettings(
     completedActionLoggers: () =>
       each(completedActionLoggers, (logger, index) =>
         completedActionLoggerSettings(logger, path.field("completedActionLoggers").index(index)),
+      ),
+    httpExecutionTimeoutCompensators: () =>
+      each(httpExecutionTimeoutCompensators, (compensator, index) =>
+        httpCompensatorSettings(compensator, path.field("httpExecutionTimeoutCompensators").index(index)),
       ),
     globals: () => globalSettings(global, path.field("global")),
   });

@@ -27,6 +27,7 @@ import type { Digest } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { FilePoolUsage, InputAccess } from "../../vfs/index.ts";
+import type { ExecutionTimeouts } from "../compensation/execution-timeouts.ts";
 import { Prefetching, type PrefetchingOptions } from "../prefetching/prefetching.ts";
 import type { Execute, ExecutionContext } from "../scheduler/build-client.ts";
 import type { ActionBlobAccess } from "./action-blob-access.ts";
@@ -60,6 +61,8 @@ export interface ExecutorOptions {
   readonly workerName: string;
   /** Milliseconds. See {@link ExecutionTimeout}. */
   readonly maximumTimeoutCompensation: number;
+  /** Of the whole process. */
+  readonly executionTimeouts: Pick<ExecutionTimeouts, "add">;
   readonly forceUploadTreesAndDirectories: boolean;
   readonly costsPerSecond: Readonly<Record<string, MonetaryResourceUsage_Expense>>;
   /** One for the process. */
@@ -242,7 +245,7 @@ async function runCommand(
   response: ExecuteResponse,
   fault: AbortSignal,
   cancelled: AbortSignal,
-  { runner, environmentVariables, maximumTimeoutCompensation }: ExecutorOptions,
+  { runner, environmentVariables, maximumTimeoutCompensation, executionTimeouts }: ExecutorOptions,
   onTimeout: (timeout: ExecutionTimeout) => void,
 ): Promise<void> {
   const expired = new AbortController();
@@ -253,6 +256,7 @@ async function runCommand(
       ),
     ),
   );
+  using _ = executionTimeouts.add(timeout);
   const stop = AbortSignal.any([cancelled, fault, expired.signal]);
   onTimeout(timeout);
   try {
