@@ -52,13 +52,17 @@ function headers(
   path: FieldPath,
 ): (readonly [string, string])[] {
   refuse(rest, path);
+  checked(path.field("header"), () => validateHeaderName(header));
   return nonEmpty(values, path.field("values")).map((value) => {
-    try {
-      validateHeaderName(header);
-      validateHeaderValue(header, value);
-    } catch (error) {
-      throw new ConfigurationError(`${path}: ${(error as Error).message}`, { cause: error });
-    }
+    checked(path.field("values"), () => validateHeaderValue(header, value));
     return [header, value] as const;
   });
+}
+
+function checked(path: FieldPath, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    throw new ConfigurationError(`${path}: ${(error as Error).message}`, { cause: error });
+  }
 }
