@@ -37,6 +37,7 @@ import { createDeviceNodes } from "./device-nodes.ts";
 import { attachError, isFailed } from "./execution-status.ts";
 import { ExecutionTimeout } from "./execution-timeout.ts";
 import { createParentDirectories, type OutputHierarchy, outputHierarchyOf } from "./output-hierarchy.ts";
+import { nodeDescriber } from "./output-node-properties.ts";
 import { type OutputUploader, uploadOutputs, uploadServerLogs } from "./output-upload.ts";
 import { addCosts, addFilePoolUsage } from "./resource-usage.ts";
 import { recordResult } from "./result-recording.ts";
@@ -349,6 +350,7 @@ async function upload(
         inputRoot,
         uploader,
         forceUploadTreesAndDirectories || wantsRootDirectories(command),
+        nodeDescriber(command.outputNodeProperties),
       );
       Object.assign(result, outputs);
       if (error !== undefined) {
