@@ -102,6 +102,11 @@ export function checkInstanceName(instanceName: string): void {
   }
 }
 
+/** The instance name that a prefix and what follows it make; either may be empty. */
+export function joinInstanceNames(prefix: string, rest: string): string {
+  return prefix === "" || rest === "" ? prefix + rest : `${prefix}/${rest}`;
+}
+
 function instancePrefix(instanceName: string): string {
   return instanceName === "" ? "" : `${instanceName}/`;
 }

@@ -9,9 +9,11 @@ import type {
 } from "../config/bb-worker/build-directory.ts";
 import type { RunnerSettings } from "../config/bb-worker/runner.ts";
 import type { Client } from "../grpc/client.ts";
+import { CompletedActionLogger as CompletedActionLoggerService } from "../proto/gen/buildbarn/completedactionlogger/completed_action_logger_pb.ts";
 import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import { Runner } from "../proto/gen/buildbarn/runner/runner_pb.ts";
 import type { Log } from "../telemetry/log.ts";
+import { ProblemLog } from "../telemetry/problem-log.ts";
 import { BlockFilePool, DirectoryFilePool, type FilePool, MemoryFilePool } from "../vfs/index.ts";
 import { actionBlobAccess } from "./action/action-blob-access.ts";
 import { actionDirectories, type CreateActionDirectory } from "./action/action-directory.ts";
@@ -19,11 +21,18 @@ import { createExecutor, type ExecutorOptions } from "./action/executor.ts";
 import { TestInfrastructureFailures } from "./action/test-infrastructure-failures.ts";
 import { BoundedFilePool } from "./build-directory/bounded-file-pool.ts";
 import { BuildDirectoryServer, type MountTree } from "./build-directory/build-directory-server.ts";
+import { ExecutionTimeouts } from "./compensation/execution-timeouts.ts";
+import { HttpCompensator } from "./compensation/http-compensator.ts";
+import { CompletedActionLogger } from "./completed-actions/completed-action-logger.ts";
+import {
+  type CompletedActionLogging,
+  logCompletedActions,
+} from "./completed-actions/completed-action-logging.ts";
 import { type Connection, connect, untilConnected } from "./connect.ts";
 import { NativeBuildDirectory } from "./native/native-build-directory.ts";
 import type { PrefetchingOptions } from "./prefetching/prefetching.ts";
 import { BuildClient } from "./scheduler/build-client.ts";
-import { checkReadiness, ProblemLog } from "./scheduler/readiness.ts";
+import { checkReadiness } from "./scheduler/readiness.ts";
 
 /** How long an action waits for a runner that went away after the thread asked for work. */
 const RUNNER_RECONNECT_MILLISECONDS = 10_000;
@@ -69,11 +78,22 @@ export class Worker {
 
     const inputDownloads = new Semaphore(configuration.inputDownloadConcurrency);
     const prefetching = prefetchingOptions(configuration, storage, inputDownloads, resources, log);
+    const loggings = completedActionLoggings(configuration, resources, log);
+    const executionTimeouts = compensatedTimeouts(configuration, resources, log);
     const infrastructureFailures = new TestInfrastructureFailures();
     const clients: BuildClient[] = [];
     const lost: Promise<Error>[] = [];
     for (const settings of configuration.buildDirectories) {
-      const context = { configuration, storage, infrastructureFailures, scheduler, resources, log };
+      const context = {
+        configuration,
+        storage,
+        loggings,
+        executionTimeouts,
+        infrastructureFailures,
+        scheduler,
+        resources,
+        log,
+      };
       if (settings.backend === "native") {
         const directory = await NativeBuildDirectory.open(settings, storage, inputDownloads);
         clients.push(
@@ -123,6 +143,8 @@ export class Worker {
 interface BuildDirectoryContext {
   readonly configuration: BbWorkerSettings;
   readonly storage: StorageClient;
+  readonly loggings: readonly CompletedActionLogging[];
+  readonly executionTimeouts: ExecutionTimeouts;
   readonly infrastructureFailures: TestInfrastructureFailures;
   readonly scheduler: Client<typeof OperationQueue>;
   readonly resources: AsyncDisposableStack;
@@ -188,7 +210,15 @@ function buildDirectoryThreads(context: BuildDirectoryContext, directory: BuildD
 
 /** Composes everything that a runner's actions go through. */
 function runnerThreads(
-  { configuration, storage, infrastructureFailures, scheduler, log }: BuildDirectoryContext,
+  {
+    configuration,
+    storage,
+    loggings,
+    executionTimeouts,
+    infrastructureFailures,
+    scheduler,
+    log,
+  }: BuildDirectoryContext,
   directory: BuildDirectory,
   settingsOfRunner: RunnerSettings,
   { client: runner, channel }: Connection<typeof Runner>,
@@ -201,43 +231,45 @@ function runnerThreads(
 
   return Array.from({ length: concurrency }, (_, thread) => {
     const workerId = workerIdOf(settingsOfRunner, thread);
+    const execute = createExecutor({
+      blobAccess,
+      inputs: storage,
+      createDirectory,
+      prefetching: directory.prefetching,
+      reportsUnknownAccess: directory.reportsUnknownAccess ?? false,
+      runner: {
+        run: async (request, options) => {
+          await untilConnected(channel, RUNNER_RECONNECT_MILLISECONDS);
+          return runner.run(request, options);
+        },
+      },
+      instanceNamePrefix: settingsOfRunner.instanceNamePrefix,
+      characterDevices: settingsOfRunner.inputRootCharacterDeviceNodes,
+      owner,
+      environmentVariables: settingsOfRunner.environmentVariables,
+      workerName: JSON.stringify(workerId),
+      maximumTimeoutCompensation: directory.maximumTimeoutCompensation,
+      executionTimeouts,
+      forceUploadTreesAndDirectories: configuration.forceUploadTreesAndDirectories,
+      costsPerSecond: settingsOfRunner.costsPerSecond,
+      infrastructureFailures,
+      maximumConsecutiveInfrastructureFailures: maximumConsecutiveTestInfrastructureFailures,
+      browserUrl: configuration.browserUrl,
+      log,
+    });
     return new BuildClient({
       queue: scheduler,
       workerId,
       instanceNamePrefix: settingsOfRunner.instanceNamePrefix,
       platform: settingsOfRunner.platform,
       sizeClass: settingsOfRunner.sizeClass,
-      execute: createExecutor({
-        blobAccess,
-        inputs: storage,
-        createDirectory,
-        prefetching: directory.prefetching,
-        reportsUnknownAccess: directory.reportsUnknownAccess ?? false,
-        runner: {
-          run: async (request, options) => {
-            await untilConnected(channel, RUNNER_RECONNECT_MILLISECONDS);
-            return runner.run(request, options);
-          },
-        },
-        instanceNamePrefix: settingsOfRunner.instanceNamePrefix,
-        characterDevices: settingsOfRunner.inputRootCharacterDeviceNodes,
-        owner,
-        environmentVariables: settingsOfRunner.environmentVariables,
-        workerName: JSON.stringify(workerId),
-        maximumTimeoutCompensation: directory.maximumTimeoutCompensation,
-        forceUploadTreesAndDirectories: configuration.forceUploadTreesAndDirectories,
-        costsPerSecond: settingsOfRunner.costsPerSecond,
-        infrastructureFailures,
-        maximumConsecutiveInfrastructureFailures: maximumConsecutiveTestInfrastructureFailures,
-        browserUrl: configuration.browserUrl,
-        log,
-      }),
+      execute: logCompletedActions(execute, loggings, settingsOfRunner.instanceNamePrefix),
       checkReadiness: async (signal) => {
         if (maximumConsecutiveTestInfrastructureFailures !== undefined) {
           infrastructureFailures.signal.throwIfAborted();
         }
         await checkReadiness(runner, createDirectory, signal);
-        problems.over();
+        problems.over("takes work again");
       },
       onError: (message, error) => problems.report(message, error),
     });
@@ -261,6 +293,36 @@ function openFilePool(settings: BbWorkerSettings["filePool"], resources: AsyncDi
     return new BoundedFilePool(new DirectoryFilePool(path), maximumSizeBytes);
   }
   return resources.use(new BlockFilePool(path, maximumSizeBytes));
+}
+
+/** One connection to each logger, for all threads. */
+function completedActionLoggings(
+  { completedActionLoggers }: BbWorkerSettings,
+  resources: AsyncDisposableStack,
+  log: Log,
+): readonly CompletedActionLogging[] {
+  return completedActionLoggers.map(({ endpoint, maximumSendQueueSize, addInstanceNamePrefix }) => {
+    const { client } = connect(CompletedActionLoggerService, endpoint, resources);
+    const logger = new CompletedActionLogger({
+      client,
+      maximumQueueSize: maximumSendQueueSize,
+      log: log.with({ completedActionLogger: endpoint.address }),
+    });
+    return { logger: resources.use(logger), addInstanceNamePrefix };
+  });
+}
+
+/** What stops and continues the timeouts of all threads' commands, and those that have it do so. */
+function compensatedTimeouts(
+  { httpExecutionTimeoutCompensators }: BbWorkerSettings,
+  resources: AsyncDisposableStack,
+  log: Log,
+): ExecutionTimeouts {
+  const timeouts = new ExecutionTimeouts();
+  for (const settings of httpExecutionTimeoutCompensators) {
+    resources.use(new HttpCompensator({ settings, timeouts, log }));
+  }
+  return timeouts;
 }
 
 function prefetchingOptions(

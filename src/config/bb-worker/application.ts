@@ -13,6 +13,11 @@ import { grpcEndpoint } from "../network/grpc-client.ts";
 import { accept, refuse } from "../refuse.ts";
 import { nonEmpty, positive } from "../values.ts";
 import { type BuildDirectorySettings, buildDirectorySettings } from "./build-directory.ts";
+import {
+  type CompletedActionLoggerSettings,
+  completedActionLoggerSettings,
+} from "./completed-action-logger.ts";
+import { type HttpCompensatorSettings, httpCompensatorSettings } from "./http-compensator.ts";
 import { type PrefetchingSettings, prefetchingSettings } from "./prefetching.ts";
 
 /** What bb_worker's configuration says, checked, in the units that the program uses. */
@@ -29,6 +34,8 @@ export interface BbWorkerSettings extends BlobstoreSettings, GlobalSettings {
   readonly filePool: BlockDeviceSettings | undefined;
   readonly forceUploadTreesAndDirectories: boolean;
   readonly buildDirectories: readonly BuildDirectorySettings[];
+  readonly completedActionLoggers: readonly CompletedActionLoggerSettings[];
+  readonly httpExecutionTimeoutCompensators: readonly HttpCompensatorSettings[];
   /** What is configured and has no effect. */
   readonly doneOtherwise: readonly DoneOtherwise[];
 }
@@ -67,16 +74,14 @@ function applicationSettings(
     global,
     prefetching,
     inputDownloadConcurrency,
+    completedActionLoggers,
+    httpExecutionTimeoutCompensators,
     ...rest
   } = configuration;
   const others = accept(rest, path, {
     zstdPool: "Zstandard is Node's own, and runs in the threads that transfer blobs",
   });
-  refuse(others, path, {
-    completedActionLoggers: "completed actions are not sent to loggers; remove it",
-    httpExecutionTimeoutCompensators:
-      "only waiting for storage extends timeouts, up to maximumExecutionTimeoutCompensation; remove it",
-  });
+  refuse(others, path);
   const isNative =
     buildDirectories.length > 0 && buildDirectories.every(({ backend }) => backend.case === "native");
   const {
@@ -119,6 +124,14 @@ function applicationSettings(
     buildDirectories: () =>
       each(nonEmpty(buildDirectories, path.field("buildDirectories")), (directory, index) =>
         buildDirectorySettings(directory, path.field("buildDirectories").index(index)),
+      ),
+    completedActionLoggers: () =>
+      each(completedActionLoggers, (logger, index) =>
+        completedActionLoggerSettings(logger, path.field("completedActionLoggers").index(index)),
+      ),
+    httpExecutionTimeoutCompensators: () =>
+      each(httpExecutionTimeoutCompensators, (compensator, index) =>
+        httpCompensatorSettings(compensator, path.field("httpExecutionTimeoutCompensators").index(index)),
       ),
     globals: () => globalSettings(global, path.field("global")),
   });

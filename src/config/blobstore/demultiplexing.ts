@@ -5,9 +5,8 @@ import type {
   DemultiplexingBlobAccessConfiguration,
 } from "../../proto/gen/buildbarn/configuration/blobstore/blobstore_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
-import { checkInstanceName } from "../../reapi/resource-name.ts";
-import { ConfigurationError } from "../error.ts";
 import { each, type FieldPath } from "../field-path.ts";
+import { instanceNameOf } from "../instance-name.ts";
 import { refuse } from "../refuse.ts";
 import type { Place } from "./place.ts";
 
@@ -58,12 +57,7 @@ function demultiplexedBackend(
 }
 
 function prefixSegments(instanceName: string, path: FieldPath): readonly string[] {
-  try {
-    checkInstanceName(instanceName);
-  } catch (error) {
-    throw new ConfigurationError(`${path}: ${(error as Error).message}`, { cause: error });
-  }
-  return segmentsOf(instanceName);
+  return segmentsOf(instanceNameOf(instanceName, path));
 }
 
 function segmentsOf(instanceName: string): readonly string[] {

@@ -15,6 +15,7 @@ import type {
 
 export interface ActionFolder {
   readonly type: typeof FileType.DIRECTORY;
+  attributes(): MaybePromise<Pick<Attributes, "mode" | "modifyTime">>;
   /** undefined if there is no such entry. */
   lookup(name: Name): MaybePromise<ActionNode | undefined>;
   /** Visits the entries after `cookie`, until `visit` returns false. Returns true if the last one has been visited. */
@@ -39,7 +40,7 @@ export interface ActionFolder {
 
 export interface ActionFile {
   readonly type: typeof FileType.REGULAR;
-  attributes(): Pick<Attributes, "mode" | "size">;
+  attributes(): Pick<Attributes, "mode" | "size" | "modifyTime">;
   /** At most `count` bytes from `offset` on, and at least one before the end. */
   read(offset: number, count: number): MaybePromise<Uint8Array>;
 }

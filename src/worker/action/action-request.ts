@@ -7,6 +7,7 @@ import type {
 import type { DesiredState_Executing } from "../../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { type Digest, digestFunctionFor, makeDigest } from "../../reapi/digest.ts";
+import { joinInstanceNames } from "../../reapi/resource-name.ts";
 
 /** A scheduler's order to run an action, validated. */
 export interface ActionRequest {
@@ -24,9 +25,7 @@ export function parseActionRequest(
   instanceNamePrefix: string,
 ): ActionRequest {
   const action = required(request.action, "an action");
-  const instanceName = [instanceNamePrefix, request.instanceNameSuffix]
-    .filter((part) => part !== "")
-    .join("/");
+  const instanceName = instanceNameOf(request, instanceNamePrefix);
   const digestOf = (message: DigestMessage | undefined, what: string): Digest => {
     const { hash, sizeBytes } = required(message, what);
     return makeDigest(instanceName, digestFunctionFor(request.digestFunction, hash), hash, sizeBytes);
@@ -38,6 +37,14 @@ export function parseActionRequest(
     timeout: timeoutOf(action),
     doNotCache: action.doNotCache,
   };
+}
+
+/** Where the action's blobs are: the scheduler knows the worker by a prefix of that. */
+export function instanceNameOf(
+  { instanceNameSuffix }: DesiredState_Executing,
+  instanceNamePrefix: string,
+): string {
+  return joinInstanceNames(instanceNamePrefix, instanceNameSuffix);
 }
 
 /** The scheduler gives every action a timeout, whether or not the client did. */

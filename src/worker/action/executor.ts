@@ -24,6 +24,7 @@ import type { Digest } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { InputAccess } from "../../vfs/index.ts";
+import type { ExecutionTimeouts } from "../compensation/execution-timeouts.ts";
 import { inputRootUsage } from "../prefetching/access-profile.ts";
 import { Prefetching, type PrefetchingOptions } from "../prefetching/prefetching.ts";
 import type { Execute, ExecutionContext } from "../scheduler/build-client.ts";
@@ -35,6 +36,7 @@ import { createDeviceNodes } from "./device-nodes.ts";
 import { attachError, isFailed } from "./execution-status.ts";
 import { ExecutionTimeout } from "./execution-timeout.ts";
 import { createParentDirectories, type OutputHierarchy, outputHierarchyOf } from "./output-hierarchy.ts";
+import { nodeDescriber } from "./output-node-properties.ts";
 import { type OutputUploader, uploadOutputs, uploadServerLogs } from "./output-upload.ts";
 import { addCosts, addFilePoolUsage, addInputRootUsage } from "./resource-usage.ts";
 import { recordResult } from "./result-recording.ts";
@@ -61,6 +63,8 @@ export interface ExecutorOptions {
   readonly workerName: string;
   /** Milliseconds. See {@link ExecutionTimeout}. */
   readonly maximumTimeoutCompensation: number;
+  /** Of the whole process. */
+  readonly executionTimeouts: Pick<ExecutionTimeouts, "add">;
   readonly forceUploadTreesAndDirectories: boolean;
   readonly costsPerSecond: Readonly<Record<string, MonetaryResourceUsage_Expense>>;
   /** One for the process. */
@@ -249,7 +253,7 @@ async function runCommand(
   response: ExecuteResponse,
   fault: AbortSignal,
   cancelled: AbortSignal,
-  { runner, environmentVariables, maximumTimeoutCompensation }: ExecutorOptions,
+  { runner, environmentVariables, maximumTimeoutCompensation, executionTimeouts }: ExecutorOptions,
   onTimeout: (timeout: ExecutionTimeout) => void,
 ): Promise<void> {
   const expired = new AbortController();
@@ -260,6 +264,7 @@ async function runCommand(
       ),
     ),
   );
+  using _ = executionTimeouts.add(timeout);
   const stop = AbortSignal.any([cancelled, fault, expired.signal]);
   onTimeout(timeout);
   try {
@@ -352,6 +357,7 @@ async function upload(
         inputRoot,
         uploader,
         forceUploadTreesAndDirectories || wantsRootDirectories(command),
+        nodeDescriber(command.outputNodeProperties),
       );
       Object.assign(result, outputs);
       if (error !== undefined) {

@@ -28,6 +28,7 @@ import {
   type OutputDirectoryNode,
   type OutputHierarchy,
 } from "./output-hierarchy.ts";
+import type { DescribeNode } from "./output-node-properties.ts";
 
 /** How many of an action's files are uploaded at a time. Each may have up to 64 KiB in memory meanwhile. */
 const CONCURRENT_FILES = 256;
@@ -60,8 +61,9 @@ export async function uploadOutputs(
   inputRoot: ActionFolder,
   uploader: OutputUploader,
   rootDirectories: boolean,
+  describeNode: DescribeNode,
 ): Promise<Outputs> {
-  const upload = new OutputUpload(uploader, rootDirectories);
+  const upload = new OutputUpload(uploader, rootDirectories, describeNode);
   if (hierarchy.inputRootOutput !== undefined) {
     await upload.attempt(() => upload.directory(hierarchy.inputRootOutput!, inputRoot, ""));
   }
@@ -96,6 +98,7 @@ export async function uploadServerLogs(
 class OutputUpload {
   readonly #uploader: OutputUploader;
   readonly #rootDirectories: boolean;
+  readonly #describeNode: DescribeNode;
   readonly #files = new Semaphore(CONCURRENT_FILES);
   readonly #outputs: Outputs = {
     outputFiles: [],
@@ -106,9 +109,10 @@ class OutputUpload {
     error: undefined,
   };
 
-  constructor(uploader: OutputUploader, rootDirectories: boolean) {
+  constructor(uploader: OutputUploader, rootDirectories: boolean, describeNode: DescribeNode) {
     this.#uploader = uploader;
     this.#rootDirectories = rootDirectories;
+    this.#describeNode = describeNode;
   }
 
   /** Sorted by path, so that equal results are equal messages. */
@@ -173,8 +177,9 @@ class OutputUpload {
   async #file({ paths }: ExpectedOutput, file: ActionFile): Promise<void> {
     const isExecutable = await executable(file);
     const digest = await this.#uploadFile(file);
+    const properties = await this.#describeNode(file);
     for (const path of paths) {
-      this.#outputs.outputFiles.push(create(OutputFileSchema, { path, digest, isExecutable }));
+      this.#outputs.outputFiles.push(create(OutputFileSchema, { path, digest, isExecutable, ...properties }));
     }
   }
 
@@ -250,7 +255,9 @@ class OutputUpload {
         : [],
     );
     const directories = children.map(({ name, child }) => ({ name, digest: digestMessage(child.digest) }));
-    const encoded = toBinary(DirectorySchema, create(DirectorySchema, { files, directories, symlinks }));
+    const properties = await this.#describeNode(directory);
+    const message = create(DirectorySchema, { files, directories, symlinks, ...properties });
+    const encoded = toBinary(DirectorySchema, message);
     return {
       encoded,
       digest: computeDigest(instanceName, digestFunction, encoded),
@@ -260,7 +267,8 @@ class OutputUpload {
 
   async #fileNode(name: string, file: ActionFile): Promise<MessageInitShape<typeof FileNodeSchema>> {
     const isExecutable = await executable(file);
-    return { name, isExecutable, digest: await this.#uploadFile(file) };
+    const digest = await this.#uploadFile(file);
+    return { name, isExecutable, digest, ...(await this.#describeNode(file)) };
   }
 
   async #uploadFile(file: ActionFile): Promise<ReturnType<typeof digestMessage>> {

@@ -1,4 +1,4 @@
-import { constants, type Stats } from "node:fs";
+import { type BigIntStats, constants } from "node:fs";
 import { type FileHandle, lstat, mkdir, open, opendir, readlink, rmdir, unlink } from "node:fs/promises";
 import { eachAtMost } from "../../async/each-at-most.ts";
 import type { SizedSource } from "../../cas/transfer/upload-source.ts";
@@ -28,6 +28,7 @@ import { type LazyDirectory, type OpenDirectories, openDirectory, pathIn } from 
 const MAXIMUM_PATH_BYTES = 4095;
 /** Names that an action's directories may have, as in the tree that is served by NFS: all are held in memory. */
 const MAXIMUM_ENTRIES = 1_000_000;
+const BILLION = 1_000_000_000n;
 /** Entries of a directory that are looked at together. */
 const CONCURRENT_ENTRIES = 16;
 /** A file up to this size is read once, to be hashed and uploaded; a larger one for each. */
@@ -52,6 +53,10 @@ export class NativeDirectory implements ActionFolder {
     this.#context = context;
     this.#path = path;
     this.#directory = { open };
+  }
+
+  async attributes(): Promise<Pick<Attributes, "mode" | "modifyTime">> {
+    return this.#step(async (handle) => modeAndTime(await handle.stat({ bigint: true })));
   }
 
   async lookup(name: Name): Promise<ActionNode | undefined> {
@@ -132,7 +137,7 @@ export class NativeDirectory implements ActionFolder {
 
   async #node(handle: FileHandle, name: Name): Promise<ActionNode | undefined> {
     try {
-      const status = await lstat(pathIn(handle, name));
+      const status = await lstat(pathIn(handle, name), { bigint: true });
       if (status.isDirectory()) {
         return this.#below(name);
       }
@@ -177,9 +182,9 @@ export class NativeFile implements ActionFile {
   readonly #directory: LazyDirectory;
   readonly #name: Name;
   readonly #path: Name;
-  readonly #status: Stats;
+  readonly #status: BigIntStats;
 
-  constructor(open: OpenDirectories, directory: LazyDirectory, name: Name, path: Name, status: Stats) {
+  constructor(open: OpenDirectories, directory: LazyDirectory, name: Name, path: Name, status: BigIntStats) {
     this.#open = open;
     this.#directory = directory;
     this.#name = name;
@@ -187,8 +192,8 @@ export class NativeFile implements ActionFile {
     this.#status = status;
   }
 
-  attributes(): Pick<Attributes, "mode" | "size"> {
-    return { mode: this.#status.mode & 0o7777, size: this.#status.size };
+  attributes(): Pick<Attributes, "mode" | "size" | "modifyTime"> {
+    return { ...modeAndTime(this.#status), size: Number(this.#status.size) };
   }
 
   read(offset: number, count: number): Promise<Uint8Array> {
@@ -212,8 +217,9 @@ export class NativeFile implements ActionFile {
         await using file = await this.#open.use(this.#directory, (handle) =>
           open(pathIn(handle, this.#name), flags),
         );
-        const status = await file.stat();
-        const { size, dev, ino } = status;
+        const status = await file.stat({ bigint: true });
+        const { dev, ino } = status;
+        const size = Number(status.size);
         // Another one may have got the same number.
         if (!status.isFile() || dev !== this.#status.dev || ino !== this.#status.ino) {
           throw new FileSystemError(FileSystemStatus.STALE, "a file was replaced while it was read");
@@ -246,6 +252,13 @@ export class NativeSpecial implements ActionSpecial {
   }
 }
 
+function modeAndTime({ mode, mtimeNs }: BigIntStats): Pick<Attributes, "mode" | "modifyTime"> {
+  // Also of a time before 1970.
+  const nanoseconds = Number(((mtimeNs % BILLION) + BILLION) % BILLION);
+  const seconds = Number((mtimeNs - BigInt(nanoseconds)) / BILLION);
+  return { mode: Number(mode) & 0o7777, modifyTime: { seconds, nanoseconds } };
+}
+
 async function readPart(file: FileHandle, offset: number, count: number): Promise<Uint8Array> {
   const buffer = Buffer.allocUnsafeSlow(count);
   let length = 0;
@@ -259,7 +272,7 @@ async function readPart(file: FileHandle, offset: number, count: number): Promis
   return buffer.subarray(0, length);
 }
 
-function specialType(status: Stats): SpecialKind["type"] {
+function specialType(status: BigIntStats): SpecialKind["type"] {
   if (status.isFIFO()) {
     return FileType.FIFO;
   }

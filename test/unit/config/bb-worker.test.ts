@@ -179,7 +179,7 @@ describe("bbWorkerSettings", () => {
         check({
           scheduler: {},
           browserUrl: "browser",
-          completedActionLoggers: [{}],
+          completedActionLoggers: [{ addInstanceNamePrefix: "a//b" }],
           buildDirectories: [
             buildDirectory({ caseInsensitive: true }, { concurrency: "0" }),
             { native: {}, runners: [] },
@@ -190,7 +190,6 @@ describe("bbWorkerSettings", () => {
         assert.deepEqual(
           error.problems.map((problem) => problem.split(" ", 1)[0]),
           [
-            "completedActionLoggers",
             "buildDirectories[0].virtual.caseInsensitive",
             "scheduler.address",
             "browserUrl",
@@ -199,6 +198,8 @@ describe("bbWorkerSettings", () => {
             "buildDirectories[1].native.cacheDirectoryPath",
             "buildDirectories[1].native.cacheReplacementPolicy",
             "buildDirectories[1].runners",
+            "completedActionLoggers[0].client.address",
+            "completedActionLoggers[0].addInstanceNamePrefix:",
           ],
         ) === undefined,
     );
@@ -220,9 +221,9 @@ describe("bbWorkerSettings", () => {
   for (const [what, changes, message] of [
     ["no scheduler", { scheduler: {} }, /scheduler\.address is missing/],
     [
-      "a logger of completed actions",
+      "a logger of completed actions without an address",
       { completedActionLoggers: [{}] },
-      /^completedActionLoggers is not supported/,
+      /^completedActionLoggers\[0\]\.client\.address is missing/,
     ],
     ["prefetching without a cache", { prefetching: {} }, /^prefetching\.fileSystemAccessCache is missing/],
     ["no build directories", { buildDirectories: [] }, /^buildDirectories is empty/],

@@ -130,6 +130,18 @@ const worker = (contentAddressableStorage: JsonObject, actionCache: JsonObject =
   browserUrl: "http://browser",
   maximumMessageSizeBytes: "1000",
   outputUploadConcurrency: "5",
+  completedActionLoggers: [{ client, maximumSendQueueSize: 10, addInstanceNamePrefix: "prefix" }],
+  httpExecutionTimeoutCompensators: [
+    {
+      httpClient: {
+        tls,
+        proxyUrl: "http://proxy",
+        addHeaders: [{ header: "header", values: ["value"] }],
+      },
+      suspendUrl: "http://server/suspend",
+      resumeUrl: "http://server/resume",
+    },
+  ],
   filePool: { blockDevice: { file: { path: "/pool", sizeBytes: "1000" } } },
   directoryCache: {
     maximumCount: "10",

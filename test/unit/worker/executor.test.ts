@@ -29,6 +29,7 @@ import { type BuildDirectory, FileTree, MemoryFilePool, toName } from "../../../
 import { actionDirectories } from "../../../src/worker/action/action-directory.ts";
 import { createExecutor, type ExecutorOptions } from "../../../src/worker/action/executor.ts";
 import { TestInfrastructureFailures } from "../../../src/worker/action/test-infrastructure-failures.ts";
+import { ExecutionTimeouts } from "../../../src/worker/compensation/execution-timeouts.ts";
 import type { PrefetchingOptions } from "../../../src/worker/prefetching/prefetching.ts";
 import type { ExecutionStage } from "../../../src/worker/scheduler/build-client.ts";
 import { FakeInputSource, symlink, type Tree } from "../vfs/fake-input-source.ts";
@@ -103,6 +104,7 @@ describe("executor", () => {
       maximumTimeoutCompensation: 0,
       forceUploadTreesAndDirectories: false,
       costsPerSecond: {},
+      executionTimeouts: new ExecutionTimeouts(),
       infrastructureFailures: new TestInfrastructureFailures(),
       maximumConsecutiveInfrastructureFailures: undefined,
       browserUrl: "",
@@ -132,6 +134,25 @@ describe("executor", () => {
   const path = (text: string) => text.split("/").map(toName);
 
   describe("a command that runs", () => {
+    it("has a timeout that others can suspend, for as long as it runs", async () => {
+      const events: string[] = [];
+      await execute({
+        options: {
+          executionTimeouts: {
+            add: () => {
+              events.push("added");
+              return { [Symbol.dispose]: () => events.push("removed") };
+            },
+          },
+        },
+        runs: async () => {
+          events.push("runs");
+          return {};
+        },
+      });
+      assert.deepEqual(events, ["added", "runs", "removed"]);
+    });
+
     it("finds its input root, and everything the worker places, before it runs", async () => {
       const response = await execute({
         inputRoot: { "in.txt": "input", dev: { null: "a file under the device's name" } },

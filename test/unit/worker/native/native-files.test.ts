@@ -207,4 +207,22 @@ describe("a directory of an action on a local disk", () => {
       /ends at 70000 of 100000/,
     );
   });
+
+  it("has modes, and times before 1970, too", async (test) => {
+    const { path, directory } = makeDirectory(test);
+    mkdirSync(join(path, "folder"), { mode: 0o1750 });
+    writeFileSync(join(path, "file"), "", { mode: 0o640 });
+    execFileSync("touch", ["--date=1969-12-31T23:59:58.25Z", join(path, "folder")]);
+    execFileSync("touch", ["--date=2001-02-03T04:05:06.789012345Z", join(path, "file")]);
+    const folder = (await directory.lookup("folder")) as NativeDirectory;
+    assert.deepEqual(await folder.attributes(), {
+      mode: 0o1750,
+      modifyTime: { seconds: -2, nanoseconds: 250_000_000 },
+    });
+    assert.deepEqual(((await directory.lookup("file")) as NativeFile).attributes(), {
+      mode: 0o640,
+      size: 0,
+      modifyTime: { seconds: 981_173_106, nanoseconds: 789_012_345 },
+    });
+  });
 });
