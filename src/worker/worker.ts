@@ -160,7 +160,8 @@ function runnerThreads(
     quota: configuration.filePool
       ? { maximumFileCount: maximumFilePoolFileCount, maximumSizeBytes: maximumFilePoolSizeBytes }
       : { maximumFileCount: 0, maximumSizeBytes: 0 },
-    nextName: () => server.nextName(),
+    nameFor: (action) => server.nameFor(action),
+    refreshNames: () => server.refreshNames(),
     sync: () => server.sync(),
   });
   const blobAccess = actionBlobAccess(storage, settings.maximumWritableFileUploadDelay);

@@ -1,3 +1,4 @@
+import type { Digest } from "../../reapi/digest.ts";
 import type { BuildDirectory, BuildDirectoryOptions, FileTree, Owner, QuotaLimits } from "../../vfs/index.ts";
 
 /** An action's directory, and where it is in the mount. */
@@ -5,25 +6,28 @@ export interface ActionDirectory extends AsyncDisposable {
   /** Relative to the mount. */
   readonly path: string;
   readonly build: BuildDirectory;
+  /** Waits until whoever looks for {@link path} in the mount finds this directory, whatever had that name before. */
+  untilVisible(): Promise<void>;
   /** Waits until the kernel has handed over everything written to the mount, through mmap(2) as well. */
   sync(): Promise<void>;
 }
 
-/**
- * Makes directories for actions.
- *
- * `onFault` and `onWait` are those of {@link BuildDirectoryOptions}.
- */
-export type CreateActionDirectory = (
-  hooks?: Pick<BuildDirectoryOptions, "onFault" | "onWait">,
-) => ActionDirectory;
+export interface NewActionDirectory extends Pick<BuildDirectoryOptions, "onFault" | "onWait"> {
+  /** Of the action, if the scheduler has no second one run at the same time: it then has the same path each time. */
+  readonly action?: Digest | undefined;
+}
+
+/** Makes directories for actions. */
+export type CreateActionDirectory = (options?: NewActionDirectory) => ActionDirectory;
 
 export interface ActionDirectoryOptions {
   readonly tree: FileTree;
   readonly owner: Owner;
   readonly quota: QuotaLimits;
-  /** A name that the tree has never had: kernels remember names for long. */
-  readonly nextName: () => string;
+  /** A name that the tree does not have. */
+  readonly nameFor: (action: Digest | undefined) => string;
+  /** Has the kernel see names as they are: it remembers them for long. */
+  readonly refreshNames: () => Promise<void>;
   readonly sync: () => Promise<void>;
 }
 
@@ -31,12 +35,13 @@ export function actionDirectories({
   tree,
   owner,
   quota,
-  nextName,
+  nameFor,
+  refreshNames,
   sync,
 }: ActionDirectoryOptions): CreateActionDirectory {
-  return (hooks) => {
-    const path = nextName();
+  return ({ action, ...hooks } = {}) => {
+    const path = nameFor(action);
     const build = tree.createBuildDirectory(path, { owner, quota, ...hooks });
-    return { path, build, sync, [Symbol.asyncDispose]: () => build.remove() };
+    return { path, build, untilVisible: refreshNames, sync, [Symbol.asyncDispose]: () => build.remove() };
   };
 }

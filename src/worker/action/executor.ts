@@ -138,6 +138,7 @@ async function executeAction(
   const fault = new AbortController();
   let timeout: ExecutionTimeout | undefined;
   await using actionDirectory = options.createDirectory({
+    action: action.doNotCache ? undefined : action.actionDigest,
     onFault: (error) => fault.abort(error),
     onWait: (settled) => timeout?.suspendUntil(settled),
   });
@@ -209,7 +210,7 @@ interface PreparedDirectory {
  */
 async function prepareDirectory(
   action: ActionRequest,
-  { build }: ActionDirectory,
+  { build, untilVisible }: ActionDirectory,
   access: InputAccess | undefined,
   signal: AbortSignal,
   { blobAccess, inputs, characterDevices, owner }: ExecutorOptions,
@@ -223,6 +224,7 @@ async function prepareDirectory(
     Promise.resolve(inputs.directory(action.inputRootDigest)).then(() =>
       createDeviceNodes(inputRoot, characterDevices, owner),
     ),
+    untilVisible(),
   ]);
   signal.throwIfAborted();
   if (command.arguments.length === 0) {

@@ -17,6 +17,7 @@ export async function checkReadiness(
 ): Promise<void> {
   await using directory = createDirectory();
   await directory.build.makeDirectories([PROBE_NAME]);
+  await directory.untilVisible();
   await runner.checkReadiness(
     { path: `${directory.path}/${PROBE_NAME}` },
     { signal, deadline: Date.now() + TIMEOUT_MILLISECONDS },
