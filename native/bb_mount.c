@@ -11,13 +11,15 @@
  *   ID force-unmount TARGET MOUNT                       gone within 5 s, waiting for no server
  *   ID sync TARGET MOUNT                                syncfs(2)
  *   ID statfs TARGET MOUNT                              statfs(2); EINTR if its server does not answer within 2 s
+ *   ID look TARGET MOUNT                                statx(2) that asks the server; EAGAIN if one is under way
  *   ID lock PATH HOLDER                                 flock(2) until this process ends; EAGAIN if another has it
  *
- * The file that is locked has HOLDER in it. The four before it fail if MOUNT is not what is mounted at TARGET: with
+ * The file that is locked has HOLDER in it. The five before it fail if MOUNT is not what is mounted at TARGET: with
  * ENOENT if it is not there any more, with EBUSY if something else is mounted upon it. What others have mounted is
  * never touched; what others have unmounted is not kept in use.
  *
- * A child carries out each request, so that one that waits does not delay the others and can be killed.
+ * A child carries out each request, so that one that waits does not delay the others and can be killed. One child stays
+ * and carries out each look, since every action needs one.
  *
  * Each supervised mount has an anchor: a process whose working directory is the mount's root. When the mount must go
  * although its server does not answer, it leaves the tree at once, while the anchor keeps a copy of it in a mount
@@ -80,6 +82,19 @@ struct pending {
   bool unmounts;
 };
 
+/* The process that looks at mounts, keeping none of them in use. */
+struct looker {
+  pid_t pid; /* 0: none */
+  int socket;
+  char *id; /* Of the request under way; NULL: none */
+  int mount;
+};
+
+struct look {
+  int mount;
+  char target[PATH_MAX];
+};
+
 /* Where an anchor keeps the mount that it has taken over, in the only other file system that it has left. */
 static const char anchor_target[] = "/mount";
 
@@ -87,6 +102,7 @@ static const char anchor_target[] = "/mount";
 static int lock_file = -1;
 static struct pending pending[maximum_pending];
 static struct supervised *supervised;
+static struct looker looker = {.socket = -1};
 
 static long long now_milliseconds(void) {
   struct timespec now;
@@ -407,6 +423,91 @@ static bool reply(const char *id, int error, int mount) {
   return send_reply(STDOUT_FILENO, &reply);
 }
 
+/*
+ * The errno of having the kernel ask the mount's server for the root's attributes, however long it would trust those it
+ * has: if the root has changed, it believes none of the names in it any more that it remembers.
+ */
+static int look_at(const struct look *look) {
+  struct statx attributes;
+  int flags = AT_STATX_FORCE_SYNC | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW;
+  if (statx(AT_FDCWD, look->target, flags, STATX_CTIME | STATX_MNT_ID, &attributes) != 0)
+    return errno;
+  if (attributes.stx_mnt_id == (unsigned)look->mount)
+    return 0;
+  int error = look_for(look->mount, look->target);
+  return error == 0 ? EAGAIN : error;
+}
+
+/* In the looker: answers each request with an errno, until there are no more. */
+static _Noreturn void be_looker(int socket) {
+  struct look look;
+  while (recv(socket, &look, sizeof look, 0) == sizeof look) {
+    int error = look_at(&look);
+    if (send(socket, &error, sizeof error, MSG_NOSIGNAL) != sizeof error)
+      break;
+  }
+  _exit(0);
+}
+
+/* 0 or the errno. */
+static int start_looker(void) {
+  int sockets[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0)
+    return errno;
+  pid_t pid = fork_child();
+  if (pid == 0) {
+    int socket = dup2(sockets[1], STDIN_FILENO);
+    close_range(STDERR_FILENO + 1, ~0U, 0);
+    be_looker(socket);
+  }
+  int error = errno;
+  close(sockets[1]);
+  if (pid < 0) {
+    close(sockets[0]);
+    return error;
+  }
+  looker = (struct looker){.pid = pid, .socket = sockets[0]};
+  return 0;
+}
+
+/* Passes the request on to the looker, or answers it with an error. */
+static bool begin_look(const char *id, const char *target, int mount) {
+  struct look look = {.mount = mount};
+  int error = 0;
+  if (looker.id != NULL)
+    error = EAGAIN;
+  else if (strlen(target) >= sizeof look.target)
+    error = ENAMETOOLONG;
+  else if (looker.pid == 0)
+    error = start_looker();
+  if (error != 0)
+    return reply(id, error, mount);
+  looker.id = strdup(id);
+  if (looker.id == NULL) {
+    perror("bb_mount");
+    exit(1);
+  }
+  looker.mount = mount;
+  strcpy(look.target, target);
+  /* If it has ended, that is seen from its end of the socket. */
+  send(looker.socket, &look, sizeof look, MSG_NOSIGNAL);
+  return true;
+}
+
+/* Passes on what the looker has answered; EINTR if it has ended. */
+static void finish_look(void) {
+  int error;
+  bool ended = recv(looker.socket, &error, sizeof error, 0) != sizeof error;
+  if (looker.id != NULL)
+    reply(looker.id, ended ? EINTR : error, looker.mount);
+  free(looker.id);
+  looker.id = NULL;
+  if (ended) {
+    close(looker.socket);
+    looker = (struct looker){.socket = -1};
+  }
+}
+
 /* 0 or the errno. Whoever can open the file can lock it, so nobody else may open it. */
 static int lock(const char *path, const char *holder) {
   int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
@@ -444,9 +545,12 @@ static bool begin(struct message *request) {
   bool unmounts = strcmp(verb, "unmount") == 0;
   bool forces = strcmp(verb, "force-unmount") == 0;
   bool syncs = strcmp(verb, "sync") == 0;
+  bool looks = strcmp(verb, "look") == 0;
   if (request->malformed || request->next != request->end ||
-      !(mounts || unmounts || forces || syncs || strcmp(verb, "statfs") == 0))
+      !(mounts || unmounts || forces || syncs || looks || strcmp(verb, "statfs") == 0))
     return false;
+  if (looks)
+    return begin_look(id, target, mount_id);
 
   struct pending *slot = find_pending(0);
   if (slot == NULL)
@@ -577,9 +681,11 @@ int main(void) {
   int table = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
   struct pollfd watched[] = {{.fd = signals, .events = POLLIN},
                              {.fd = STDIN_FILENO, .events = POLLIN},
-                             {.fd = table, .events = POLLPRI}};
+                             {.fd = table, .events = POLLPRI},
+                             {.events = POLLIN}};
   for (;;) {
-    if (poll(watched, 3, -1) < 0 && errno != EINTR)
+    watched[3].fd = looker.socket;
+    if (poll(watched, 4, -1) < 0 && errno != EINTR)
       break;
     if (watched[0].revents != 0) {
       struct signalfd_siginfo signal;
@@ -589,6 +695,8 @@ int main(void) {
     }
     if (watched[2].revents != 0)
       forget_unmounted();
+    if (watched[3].revents != 0)
+      finish_look();
     if (watched[1].revents != 0) {
       struct message request;
       if (!read_message(STDIN_FILENO, &request))

@@ -136,6 +136,14 @@ export class MountHelper {
     return (await this.#call("statfs", target, mountId)).error;
   }
 
+  /**
+   * Has the kernel ask the file server for the mount's root, by statx(2). Resolves to "" or an errno: "EAGAIN" if another
+   * such call is under way, "EINTR" if the process that makes them was killed, "ENOENT" or "EBUSY" as `unmount` does.
+   */
+  async look({ target, mountId }: MountedAt): Promise<string> {
+    return (await this.#call("look", target, mountId)).error;
+  }
+
   /** Ends the helper, which ends pending calls and unmounts by force what is supervised and still mounted. */
   async close(): Promise<void> {
     this.#keepAlive(true);

@@ -6,6 +6,7 @@ import { MountError, type MountedAt, MountHelper } from "./mount-helper.ts";
 import { isMounted, type MountTableEntry, readMountTable } from "./mount-table.ts";
 import type { NetworkNamespace } from "./network-namespace.ts";
 import { describeMountFailure, type NfsVersion, nfsMountOptions } from "./nfs-mount-options.ts";
+import { SharedCalls } from "./shared-calls.ts";
 
 /** Flags of mount(2), from <sys/mount.h>. */
 const MS_BIND = 0x1000;
@@ -47,8 +48,8 @@ export class NfsMount implements AsyncDisposable {
   #wentByForce = false;
   readonly #at: MountedAt;
   readonly #helper: MountHelper;
-  #syncing: Promise<void> | undefined;
-  #syncNext: Promise<void> | undefined;
+  readonly #syncs = new SharedCalls(() => this.#sync());
+  readonly #refreshes = new SharedCalls(() => this.#refresh());
 
   private constructor(at: MountedAt, helper: MountHelper) {
     this.path = at.target;
@@ -107,30 +108,29 @@ export class NfsMount implements AsyncDisposable {
    * next one, so that many actions ending at once cost two.
    */
   sync(): Promise<void> {
-    if (this.#syncing === undefined) {
-      this.#syncing = this.#sync().finally(() => {
-        this.#syncing = undefined;
-      });
-      return this.#syncing;
-    }
-    this.#syncNext ??= this.#syncing
-      .catch(() => {})
-      .then(() => {
-        this.#syncNext = undefined;
-        return this.sync();
-      });
-    return this.#syncNext;
+    return this.#syncs.call();
+  }
+
+  /**
+   * Has the kernel forget what it remembers of the names in the server's root, whether they exist or not, if the root's
+   * change attribute has changed. That holds for every process and every mount namespace.
+   */
+  refresh(): Promise<void> {
+    return this.#refreshes.call();
   }
 
   async #sync(): Promise<void> {
     const error = await this.#helper.sync(this.#at);
-    if (error === "") {
-      return;
+    if (error !== "") {
+      throw failure(`cannot write ${this.path} back to its server`, error);
     }
-    const meaning = { ENOENT: ": somebody has unmounted it", EBUSY: ": something else is mounted upon it" }[
-      error
-    ];
-    throw new MountError(`cannot write ${this.path} back to its server: ${error}${meaning ?? ""}`, error);
+  }
+
+  async #refresh(): Promise<void> {
+    const error = await this.#helper.look(this.#at);
+    if (error !== "") {
+      throw failure(`cannot ask the server of ${this.path} for its root`, error);
+    }
   }
 
   /**
@@ -157,6 +157,13 @@ export class NfsMount implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.unmount();
   }
+}
+
+function failure(what: string, code: string): MountError {
+  const meaning = { ENOENT: ": somebody has unmounted it", EBUSY: ": something else is mounted upon it" }[
+    code
+  ];
+  return new MountError(`${what}: ${code}${meaning ?? ""}`, code);
 }
 
 /**

@@ -5,6 +5,7 @@ import type { CasDirectory } from "./directories/cas-directory.ts";
 import { DIRECTORY_MODE, TreeDirectory, type TreeNode } from "./directories/directory.ts";
 import type { DirectoryAccount } from "./directories/directory-account.ts";
 import type { InputAccess } from "./directories/input-access.ts";
+import { LookAhead } from "./directories/look-ahead.ts";
 import type { RootDirectory } from "./directories/root-directory.ts";
 import { type Fault, faultKey } from "./faults.ts";
 import { casFileId } from "./handles.ts";
@@ -37,6 +38,7 @@ export class BuildDirectory implements DirectoryAccount {
   readonly name: Name;
   readonly owner: Owner;
   readonly quota: Quota;
+  readonly lookAhead: LookAhead;
   readonly directory: TreeDirectory;
   readonly #root: RootDirectory;
   readonly #onFault: ((fault: Fault) => void) | undefined;
@@ -62,6 +64,7 @@ export class BuildDirectory implements DirectoryAccount {
     this.name = name;
     this.owner = options.owner ?? ROOT;
     this.quota = new Quota(options.quota ?? {}, (error) => this.report(error));
+    this.lookAhead = new LookAhead(tree.source);
     this.#root = root;
     this.#onFault = options.onFault;
     this.#onWait = options.onWait;
@@ -127,6 +130,7 @@ export class BuildDirectory implements DirectoryAccount {
       return;
     }
     this.#removed = true;
+    this.lookAhead.stop();
     this.#root.delete(this.name);
     this.#onRemove(this);
     await this.directory.discard();

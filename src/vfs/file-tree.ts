@@ -59,8 +59,8 @@ export interface FileTreeCounts {
 }
 
 /**
- * The file system of a worker: its root holds one {@link BuildDirectory} per running action. Names of build
- * directories must never be reused, since clients may remember them for long.
+ * The file system of a worker: its root holds one {@link BuildDirectory} per running action. Clients may remember for
+ * long which names there were: whoever makes a build directory has them look at the root again.
  */
 export class FileTree implements FileSystem, TreeContext, CasFileContext {
   readonly clock: Clock;

@@ -46,7 +46,8 @@ export interface RunAction {
   readonly script?: string;
   readonly command?: MessageInitShape<typeof CommandSchema>;
   readonly action?: MessageInitShape<typeof ActionSchema>;
-  readonly inputRoot?: Digest;
+  readonly inputRoot?: Digest | undefined;
+  readonly instanceName?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -211,7 +212,14 @@ export class WorkerCluster {
   }
 
   /** Runs a shell script, or another command, chrooted in the small root file system. */
-  async run({ script, command, action, inputRoot, signal }: RunAction): Promise<ExecuteResponse> {
+  async run({
+    script,
+    command,
+    action,
+    inputRoot,
+    instanceName = "",
+    signal,
+  }: RunAction): Promise<ExecuteResponse> {
     const { storage } = this.server;
     const commandDigest = await storage.putBlob(
       toBinary(
@@ -237,7 +245,7 @@ export class WorkerCluster {
     const channel = openChannel({ address: this.server.address });
     try {
       const operations = createClient(Execution, channel).execute(
-        { actionDigest: digestMessage(actionDigest), skipCacheLookup: true },
+        { instanceName, actionDigest: digestMessage(actionDigest), skipCacheLookup: true },
         { signal },
       );
       for await (const operation of operations) {

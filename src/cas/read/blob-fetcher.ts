@@ -27,7 +27,7 @@ export interface BlobFetcherOptions {
 const BATCHED_BLOB_BYTES = 64 * 1024;
 /** Limits of a batch, so that the first blob does not wait long for the last. */
 const BATCH_BYTES = 512 * 1024;
-const BATCH_COUNT = 64;
+const BATCH_COUNT = 256;
 const BATCHES_IN_PROGRESS = 4;
 
 /**

@@ -14,10 +14,10 @@ const INDEX_FROM = 9;
 export class CasDirectory {
   readonly names: readonly Name[];
   readonly fileCount: number;
+  readonly subdirectories: readonly Digest[];
   readonly #handles: Buffer;
   readonly #handleEnds: Uint32Array | undefined;
   readonly #handleLength: number;
-  readonly #subdirectories: readonly Digest[];
   readonly #symlinkTargets: readonly string[];
   #index: ReadonlyMap<Name, number> | undefined;
 
@@ -51,12 +51,8 @@ export class CasDirectory {
     this.#handles = handles;
     this.#handleLength = ends[0] ?? 0;
     this.#handleEnds = end === this.#handleLength * files.length ? undefined : ends;
-    this.#subdirectories = directories.map((subdirectory) => subdirectory.digest);
+    this.subdirectories = directories.map((subdirectory) => subdirectory.digest);
     this.#symlinkTargets = symlinks.map((symlink) => symlink.target);
-  }
-
-  get subdirectoryCount(): number {
-    return this.#subdirectories.length;
   }
 
   isFile(position: number): boolean {
@@ -77,11 +73,11 @@ export class CasDirectory {
 
   /** undefined if the position is not a subdirectory's. */
   subdirectoryDigest(position: number): Digest | undefined {
-    return this.#subdirectories[position - this.fileCount];
+    return this.subdirectories[position - this.fileCount];
   }
 
   symlinkTarget(position: number): string {
-    return this.#symlinkTargets[position - this.fileCount - this.#subdirectories.length]!;
+    return this.#symlinkTargets[position - this.fileCount - this.subdirectories.length]!;
   }
 
   /** -1 if there is no such name. */

@@ -311,6 +311,10 @@ export class TreeDirectory extends NumberedNode implements Directory {
 
   #readDirectory(cookie: Cookie, visit: EntryVisitor): boolean {
     const entries = this.#entries.loaded!;
+    const { origin } = entries;
+    if (origin !== undefined) {
+      this.account.lookAhead.listed(this.#entries.digest!, origin.subdirectories);
+    }
     const start = entries.positionAfter(cookie);
     if (start === undefined) {
       throw new FileSystemError(FileSystemStatus.BAD_COOKIE);

@@ -44,7 +44,7 @@ export class InputAccess {
       return;
     }
     this.#isRead = true;
-    this.#subdirectoryCount = directory.subdirectoryCount;
+    this.#subdirectoryCount = directory.subdirectories.length;
     if (this.#parent !== undefined) {
       this.#parent.#directories.push(this);
     }

@@ -20,6 +20,8 @@ export interface ActionDirectory extends AsyncDisposable {
   makeDirectory(name: Name): Promise<ActionFolder>;
   /** Makes the input root appear under a name that is not taken. */
   attachInputRoot(name: Name, digest: Digest, options: InputRootOptions): Promise<ActionFolder>;
+  /** Waits until whoever looks for {@link path} finds this directory, whatever had that name before. */
+  untilVisible(): Promise<void>;
   /** Waits until everything that was written, through mmap(2) as well, can be read from {@link directory}. */
   sync(): Promise<void>;
 }
@@ -43,8 +45,10 @@ export interface ServedActionDirectoryOptions {
   readonly tree: FileTree;
   readonly owner: Owner;
   readonly quota: QuotaLimits;
-  /** A name that the tree has never had: kernels remember names for long. */
-  readonly nextName: () => string;
+  /** A name that the tree does not have. */
+  readonly nameFor: (action: Digest | undefined) => string;
+  /** Has the kernel see names as they are: it remembers them for long. */
+  readonly refreshNames: () => Promise<void>;
   readonly sync: () => Promise<void>;
 }
 
@@ -53,11 +57,12 @@ export function actionDirectories({
   tree,
   owner,
   quota,
-  nextName,
+  nameFor,
+  refreshNames,
   sync,
 }: ServedActionDirectoryOptions): CreateActionDirectory {
-  return ({ onFault, onWait } = {}) => {
-    const path = nextName();
+  return ({ actionDigest, onFault, onWait } = {}) => {
+    const path = nameFor(actionDigest);
     const build = tree.createBuildDirectory(path, {
       owner,
       quota,
@@ -70,6 +75,7 @@ export function actionDirectories({
       usage: build.quota.usage,
       makeDirectory: (name) => build.makeDirectories([name]),
       attachInputRoot: (name, digest, { access }) => build.attachInputRoot([name], digest, access),
+      untilVisible: refreshNames,
       sync,
       [Symbol.asyncDispose]: () => build.remove(),
     };

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { status, statusFromError } from "../../grpc/status.ts";
+import { MountError } from "../../mount/index.ts";
 import { FileSystemError } from "../../nfs/file-system.ts";
 import type { ExecuteResponse } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
@@ -37,6 +38,9 @@ function statusOf(error: unknown): Status {
   }
   if (error instanceof FileSystemError) {
     return status(Code.INTERNAL, `the build directory's file system says ${error.message}`);
+  }
+  if (error instanceof MountError) {
+    return status(Code.INTERNAL, error.message);
   }
   return statusFromError(error);
 }

@@ -234,6 +234,7 @@ async function prepareDirectory(
     placeInputRoot(),
     actionDirectory.makeDirectory("server_logs"),
     actionDirectory.makeDirectory("tmp"),
+    actionDirectory.untilVisible(),
   ]);
   signal.throwIfAborted();
   if (command.arguments.length === 0) {

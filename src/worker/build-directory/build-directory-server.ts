@@ -1,8 +1,16 @@
 import { waitAtMost } from "../../async/wait.ts";
 import type { InputSource } from "../../cas/input-source.ts";
 import type { VirtualBuildDirectorySettings } from "../../config/bb-worker/build-directory.ts";
+import { MountError } from "../../mount/index.ts";
+import type { Digest } from "../../reapi/digest.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { type FilePool, FileTree } from "../../vfs/index.ts";
+
+/** Enough to tell actions apart, and short: PATH_MAX and the paths of UNIX sockets are limited. */
+const NAME_DIGITS = 16;
+
+/** How long the kernel may take to ask this process for the root's attributes. */
+const REFRESH_MILLISECONDS = 30_000;
 
 /** A tree that the kernel has mounted. */
 export interface MountedTree {
@@ -10,6 +18,8 @@ export interface MountedTree {
   readonly lost: Promise<Error>;
   /** Brings everything written to the mount so far into the tree. */
   sync(): Promise<void>;
+  /** Has the kernel forget which names the tree's root had, and which not, before the call. */
+  refreshNames(): Promise<void>;
   /** Unmounts while the tree still answers, and frees everything. */
   close(): Promise<void>;
 }
@@ -30,7 +40,7 @@ export class BuildDirectoryServer implements AsyncDisposable {
   readonly tree: FileTree;
   readonly #mounted: MountedTree;
   readonly #syncTimeout: number;
-  #lastName = 0;
+  #lastNumber = 0;
 
   private constructor(tree: FileTree, mounted: MountedTree, syncTimeout: number) {
     this.tree = tree;
@@ -56,9 +66,27 @@ export class BuildDirectoryServer implements AsyncDisposable {
     return this.#mounted.lost;
   }
 
-  /** A name for an action's directory; none is ever reused, as kernels remember names for long. */
-  nextName(): string {
-    return (++this.#lastName).toString(36);
+  /**
+   * A free name for an action's directory, as Buildbarn's: the first digits of the action's digest, for the same action
+   * shall see the same paths wherever and whenever it runs; without a digest, or while another action has that name, a
+   * number that is never used again.
+   */
+  nameFor(action: Digest | undefined): string {
+    const name = action?.hash.slice(0, NAME_DIGITS);
+    return name === undefined || this.tree.root.lookup(name) !== undefined
+      ? String(++this.#lastNumber)
+      : name;
+  }
+
+  /**
+   * Has the kernel forget what it remembers of names: one that was used before, or looked for before there was such a
+   * directory. Rejects with MountError, ETIMEDOUT if it takes longer than {@link REFRESH_MILLISECONDS}.
+   */
+  async refreshNames(): Promise<void> {
+    if (!(await waitAtMost(this.#mounted.refreshNames(), REFRESH_MILLISECONDS))) {
+      const message = `the kernel has not asked for the mount's root in ${REFRESH_MILLISECONDS / 1000} s`;
+      throw new MountError(message, "ETIMEDOUT");
+    }
   }
 
   /** Rejects if it takes longer than `maximumWritableFileUploadDelay`. */

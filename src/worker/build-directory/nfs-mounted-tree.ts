@@ -56,6 +56,7 @@ export async function mountByNfs(
     return {
       lost: Promise.race([mount.lost, disconnected.promise]),
       sync: () => mount.sync(),
+      refreshNames: () => mount.refresh(),
       async close() {
         closing = true;
         try {

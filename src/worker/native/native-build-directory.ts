@@ -178,7 +178,10 @@ class NativeActionDirectory implements ActionDirectory {
     });
   }
 
-  /** What is written to a local disk can be read from there at once. */
+  /** Everybody sees at once what is made on a local disk. */
+  async untilVisible(): Promise<void> {}
+
+  /** The same holds for what is written there. */
   async sync(): Promise<void> {}
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -16,6 +16,7 @@ export async function checkReadiness(
 ): Promise<void> {
   await using directory = await createDirectory();
   await directory.makeDirectory(PROBE_NAME);
+  await directory.untilVisible();
   await runner.checkReadiness(
     { path: `${directory.path}/${PROBE_NAME}` },
     { signal, deadline: Date.now() + TIMEOUT_MILLISECONDS },

@@ -114,17 +114,48 @@ describe("a supervised mount", { ...asRoot, timeout: 30_000 }, () => {
     }
     const above = await helper.mount(mount);
     const at = (mountId: number) => ({ target, mountId });
-    for (const call of ["sync", "statfs", "unmount", "forceUnmount"] as const) {
+    for (const call of ["sync", "statfs", "look", "unmount", "forceUnmount"] as const) {
       assert.equal(await helper[call](at(below.mountId)), "EBUSY");
       assert.equal(await helper[call](at(2 ** 31 - 1)), "ENOENT");
     }
     for (const { mountId } of [above, below]) {
       assert.equal(await helper.sync(at(mountId)), "");
       assert.equal(await helper.statfs(at(mountId)), "");
+      assert.equal(await helper.look(at(mountId)), "");
       assert.equal(await helper.unmount(at(mountId)), "");
       assert.equal(await helper.forceUnmount(at(mountId)), "ENOENT");
     }
     assert.ok(!isMounted(target));
+  });
+});
+
+describe("the process that looks at a mount", { ...asRoot, timeout: 30_000 }, () => {
+  it("looks once at a time, and is replaced when it was killed", async (test) => {
+    const target = mkdtempSync(join(tmpdir(), "mount-helper-"));
+    const helper = new MountHelper();
+    test.after(async () => {
+      await helper.close();
+      rmdirSync(target);
+    });
+    const mount = { source: "none", target, type: "tmpfs", flags: 0, data: "", supervised: true };
+    const { error, mountId } = await helper.mount(mount);
+    if (error === "EPERM") {
+      return test.skip("may not mount");
+    }
+    const at = { target, mountId };
+    const supervisor = helperProcess();
+    const anchor = await onlyChildOf(supervisor, 0);
+    const findLooker = () => childrenOf(supervisor).find((child) => child !== anchor)!;
+    assert.equal(await helper.look(at), "");
+    const looker = findLooker();
+    process.kill(looker, "SIGSTOP");
+    const looks = [helper.look(at), helper.look(at)];
+    assert.equal(await looks[1], "EAGAIN");
+    process.kill(looker, "SIGKILL");
+    assert.equal(await looks[0], "EINTR");
+    assert.equal(await helper.look(at), "");
+    assert.notEqual(findLooker(), looker);
+    assert.equal(await helper.unmount(at), "", "it keeps nothing in use");
   });
 });
 

@@ -26,8 +26,11 @@ test("attaching an input root fetches nothing, looking into it one directory", a
   assert.deepEqual(source.directoriesAsked, []);
   const bin = await lookup<Directory>(root, "bin");
   assert.equal(source.directoriesAsked.length, 1);
-  assert.deepEqual(await namesIn(bin), ["sh", "deep"]);
+  await lookup(bin, "sh");
   assert.equal(source.directoriesAsked.length, 2);
+  // Who lists a directory is expected to look into those in it.
+  assert.deepEqual(await namesIn(bin), ["sh", "deep"]);
+  assert.equal(source.directoriesAsked.length, 3);
   assert.deepEqual(source.readsAsked, []);
 });
 

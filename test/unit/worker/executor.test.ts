@@ -6,6 +6,7 @@ import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { Semaphore } from "../../../src/async/semaphore.ts";
 import type { AccessProfile } from "../../../src/cas/file-system-access-cache.ts";
 import { StatusError, status } from "../../../src/grpc/status.ts";
+import { MountError } from "../../../src/mount/index.ts";
 import {
   ActionResultSchema,
   type CommandSchema,
@@ -56,6 +57,8 @@ describe("executor", () => {
   let stages: ExecutionStage[];
   let quota: { maximumFileCount?: number; maximumSizeBytes?: number };
   let names: number;
+  let namedAfter: (string | undefined)[];
+  let refreshNames: () => Promise<void>;
 
   beforeEach(async () => {
     content = new FakeInputSource();
@@ -72,6 +75,8 @@ describe("executor", () => {
     stages = [];
     quota = {};
     names = 0;
+    namedAfter = [];
+    refreshNames = async () => {};
   });
 
   afterEach(async () => {
@@ -92,7 +97,11 @@ describe("executor", () => {
         tree,
         owner,
         quota,
-        nextName: () => `build-${++names}`,
+        nameFor: (action) => {
+          namedAfter.push(action?.hash);
+          return `build-${++names}`;
+        },
+        refreshNames,
         sync: async () => {},
       }),
       runner: runner.client,
@@ -132,6 +141,39 @@ describe("executor", () => {
 
   const isDigest = (value: object): value is Digest => "hash" in value && "sizeBytes" in value;
   const path = (text: string) => text.split("/").map(toName);
+
+  describe("the build directory", () => {
+    it("is named after the action unless that may run twice at once", async () => {
+      await execute({});
+      await execute({ action: { doNotCache: true } });
+      assert.deepEqual(namedAfter, ["a".repeat(64), undefined]);
+    });
+
+    it("has been made, and its name is seen by the kernel, before the command runs", async () => {
+      const steps: string[] = [];
+      refreshNames = async () => {
+        steps.push(`${[...builds.keys()]} is to be seen`);
+        await setImmediate();
+        steps.push("seen");
+      };
+      await execute({
+        runs: async () => {
+          steps.push("runs");
+          return {};
+        },
+      });
+      assert.deepEqual(steps, ["build-1 is to be seen", "seen", "runs"]);
+    });
+
+    it("that the kernel does not get to see fails the action, which does not run", async () => {
+      refreshNames = async () => {
+        throw new MountError("the kernel does not look", "EIO");
+      };
+      const response = await execute({ runs: () => assert.fail("it runs") });
+      assert.equal(response.status?.code, Code.INTERNAL);
+      assert.match(response.status.message, /the kernel does not look/);
+    });
+  });
 
   describe("a command that runs", () => {
     it("has a timeout that others can suspend, for as long as it runs", async () => {
