@@ -155,6 +155,25 @@ describe("an input root on a local disk", () => {
     );
   });
 
+  it("may have a file under more names than its file system allows", async (test) => {
+    const { buildPath, content, cache } = makePlaces(test);
+    const blob = content.addBlob("same");
+    // More than the 65,000 of ext4; other file systems allow more.
+    const files = Array.from({ length: 65_100 }, (_, index) => ({
+      name: `file${index}`,
+      digest: blob,
+      isExecutable: true,
+    }));
+    const digest = content.addDirectory({ files, directories: [], symlinks: [] });
+    mkdirSync(join(buildPath, "root"));
+    await placeInputRoot(digest, { buildPath, path: "root" }, content, cache, signal, never);
+    assert.equal(readdirSync(join(buildPath, "root")).length, files.length);
+    const status = lstatSync(join(buildPath, "root/file65099"));
+    assert.deepEqual([status.mode & 0o7777, status.mtimeMs], [0o555, 946_684_800_000]);
+    assert.equal(readFileSync(join(buildPath, "root/file65099"), "utf8"), "same");
+    assert.equal(content.readsAsked.length, 1);
+  });
+
   it("is not made in what a symlink leads to", async (test) => {
     const { folder, buildPath, content, cache } = makePlaces(test);
     const digest = content.addTree({ file: "content" });
