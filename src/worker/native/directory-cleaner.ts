@@ -27,10 +27,11 @@ export class DirectoryCleaner {
     while (this.#cleaning !== undefined) {
       await this.#cleaning.catch(() => {});
     }
-    if (this.#users === 0) {
-      await this.#clean();
+    if (this.#users > 0) {
+      this.#users++;
+      return;
     }
-    this.#users++;
+    await this.#clean(1);
   }
 
   /**
@@ -44,7 +45,7 @@ export class DirectoryCleaner {
       }
     } finally {
       if (--this.#users === 0) {
-        await this.#clean();
+        await this.#clean(0);
       }
     }
   }
@@ -54,10 +55,18 @@ export class DirectoryCleaner {
     return remove(`${this.#path}/${path}`, ["empty", `${this.#path}/${path}`]);
   }
 
-  #clean(): Promise<void> {
-    this.#cleaning = this.#cleanNow().finally(() => {
-      this.#cleaning = undefined;
-    });
+  /** Those who wait for it find `usersThen`. */
+  #clean(usersThen: number): Promise<void> {
+    this.#cleaning = this.#cleanNow().then(
+      () => {
+        this.#cleaning = undefined;
+        this.#users = usersThen;
+      },
+      (error) => {
+        this.#cleaning = undefined;
+        throw error;
+      },
+    );
     return this.#cleaning;
   }
 

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { closeSync, fchmodSync, futimesSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { type FileHandle, link, open, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { Semaphore } from "../../async/semaphore.ts";
@@ -46,7 +47,9 @@ interface WantedFile {
 /** What is downloaded together. */
 const BATCH_BYTES = 4 * 1024 * 1024;
 const BATCH_COUNT = 1000;
-/** Files that are open for being written. */
+/** Files up to this size are written at once: that takes a quarter of the time of doing it by libuv's threads. */
+const SYNCHRONOUS_BYTES = 128 * 1024;
+/** Larger files that are open for being written. */
 const CONCURRENT_FILES = 64;
 
 /** The name of a file in the cache: of each content there may be a file and a program. */
@@ -148,7 +151,11 @@ export class FileCache {
     // An eviction of the same file may still be under way.
     await Promise.all(this.#removals);
     const first = await unlessAborted(this.#read(digest, 0), signal);
-    await this.#writing.run(signal, () => this.#write(file, first, signal));
+    if (first.length === digest.sizeBytes && first.length <= SYNCHRONOUS_BYTES) {
+      this.#writeNow(file, first);
+    } else {
+      await this.#writing.run(signal, () => this.#write(file, first, signal));
+    }
     this.#files.set(key, { sizeBytes: digest.sizeBytes, pins: 0 });
     this.#sizeBytes += digest.sizeBytes;
     this.#order.add(key);
@@ -158,14 +165,34 @@ export class FileCache {
     return this.#options.content.read(digest, offset, digest.sizeBytes - offset);
   }
 
+  #writeNow({ isExecutable, key }: WantedFile, content: Uint8Array): void {
+    const { path } = this.#options;
+    const temporary = join(path, `new-${randomUUID()}`);
+    try {
+      const file = openSync(temporary, "wx", 0o600);
+      try {
+        for (let written = 0; written < content.length; ) {
+          written += writeSync(file, content, written);
+        }
+        fchmodSync(file, modeOf(isExecutable));
+        futimesSync(file, INPUT_TIME.seconds, INPUT_TIME.seconds);
+      } finally {
+        closeSync(file);
+      }
+      renameSync(temporary, join(path, key));
+    } catch (error) {
+      rmSync(temporary, { force: true });
+      throw diskFailure(error, path);
+    }
+  }
+
   async #write({ digest, isExecutable, key }: WantedFile, first: Uint8Array, signal: AbortSignal) {
     const { path } = this.#options;
     const temporary = join(path, `new-${randomUUID()}`);
     try {
       await using file = await open(temporary, "wx+", 0o600);
       await this.#writeContent(file, digest, first, signal);
-      // Not left to open(2), as a directory's default ACL may add to what that gives.
-      await file.chmod((isExecutable ? 0o555 : 0o444) & ~process.umask());
+      await file.chmod(modeOf(isExecutable));
       await file.utimes(INPUT_TIME.seconds, INPUT_TIME.seconds);
       await rename(temporary, join(path, key));
     } catch (error) {
@@ -262,6 +289,11 @@ export async function checkLinkable(cachePath: string, buildPath: string): Promi
     await unlink(to).catch(() => {});
     await unlink(from).catch(() => {});
   }
+}
+
+/** Not left to open(2), as a directory's default ACL may add to what that gives. */
+function modeOf(isExecutable: boolean): number {
+  return (isExecutable ? 0o555 : 0o444) & ~process.umask();
 }
 
 /** Another worker may have room, or a disk that works. */

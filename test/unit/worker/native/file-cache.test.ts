@@ -113,7 +113,7 @@ describe("the cache of input files", () => {
           rmSync(folder, { recursive: true });
         },
       ),
-      { numRuns: 30 },
+      { numRuns: 30, examples: [[[1, 2, 3], [0, 1, 0, 2], 2, 100]] },
     );
   });
 

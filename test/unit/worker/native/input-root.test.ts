@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import {
+  chmodSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -7,6 +8,7 @@ import {
   readlinkSync,
   rmSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -118,23 +120,27 @@ describe("an input root on a local disk", () => {
       mkdirSync(root);
       await placeInputRoot(digest, { buildPath, path: "root" }, content, cache, signal, clear);
     };
-    const change = () => {
+    const change = ({ content = "wrong", mode = 0o444, time = 946_684_800 } = {}) => {
       const file = join(cachePath, readdirSync(cachePath)[0]!);
       rmSync(file);
-      writeFileSync(file, "wrong");
+      writeFileSync(file, content);
+      utimesSync(file, time, time);
+      chmodSync(file, mode);
     };
     await place(never);
-    change();
-    let cleared = 0;
-    await place(async () => {
-      cleared++;
-      rmSync(join(root, "directory"), { recursive: true });
-    });
-    assert.equal(cleared, 1);
-    assert.equal(readFileSync(join(root, "directory/file"), "utf8"), "right");
+    for (const what of [{ content: "longer" }, { mode: 0o644 }, { time: 946_684_801 }]) {
+      change(what);
+      let cleared = 0;
+      await place(async () => {
+        cleared++;
+        rmSync(join(root, "directory"), { recursive: true });
+      });
+      assert.equal(cleared, 1);
+      assert.equal(readFileSync(join(root, "directory/file"), "utf8"), "right");
+    }
 
     // Somebody is there each time it is fetched.
-    change();
+    change({ mode: 0o644 });
     await assert.rejects(
       place(async () => {
         rmSync(join(root, "directory"), { recursive: true, force: true });
@@ -142,11 +148,30 @@ describe("an input root on a local disk", () => {
         const directory = content.directory(digest) as InputDirectory;
         const { files } = content.directory(directory.directories[0]!.digest) as InputDirectory;
         await cache.pin(files, pinned, signal);
-        change();
+        change({ mode: 0o644 });
         await cache.unpin(pinned);
       }),
       { code: Code.INTERNAL, message: /somebody keeps changing sha256-.*: let commands run as another user/ },
     );
+  });
+
+  it("may have a file under more names than its file system allows", async (test) => {
+    const { buildPath, content, cache } = makePlaces(test);
+    const blob = content.addBlob("same");
+    // More than the 65,000 of ext4; other file systems allow more.
+    const files = Array.from({ length: 65_100 }, (_, index) => ({
+      name: `file${index}`,
+      digest: blob,
+      isExecutable: true,
+    }));
+    const digest = content.addDirectory({ files, directories: [], symlinks: [] });
+    mkdirSync(join(buildPath, "root"));
+    await placeInputRoot(digest, { buildPath, path: "root" }, content, cache, signal, never);
+    assert.equal(readdirSync(join(buildPath, "root")).length, files.length);
+    const status = lstatSync(join(buildPath, "root/file65099"));
+    assert.deepEqual([status.mode & 0o7777, status.mtimeMs], [0o555, 946_684_800_000]);
+    assert.equal(readFileSync(join(buildPath, "root/file65099"), "utf8"), "same");
+    assert.equal(content.readsAsked.length, 1);
   });
 
   it("is not made in what a symlink leads to", async (test) => {

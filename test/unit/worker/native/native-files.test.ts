@@ -151,6 +151,11 @@ describe("a directory of an action on a local disk", () => {
       await assert.rejects(contentOf(file), /ELOOP|replaced|EISDIR/);
       rmSync(join(path, "entry"), { recursive: true });
     }
+    writeFileSync(join(path, "entry"), "content");
+    const moved = (await directory.lookup("entry")) as NativeFile;
+    renameSync(join(path, "entry"), join(path, "elsewhere"));
+    symlinkSync("elsewhere", join(path, "entry"));
+    await assert.rejects(contentOf(moved), /ELOOP/);
     mkdirSync(join(path, "directory"));
     const unopened = (await directory.lookup("directory")) as NativeDirectory;
     replace("directory", () => symlinkSync("/etc", join(path, "directory")));
