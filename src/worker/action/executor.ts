@@ -1,10 +1,11 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { unlessAborted } from "../../async/wait.ts";
+import type { AccessProfile } from "../../cas/file-system-access-cache.ts";
 import type { InputSource } from "../../cas/input-source.ts";
 import type { CharacterDevice } from "../../config/bb-worker/character-devices.ts";
 import type { Client } from "../../grpc/client.ts";
-import { packAny, StatusError, status } from "../../grpc/status.ts";
+import { StatusError, status } from "../../grpc/status.ts";
 import type { Credentials, Directory } from "../../nfs/file-system.ts";
 import { FileType } from "../../nfs/file-system.ts";
 import {
@@ -17,10 +18,7 @@ import {
   ExecuteResponseSchema,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { DesiredState_Executing } from "../../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
-import {
-  InputRootResourceUsageSchema,
-  type MonetaryResourceUsage_Expense,
-} from "../../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
+import type { MonetaryResourceUsage_Expense } from "../../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import type { Runner, RunRequestSchema, RunResponse } from "../../proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import type { Digest } from "../../reapi/digest.ts";
@@ -28,6 +26,7 @@ import { digestMessage } from "../../reapi/wire-digest.ts";
 import type { Log } from "../../telemetry/log.ts";
 import type { FilePoolUsage, InputAccess } from "../../vfs/index.ts";
 import type { ExecutionTimeouts } from "../compensation/execution-timeouts.ts";
+import type { InputRootUsage } from "../prefetching/access-profile.ts";
 import { Prefetching, type PrefetchingOptions } from "../prefetching/prefetching.ts";
 import type { Execute, ExecutionContext } from "../scheduler/build-client.ts";
 import type { ActionBlobAccess } from "./action-blob-access.ts";
@@ -39,7 +38,7 @@ import { ExecutionTimeout } from "./execution-timeout.ts";
 import { createParentDirectories, type OutputHierarchy, outputHierarchyOf } from "./output-hierarchy.ts";
 import { nodeDescriber } from "./output-node-properties.ts";
 import { type OutputUploader, uploadOutputs, uploadServerLogs } from "./output-upload.ts";
-import { addCosts, addFilePoolUsage } from "./resource-usage.ts";
+import { addCosts, addFilePoolUsage, addInputRootUsage } from "./resource-usage.ts";
 import { recordResult } from "./result-recording.ts";
 import { Stages } from "./stages.ts";
 import type { TestInfrastructureFailures } from "./test-infrastructure-failures.ts";
@@ -151,7 +150,13 @@ async function executeAction(
     new Prefetching(options.prefetching, message, action.inputRootDigest, context.signal, (error) =>
       fault.abort(error),
     );
-  await using _ = { [Symbol.asyncDispose]: async () => prefetching?.end() };
+  let read: Read | undefined;
+  await using _ = {
+    [Symbol.asyncDispose]: async () => {
+      await prefetching?.end();
+      addInputRootUsage(response.result!.executionMetadata!, read?.usage ?? prefetching?.usage());
+    },
+  };
 
   stages.enter("fetchingInputs");
   // The CAS may never answer.
@@ -185,19 +190,21 @@ async function executeAction(
   }
 
   // Before the outputs are looked for, which is not the action's doing.
-  const read = prefetching && { profile: prefetching.profile(), usage: prefetching.usage() };
+  read = prefetching && { profile: prefetching.profile(), usage: prefetching.usage() };
   stages.enter("uploadingOutputs");
   await bringBackWrites(actionDirectory, response, fault.signal);
   await upload(action, prepared, actionDirectory, response, fault.signal, context.signal, options);
-  if (prefetching !== undefined && read !== undefined) {
-    if (!isFailed(response) && response.result!.exitCode === 0) {
-      await prefetching
-        .store(read.profile, context.signal)
-        .catch((error) => attachError(response, error, "store what the action read"));
-    }
-    const usage = packAny(InputRootResourceUsageSchema, read.usage);
-    response.result!.executionMetadata!.auxiliaryMetadata.push(usage);
+  if (prefetching && read && !isFailed(response) && response.result!.exitCode === 0) {
+    await prefetching
+      .store(read.profile, context.signal)
+      .catch((error) => attachError(response, error, "store what the action read"));
   }
+}
+
+/** What the command itself has read. */
+interface Read {
+  readonly profile: AccessProfile;
+  readonly usage: InputRootUsage;
 }
 
 interface PreparedDirectory {
