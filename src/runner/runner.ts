@@ -13,6 +13,7 @@ import { type CommandResult, checkPaths, HelperError, type Hold, runCommand } fr
 import { holdOf } from "./hold.ts";
 import { cleanerOf, IdleCleaner } from "./idle-cleaner.ts";
 import { relativePath } from "./relative-path.ts";
+import type { TemporaryDirectoryInstaller } from "./temporary-directory-installer.ts";
 import { TemporaryLinks } from "./temporary-links.ts";
 
 export interface RunnerOptions {
@@ -20,6 +21,8 @@ export interface RunnerOptions {
   readonly hold?: Hold;
   /** Default: commands have the limits that need none. */
   readonly cgroups?: Cgroups | undefined;
+  /** Told of each command's temporary directory before the command runs. */
+  readonly temporaryDirectoryInstaller?: TemporaryDirectoryInstaller | undefined;
   /** How long a file system may take to say whether a path exists. Default 10,000. */
   readonly readinessMilliseconds?: number;
   /** Aborted when cleaning is to be given up. */
@@ -34,6 +37,7 @@ export class Runner {
   readonly #readinessMilliseconds: number;
   readonly #cleaner: IdleCleaner | undefined;
   readonly #temporaryLinks: TemporaryLinks;
+  readonly #temporaryDirectoryInstaller: TemporaryDirectoryInstaller | undefined;
   #running = 0;
 
   constructor(
@@ -41,6 +45,7 @@ export class Runner {
     {
       hold = holdOf(settings, false),
       cgroups,
+      temporaryDirectoryInstaller,
       readinessMilliseconds = 10_000,
       cleaningSignal = new AbortController().signal,
     }: RunnerOptions = {},
@@ -50,6 +55,7 @@ export class Runner {
     this.#cgroups = cgroups;
     this.#readinessMilliseconds = readinessMilliseconds;
     this.#temporaryLinks = new TemporaryLinks(settings.symlinkTemporaryDirectories);
+    this.#temporaryDirectoryInstaller = temporaryDirectoryInstaller;
     const cleans =
       settings.cleanProcessTable ||
       settings.cleanTemporaryDirectories.length > 0 ||
@@ -66,6 +72,7 @@ export class Runner {
   checkReadiness(path: string, signal: AbortSignal): Promise<void> {
     const normal = relativePath("path", path);
     return this.#clean(async () => {
+      await this.#temporaryDirectoryInstaller?.checkReadiness(signal, this.#readinessMilliseconds);
       await this.#linkTemporaryDirectories("/nonexistent", () => this.#running === 0);
       await this.#checkPaths(normal, signal);
     });
@@ -113,6 +120,7 @@ export class Runner {
     } = this.#settings;
     const relativeTemporaryDirectory = relativePath("temporary_directory", request.temporaryDirectory);
     const temporaryDirectory = join(buildDirectoryPath, relativeTemporaryDirectory);
+    await this.#temporaryDirectoryInstaller?.install(request.temporaryDirectory, signal);
     await this.#linkTemporaryDirectories(temporaryDirectory);
     const setTmpdir = setTmpdirEnvironmentVariable && request.temporaryDirectory !== "";
     try {
@@ -132,7 +140,10 @@ export class Runner {
             ? undefined
             : confinement.maximumProcesses * COMMANDS_OF_A_USER,
           arguments: request.arguments,
-          environment: { ...(setTmpdir && { TMPDIR: temporaryDirectory }), ...request.environmentVariables },
+          environment: {
+            ...(setTmpdir && { TMPDIR: chrootIntoInputRoot ? CHROOTED_TMPDIR : temporaryDirectory }),
+            ...request.environmentVariables,
+          },
         },
         signal,
       );
@@ -213,6 +224,11 @@ export class Runner {
           `working directory ${name} cannot be entered: ${reason}`,
         );
       case "build_directory":
+        return status(
+          Code.INTERNAL,
+          `buildDirectoryPath ${name}: ${reason}. Set it to where this runner sees the worker's mount path, and mount ` +
+            "the volume that they share there",
+        );
       case "input_root_directory":
       case "path":
         return status(
@@ -236,6 +252,12 @@ export class Runner {
     }
   }
 }
+
+/**
+ * The worker's temporary directory lies outside the input root, where a chrooted command cannot have it. What the command
+ * writes below this one is the action's alone all the same, is charged to it and goes with it.
+ */
+const CHROOTED_TMPDIR = "/tmp";
 
 /** Of <sys/resource.h>. */
 const RLIMIT_NPROC = 6;

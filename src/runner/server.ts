@@ -1,6 +1,8 @@
-import type { Server } from "@grpc/grpc-js";
+import type { Channel, Server } from "@grpc/grpc-js";
 import type { BbRunnerSettings } from "../config/bb-runner/application.ts";
 import { ConfigurationError } from "../config/error.ts";
+import { createClient } from "../grpc/client.ts";
+import { type GrpcEndpoint, openChannel } from "../grpc/endpoint.ts";
 import { addService, type CallContext, unary } from "../grpc/handlers.ts";
 import { addStandardServices, createServer, listen } from "../grpc/server.ts";
 import { failure, type StatusError, statusFromError } from "../grpc/status.ts";
@@ -10,11 +12,13 @@ import {
   Runner as RunnerService,
   type RunRequest,
 } from "../proto/gen/buildbarn/runner/runner_pb.ts";
+import { TemporaryDirectoryInstaller as InstallerService } from "../proto/gen/buildbarn/tmp_installer/tmp_installer_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import type { Log } from "../telemetry/log.ts";
 import { Cgroups } from "./cgroups.ts";
 import { possibleHold } from "./hold.ts";
 import { Runner } from "./runner.ts";
+import { TemporaryDirectoryInstaller } from "./temporary-directory-installer.ts";
 
 /** How long clients may take to receive the last responses when the runner stops. */
 const FLUSH_MILLISECONDS = 1000;
@@ -43,9 +47,12 @@ export async function startRunner(settings: BbRunnerSettings, log: Log): Promise
     process.umask(settings.umask);
   }
   const calls = new Calls();
+  const installer =
+    settings.temporaryDirectoryInstaller && connectInstaller(settings.temporaryDirectoryInstaller);
   const runner = new Runner(settings, {
     hold,
     cgroups,
+    temporaryDirectoryInstaller: installer?.client,
     cleaningSignal: calls.overdue,
   });
   const servers: Server[] = [];
@@ -63,6 +70,7 @@ export async function startRunner(settings: BbRunnerSettings, log: Log): Promise
     }, FLUSH_MILLISECONDS);
     await Promise.all(stopped);
     clearTimeout(timer);
+    installer?.channel.close();
     await cgroups?.close();
   };
   try {
@@ -87,6 +95,16 @@ export async function startRunner(settings: BbRunnerSettings, log: Log): Promise
     buildDirectory: settings.buildDirectoryPath,
   });
   return { close };
+}
+
+function connectInstaller(endpoint: GrpcEndpoint): {
+  readonly client: TemporaryDirectoryInstaller;
+  readonly channel: Channel;
+} {
+  const channel = openChannel(endpoint);
+  const { metadata } = endpoint;
+  const client = createClient(InstallerService, channel, metadata && { metadata });
+  return { client: new TemporaryDirectoryInstaller(client), channel };
 }
 
 /** Undefined, and the log says why, if commands can have no cgroups. */

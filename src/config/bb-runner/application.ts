@@ -1,20 +1,23 @@
+import { resolve } from "node:path";
+import type { GrpcEndpoint } from "../../grpc/endpoint.ts";
 import type { GrpcServerSettings } from "../../grpc/server.ts";
 import type { ApplicationConfiguration } from "../../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
 import type { UNIXCredentialsConfiguration } from "../../proto/gen/buildbarn/configuration/credentials/credentials_pb.ts";
-import { ConfigurationError } from "../error.ts";
 import { all, type DoneOtherwise, each, FieldPath } from "../field-path.ts";
 import { type GlobalSettings, globalSettings } from "../global.ts";
+import { grpcEndpoint } from "../network/grpc-client.ts";
 import { grpcServerSettings } from "../network/grpc-server.ts";
 import { refuse } from "../refuse.ts";
-import { absolutePath, absolutePaths, nonEmpty } from "../values.ts";
+import { absolutePath, nonEmpty, pathOf } from "../values.ts";
 import { type ConfinementSettings, confinementSettings } from "./confinement.ts";
 
-/** What bb_runner's configuration says, checked. Paths are absolute. */
+/** What bb_runner's configuration says, checked. Paths are absolute: relative ones are of this process's directory. */
 export interface BbRunnerSettings extends GlobalSettings {
   readonly buildDirectoryPath: string;
   readonly grpcServers: readonly GrpcServerSettings[];
   readonly cleanTemporaryDirectories: readonly string[];
   readonly setTmpdirEnvironmentVariable: boolean;
+  readonly temporaryDirectoryInstaller: GrpcEndpoint | undefined;
   readonly chrootIntoInputRoot: boolean;
   readonly cleanProcessTable: boolean;
   readonly readinessCheckingPathnames: readonly string[];
@@ -62,13 +65,14 @@ function applicationSettings(
     symlinkTemporaryDirectories,
     runCommandCleaner,
     bbWorkerNfs4,
+    temporaryDirectoryInstaller,
     ...rest
   } = configuration;
   refuse(rest, path, {
-    temporaryDirectoryInstaller: "use symlinkTemporaryDirectories or setTmpdirEnvironmentVariable",
     appleXcodeDeveloperDirectories: "the runner runs on Linux only; remove it",
   });
-  const paths = (name: string, list: readonly string[]) => () => absolutePaths(list, path.field(name));
+  const paths = (name: string, list: readonly string[]) => () =>
+    each(list, (item, index) => resolve(pathOf(item, path.field(name).index(index))));
   const { global: globals, ...settings } = all({
     global: () => globalSettings(global, path.field("global")),
     buildDirectoryPath: () => absolutePath(buildDirectoryPath, path.field("buildDirectoryPath")),
@@ -77,15 +81,10 @@ function applicationSettings(
         grpcServerSettings(server, path.field("grpcServers").index(index)),
       ),
     cleanTemporaryDirectories: paths("cleanTemporaryDirectories", cleanTemporaryDirectories),
-    setTmpdirEnvironmentVariable: () => {
-      if (chrootIntoInputRoot && setTmpdirEnvironmentVariable) {
-        throw new ConfigurationError(
-          "setTmpdirEnvironmentVariable cannot be used with chrootIntoInputRoot, " +
-            "since the temporary directory lies outside the input root: remove one of them",
-        );
-      }
-      return setTmpdirEnvironmentVariable;
-    },
+    setTmpdirEnvironmentVariable: () => setTmpdirEnvironmentVariable,
+    temporaryDirectoryInstaller: () =>
+      temporaryDirectoryInstaller &&
+      grpcEndpoint(temporaryDirectoryInstaller, path.field("temporaryDirectoryInstaller")),
     chrootIntoInputRoot: () => chrootIntoInputRoot,
     cleanProcessTable: () => cleanProcessTable,
     readinessCheckingPathnames: paths("readinessCheckingPathnames", readinessCheckingPathnames),

@@ -1,6 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { unlessAborted } from "../../async/wait.ts";
+import type { AccessProfile } from "../../cas/file-system-access-cache.ts";
 import type { InputSource } from "../../cas/input-source.ts";
 import type { CharacterDevice } from "../../config/bb-worker/character-devices.ts";
 import type { Client } from "../../grpc/client.ts";
@@ -25,7 +26,7 @@ import { digestMessage } from "../../reapi/wire-digest.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { InputAccess } from "../../vfs/index.ts";
 import type { ExecutionTimeouts } from "../compensation/execution-timeouts.ts";
-import { inputRootUsage } from "../prefetching/access-profile.ts";
+import { type InputRootUsage, inputRootUsage } from "../prefetching/access-profile.ts";
 import { Prefetching, type PrefetchingOptions } from "../prefetching/prefetching.ts";
 import type { Execute, ExecutionContext } from "../scheduler/build-client.ts";
 import type { ActionBlobAccess } from "./action-blob-access.ts";
@@ -156,7 +157,13 @@ async function executeAction(
     new Prefetching(options.prefetching, message, action.inputRootDigest, context.signal, (error) =>
       fault.abort(error),
     );
-  await using _ = { [Symbol.asyncDispose]: async () => prefetching?.end() };
+  let read: Read | undefined;
+  await using _ = {
+    [Symbol.asyncDispose]: async () => {
+      await prefetching?.end();
+      addInputRootUsage(response.result!.executionMetadata!, read?.usage ?? prefetching?.usage());
+    },
+  };
 
   stages.enter("fetchingInputs");
   // The CAS may never answer.
@@ -190,18 +197,21 @@ async function executeAction(
   }
 
   // Before the outputs are looked for, which is not the action's doing.
-  const read = prefetching && { profile: prefetching.profile(), usage: prefetching.usage() };
+  read = prefetching && { profile: prefetching.profile(), usage: prefetching.usage() };
   stages.enter("uploadingOutputs");
   await bringBackWrites(actionDirectory, response, fault.signal);
   await upload(action, prepared, actionDirectory, response, fault.signal, context.signal, options);
-  if (prefetching !== undefined && read !== undefined) {
-    if (!isFailed(response) && response.result!.exitCode === 0) {
-      await prefetching
-        .store(read.profile, context.signal)
-        .catch((error) => attachError(response, error, "store what the action read"));
-    }
-    addInputRootUsage(response.result!.executionMetadata!, read.usage);
+  if (prefetching && read && !isFailed(response) && response.result!.exitCode === 0) {
+    await prefetching
+      .store(read.profile, context.signal)
+      .catch((error) => attachError(response, error, "store what the action read"));
   }
+}
+
+/** What the command itself has read. */
+interface Read {
+  readonly profile: AccessProfile;
+  readonly usage: InputRootUsage;
 }
 
 interface PreparedDirectory {

@@ -16,9 +16,11 @@ export function addFilePoolUsage(metadata: ExecutedActionMetadata, usage: FilePo
   metadata.auxiliaryMetadata.push(packAny(FilePoolResourceUsageSchema, Object.fromEntries(fields)));
 }
 
-/** Adds what was looked at of the input root. */
-export function addInputRootUsage(metadata: ExecutedActionMetadata, usage: InputRootUsage): void {
-  metadata.auxiliaryMetadata.push(packAny(InputRootResourceUsageSchema, usage));
+/** Adds what an action read of its input root, if that was taken down. */
+export function addInputRootUsage(metadata: ExecutedActionMetadata, usage: InputRootUsage | undefined): void {
+  if (usage !== undefined) {
+    metadata.auxiliaryMetadata.push(packAny(InputRootResourceUsageSchema, usage));
+  }
 }
 
 /** Adds what the time from the action's arrival to its end costs, if anything does. */

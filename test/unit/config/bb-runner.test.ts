@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { bbRunnerSettings } from "../../../src/config/bb-runner/application.ts";
@@ -22,21 +23,28 @@ const settingsOf = (changes: Configuration) =>
   bbRunnerSettings(create(ApplicationConfigurationSchema, { ...complete, ...changes }));
 
 describe("the runner's configuration", () => {
+  it("takes paths relative to the runner's own directory, except for the build directory", () => {
+    const { cleanTemporaryDirectories, readinessCheckingPathnames, symlinkTemporaryDirectories } = settingsOf(
+      {
+        cleanTemporaryDirectories: ["a/../b"],
+        readinessCheckingPathnames: [".", "/c"],
+        symlinkTemporaryDirectories: ["../d"],
+      },
+    );
+    const directory = process.cwd();
+    assert.deepEqual(cleanTemporaryDirectories, [join(directory, "b")]);
+    assert.deepEqual(readinessCheckingPathnames, [directory, "/c"]);
+    assert.deepEqual(symlinkTemporaryDirectories, [join(directory, "../d")]);
+  });
+
   it("is refused, by the field's name, where it is wrong or asks for what is not supported", () => {
     const cases: [Configuration, RegExp][] = [
       [{ buildDirectoryPath: "" }, /^buildDirectoryPath is "": give an absolute path/],
       [{ buildDirectoryPath: "build" }, /^buildDirectoryPath is "build"/],
       [{ grpcServers: [] }, /^grpcServers is empty: give at least one/],
-      [
-        { temporaryDirectoryInstaller: { address: "a:1" } },
-        /^temporaryDirectoryInstaller is not supported: use/,
-      ],
+      [{ temporaryDirectoryInstaller: {} }, /^temporaryDirectoryInstaller\.address is missing/],
       [{ appleXcodeDeveloperDirectories: { a: "b" } }, /^appleXcodeDeveloperDirectories is not supported/],
-      [{ readinessCheckingPathnames: ["/a", "b"] }, /^readinessCheckingPathnames\[1\] is "b"/],
-      [
-        { chrootIntoInputRoot: true, setTmpdirEnvironmentVariable: true },
-        /^setTmpdirEnvironmentVariable cannot/,
-      ],
+      [{ readinessCheckingPathnames: ["/a", ""] }, /^readinessCheckingPathnames\[1\] is ""/],
       [
         { global: { grpcForwardAndReuseMetadata: ["a"] } },
         /^global\.grpcForwardAndReuseMetadata is not supported/,

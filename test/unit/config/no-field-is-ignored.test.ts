@@ -248,6 +248,7 @@ const runners: JsonObject[] = [false, true].map((withTmpdir) => ({
     },
   ],
   setTmpdirEnvironmentVariable: withTmpdir,
+  temporaryDirectoryInstaller: client,
   global,
   runCommandsAs: { userId: 1, groupId: 2, additionalGroupIds: [3] },
   bbWorkerNfs4: {

@@ -17,15 +17,22 @@ import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { bbRunnerSettings } from "../../../src/config/bb-runner/application.ts";
 import { createClient } from "../../../src/grpc/client.ts";
 import { openChannel } from "../../../src/grpc/endpoint.ts";
+import { addService, unary } from "../../../src/grpc/handlers.ts";
+import { failure } from "../../../src/grpc/status.ts";
 import { ApplicationConfigurationSchema } from "../../../src/proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
 import { POSIXResourceUsageSchema } from "../../../src/proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import { Runner, type RunRequestSchema } from "../../../src/proto/gen/buildbarn/runner/runner_pb.ts";
+import {
+  type InstallTemporaryDirectoryRequest,
+  TemporaryDirectoryInstaller,
+} from "../../../src/proto/gen/buildbarn/tmp_installer/tmp_installer_pb.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
 import { startRunner } from "../../../src/runner/server.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
+import { serve } from "../worker/fakes.ts";
 import { canIsolate } from "./default-hold.ts";
 import { processesWith, untilFile } from "./processes.ts";
-import { makeBuildDirectory } from "./root-file-system.ts";
+import { copyPrograms, makeBuildDirectory } from "./root-file-system.ts";
 
 type Configuration = MessageInitShape<typeof ApplicationConfigurationSchema>;
 
@@ -67,6 +74,26 @@ async function startTestRunner(test: TestContext, changes: Configuration = {}, s
     ...more,
   });
   return { buildDirectory, socket, runner, client, request, lines };
+}
+
+/** A TemporaryDirectoryInstaller that does as the test says. */
+async function startInstaller(test: TestContext) {
+  const state = { installed: [] as string[], onInstall: () => {}, onCheck: () => {} };
+  const server = await serve((server) =>
+    addService(server, TemporaryDirectoryInstaller, {
+      checkReadiness: unary(() => {
+        state.onCheck();
+        return {};
+      }),
+      installTemporaryDirectory: unary(({ temporaryDirectory }: InstallTemporaryDirectoryRequest) => {
+        state.installed.push(temporaryDirectory);
+        state.onInstall();
+        return {};
+      }),
+    }),
+  );
+  test.after(() => server[Symbol.asyncDispose]());
+  return Object.assign(state, { address: server.address });
 }
 
 function childrenOf(pid: number): number[] {
@@ -154,6 +181,41 @@ describe("Run", { timeout: 60_000 }, () => {
     assert.equal(readFileSync(join(buildDirectory, "1/o"), "utf8"), "/own\n");
   });
 
+  it("sets TMPDIR to what a chrooted command has", {
+    skip: process.getuid?.() !== 0 && "needs root",
+  }, async (test) => {
+    const { client, request, buildDirectory } = await startTestRunner(test, {
+      chrootIntoInputRoot: true,
+      setTmpdirEnvironmentVariable: true,
+    });
+    copyPrograms(join(buildDirectory, "1/root"), ["/bin/sh"]);
+    mkdirSync(join(buildDirectory, "1/root/tmp"));
+    await client.run(request('echo "$TMPDIR"; echo kept > "$TMPDIR/file"'));
+    assert.equal(readFileSync(join(buildDirectory, "1/stdout"), "utf8"), "/tmp\n");
+    assert.equal(readFileSync(join(buildDirectory, "1/root/tmp/file"), "utf8"), "kept\n");
+  });
+
+  it("has the temporary directory installed before the command runs", async (test) => {
+    const installer = await startInstaller(test);
+    const { client, request, buildDirectory } = await startTestRunner(test, {
+      temporaryDirectoryInstaller: { address: installer.address },
+    });
+    mkdirSync(join(buildDirectory, "1/tmp"));
+    installer.onInstall = () => {
+      assert.ok(!existsSync(join(buildDirectory, "1/stdout")));
+    };
+    await client.run(request("true"));
+    assert.deepEqual(installer.installed, ["1/tmp"]);
+
+    const paths = { stdoutPath: "1/o", stderrPath: "1/e" };
+    installer.onInstall = () => {
+      throw failure(Code.RESOURCE_EXHAUSTED, "no room");
+    };
+    const message = /^temporaryDirectoryInstaller cannot install the temporary directory: no room$/;
+    await assert.rejects(client.run(request("true", paths)), failsWith(Code.RESOURCE_EXHAUSTED, message));
+    assert.ok(!existsSync(join(buildDirectory, "1/o")), "the command does not run");
+  });
+
   it("refuses what is the action's fault as INVALID_ARGUMENT", async (test) => {
     const { client, request } = await startTestRunner(test);
     const cases: [MessageInitShape<typeof RunRequestSchema>, RegExp][] = [
@@ -227,6 +289,38 @@ describe("Run", { timeout: 60_000 }, () => {
 });
 
 describe("CheckReadiness", () => {
+  it("asks the installer of temporary directories, which keeps its status", async (test) => {
+    const installer = await startInstaller(test);
+    const { client } = await startTestRunner(test, {
+      temporaryDirectoryInstaller: { address: installer.address },
+    });
+    await client.checkReadiness({ path: "" });
+    installer.onCheck = () => {
+      throw failure(Code.FAILED_PRECONDITION, "not mounted");
+    };
+    const message = /^temporaryDirectoryInstaller is not ready: not mounted$/;
+    await assert.rejects(client.checkReadiness({ path: "" }), failsWith(Code.FAILED_PRECONDITION, message));
+    assert.deepEqual(installer.installed, []);
+  });
+
+  it("says so when the build directory is not there, as does Run", async (test) => {
+    const folder = makeBuildDirectory(test);
+    for (const absent of [join(folder, "absent"), join(folder, "absent/below")]) {
+      const { client, request } = await startTestRunner(test, { buildDirectoryPath: absent });
+      const message = new RegExp(`^buildDirectoryPath "${absent}": No such file or directory\\. Set it to`);
+      const says = failsWith(Code.INTERNAL, message);
+      await assert.rejects(client.checkReadiness({ path: "" }), says);
+      await assert.rejects(client.checkReadiness({ path: "1/root" }), says);
+      await assert.rejects(client.run(request("true")), says);
+    }
+    writeFileSync(join(folder, "file"), "");
+    const { client } = await startTestRunner(test, { buildDirectoryPath: join(folder, "file") });
+    await assert.rejects(
+      client.checkReadiness({ path: "" }),
+      failsWith(Code.INTERNAL, /buildDirectoryPath .*: Not a directory/),
+    );
+  });
+
   it("looks for the path in the build directory", async (test) => {
     const { client } = await startTestRunner(test);
     await client.checkReadiness({ path: "" });

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, describe, it } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
-import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { anyUnpack, timestampMs } from "@bufbuild/protobuf/wkt";
 import { Semaphore } from "../../../src/async/semaphore.ts";
 import type { AccessProfile } from "../../../src/cas/file-system-access-cache.ts";
 import { StatusError, status } from "../../../src/grpc/status.ts";
@@ -18,6 +18,7 @@ import { DesiredState_ExecutingSchema } from "../../../src/proto/gen/buildbarn/r
 import {
   FilePoolResourceUsageSchema,
   InputRootResourceUsageSchema,
+  MonetaryResourceUsage_ExpenseSchema,
   MonetaryResourceUsageSchema,
 } from "../../../src/proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
@@ -45,6 +46,7 @@ interface Run {
   readonly runs?: FakeCommand;
   readonly options?: Partial<ExecutorOptions>;
   readonly signal?: AbortSignal;
+  readonly auxiliaryMetadata?: readonly { readonly typeUrl: string; readonly value: Uint8Array }[];
 }
 
 describe("executor", () => {
@@ -131,6 +133,7 @@ describe("executor", () => {
         doNotCache: action.doNotCache ?? false,
       },
       digestFunction: 1,
+      auxiliaryMetadata: [...(run.auxiliaryMetadata ?? [])],
     });
     return executor(request, {
       signal: signal ?? new AbortController().signal,
@@ -440,6 +443,41 @@ describe("executor", () => {
     beforeEach(() => {
       profiles = new Map();
       updates = 0;
+    });
+
+    /** The messages of an action that costs 3 EUR a second, after checking what it has cost. */
+    async function metadataOf(run: Run): Promise<(string | undefined)[]> {
+      const { result } = await execute({
+        auxiliaryMetadata: [{ typeUrl: "type.googleapis.com/scheduler", value: new Uint8Array() }],
+        ...run,
+        options: {
+          prefetching: prefetching(),
+          costsPerSecond: { cpu: create(MonetaryResourceUsage_ExpenseSchema, { currency: "EUR", cost: 3 }) },
+        },
+      });
+      const { auxiliaryMetadata, workerStartTimestamp, workerCompletedTimestamp } =
+        result!.executionMetadata!;
+      const milliseconds = timestampMs(workerCompletedTimestamp!) - timestampMs(workerStartTimestamp!);
+      const { expenses } = anyUnpack(auxiliaryMetadata.at(-1)!, MonetaryResourceUsageSchema)!;
+      assert.deepEqual(
+        Object.entries(expenses).map(([kind, { currency, cost }]) => [kind, currency, cost.toFixed(9)]),
+        [["cpu", "EUR", ((milliseconds * 3) / 1000).toFixed(9)]],
+      );
+      return auxiliaryMetadata.map(({ typeUrl }) => typeUrl.split(/[./]/).at(-1));
+    }
+
+    it("has the auxiliary metadata of Buildbarn, in its order, also when the action fails", async () => {
+      const runs: FakeCommand = async () => {
+        // So that it costs something.
+        for (const before = Date.now(); Date.now() === before; ) {
+          await setImmediate();
+        }
+        return { resourceUsage: [{ typeUrl: "type.googleapis.com/runner", value: new Uint8Array() }] };
+      };
+      const ours = ["InputRootResourceUsage", "FilePoolResourceUsage", "MonetaryResourceUsage"];
+      assert.deepEqual(await metadataOf({ inputRoot, runs }), ["scheduler", "runner", ...ours]);
+      assert.deepEqual(await metadataOf({ command: content.addBlob("no command") }), ["scheduler", ...ours]);
+      assert.deepEqual(await metadataOf({ signal: AbortSignal.abort() }), ["scheduler", ...ours]);
     });
 
     const prefetching = (

@@ -19,7 +19,7 @@ export const file_buildbarn_tmp_installer_tmp_installer: GenFile = /*@__PURE__*/
  */
 export type InstallTemporaryDirectoryRequest = Message<"buildbarn.tmp_installer.InstallTemporaryDirectoryRequest"> & {
   /**
-   * Absolute.
+   * Relative to the build directory.
    *
    * @generated from field: string temporary_directory = 1;
    */
