@@ -12,7 +12,7 @@ import type { Digest } from "../../reapi/digest.ts";
 import { CasFile, WritableFile } from "../../vfs/index.ts";
 import { NativeFile } from "../native/native-files.ts";
 import type { ActionFile } from "./action-files.ts";
-import type { OutputUploader } from "./output-upload.ts";
+import type { OutputUploader } from "./outputs/output-upload.ts";
 
 /** What the executor needs of the CAS and the action cache. */
 export interface ActionBlobAccess {

@@ -2,7 +2,7 @@ import type { CharacterDevice } from "../../config/bb-worker/character-devices.t
 import type { Credentials } from "../../nfs/file-system.ts";
 import { FileType } from "../../nfs/file-system.ts";
 import type { ActionFolder } from "./action-files.ts";
-import { ensureDirectory } from "./output-hierarchy.ts";
+import { ensureDirectory } from "./outputs/output-hierarchy.ts";
 
 /** Places the devices in the input root's /dev, replacing what it has under their names. */
 export async function createDeviceNodes(

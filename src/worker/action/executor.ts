@@ -2,11 +2,8 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { unlessAborted } from "../../async/wait.ts";
 import type { AccessProfile } from "../../cas/file-system-access-cache.ts";
-import type { InputSource } from "../../cas/input-source.ts";
-import type { CharacterDevice } from "../../config/bb-worker/character-devices.ts";
 import type { Client } from "../../grpc/client.ts";
 import { StatusError, status } from "../../grpc/status.ts";
-import type { Credentials } from "../../nfs/file-system.ts";
 import { FileType } from "../../nfs/file-system.ts";
 import {
   type Action,
@@ -29,25 +26,20 @@ import type { ExecutionTimeouts } from "../compensation/execution-timeouts.ts";
 import { type InputRootUsage, inputRootUsage } from "../prefetching/access-profile.ts";
 import { Prefetching, type PrefetchingOptions } from "../prefetching/prefetching.ts";
 import type { Execute, ExecutionContext } from "../scheduler/build-client.ts";
-import type { ActionBlobAccess } from "./action-blob-access.ts";
 import type { ActionDirectory, CreateActionDirectory } from "./action-directory.ts";
 import type { ActionFolder } from "./action-files.ts";
 import { type ActionRequest, parseActionRequest } from "./action-request.ts";
-import { createDeviceNodes } from "./device-nodes.ts";
 import { attachError, isFailed } from "./execution-status.ts";
 import { ExecutionTimeout } from "./execution-timeout.ts";
-import { createParentDirectories, type OutputHierarchy, outputHierarchyOf } from "./output-hierarchy.ts";
-import { nodeDescriber } from "./output-node-properties.ts";
-import { type OutputUploader, uploadOutputs, uploadServerLogs } from "./output-upload.ts";
+import { nodeDescriber } from "./outputs/output-node-properties.ts";
+import { type OutputUploader, uploadOutputs, uploadServerLogs } from "./outputs/output-upload.ts";
+import { type PreparedDirectory, type PrepareOptions, prepareDirectory } from "./prepare-directory.ts";
 import { addCosts, addFilePoolUsage, addInputRootUsage } from "./resource-usage.ts";
 import { recordResult } from "./result-recording.ts";
 import { Stages } from "./stages.ts";
 import type { TestInfrastructureFailures } from "./test-infrastructure-failures.ts";
 
-export interface ExecutorOptions {
-  readonly blobAccess: ActionBlobAccess;
-  /** Where the input root comes from. */
-  readonly inputs: InputSource;
+export interface ExecutorOptions extends PrepareOptions {
   readonly createDirectory: CreateActionDirectory;
   /** Absent if what actions read is neither fetched before nor taken down. */
   readonly prefetching?: PrefetchingOptions | undefined;
@@ -55,9 +47,6 @@ export interface ExecutorOptions {
   readonly reportsUnknownAccess?: boolean;
   readonly runner: Pick<Client<typeof Runner>, "run">;
   readonly instanceNamePrefix: string;
-  readonly characterDevices: readonly CharacterDevice[];
-  /** The owner of the directories that the worker makes. */
-  readonly owner: Credentials;
   /** The action's own variables take precedence. */
   readonly environmentVariables: Readonly<Record<string, string>>;
   /** The worker thread's name in the result's metadata. */
@@ -212,49 +201,6 @@ async function executeAction(
 interface Read {
   readonly profile: AccessProfile;
   readonly usage: InputRootUsage;
-}
-
-interface PreparedDirectory {
-  readonly command: Command;
-  readonly hierarchy: OutputHierarchy;
-  readonly inputRoot: ActionFolder;
-  readonly serverLogs: ActionFolder;
-}
-
-/**
- * Places everything that the worker provides, before the command's kernel looks: it remembers which names do not
- * exist.
- */
-async function prepareDirectory(
-  action: ActionRequest,
-  actionDirectory: ActionDirectory,
-  access: InputAccess | undefined,
-  signal: AbortSignal,
-  { blobAccess, inputs, characterDevices, owner }: ExecutorOptions,
-): Promise<PreparedDirectory> {
-  const placeInputRoot = async (): Promise<ActionFolder> => {
-    const attached = actionDirectory.attachInputRoot("root", action.inputRootDigest, { signal, access });
-    // Fetched here so that a missing input root is reported as such before anything runs.
-    const [inputRoot] = await Promise.all([attached, inputs.directory(action.inputRootDigest)]);
-    await createDeviceNodes(inputRoot, characterDevices, owner);
-    return inputRoot;
-  };
-  const [command, inputRoot, serverLogs] = await Promise.all([
-    blobAccess.command(action.commandDigest, signal),
-    placeInputRoot(),
-    actionDirectory.makeDirectory("server_logs"),
-    actionDirectory.makeDirectory("tmp"),
-    actionDirectory.untilVisible(),
-  ]);
-  signal.throwIfAborted();
-  if (command.arguments.length === 0) {
-    throw new StatusError(
-      status(Code.INVALID_ARGUMENT, "the command has no arguments: arguments[0] is what to run"),
-    );
-  }
-  const hierarchy = outputHierarchyOf(command);
-  await createParentDirectories(hierarchy, inputRoot, owner);
-  return { command, hierarchy, inputRoot, serverLogs };
 }
 
 async function runCommand(

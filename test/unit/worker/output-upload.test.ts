@@ -7,13 +7,13 @@ import {
   TreeSchema,
 } from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { computeDigest, SHA256 } from "../../../src/reapi/digest.ts";
-import type { OutputHierarchy } from "../../../src/worker/action/output-hierarchy.ts";
-import { nodeDescriber } from "../../../src/worker/action/output-node-properties.ts";
+import type { OutputHierarchy } from "../../../src/worker/action/outputs/output-hierarchy.ts";
+import { nodeDescriber } from "../../../src/worker/action/outputs/output-node-properties.ts";
 import {
   type OutputUploader,
   uploadOutputs,
   uploadServerLogs,
-} from "../../../src/worker/action/output-upload.ts";
+} from "../../../src/worker/action/outputs/output-upload.ts";
 import { makeFixture, USER } from "../vfs/tree-fixture.ts";
 
 const INPUT_ROOT_OUTPUT: OutputHierarchy = {

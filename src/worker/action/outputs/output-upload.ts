@@ -1,10 +1,10 @@
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { eachAtMost } from "../../async/each-at-most.ts";
-import { Semaphore } from "../../async/semaphore.ts";
-import { StatusError, status } from "../../grpc/status.ts";
-import type { Name } from "../../nfs/file-system.ts";
-import { FileType } from "../../nfs/file-system.ts";
+import { eachAtMost } from "../../../async/each-at-most.ts";
+import { Semaphore } from "../../../async/semaphore.ts";
+import { StatusError, status } from "../../../grpc/status.ts";
+import type { Name } from "../../../nfs/file-system.ts";
+import { FileType } from "../../../nfs/file-system.ts";
 import {
   DirectorySchema,
   type FileNodeSchema,
@@ -16,12 +16,12 @@ import {
   OutputFileSchema,
   type OutputSymlink,
   OutputSymlinkSchema,
-} from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
-import { computeDigest, type Digest, type DigestFunction, digestKey } from "../../reapi/digest.ts";
-import { digestMessage } from "../../reapi/wire-digest.ts";
-import { normalTarget } from "../../vfs/index.ts";
-import type { ActionFile, ActionFolder, ActionNode } from "./action-files.ts";
+} from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { Code } from "../../../proto/gen/google/rpc/code_pb.ts";
+import { computeDigest, type Digest, type DigestFunction, digestKey } from "../../../reapi/digest.ts";
+import { digestMessage } from "../../../reapi/wire-digest.ts";
+import { normalTarget } from "../../../vfs/index.ts";
+import type { ActionFile, ActionFolder, ActionNode } from "../action-files.ts";
 import {
   displayName,
   type ExpectedOutput,

@@ -2,8 +2,8 @@ import { create } from "@bufbuild/protobuf";
 import {
   type NodeProperties,
   NodePropertiesSchema,
-} from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { ActionFile, ActionFolder } from "./action-files.ts";
+} from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import type { ActionFile, ActionFolder } from "../action-files.ts";
 
 /** The message's field, empty where nothing is asked for. */
 export interface WithNodeProperties {

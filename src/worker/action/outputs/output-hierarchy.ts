@@ -1,10 +1,10 @@
-import { eachAtMost } from "../../async/each-at-most.ts";
-import { StatusError, status } from "../../grpc/status.ts";
-import type { Credentials, Name } from "../../nfs/file-system.ts";
-import { FileType } from "../../nfs/file-system.ts";
-import type { Command } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
-import type { ActionFolder } from "./action-files.ts";
+import { eachAtMost } from "../../../async/each-at-most.ts";
+import { StatusError, status } from "../../../grpc/status.ts";
+import type { Credentials, Name } from "../../../nfs/file-system.ts";
+import { FileType } from "../../../nfs/file-system.ts";
+import type { Command } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { Code } from "../../../proto/gen/google/rpc/code_pb.ts";
+import type { ActionFolder } from "../action-files.ts";
 
 /** Longer paths cannot be given to a system call (PATH_MAX, less its NUL). */
 const MAXIMUM_PATH_BYTES = 4095;
