@@ -41,6 +41,16 @@ export interface FileTreeOptions {
   readonly pool: FilePool;
   /** Keep actions from writing to files of their input root, instead of giving private copies. Default: false. */
   readonly inputsReadOnly?: boolean;
+  /**
+   * List each directory of an input root in an order that chance decides, and that then holds: what depends on the order
+   * shows. Default: false.
+   */
+  readonly shuffleDirectoryListings?: boolean;
+  /**
+   * What has a matching name is not listed, unless it is a directory, and does not keep its directory from being removed.
+   * It can be looked up all the same. No flag "g". Default: nothing.
+   */
+  readonly hiddenFiles?: RegExp;
   /** Files longer than this many bytes go to the pool. Default: 64 KiB. */
   readonly smallFileBytes?: number;
   readonly clock?: Clock;
@@ -67,9 +77,11 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
   readonly source: InputSource;
   readonly places: ContentPlaces;
   readonly inputsReadOnly: boolean;
+  readonly shuffleDirectoryListings: boolean;
   readonly root: RootDirectory;
   readonly #codec = new HandleCodec();
   readonly #nodes = new Map<number, NumberedNode>();
+  readonly #hiddenFiles: RegExp | undefined;
   readonly #builds = new Set<BuildDirectory>();
   readonly #casDirectories = new WeakMap<InputDirectory, CasDirectory>();
   #recentCasFiles = new Map<string, CasFile>();
@@ -88,6 +100,8 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
       smallFileBytes: options.smallFileBytes ?? 64 * 1024,
     };
     this.inputsReadOnly = options.inputsReadOnly ?? false;
+    this.shuffleDirectoryListings = options.shuffleDirectoryListings ?? false;
+    this.#hiddenFiles = options.hiddenFiles;
     this.root = new RootDirectory(this);
   }
 
@@ -101,6 +115,10 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
     );
     this.#builds.add(build);
     return build;
+  }
+
+  isHidden(name: Name): boolean {
+    return this.#hiddenFiles?.test(Buffer.from(name, "latin1").toString("utf8")) ?? false;
   }
 
   resolve(handle: Uint8Array): Node | undefined {

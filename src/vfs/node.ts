@@ -23,6 +23,9 @@ export interface TreeContext {
   readonly source: InputSource;
   readonly places: ContentPlaces;
   readonly inputsReadOnly: boolean;
+  readonly shuffleDirectoryListings: boolean;
+  /** Whether a directory seems not to have this entry, unless that is a directory, to those who list or remove it. */
+  isHidden(name: Name): boolean;
   /** Gives the node its number; it can be resolved until {@link unregister}. */
   register(node: NumberedNode): number;
   unregister(node: NumberedNode): void;

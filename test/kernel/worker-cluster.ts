@@ -34,6 +34,8 @@ export interface WorkerClusterOptions {
   readonly concurrency?: number;
   /** Added to the runner's part of the worker's configuration. */
   readonly runnerSettings?: object;
+  /** Added to the worker's `virtual` build directory. */
+  readonly virtual?: object;
   /** Added to the runner's own configuration. */
   readonly runnerConfiguration?: object;
   /** The runner's mount namespace: the worker's own, or another that sees the volume's mounts, or does not. */
@@ -124,7 +126,10 @@ export class WorkerCluster {
         filePool: { blockDevice: { file: { path: join(volume, "pool"), sizeBytes: 1e9 } } },
         buildDirectories: [
           {
-            virtual: { mount: { mountPath: join(volume, "build"), nfsv4: { linux: {} } } },
+            virtual: {
+              mount: { mountPath: join(volume, "build"), nfsv4: { linux: {} } },
+              ...options.virtual,
+            },
             runners: [
               {
                 endpoint: { address: `unix:${volume}/runner` },

@@ -324,6 +324,48 @@ describe("worker that shall stop", inKernel, () => {
   }
 });
 
+describe("worker with read-only inputs, hidden files and shuffled listings", inKernel, () => {
+  it("has actions see them so, and takes the outputs without what is hidden", async (test) => {
+    const cluster = await WorkerCluster.start(test, {
+      virtual: {
+        bbWorkerNfs4: { inputsReadOnly: true },
+        hiddenFilesPattern: "^hidden",
+        shuffleDirectoryListings: true,
+      },
+    });
+    await cluster.ready();
+    const { digest: inputRoot } = await cluster.rootWithEntries(
+      Array.from({ length: 40 }, (_, index) => ({
+        path: `many/${index}`,
+        type: "file" as const,
+        isExecutable: false,
+        content: Buffer.from("x"),
+      })),
+    );
+    const script = `
+      for change in 'echo more >> etc/motd' ': > etc/motd' 'chmod 777 etc/motd'; do
+        (eval "$change") 2>/dev/null && echo "did $change"
+      done
+      cat etc/motd; echo own > etc/own; cat etc/own
+      mkdir out; echo 1 > out/hidden1; echo 2 > out/seen; ls out; cat out/hidden1
+      ls -U many > listed; ls many | wc -l`;
+    const run = () => cluster.run({ inputRoot, script, command: { outputPaths: ["out", "listed"] } });
+    const [first, second] = [await run(), await run()];
+    assert.equal(
+      await cluster.text(first.result?.stdoutDigest),
+      "hello from the CAS\nown\nseen\n1\n40\n",
+      await cluster.text(first.result?.stderrDigest),
+    );
+    const tree = await cluster.text(first.result?.outputDirectories[0]?.treeDigest);
+    assert.ok(tree.includes("seen") && !tree.includes("hidden"));
+    const [one, other] = await Promise.all(
+      [first, second].map(({ result }) => cluster.text(result?.outputFiles[0]?.digest)),
+    );
+    assert.notEqual(one, other);
+    assert.deepEqual(one!.split("\n").toSorted(), other!.split("\n").toSorted());
+  });
+});
+
 describe("worker and runner in different mount namespaces", inKernel, () => {
   it("runs actions when the runner sees the mount, which is made after both have started", async (test) => {
     const cluster = await WorkerCluster.start(test, { runnerNamespace: "slave" });

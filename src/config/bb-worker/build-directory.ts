@@ -1,11 +1,12 @@
+import type { VirtualBuildDirectory } from "../../proto/gen/bb_worker_nfs4/bb_worker/bb_worker_pb.ts";
 import type {
   BuildDirectoryConfiguration,
   VirtualBuildDirectoryConfiguration,
 } from "../../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
 import { durationMilliseconds } from "../duration.ts";
 import { ConfigurationError } from "../error.ts";
-import { all, each, type FieldPath } from "../field-path.ts";
-import { accept, refuse } from "../refuse.ts";
+import { all, each, type FieldPath, unsupported } from "../field-path.ts";
+import { refuse } from "../refuse.ts";
 import { nonEmpty } from "../values.ts";
 import { type MountSettings, mountSettings } from "./mount.ts";
 import { type NativeSettings, nativeSettings } from "./native.ts";
@@ -21,6 +22,11 @@ export interface VirtualBuildDirectorySettings extends MountSettings {
   readonly maximumExecutionTimeoutCompensation: number;
   /** Milliseconds that the kernel may take to write back what an action wrote. */
   readonly maximumWritableFileUploadDelay: number;
+  /** Whether directories of input roots are listed in an order that chance decides. */
+  readonly shuffleDirectoryListings: boolean;
+  /** A regular expression (with the flag "u") for names of what is not listed, unless it is a directory. */
+  readonly hiddenFilesPattern: string | undefined;
+  readonly inputsReadOnly: boolean;
   readonly runners: readonly RunnerSettings[];
 }
 
@@ -68,16 +74,17 @@ function virtualSettings(
   configuration: VirtualBuildDirectoryConfiguration,
   path: FieldPath,
 ): Omit<VirtualBuildDirectorySettings, "backend" | "runners"> {
-  const { mount, maximumExecutionTimeoutCompensation, maximumWritableFileUploadDelay, ...rest } =
-    configuration;
-  const others = accept(rest, path, {
-    shuffleDirectoryListings: "directories are always listed in the same order",
-  });
-  refuse(others, path, {
-    hiddenFilesPattern: "every file is listed; remove it (NFSv4.1 and later leave no .nfs* files)",
-    caseInsensitive: "case always matters; remove it",
-  });
-  const { mount: mountOf, ...times } = all({
+  const {
+    mount,
+    maximumExecutionTimeoutCompensation,
+    maximumWritableFileUploadDelay,
+    shuffleDirectoryListings,
+    hiddenFilesPattern,
+    bbWorkerNfs4,
+    ...rest
+  } = configuration;
+  refuse(rest, path, { caseInsensitive: "case always matters; remove it" });
+  const { mount: mountOf, ...others } = all({
     mount: () => mountSettings(mount, path.field("mount")),
     maximumExecutionTimeoutCompensation: () =>
       durationMilliseconds(
@@ -91,6 +98,29 @@ function virtualSettings(
         path.field("maximumWritableFileUploadDelay"),
         DEFAULT_UPLOAD_DELAY,
       ),
+    hiddenFilesPattern: () => namePattern(hiddenFilesPattern, path.field("hiddenFilesPattern")),
+    inputsReadOnly: () => inputsReadOnly(bbWorkerNfs4, path.field("bbWorkerNfs4")),
   });
-  return { ...mountOf, ...times };
+  return { ...mountOf, ...others, shuffleDirectoryListings };
+}
+
+/** What both Go and JavaScript understand as a regular expression means the same to both; the rest is refused. */
+function namePattern(pattern: string, path: FieldPath): string | undefined {
+  try {
+    new RegExp(pattern, "u");
+  } catch (error) {
+    throw new ConfigurationError(
+      `${path} is ${JSON.stringify(pattern)}: give a regular expression of JavaScript's (${(error as Error).message})`,
+    );
+  }
+  return pattern === "" ? undefined : pattern;
+}
+
+function inputsReadOnly(configuration: VirtualBuildDirectory | undefined, path: FieldPath): boolean {
+  if (configuration === undefined) {
+    return false;
+  }
+  const { inputsReadOnly, ...rest } = configuration;
+  refuse(rest, path);
+  return inputsReadOnly;
 }

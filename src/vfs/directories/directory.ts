@@ -325,6 +325,9 @@ export class TreeDirectory extends NumberedNode implements Directory {
       if (name === undefined) {
         continue;
       }
+      if (this.#isHidden(entries, position, name)) {
+        continue;
+      }
       const child = this.#childAt(entries, position);
       if (child instanceof CasFile) {
         this.account.noteKnown(child);
@@ -460,6 +463,7 @@ export class TreeDirectory extends NumberedNode implements Directory {
     }
     this.account.quota.releaseNode();
     if (child instanceof TreeDirectory) {
+      child.#dropHidden();
       child.#markRemoved();
     } else {
       child.dropName();
@@ -471,6 +475,20 @@ export class TreeDirectory extends NumberedNode implements Directory {
     if (child instanceof TreeDirectory && attributes.linkCount !== UNKNOWN_LINK_COUNT) {
       attributes.linkCount += change;
     }
+  }
+
+  /** Of a directory that seems empty. */
+  #dropHidden(): void {
+    const entries = this.#entries.loaded!;
+    for (let position = 0; entries.count > 0 && position < entries.positionCount; position++) {
+      if (entries.nameAt(position) !== undefined) {
+        this.#drop(this.#childAt(entries, position));
+      }
+    }
+  }
+
+  #isHidden(entries: Entries<TreeNode>, position: number, name: Name): boolean {
+    return this.tree.isHidden(name) && !(this.#childAt(entries, position) instanceof TreeDirectory);
   }
 
   #markRemoved(): void {
@@ -502,8 +520,12 @@ export class TreeDirectory extends NumberedNode implements Directory {
   }
 
   #requireEmpty(): void {
-    if (this.#entries.loaded!.count > 0) {
-      throw new FileSystemError(FileSystemStatus.NOTEMPTY);
+    const entries = this.#entries.loaded!;
+    for (let position = 0; entries.count > 0 && position < entries.positionCount; position++) {
+      const name = entries.nameAt(position);
+      if (name !== undefined && !this.#isHidden(entries, position, name)) {
+        throw new FileSystemError(FileSystemStatus.NOTEMPTY);
+      }
     }
   }
 

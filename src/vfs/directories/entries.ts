@@ -17,7 +17,9 @@ const COMPACT_FROM = 32;
  * @typeParam Child what a slot holds. The slot of a CAS directory's entry that nobody has looked at is empty.
  */
 export class Entries<Child> {
-  #origin: CasDirectory | undefined;
+  readonly #origin: CasDirectory | undefined;
+  /** Where in the CAS directory the entries are, by the order of their first listing; undefined: in the same order. */
+  readonly #order: Uint32Array | undefined;
   /** undefined while nothing has changed. */
   #own: OwnNames | undefined;
   /** For positions from {@link #slotsFrom} on: a CAS directory's files, which come first, have no slots. */
@@ -25,12 +27,18 @@ export class Entries<Child> {
   #slotsFrom: number;
   #count: number;
 
-  constructor(origin: CasDirectory | undefined) {
+  /** `order`: the positions of the CAS directory's entries in the order in which they are listed; its own if absent. */
+  constructor(origin: CasDirectory | undefined, order?: Uint32Array) {
     this.#origin = origin;
+    this.#order = order;
     this.#count = origin?.names.length ?? 0;
     this.#slotsFrom = origin?.fileCount ?? 0;
     if (origin === undefined) {
-      this.#own = { names: [], cookies: [], positions: new Map(), nextCookie: FIRST_COOKIE };
+      this.#own = ownNames([]);
+    } else if (order !== undefined) {
+      this.#own = ownNames(Array.from(order, (position) => origin.names[position]!));
+      this.#slots = new Array<Child | undefined>(order.length);
+      this.#slotsFrom = 0;
     }
   }
 
@@ -68,7 +76,8 @@ export class Entries<Child> {
 
   /** The position in the CAS directory of an entry that nobody has looked at. */
   originPosition(position: number): number {
-    return this.cookieAt(position) - FIRST_COOKIE;
+    const listed = this.cookieAt(position) - FIRST_COOKIE;
+    return this.#order === undefined ? listed : this.#order[listed]!;
   }
 
   /** The CAS directory that empty slots refer to. */
@@ -139,15 +148,9 @@ export class Entries<Child> {
     if (this.#own !== undefined) {
       return this.#own;
     }
-    const names = this.#origin!.names.slice();
     this.#slots = new Array<Child | undefined>(this.#slotsFrom).concat(this.#slots);
     this.#slotsFrom = 0;
-    this.#own = {
-      names,
-      cookies: names.map((_, position) => position + FIRST_COOKIE),
-      positions: indexNames(names),
-      nextCookie: names.length + FIRST_COOKIE,
-    };
+    this.#own = ownNames(this.#origin!.names.slice());
     return this.#own;
   }
 
@@ -178,4 +181,13 @@ interface OwnNames {
   readonly cookies: number[];
   readonly positions: Map<Name, number>;
   nextCookie: number;
+}
+
+function ownNames(names: Name[]): OwnNames {
+  return {
+    names,
+    cookies: names.map((_, position) => position + FIRST_COOKIE),
+    positions: indexNames(names),
+    nextCookie: names.length + FIRST_COOKIE,
+  };
 }

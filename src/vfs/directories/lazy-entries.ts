@@ -96,7 +96,10 @@ export class LazyEntries<Child> {
 
   #setLoaded(directory: InputDirectory): void {
     const origin = this.#tree.casDirectory(directory);
-    this.#loaded = new Entries<Child>(origin);
+    this.#loaded = new Entries<Child>(
+      origin,
+      this.#tree.shuffleDirectoryListings ? shuffledPositions(origin.names.length) : undefined,
+    );
     this.#account.noteLoaded(origin);
     this.#access?.noteRead(origin);
   }
@@ -105,4 +108,16 @@ export class LazyEntries<Child> {
     this.#account.report(toBlobError(error, digest));
     throw new FileSystemError(FileSystemStatus.IO);
   }
+}
+
+/** The numbers below `count` in an order that chance decides (Fisher and Yates). */
+function shuffledPositions(count: number): Uint32Array {
+  const positions = Uint32Array.from({ length: count }, (_, position) => position);
+  for (let left = count; left > 1; left--) {
+    const chosen = Math.floor(Math.random() * left);
+    const last = positions[left - 1]!;
+    positions[left - 1] = positions[chosen]!;
+    positions[chosen] = last;
+  }
+  return positions;
 }

@@ -56,7 +56,14 @@ export class BuildDirectoryServer implements AsyncDisposable {
     log: Log,
     signal?: AbortSignal,
   ): Promise<BuildDirectoryServer> {
-    const tree = new FileTree({ source, pool });
+    const { shuffleDirectoryListings, hiddenFilesPattern, inputsReadOnly } = settings;
+    const tree = new FileTree({
+      source,
+      pool,
+      shuffleDirectoryListings,
+      inputsReadOnly,
+      ...(hiddenFilesPattern !== undefined && { hiddenFiles: new RegExp(hiddenFilesPattern, "u") }),
+    });
     const mounted = await mount(tree, settings, log, signal);
     return new BuildDirectoryServer(tree, mounted, settings.maximumWritableFileUploadDelay);
   }

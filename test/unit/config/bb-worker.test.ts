@@ -265,9 +265,9 @@ describe("bbWorkerSettings", () => {
       /mountPath is "build": give an absolute path/,
     ],
     [
-      "hidden files",
-      { buildDirectories: [buildDirectory({ hiddenFilesPattern: "x" })] },
-      /virtual\.hiddenFilesPattern is not supported/,
+      "a pattern of Go's that is none of JavaScript's",
+      { buildDirectories: [buildDirectory({ hiddenFilesPattern: "[[:alpha:]]" })] },
+      /virtual\.hiddenFilesPattern is "\[\[:alpha:\]\]": give a regular expression of JavaScript's/,
     ],
     [
       "a device that there is not",

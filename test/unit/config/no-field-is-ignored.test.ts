@@ -30,13 +30,15 @@ import { digestOf } from "../cas/fake-storage.ts";
  * Accepted since Buildbarn's worker would do the same with another value: blobs are copied one copy at a time anyway,
  * completeness is checked where action results are read, which no worker does, and diagnostics without an address are not
  * served. Or since there is nothing that the
- * field could tune: which entries are trusted, and where they are, is noted in memory, and each batch is one write.
+ * field could tune: which entries are trusted, and where they are, is noted in memory, and each batch is one write. Or
+ * since a message with no field set says what its absence says.
  */
 const EQUIVALENT = new RegExp(
   [
     /\.replicator\.local$/,
     /\.completenessChecking\.maximumTotalTreeSizeBytes$/,
     /\.diagnosticsHttpServer$/,
+    /\.virtual\.bbWorkerNfs4$/,
     /\.dataIntegrityValidationCache\.(cacheSize|cacheReplacementPolicy)$/,
     /\.keyLocationMapOnBlockDevice\.file\.path$/,
     /\.fast\.local\..*\.writeConcurrencyLimit$/,
@@ -113,6 +115,8 @@ const buildDirectory = (mount: JsonObject): JsonObject => ({
     mount: { mountPath: "/build", ...mount },
     maximumExecutionTimeoutCompensation: "3600s",
     maximumWritableFileUploadDelay: "60s",
+    hiddenFilesPattern: "^\\.nfs",
+    bbWorkerNfs4: { inputsReadOnly: true },
   },
   runners: [
     {

@@ -25,12 +25,28 @@ function list(entries: Entries<string>): { name: string; cookie: number }[] {
 }
 
 const name = fc.nat(80).map((n) => `n${n}`);
+/** Those of a CAS directory, and their order in a listing. */
+const initialNames = fc.uniqueArray(name, { maxLength: 40 }).chain((names) =>
+  fc.record({
+    names: fc.constant(names),
+    order: fc.option(
+      fc.shuffledSubarray([...names.keys()], { minLength: names.length, maxLength: names.length }),
+      { nil: undefined },
+    ),
+  }),
+);
 const steps = fc.array(fc.record({ add: fc.boolean(), name }), { maxLength: 300 });
 
 test("entries hold what a map holds, in order, with cookies that stay", () => {
   fc.assert(
-    fc.property(fc.uniqueArray(name, { maxLength: 40 }), steps, (initial, steps) => {
-      const entries = new Entries<string>(originOf(initial));
+    fc.property(initialNames, steps, ({ names: initial, order }, steps) => {
+      const entries = new Entries<string>(originOf(initial), order && Uint32Array.from(order));
+      if (order !== undefined) {
+        assert.deepEqual(
+          list(entries).map(({ name }) => initial.indexOf(name)),
+          order,
+        );
+      }
       const model = new Map<string, { cookie: number; child: string | undefined }>();
       list(entries).forEach(({ name, cookie }) => {
         model.set(name, { cookie, child: undefined });

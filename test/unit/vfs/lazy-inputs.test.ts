@@ -320,3 +320,58 @@ test("read-only inputs refuse changes and may be linked", async () => {
     ["b"],
   );
 });
+
+test("shuffled listings have everything, in another order each time, which stays while things come and go", async () => {
+  const files = Object.fromEntries(Array.from({ length: 30 }, (_, index) => [`file${index}`, `${index}`]));
+  const inputs = { ...files, dir: { inner: "x" }, link: symlink("file0") };
+  const { tree, source, root } = await makeFixture(inputs, { shuffleDirectoryListings: true });
+  const usual = await namesIn((await makeFixture(inputs)).root);
+  const other = await tree.createBuildDirectory("other").attachInputRoot(["root"], source.addTree(inputs));
+  const listed = await list(root);
+  const names = listed.map(({ name }) => name);
+  assert.deepEqual(names.toSorted(), usual.toSorted());
+  // One of 32! orders each; that two are equal does not happen.
+  assert.notDeepEqual(names, usual);
+  assert.notDeepEqual(await namesIn(other), names);
+  for (const { name, node } of listed) {
+    assert.deepEqual((await lookup(root, name)).handle, node.handle);
+    if (name.startsWith("file")) {
+      assert.equal((await contentOf(node)).toString(), name.slice("file".length));
+    }
+  }
+  assert.deepEqual(await namesIn(await lookup(root, "dir")), ["inner"]);
+  assert.equal((await lookup<TreeSymlink>(root, "link")).target.toString(), "file0");
+
+  // A client that has read ten entries goes on after them, whatever happens meanwhile.
+  const { cookie } = listed[9]!;
+  await root.remove(names[3]!);
+  await root.remove(names[20]!);
+  await root.createFile("new", USER, {});
+  const changed = names.slice(21).find((name) => name.startsWith("file"))!;
+  await root.openForWriting(changed, await lookup<RegularFile>(root, changed), true);
+  const rest: string[] = [];
+  await root.readDirectory(cookie, (name) => rest.push(name) > 0);
+  assert.deepEqual(rest, [...names.slice(10).filter((name) => name !== names[20]), "new"]);
+});
+
+test("hidden files are not listed and do not keep their directory, but can be looked up", async () => {
+  const { root, build } = await makeFixture(
+    { dir: { ".nfs1": "left", sub: {} }, ".nfs2": { inner: "x" }, "\u00fc.nfs": "no match", seen: "" },
+    { hiddenFiles: /^(\.nfs|\u00fc)/u },
+  );
+  const dir = await lookup<TreeDirectory>(root, "dir");
+  assert.deepEqual((await namesIn(root)).toSorted(), [".nfs2", "dir", "seen", "\u00fc.nfs"].toSorted());
+  assert.deepEqual(await namesIn(dir), ["sub"]);
+  assert.equal((await contentOf(await lookup(dir, ".nfs1"))).toString(), "left");
+  assert.equal(await outcome(() => root.remove("dir")), FileSystemStatus.NOTEMPTY);
+  await dir.remove("sub");
+  await dir.createFile(".nfs3", USER, {});
+  const before = build.quota.fileCount;
+  await root.createDirectory("new", USER, {});
+  assert.equal(await outcome(() => root.rename("new", root, "dir")), "ok");
+  assert.equal(build.quota.fileCount, before - 1, "what was hidden is gone");
+  await root.createDirectory("another", USER, {});
+  await (await lookup<TreeDirectory>(root, "another")).createFile(".nfs4", USER, {});
+  assert.equal(await outcome(() => root.remove("another")), "ok");
+  assert.equal(build.quota.fileCount, before - 1);
+});
