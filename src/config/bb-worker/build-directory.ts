@@ -5,7 +5,7 @@ import type {
 } from "../../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
 import { durationMilliseconds } from "../duration.ts";
 import { ConfigurationError } from "../error.ts";
-import { all, each, type FieldPath, unsupported } from "../field-path.ts";
+import { all, each, type FieldPath } from "../field-path.ts";
 import { refuse } from "../refuse.ts";
 import { nonEmpty } from "../values.ts";
 import { type MountSettings, mountSettings } from "./mount.ts";

@@ -756,6 +756,26 @@ describe("executor", () => {
       });
     }
 
+    it("a parent of outputs that the command replaced by a symlink or a file: UNKNOWN, as from Buildbarn", async () => {
+      for (const kind of ["symlink", "file"]) {
+        const response = await execute({
+          command: { arguments: ["x"], outputPaths: ["parent/output"] },
+          runs: async (build) => {
+            const root = await build.makeDirectories(path("root"));
+            const credentials = { ...build.owner, supplementaryGroupIds: [] };
+            await root.remove("parent");
+            if (kind === "symlink") {
+              await root.createSymlink("parent", credentials, Buffer.from("elsewhere"), {});
+            } else {
+              await build.createFile(path("root/parent"), Buffer.from("f"));
+            }
+            return {};
+          },
+        });
+        endsWith(response, Code.UNKNOWN, /the parent "parent" of outputs is not a directory/);
+      }
+    });
+
     it("outputs of the older kinds that are of the other kind: FAILED_PRECONDITION", async () => {
       const response = await execute({
         command: { arguments: ["x"], outputFiles: ["made"] },

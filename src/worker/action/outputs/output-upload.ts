@@ -148,6 +148,14 @@ class OutputUpload {
         const found = await directory.lookup(name);
         if (found?.type === FileType.DIRECTORY) {
           await this.node(child, found, `${prefix}${displayName(name)}/`);
+        } else if (found !== undefined && child.outputs.size + child.children.size > 0) {
+          // As Buildbarn: a success without these outputs would be cached.
+          throw new StatusError(
+            status(
+              Code.UNKNOWN,
+              `the parent ${JSON.stringify(prefix + displayName(name))} of outputs is not a directory`,
+            ),
+          );
         }
       }),
     );
