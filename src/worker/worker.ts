@@ -76,6 +76,7 @@ export class Worker {
         configuration,
         settings,
         storage,
+        pool,
         prefetching,
         infrastructureFailures,
         scheduler,
@@ -117,6 +118,7 @@ interface BuildDirectoryContext {
   readonly configuration: BbWorkerSettings;
   readonly settings: BuildDirectorySettings;
   readonly storage: StorageClient;
+  readonly pool: FilePool;
   readonly prefetching: PrefetchingOptions | undefined;
   readonly infrastructureFailures: TestInfrastructureFailures;
   readonly scheduler: Client<typeof OperationQueue>;
@@ -138,6 +140,7 @@ function runnerThreads(
     configuration,
     settings,
     storage,
+    pool,
     prefetching,
     infrastructureFailures,
     scheduler,
@@ -163,7 +166,10 @@ function runnerThreads(
     nextName: () => server.nextName(),
     sync: () => server.sync(),
   });
-  const blobAccess = actionBlobAccess(storage, settings.maximumWritableFileUploadDelay);
+  const blobAccess = actionBlobAccess(storage, {
+    maximumUploadDelay: settings.maximumWritableFileUploadDelay,
+    filePoolBytes: () => pool.space().totalBytes,
+  });
   const problems = new ProblemLog(log.with({ runner: settingsOfRunner.endpoint.address }));
 
   return Array.from({ length: concurrency }, (_, thread) => {
@@ -191,6 +197,7 @@ function runnerThreads(
         environmentVariables: settingsOfRunner.environmentVariables,
         workerName: JSON.stringify(workerId),
         maximumTimeoutCompensation: settings.maximumExecutionTimeoutCompensation,
+        maximumUploadDuration: settings.maximumOutputUploadDuration,
         forceUploadTreesAndDirectories: configuration.forceUploadTreesAndDirectories,
         costsPerSecond: settingsOfRunner.costsPerSecond,
         infrastructureFailures,

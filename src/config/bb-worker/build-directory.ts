@@ -1,8 +1,9 @@
+import type { VirtualBuildDirectoryConfiguration as OurConfiguration } from "../../proto/gen/bb_worker_nfs4/bb_worker/bb_worker_pb.ts";
 import type {
   BuildDirectoryConfiguration,
   VirtualBuildDirectoryConfiguration,
 } from "../../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
-import { durationMilliseconds } from "../duration.ts";
+import { durationMilliseconds, positiveMilliseconds } from "../duration.ts";
 import { ConfigurationError } from "../error.ts";
 import { all, each, type FieldPath, unsupported } from "../field-path.ts";
 import { accept, refuse } from "../refuse.ts";
@@ -16,10 +17,13 @@ export interface BuildDirectorySettings extends MountSettings {
   readonly maximumExecutionTimeoutCompensation: number;
   /** Milliseconds that the kernel may take to write back what an action wrote. */
   readonly maximumWritableFileUploadDelay: number;
+  /** Milliseconds that hashing and uploading may take. */
+  readonly maximumOutputUploadDuration: number;
   readonly runners: readonly RunnerSettings[];
 }
 
 const DEFAULT_UPLOAD_DELAY = 60_000;
+const DEFAULT_UPLOAD_DURATION = 15 * 60_000;
 
 export function buildDirectorySettings(
   configuration: BuildDirectoryConfiguration,
@@ -58,8 +62,13 @@ function virtualSettings(
   configuration: VirtualBuildDirectoryConfiguration,
   path: FieldPath,
 ): Omit<BuildDirectorySettings, "runners"> {
-  const { mount, maximumExecutionTimeoutCompensation, maximumWritableFileUploadDelay, ...rest } =
-    configuration;
+  const {
+    mount,
+    maximumExecutionTimeoutCompensation,
+    maximumWritableFileUploadDelay,
+    bbWorkerNfs4,
+    ...rest
+  } = configuration;
   const others = accept(rest, path, {
     shuffleDirectoryListings: "directories are always listed in the same order",
   });
@@ -81,6 +90,16 @@ function virtualSettings(
         path.field("maximumWritableFileUploadDelay"),
         DEFAULT_UPLOAD_DELAY,
       ),
+    maximumOutputUploadDuration: () => outputUploadDuration(bbWorkerNfs4, path.field("bbWorkerNfs4")),
   });
   return { ...mountOf, ...times };
+}
+
+function outputUploadDuration(configuration: OurConfiguration | undefined, path: FieldPath): number {
+  if (configuration?.maximumOutputUploadDuration === undefined) {
+    return DEFAULT_UPLOAD_DURATION;
+  }
+  const { maximumOutputUploadDuration, ...rest } = configuration;
+  refuse(rest, path);
+  return positiveMilliseconds(maximumOutputUploadDuration, path.field("maximumOutputUploadDuration"));
 }

@@ -41,6 +41,7 @@ import { addCosts, addFilePoolUsage } from "./resource-usage.ts";
 import { recordResult } from "./result-recording.ts";
 import { Stages } from "./stages.ts";
 import type { TestInfrastructureFailures } from "./test-infrastructure-failures.ts";
+import { UploadDeadline } from "./upload-deadline.ts";
 
 export interface ExecutorOptions {
   readonly blobAccess: ActionBlobAccess;
@@ -60,6 +61,8 @@ export interface ExecutorOptions {
   readonly workerName: string;
   /** Milliseconds. See {@link ExecutionTimeout}. */
   readonly maximumTimeoutCompensation: number;
+  /** Milliseconds that hashing and uploading of outputs and logs may take. */
+  readonly maximumUploadDuration: number;
   readonly forceUploadTreesAndDirectories: boolean;
   readonly costsPerSecond: Readonly<Record<string, MonetaryResourceUsage_Expense>>;
   /** One for the process. */
@@ -183,7 +186,7 @@ async function executeAction(
   // Before the outputs are looked for, which is not the action's doing.
   const read = prefetching && { profile: prefetching.profile(), usage: prefetching.usage() };
   stages.enter("uploadingOutputs");
-  await bringBackWrites(actionDirectory, response, fault.signal);
+  await bringBackWrites(actionDirectory, response, fault.signal, context.signal);
   await upload(action, prepared, actionDirectory, response, fault.signal, context.signal, options);
   if (prefetching !== undefined && read !== undefined) {
     if (!isFailed(response) && response.result!.exitCode === 0) {
@@ -297,9 +300,10 @@ async function bringBackWrites(
   actionDirectory: ActionDirectory,
   response: ExecuteResponse,
   fault: AbortSignal,
+  cancelled: AbortSignal,
 ): Promise<void> {
   try {
-    await actionDirectory.sync();
+    await unlessAborted(actionDirectory.sync(), cancelled);
     fault.throwIfAborted();
   } catch (error) {
     attachError(response, fault.aborted ? fault.reason : error, "take what the command wrote");
@@ -317,17 +321,23 @@ async function upload(
   response: ExecuteResponse,
   fault: AbortSignal,
   cancelled: AbortSignal,
-  { blobAccess, forceUploadTreesAndDirectories }: ExecutorOptions,
+  { blobAccess, forceUploadTreesAndDirectories, maximumUploadDuration }: ExecutorOptions,
 ): Promise<void> {
+  using deadline = new UploadDeadline(maximumUploadDuration);
+  const stop = AbortSignal.any([cancelled, deadline.signal]);
   const attempt = async (doing: string, step: () => Promise<void>): Promise<void> => {
     try {
       await step();
       fault.throwIfAborted();
+      stop.throwIfAborted();
     } catch (error) {
+      if (stop.aborted && !fault.aborted) {
+        attachError(response, stop.reason, "upload outputs");
+      }
       attachError(response, fault.aborted ? fault.reason : error, doing);
     }
   };
-  const uploader = blobAccess.outputUploader(action.actionDigest, cancelled);
+  const uploader = blobAccess.outputUploader(action.actionDigest, stop);
   const result = response.result!;
   await Promise.all([
     attempt("upload standard output", async () => {
@@ -371,7 +381,7 @@ async function uploadStream(
   if (file?.type !== FileType.REGULAR || (await file.attributes()).size === 0) {
     return undefined;
   }
-  return uploader.uploadFile(file);
+  return uploader.uploadFile(file, name);
 }
 
 function assignDigest(

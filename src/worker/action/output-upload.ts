@@ -35,7 +35,8 @@ const CONCURRENT_FILES = 256;
 export interface OutputUploader {
   readonly instanceName: string;
   readonly digestFunction: DigestFunction;
-  uploadFile(file: RegularFile): Promise<Digest>;
+  /** `path` is for errors. */
+  uploadFile(file: RegularFile, path: string): Promise<Digest>;
   uploadBytes(digest: Digest, bytes: Uint8Array): Promise<void>;
 }
 
@@ -80,7 +81,7 @@ export async function uploadServerLogs(
       (await entriesOf(current)).map(async ([name, node]) => {
         const path = prefix + displayName(name);
         if (node.type === FileType.REGULAR) {
-          const digest = await files.run(undefined, () => uploader.uploadFile(node));
+          const digest = await files.run(undefined, () => uploader.uploadFile(node, path));
           logs[path] = create(LogFileSchema, { digest: digestMessage(digest) });
         } else if (node.type === FileType.DIRECTORY) {
           await visit(node, `${path}/`);
@@ -153,7 +154,7 @@ class OutputUpload {
     switch (node.type) {
       case FileType.REGULAR:
         requireKind(output, "file", "regular file", path);
-        return this.#file(output, node);
+        return this.#file(output, node, path);
       case FileType.DIRECTORY:
         requireKind(output, "directory", "directory", path);
         return this.directory(output, node, path);
@@ -169,9 +170,9 @@ class OutputUpload {
     }
   }
 
-  async #file({ paths }: ExpectedOutput, file: RegularFile): Promise<void> {
+  async #file({ paths }: ExpectedOutput, file: RegularFile, path: string): Promise<void> {
     const isExecutable = await executable(file);
-    const digest = await this.#uploadFile(file);
+    const digest = await this.#uploadFile(file, path);
     for (const path of paths) {
       this.#outputs.outputFiles.push(create(OutputFileSchema, { path, digest, isExecutable }));
     }
@@ -229,7 +230,7 @@ class OutputUpload {
     const [files, children] = await Promise.all([
       Promise.all(
         entries.flatMap(({ name, node }) =>
-          node.type === FileType.REGULAR ? this.#fileNode(name, node) : [],
+          node.type === FileType.REGULAR ? this.#fileNode(name, node, prefix + name) : [],
         ),
       ),
       Promise.all(
@@ -257,13 +258,17 @@ class OutputUpload {
     };
   }
 
-  async #fileNode(name: string, file: RegularFile): Promise<MessageInitShape<typeof FileNodeSchema>> {
+  async #fileNode(
+    name: string,
+    file: RegularFile,
+    path: string,
+  ): Promise<MessageInitShape<typeof FileNodeSchema>> {
     const isExecutable = await executable(file);
-    return { name, isExecutable, digest: await this.#uploadFile(file) };
+    return { name, isExecutable, digest: await this.#uploadFile(file, path) };
   }
 
-  async #uploadFile(file: RegularFile): Promise<ReturnType<typeof digestMessage>> {
-    return digestMessage(await this.#files.run(undefined, () => this.#uploader.uploadFile(file)));
+  async #uploadFile(file: RegularFile, path: string): Promise<ReturnType<typeof digestMessage>> {
+    return digestMessage(await this.#files.run(undefined, () => this.#uploader.uploadFile(file, path)));
   }
 }
 
