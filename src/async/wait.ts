@@ -1,5 +1,5 @@
 /** The longest time that setTimeout can wait, some 25 days; it turns anything longer into 1 ms. */
-const MAXIMUM_TIMER_MILLISECONDS = 2 ** 31 - 1;
+export const MAXIMUM_TIMER_MILLISECONDS = 2 ** 31 - 1;
 
 /**
  * Waits for the promise, but no longer than `milliseconds`, which may be infinite. Resolves to whether the promise

@@ -53,6 +53,11 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     return this.#content.size;
   }
 
+  /** What the quota counts of its content: all that is not the blob's it is a copy of, holes included. */
+  get chargedBytes(): number {
+    return this.#content.chargedBytes;
+  }
+
   /** Whether a client has the file open. */
   get retained(): boolean {
     return this.#retained > 0;

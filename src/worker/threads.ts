@@ -1,8 +1,9 @@
 import type { StorageClient } from "../cas/storage-client.ts";
 import type { BbWorkerSettings } from "../config/bb-worker/application.ts";
-import type {
-  NativeBuildDirectorySettings,
-  VirtualBuildDirectorySettings,
+import {
+  DEFAULT_UPLOAD_DURATION,
+  type NativeBuildDirectorySettings,
+  type VirtualBuildDirectorySettings,
 } from "../config/bb-worker/build-directory.ts";
 import type { RunnerSettings } from "../config/bb-worker/runner.ts";
 import type { Client } from "../grpc/client.ts";
@@ -10,6 +11,7 @@ import type { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remotew
 import { Runner } from "../proto/gen/buildbarn/runner/runner_pb.ts";
 import type { Log } from "../telemetry/log.ts";
 import { ProblemLog } from "../telemetry/problem-log.ts";
+import type { FilePool } from "../vfs/index.ts";
 import { actionBlobAccess } from "./action/action-blob-access.ts";
 import { actionDirectories, type CreateActionDirectory } from "./action/action-directory.ts";
 import { createExecutor, type ExecutorOptions } from "./action/executor.ts";
@@ -33,6 +35,7 @@ const RUNNER_RECONNECT_MILLISECONDS = 10_000;
 export interface ThreadsContext {
   readonly configuration: BbWorkerSettings;
   readonly storage: StorageClient;
+  readonly pool: FilePool;
   readonly loggings: readonly CompletedActionLogging[];
   readonly executionTimeouts: ExecutionTimeouts;
   readonly infrastructureFailures: TestInfrastructureFailures;
@@ -43,7 +46,10 @@ export interface ThreadsContext {
 
 /** What the two kinds of build directories have each in their own way. */
 export interface BuildDirectory
-  extends Pick<ExecutorOptions, "prefetching" | "reportsUnknownAccess" | "maximumTimeoutCompensation"> {
+  extends Pick<
+    ExecutorOptions,
+    "prefetching" | "reportsUnknownAccess" | "maximumTimeoutCompensation" | "maximumUploadDuration"
+  > {
   readonly runners: readonly RunnerSettings[];
   readonly actionDirectories: (runner: RunnerSettings) => CreateActionDirectory;
   /** Milliseconds. */
@@ -72,6 +78,7 @@ export function ofVirtual(
     prefetching,
     maximumTimeoutCompensation: settings.maximumExecutionTimeoutCompensation,
     maximumUploadDelay: settings.maximumWritableFileUploadDelay,
+    maximumUploadDuration: settings.maximumOutputUploadDuration,
   };
 }
 
@@ -89,6 +96,7 @@ export function ofNative(
     // Everything is there before the command runs, and there when it has ended.
     maximumTimeoutCompensation: 0,
     maximumUploadDelay: 0,
+    maximumUploadDuration: DEFAULT_UPLOAD_DURATION,
   };
 }
 
@@ -104,6 +112,7 @@ function runnerThreads(
   {
     configuration,
     storage,
+    pool,
     loggings,
     executionTimeouts,
     infrastructureFailures,
@@ -117,7 +126,10 @@ function runnerThreads(
   const { concurrency, maximumConsecutiveTestInfrastructureFailures } = settingsOfRunner;
   const owner = { ...settingsOfRunner.buildDirectoryOwner, supplementaryGroupIds: [] };
   const createDirectory = directory.actionDirectories(settingsOfRunner);
-  const blobAccess = actionBlobAccess(storage, directory.maximumUploadDelay);
+  const blobAccess = actionBlobAccess(storage, {
+    maximumUploadDelay: directory.maximumUploadDelay,
+    filePoolBytes: () => pool.space().totalBytes,
+  });
   const problems = new ProblemLog(log.with({ runner: settingsOfRunner.endpoint.address }));
 
   return Array.from({ length: concurrency }, (_, thread) => {
@@ -140,6 +152,7 @@ function runnerThreads(
       environmentVariables: settingsOfRunner.environmentVariables,
       workerName: JSON.stringify(workerId),
       maximumTimeoutCompensation: directory.maximumTimeoutCompensation,
+      maximumUploadDuration: directory.maximumUploadDuration,
       executionTimeouts,
       forceUploadTreesAndDirectories: configuration.forceUploadTreesAndDirectories,
       costsPerSecond: settingsOfRunner.costsPerSecond,

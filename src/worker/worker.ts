@@ -70,6 +70,7 @@ export class Worker {
       const context = {
         configuration,
         storage,
+        pool,
         loggings,
         executionTimeouts,
         infrastructureFailures,

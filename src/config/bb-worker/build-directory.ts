@@ -3,7 +3,7 @@ import type {
   BuildDirectoryConfiguration,
   VirtualBuildDirectoryConfiguration,
 } from "../../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
-import { durationMilliseconds } from "../duration.ts";
+import { durationMilliseconds, positiveMilliseconds } from "../duration.ts";
 import { ConfigurationError } from "../error.ts";
 import { all, each, type FieldPath } from "../field-path.ts";
 import { refuse } from "../refuse.ts";
@@ -27,6 +27,8 @@ export interface VirtualBuildDirectorySettings extends MountSettings {
   /** A regular expression (with the flag "u") for names of what is not listed, unless it is a directory. */
   readonly hiddenFilesPattern: string | undefined;
   readonly inputsReadOnly: boolean;
+  /** Milliseconds that hashing and uploading may take. */
+  readonly maximumOutputUploadDuration: number;
   readonly runners: readonly RunnerSettings[];
 }
 
@@ -37,6 +39,7 @@ export interface NativeBuildDirectorySettings extends NativeSettings {
 }
 
 const DEFAULT_UPLOAD_DELAY = 60_000;
+export const DEFAULT_UPLOAD_DURATION = 15 * 60_000;
 
 export function buildDirectorySettings(
   configuration: BuildDirectoryConfiguration,
@@ -84,7 +87,11 @@ function virtualSettings(
     ...rest
   } = configuration;
   refuse(rest, path, { caseInsensitive: "case always matters; remove it" });
-  const { mount: mountOf, ...others } = all({
+  const {
+    mount: mountOf,
+    own,
+    ...others
+  } = all({
     mount: () => mountSettings(mount, path.field("mount")),
     maximumExecutionTimeoutCompensation: () =>
       durationMilliseconds(
@@ -99,9 +106,9 @@ function virtualSettings(
         DEFAULT_UPLOAD_DELAY,
       ),
     hiddenFilesPattern: () => namePattern(hiddenFilesPattern, path.field("hiddenFilesPattern")),
-    inputsReadOnly: () => inputsReadOnly(bbWorkerNfs4, path.field("bbWorkerNfs4")),
+    own: () => ownSettings(bbWorkerNfs4, path.field("bbWorkerNfs4")),
   });
-  return { ...mountOf, ...others, shuffleDirectoryListings };
+  return { ...mountOf, ...own, ...others, shuffleDirectoryListings };
 }
 
 /** What both Go and JavaScript understand as a regular expression means the same to both; the rest is refused. */
@@ -116,11 +123,19 @@ function namePattern(pattern: string, path: FieldPath): string | undefined {
   return pattern === "" ? undefined : pattern;
 }
 
-function inputsReadOnly(configuration: VirtualBuildDirectory | undefined, path: FieldPath): boolean {
+function ownSettings(
+  configuration: VirtualBuildDirectory | undefined,
+  path: FieldPath,
+): Pick<VirtualBuildDirectorySettings, "inputsReadOnly" | "maximumOutputUploadDuration"> {
+  const defaults = { inputsReadOnly: false, maximumOutputUploadDuration: DEFAULT_UPLOAD_DURATION };
   if (configuration === undefined) {
-    return false;
+    return defaults;
   }
-  const { inputsReadOnly, ...rest } = configuration;
+  const { inputsReadOnly, maximumOutputUploadDuration: duration, ...rest } = configuration;
   refuse(rest, path);
-  return inputsReadOnly;
+  if (duration === undefined) {
+    return { ...defaults, inputsReadOnly };
+  }
+  const field = path.field("maximumOutputUploadDuration");
+  return { inputsReadOnly, maximumOutputUploadDuration: positiveMilliseconds(duration, field) };
 }

@@ -63,6 +63,11 @@ export class FileContent {
     return this.#usedBlocks.total;
   }
 
+  /** What the quota counts. */
+  get chargedBytes(): number {
+    return this.#chargedBytes;
+  }
+
   /** The digest, if the content is certain to be that of a blob. */
   get digest(): Digest | undefined {
     const base = this.#base;
@@ -146,9 +151,8 @@ export class FileContent {
 
   /** Where data begins behind the hole at `offset`; undefined if there is none. */
   #nextData(offset: number): number | undefined {
-    const own = this.#own.startAfter(offset);
-    const based = this.#based.startAfter(offset);
-    return own === undefined || based === undefined ? (own ?? based) : Math.min(own, based);
+    const starts = [this.#own.startAfter(offset), this.#based.startAfter(offset)];
+    return starts.reduce((a, b) => (a === undefined || b === undefined ? (a ?? b) : Math.min(a, b)));
   }
 
   /** Frees all storage and all charges. Further changes fail with STALE. */
@@ -199,7 +203,6 @@ export class FileContent {
       blocksStart -
       this.#ownBlocks.covered(blocksStart, blocksEnd);
     this.#charge(charge);
-
     try {
       const pending = this.#bytes.write(offset, data);
       if (pending === undefined) {
@@ -250,17 +253,15 @@ export class FileContent {
     }
     this.#count();
     if (size === 0) {
-      this.#clear();
-      return;
+      return this.#clear();
     }
     const ownBlocksBefore = this.#ownBlocks.total;
     this.#own.remove(size, oldSize);
     this.#usedBlocks.remove(blockEnd(size), blockEnd(oldSize));
     this.#ownBlocks.remove(blockEnd(size), this.#baseSize);
     this.#based.remove(size, oldSize);
-    this.#charge(
-      this.#beyondBase(size) - this.#beyondBase(oldSize) + this.#ownBlocks.total - ownBlocksBefore,
-    );
+    const ownBlocks = this.#ownBlocks.total - ownBlocksBefore;
+    this.#charge(this.#beyondBase(size) - this.#beyondBase(oldSize) + ownBlocks);
     this.#size = size;
     try {
       const pending = this.#bytes.shrink(size);
@@ -357,7 +358,7 @@ export class FileContent {
   }
 
   get #baseSize(): number {
-    return this.#base === undefined ? 0 : this.#base.sizeBytes;
+    return this.#base?.sizeBytes ?? 0;
   }
 
   /** How many bytes of a file of this size are charged whether written or not. */

@@ -1,5 +1,5 @@
 import { fromBinary } from "@bufbuild/protobuf";
-import { waitAtMost } from "../../async/wait.ts";
+import { unlessAborted, waitAtMost } from "../../async/wait.ts";
 import type { StorageClient } from "../../cas/storage-client.ts";
 import { StatusError, status } from "../../grpc/status.ts";
 import {
@@ -22,13 +22,20 @@ export interface ActionBlobAccess {
   updateActionResult(action: Digest, result: ActionResult, signal: AbortSignal): Promise<void>;
 }
 
-/**
- * Implements it with a storage client.
- *
- * @param maximumUploadDelay Milliseconds to wait for an output that something still has open for writing; after that
- *   it is uploaded as it is.
- */
-export function actionBlobAccess(storage: StorageClient, maximumUploadDelay: number): ActionBlobAccess {
+export interface ActionBlobAccessOptions {
+  /**
+   * Milliseconds to wait for an output that something still has open for writing; after that it is uploaded as it is.
+   */
+  readonly maximumUploadDelay: number;
+  /** Bytes that the file pool can hold. An output that is longer can only be a hole, and is not worth hashing. */
+  readonly filePoolBytes: () => number;
+}
+
+/** Implements it with a storage client. */
+export function actionBlobAccess(
+  storage: StorageClient,
+  { maximumUploadDelay, filePoolBytes }: ActionBlobAccessOptions,
+): ActionBlobAccess {
   return {
     async command(digest) {
       return parseCommand(await storage.message(digest), digest);
@@ -38,14 +45,14 @@ export function actionBlobAccess(storage: StorageClient, maximumUploadDelay: num
         instanceName,
         digestFunction,
         uploadBytes: (digest, bytes) => storage.upload(digest, bytes, signal),
-        async uploadFile(file) {
+        async uploadFile(file, path) {
           if (file instanceof NativeFile) {
             return file.whileOpen((source) =>
               storage.hashAndUpload(instanceName, digestFunction, source, signal),
             );
           }
           if (file instanceof WritableFile && file.retained) {
-            await waitAtMost(file.released(), maximumUploadDelay);
+            await waitAtMost(file.released(), maximumUploadDelay, signal);
           }
           const { size } = file.attributes();
           const source = {
@@ -54,7 +61,9 @@ export function actionBlobAccess(storage: StorageClient, maximumUploadDelay: num
           };
           const known = knownDigest(file);
           if (known === undefined) {
-            return storage.hashAndUpload(instanceName, digestFunction, source, signal);
+            requirePossibleSize(file, path, filePoolBytes());
+            // The content of an input may never come.
+            return unlessAborted(storage.hashAndUpload(instanceName, digestFunction, source, signal), signal);
           }
           const digest = { ...known, instanceName };
           await storage.upload(digest, source, signal);
@@ -73,6 +82,18 @@ function parseCommand(bytes: Uint8Array, digest: Digest): Command {
     throw new StatusError(
       status(Code.INVALID_ARGUMENT, `blob ${digest.hash} is not a Command: ${(error as Error).message}`),
       { cause: error },
+    );
+  }
+}
+
+function requirePossibleSize(file: ActionFile, path: string, filePoolBytes: number): void {
+  if (file instanceof WritableFile && file.chargedBytes > filePoolBytes) {
+    throw new StatusError(
+      status(
+        Code.INVALID_ARGUMENT,
+        `output ${JSON.stringify(path)} is ${file.size} bytes long, most of them a hole: ` +
+          `more than the ${filePoolBytes} bytes of the file pool`,
+      ),
     );
   }
 }

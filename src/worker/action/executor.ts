@@ -38,6 +38,7 @@ import { addCosts, addFilePoolUsage, addInputRootUsage } from "./resource-usage.
 import { recordResult } from "./result-recording.ts";
 import { Stages } from "./stages.ts";
 import type { TestInfrastructureFailures } from "./test-infrastructure-failures.ts";
+import { UploadDeadline } from "./upload-deadline.ts";
 
 export interface ExecutorOptions extends PrepareOptions {
   readonly createDirectory: CreateActionDirectory;
@@ -55,6 +56,8 @@ export interface ExecutorOptions extends PrepareOptions {
   readonly maximumTimeoutCompensation: number;
   /** Of the whole process. */
   readonly executionTimeouts: Pick<ExecutionTimeouts, "add">;
+  /** Milliseconds that hashing and uploading of outputs and logs may take. */
+  readonly maximumUploadDuration: number;
   readonly forceUploadTreesAndDirectories: boolean;
   readonly costsPerSecond: Readonly<Record<string, MonetaryResourceUsage_Expense>>;
   /** One for the process. */
@@ -188,7 +191,7 @@ async function executeAction(
   // Before the outputs are looked for, which is not the action's doing.
   read = prefetching && { profile: prefetching.profile(), usage: prefetching.usage() };
   stages.enter("uploadingOutputs");
-  await bringBackWrites(actionDirectory, response, fault.signal);
+  await bringBackWrites(actionDirectory, response, fault.signal, context.signal);
   await upload(action, prepared, actionDirectory, response, fault.signal, context.signal, options);
   if (prefetching && read && !isFailed(response) && response.result!.exitCode === 0) {
     await prefetching
@@ -266,9 +269,10 @@ async function bringBackWrites(
   actionDirectory: ActionDirectory,
   response: ExecuteResponse,
   fault: AbortSignal,
+  cancelled: AbortSignal,
 ): Promise<void> {
   try {
-    await actionDirectory.sync();
+    await unlessAborted(actionDirectory.sync(), cancelled);
     fault.throwIfAborted();
   } catch (error) {
     attachError(response, fault.aborted ? fault.reason : error, "take what the command wrote");
@@ -286,17 +290,23 @@ async function upload(
   response: ExecuteResponse,
   fault: AbortSignal,
   cancelled: AbortSignal,
-  { blobAccess, forceUploadTreesAndDirectories }: ExecutorOptions,
+  { blobAccess, forceUploadTreesAndDirectories, maximumUploadDuration }: ExecutorOptions,
 ): Promise<void> {
+  using deadline = new UploadDeadline(maximumUploadDuration);
+  const stop = AbortSignal.any([cancelled, deadline.signal]);
   const attempt = async (doing: string, step: () => Promise<void>): Promise<void> => {
     try {
       await step();
       fault.throwIfAborted();
+      stop.throwIfAborted();
     } catch (error) {
+      if (stop.aborted && !fault.aborted) {
+        attachError(response, stop.reason, "upload outputs");
+      }
       attachError(response, fault.aborted ? fault.reason : error, doing);
     }
   };
-  const uploader = blobAccess.outputUploader(action.actionDigest, cancelled);
+  const uploader = blobAccess.outputUploader(action.actionDigest, stop);
   const result = response.result!;
   await Promise.all([
     attempt("upload standard output", async () => {
@@ -341,7 +351,7 @@ async function uploadStream(
   if (file?.type !== FileType.REGULAR || file.attributes().size === 0) {
     return undefined;
   }
-  return uploader.uploadFile(file);
+  return uploader.uploadFile(file, name);
 }
 
 function assignDigest(

@@ -110,13 +110,15 @@ const readCaching = (
   },
 });
 
+const bbWorkerNfs4 = { inputsReadOnly: true, maximumOutputUploadDuration: "600s" };
+
 const buildDirectory = (mount: JsonObject): JsonObject => ({
   virtual: {
     mount: { mountPath: "/build", ...mount },
     maximumExecutionTimeoutCompensation: "3600s",
     maximumWritableFileUploadDelay: "60s",
     hiddenFilesPattern: "^\\.nfs",
-    bbWorkerNfs4: { inputsReadOnly: true },
+    bbWorkerNfs4,
   },
   runners: [
     {
@@ -172,7 +174,10 @@ const lean = (contentAddressableStorage: JsonObject, actionCache: JsonObject = p
   filePool: { blockDevice: { file: { path: "/pool", sizeBytes: "1000" } } },
   buildDirectories: [
     {
-      virtual: { mount: { mountPath: "/build", nfsv4: { linux: { mountOptions: ["vers=4.1"] } } } },
+      virtual: {
+        mount: { mountPath: "/build", nfsv4: { linux: { mountOptions: ["vers=4.1"] } } },
+        bbWorkerNfs4,
+      },
       runners: [{ endpoint: { address: "runner:1" }, concurrency: "1" }],
     },
   ],

@@ -28,6 +28,7 @@ import { type Digest, makeDigest, SHA256 } from "../../../src/reapi/digest.ts";
 import { digestMessage } from "../../../src/reapi/wire-digest.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
 import { type BuildDirectory, FileTree, MemoryFilePool, toName } from "../../../src/vfs/index.ts";
+import type { ActionBlobAccess } from "../../../src/worker/action/action-blob-access.ts";
 import { actionDirectories } from "../../../src/worker/action/action-directory.ts";
 import { createExecutor, type ExecutorOptions } from "../../../src/worker/action/executor.ts";
 import { TestInfrastructureFailures } from "../../../src/worker/action/test-infrastructure-failures.ts";
@@ -113,6 +114,7 @@ describe("executor", () => {
       environmentVariables: {},
       workerName: "worker",
       maximumTimeoutCompensation: 0,
+      maximumUploadDuration: 3_600_000,
       forceUploadTreesAndDirectories: false,
       costsPerSecond: {},
       executionTimeouts: new ExecutionTimeouts(),
@@ -706,6 +708,51 @@ describe("executor", () => {
       });
       endsWith(response, Code.CANCELLED, /no longer wanted/);
       assert.deepEqual(stages, ["fetchingInputs", "running"]);
+    });
+
+    /** Storage that answers no upload before it is told to stop. */
+    const silentUploads = (uploading: (signal: AbortSignal) => void): ActionBlobAccess => ({
+      command: (digest) => storage.command(digest),
+      updateActionResult: (digest, result) => storage.updateActionResult(digest, result),
+      outputUploader: (_action, signal) => ({
+        instanceName: "",
+        digestFunction: SHA256,
+        uploadBytes: async () => {},
+        uploadFile: () =>
+          new Promise((_, reject) => {
+            signal.addEventListener("abort", () => reject(signal.reason));
+            uploading(signal);
+          }),
+      }),
+    });
+    const writeOutput: FakeCommand = async (build) => {
+      await build.createFile(["root", "out"], Buffer.from("content"));
+      return {};
+    };
+    const command = { arguments: ["x"], outputPaths: ["out"] };
+
+    it("an action cancelled while it uploads: the reason, without waiting for storage", async () => {
+      const abort = new AbortController();
+      const blobAccess = silentUploads(() =>
+        abort.abort(new StatusError(status(Code.CANCELLED, "no longer wanted"))),
+      );
+      const response = await execute({
+        command,
+        signal: abort.signal,
+        runs: writeOutput,
+        options: { blobAccess },
+      });
+      endsWith(response, Code.CANCELLED, /cannot upload outputs: no longer wanted/);
+    });
+
+    it("an upload that takes too long: DEADLINE_EXCEEDED", async () => {
+      const blobAccess = silentUploads(() => {});
+      const response = await execute({
+        command,
+        runs: writeOutput,
+        options: { blobAccess, maximumUploadDuration: 1 },
+      });
+      endsWith(response, Code.DEADLINE_EXCEEDED, /cannot upload outputs: it took longer than the 0\.001 s/);
     });
 
     it("a cancelled action whose CAS never answers: ends all the same", async () => {

@@ -37,7 +37,8 @@ const CONCURRENT_FILES = 256;
 export interface OutputUploader {
   readonly instanceName: string;
   readonly digestFunction: DigestFunction;
-  uploadFile(file: ActionFile): Promise<Digest>;
+  /** `path` is for errors. */
+  uploadFile(file: ActionFile, path: string): Promise<Digest>;
   uploadBytes(digest: Digest, bytes: Uint8Array): Promise<void>;
 }
 
@@ -83,7 +84,7 @@ export async function uploadServerLogs(
       (await entriesOf(current)).map(async ([name, node]) => {
         const path = prefix + displayName(name);
         if (node.type === FileType.REGULAR) {
-          const digest = await files.run(undefined, () => uploader.uploadFile(node));
+          const digest = await files.run(undefined, () => uploader.uploadFile(node, path));
           logs[path] = create(LogFileSchema, { digest: digestMessage(digest) });
         } else if (node.type === FileType.DIRECTORY) {
           await visit(node, `${path}/`);
@@ -166,7 +167,7 @@ class OutputUpload {
     switch (node.type) {
       case FileType.REGULAR:
         requireKind(output, "file", "regular file", path);
-        return this.#file(output, node);
+        return this.#file(output, node, path);
       case FileType.DIRECTORY:
         requireKind(output, "directory", "directory", path);
         return this.directory(output, node, path);
@@ -182,9 +183,9 @@ class OutputUpload {
     }
   }
 
-  async #file({ paths }: ExpectedOutput, file: ActionFile): Promise<void> {
+  async #file({ paths }: ExpectedOutput, file: ActionFile, path: string): Promise<void> {
     const isExecutable = await executable(file);
-    const digest = await this.#uploadFile(file);
+    const digest = await this.#uploadFile(file, path);
     const properties = await this.#describeNode(file);
     for (const path of paths) {
       this.#outputs.outputFiles.push(create(OutputFileSchema, { path, digest, isExecutable, ...properties }));
@@ -243,7 +244,7 @@ class OutputUpload {
     const [files, children] = await Promise.all([
       Promise.all(
         entries.flatMap(({ name, node }) =>
-          node.type === FileType.REGULAR ? this.#fileNode(name, node) : [],
+          node.type === FileType.REGULAR ? this.#fileNode(name, node, prefix + name) : [],
         ),
       ),
       Promise.all(
@@ -273,14 +274,18 @@ class OutputUpload {
     };
   }
 
-  async #fileNode(name: string, file: ActionFile): Promise<MessageInitShape<typeof FileNodeSchema>> {
+  async #fileNode(
+    name: string,
+    file: ActionFile,
+    path: string,
+  ): Promise<MessageInitShape<typeof FileNodeSchema>> {
     const isExecutable = await executable(file);
-    const digest = await this.#uploadFile(file);
+    const digest = await this.#uploadFile(file, path);
     return { name, isExecutable, digest, ...(await this.#describeNode(file)) };
   }
 
-  async #uploadFile(file: ActionFile): Promise<ReturnType<typeof digestMessage>> {
-    return digestMessage(await this.#files.run(undefined, () => this.#uploader.uploadFile(file)));
+  async #uploadFile(file: ActionFile, path: string): Promise<ReturnType<typeof digestMessage>> {
+    return digestMessage(await this.#files.run(undefined, () => this.#uploader.uploadFile(file, path)));
   }
 }
 

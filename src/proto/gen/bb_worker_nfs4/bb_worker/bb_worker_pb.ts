@@ -4,13 +4,15 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Duration } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file bb_worker_nfs4/bb_worker/bb_worker.proto.
  */
 export const file_bb_worker_nfs4_bb_worker_bb_worker: GenFile = /*@__PURE__*/
-  fileDesc("CihiYl93b3JrZXJfbmZzNC9iYl93b3JrZXIvYmJfd29ya2VyLnByb3RvEhhiYl93b3JrZXJfbmZzNC5iYl93b3JrZXIiMQoVVmlydHVhbEJ1aWxkRGlyZWN0b3J5EhgKEGlucHV0c19yZWFkX29ubHkYASABKAhiBnByb3RvMw");
+  fileDesc("CihiYl93b3JrZXJfbmZzNC9iYl93b3JrZXIvYmJfd29ya2VyLnByb3RvEhhiYl93b3JrZXJfbmZzNC5iYl93b3JrZXIidAoVVmlydHVhbEJ1aWxkRGlyZWN0b3J5EhgKEGlucHV0c19yZWFkX29ubHkYASABKAgSQQoebWF4aW11bV9vdXRwdXRfdXBsb2FkX2R1cmF0aW9uGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uYgZwcm90bzM", [file_google_protobuf_duration]);
 
 /**
  * What Buildbarn's virtual build directories do not have.
@@ -25,6 +27,14 @@ export type VirtualBuildDirectory = Message<"bb_worker_nfs4.bb_worker.VirtualBui
    * @generated from field: bool inputs_read_only = 1;
    */
   inputsReadOnly: boolean;
+
+  /**
+   * How long hashing and uploading of an action's outputs and logs may take; then it ends with DEADLINE_EXCEEDED. Absent
+   * means 15 minutes.
+   *
+   * @generated from field: google.protobuf.Duration maximum_output_upload_duration = 2;
+   */
+  maximumOutputUploadDuration?: Duration | undefined;
 };
 
 /**
