@@ -135,7 +135,7 @@ export class NfsServer {
     const { state } = this.#context;
     this.#sweeper = setInterval(() => {
       state.now = performance.now();
-      state.clients.sweep();
+      state.sweep();
     }, state.leaseMilliseconds / 2);
     this.#sweeper.unref();
     return (this.#listener.address() as AddressInfo).port;

@@ -1,3 +1,4 @@
+import type { Clients } from "./clients.ts";
 import { findConflict } from "./locks.ts";
 import type { Client, FileState, LockWaiter } from "./records.ts";
 
@@ -42,4 +43,22 @@ export function takeReady(file: FileState): readonly LockWaiter[] {
     removeWaiter(file, client, ownerKey);
   }
   return ready;
+}
+
+/**
+ * Ends the clients whose lease has run out and whose locks stand in the way of a waiter: it waits to be told, and might
+ * not ask again for long.
+ */
+export function expireHolders(files: Iterable<FileState>, clients: Clients): void {
+  for (const file of files) {
+    for (const waiter of [...(file.waiters ?? [])]) {
+      // A waiter that is silent itself gets the lock when it comes back and asks.
+      let waits = !clients.isExpired(waiter.client);
+      while (waits) {
+        const owner = waiter.client.lockOwners.get(waiter.ownerKey);
+        const conflict = findConflict(file, owner, waiter.start, waiter.end, waiter.write);
+        waits = conflict !== undefined && clients.resolveConflict(conflict.state.client);
+      }
+    }
+  }
 }

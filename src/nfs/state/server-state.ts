@@ -5,6 +5,7 @@ import { Share } from "../protocol/constants.ts";
 import { Status } from "../protocol/status.ts";
 import { type ClientStates, Clients } from "./clients.ts";
 import { DuplicateRequests } from "./duplicate-requests.ts";
+import { expireHolders } from "./lock-waiters.ts";
 import { removeAllLocks } from "./locks.ts";
 import {
   type Client,
@@ -19,7 +20,6 @@ import {
   type State,
 } from "./records.ts";
 import { StateTable } from "./state-table.ts";
-
 import type { StateidArgument } from "./stateid.ts";
 
 /** Opens, locks and delegations of one server, and the clients that hold them. */
@@ -64,6 +64,12 @@ export class ServerState implements ClientStates {
   /** Ends everything, so that the file system can release files without names. */
   clear(): void {
     this.clients.clear();
+  }
+
+  /** To be called now and then: ends clients that are silent for too long. */
+  sweep(): void {
+    this.clients.sweep();
+    expireHolders(this.#files.values(), this.clients);
   }
 
   /** Whether the client may have another state. */

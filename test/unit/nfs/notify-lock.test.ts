@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { describe, it } from "node:test";
+import { NfsServer } from "../../../src/nfs/index.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
 import { answerCallback, CallbackOperation, parseCallback } from "./callback-client.ts";
 import { expectResult, handle, openFile, type Step, TestSession } from "./client.ts";
@@ -115,6 +116,35 @@ describe("CB_NOTIFY_LOCK", () => {
     ]);
     await second;
     assert.deepEqual(told, ["reads", "writes"]);
+  });
+
+  it("comes when the holder's lease has run out, but not on behalf of one who is silent as well", async (t) => {
+    const { server, connect, session: start } = await serve(t);
+    const waiter = await TestSession.create(await connect(), "waiter", 1, true);
+    const holder = await start("holder");
+    const held = await openFile(holder, "file", { create: "unchecked" });
+    const wanted = await openFile(waiter, "file");
+    const range = { offset: 0, length: 10 };
+    await lockFile(holder, held, "holds", { type: WRITE, ...range });
+    await lockFile(waiter, wanted, "waits", { type: WRITE_BLOCKING, ...range });
+    const { state } = NfsServer.contextOf(server);
+    state.sweep();
+    assert.equal(state.clients.count, 2);
+    const records = [recordOf(server, holder), recordOf(server, waiter)];
+    for (const record of records) {
+      record.renewedAt -= 2 * state.leaseMilliseconds;
+    }
+    state.sweep();
+    assert.equal(state.clients.count, 2);
+    await waiter.call([]);
+    const called = once(waiter.connection.callbacks, "call");
+    state.sweep();
+    assert.equal(state.clients.count, 1);
+    const call = parseCallback(waiter.connection, (await called)[0] as Buffer);
+    assert.equal(call.operation, CallbackOperation.NOTIFY_LOCK);
+    answerCallback(call, Status.OK);
+    const locked = await lockFile(waiter, wanted, "waits", { type: WRITE_BLOCKING, ...range });
+    assert.equal(locked.status, Status.OK);
   });
 
   it("does not pile up for a client that does not answer, nor do owners whose locks were denied", async (t) => {
