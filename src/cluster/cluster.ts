@@ -27,11 +27,14 @@ export interface ClusterOptions {
   readonly pools?: readonly RunnerPool[];
   /** Where worker and runners run. Default: on this kernel if it can mount NFS, otherwise in user-mode Linux. */
   readonly kernel?: Kernel;
+  /** What blobs may take on the disk; beyond that, those used longest ago go. Default 32 GiB. */
+  readonly maximumStorageBytes?: number;
   readonly scheduler?: BuildQueueOptions;
   /** See {@link ReadInterceptor}. */
   readonly onRead?: ReadInterceptor;
 }
 
+const DEFAULT_STORAGE_BYTES = 32 * 1024 ** 3;
 /** How long it may take until the scheduler has heard of every worker thread. */
 const START_MILLISECONDS = 120_000;
 /** Longer than the worker host gives worker and runners. */
@@ -81,6 +84,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     folder: join(folder, "storage"),
     listen: options.listen ?? "localhost:8980",
     listenForWorkers: `unix:${serverSocket}`,
+    maximumBytes: options.maximumStorageBytes ?? DEFAULT_STORAGE_BYTES,
     scheduler: options.scheduler ?? {},
     onRead: options.onRead,
   });

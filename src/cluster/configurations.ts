@@ -40,6 +40,8 @@ export interface WorkerHostSettings {
 const CHARACTER_DEVICES = ["full", "null", "random", "tty", "urandom", "zero"];
 const FILE_POOL_FILES = 1_000_000n;
 const FILE_POOL_BYTES = 64n * 1024n ** 3n;
+/** Of the file pool, for one action. Its outputs should fit into the storage. */
+const ACTION_BYTES = 16n * 1024n ** 3n;
 
 /** The JSON text of a configuration for bb_worker. */
 export function workerConfiguration(pools: readonly RunnerPool[], places: WorkerPlaces): string {
@@ -78,7 +80,7 @@ export function workerConfiguration(pools: readonly RunnerPool[], places: Worker
             platform: pool.platform,
             workerId: { pool: pool.name },
             maximumFilePoolFileCount: FILE_POOL_FILES,
-            maximumFilePoolSizeBytes: FILE_POOL_BYTES,
+            maximumFilePoolSizeBytes: ACTION_BYTES,
             inputRootCharacterDeviceNodes: pool.chrootIntoInputRoot ? CHARACTER_DEVICES : [],
           })),
         },

@@ -13,6 +13,7 @@ are loaded lazily over NFSv4, and runners. Where this machine's kernel has no NF
 user-mode Linux. Actions run as root.
 
   --data DIR         where blobs and action results are kept (default: ./data)
+  --storage-gib N    what blobs may take of the disk (default: 32); then those used longest ago go
   --listen ADDRESS   where clients connect (default: localhost:8980)
   --concurrency N    how many actions run at the same time (default: ${defaultConcurrency()})
   --help             this text
@@ -22,6 +23,7 @@ ${CHROOT_PROPERTY.name}=${CHROOT_PROPERTY.value} see nothing but their input roo
 
 const OPTIONS = {
   data: { type: "string", default: "data" },
+  "storage-gib": { type: "string", default: "32" },
   listen: { type: "string", default: "localhost:8980" },
   concurrency: { type: "string", default: String(defaultConcurrency()) },
   help: { type: "boolean", default: false },
@@ -42,6 +44,10 @@ async function main(): Promise<number> {
   if (!/:\d+$/.test(values.listen)) {
     throw new UsageError(`--listen ${values.listen}: expected an address such as localhost:8980`);
   }
+  const storageGibibytes = Number(values["storage-gib"]);
+  if (!(storageGibibytes > 0)) {
+    throw new UsageError(`--storage-gib ${values["storage-gib"]}: expected a number such as 32`);
+  }
   // Our own errors tell what goes wrong.
   setLogVerbosity(logVerbosity.NONE);
   const stopped = new Promise<string>((resolve) => {
@@ -54,6 +60,7 @@ async function main(): Promise<number> {
     folder: resolve(values.data),
     listen: values.listen,
     pools: defaultPools(concurrency),
+    maximumStorageBytes: storageGibibytes * 1024 ** 3,
   });
   console.log(`
 Ready. To build with Bazel:

@@ -4,6 +4,7 @@ import { addService } from "../grpc/handlers.ts";
 import { Execution } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import { Operations } from "../proto/gen/google/longrunning/operations_pb.ts";
+import { NeededBlobs } from "./needed-blobs.ts";
 import { BuildQueue } from "./scheduler/build-queue.ts";
 import type { BuildQueueOptions } from "./scheduler/build-queue-options.ts";
 import { executionService } from "./scheduler/execution.ts";
@@ -54,6 +55,11 @@ export class ClusterServer {
   static async start(options: ClusterServerOptions): Promise<ClusterServer> {
     const storage = await EmbeddedStorage.open(options);
     const queue = new BuildQueue(options.scheduler);
+    storage.blobs.needed = () =>
+      new NeededBlobs(
+        () => queue.actionsInFlight(),
+        (digest) => storage.blobs.read(digest),
+      );
     const forClients = new Server(SERVER_OPTIONS);
     const forWorkers = new Server(SERVER_OPTIONS);
     for (const server of [forClients, forWorkers]) {

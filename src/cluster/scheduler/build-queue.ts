@@ -12,6 +12,7 @@ import {
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { type Digest, digestKey } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
+import type { ActionInFlight } from "../needed-blobs.ts";
 import { type BuildQueueOptions, DEFAULT_OPTIONS } from "./build-queue-options.ts";
 import { Operation, Task } from "./operation.ts";
 import { instanceNameSuffix, type PlatformKey } from "./platform.ts";
@@ -54,6 +55,8 @@ export class BuildQueue {
   readonly #operations = new Map<string, Operation>();
   /** Queued and executing tasks that others may join, by action digest and instance. */
   readonly #inFlight = new Map<string, Task>();
+  /** All that are queued or executing. */
+  readonly #tasks = new Set<Task>();
   #completed = 0;
   #deduplicated = 0;
   #closed = false;
@@ -99,7 +102,9 @@ export class BuildQueue {
     if (!request.action.doNotCache) {
       this.#inFlight.set(inFlightKey, task);
     }
+    this.#tasks.add(task);
     task.onCompletion = () => {
+      this.#tasks.delete(task);
       if (this.#inFlight.get(inFlightKey) === task) {
         this.#inFlight.delete(inFlightKey);
       }
@@ -110,6 +115,13 @@ export class BuildQueue {
     queue.tasks.add(task);
     this.#workers.wakeOne(queue);
     return operation;
+  }
+
+  /** The actions that are queued or executing. */
+  *actionsInFlight(): Generator<ActionInFlight> {
+    for (const task of this.#tasks) {
+      yield task.inFlight;
+    }
   }
 
   operation(name: string): Operation | undefined {

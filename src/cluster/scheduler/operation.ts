@@ -16,12 +16,15 @@ import {
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
+import type { ActionInFlight } from "../needed-blobs.ts";
 
 /** One execution of an action, from queue to result. Clients follow it by one operation each. */
 export class Task {
   readonly actionDigest: Digest;
   /** What the worker is told. */
   readonly desiredState: DesiredState_Executing;
+  /** What it needs of storage. */
+  readonly inFlight: ActionInFlight;
   readonly operations = new Set<Operation>();
   /** How often a worker that already had it asked for it again. */
   retryCount = 0;
@@ -35,6 +38,7 @@ export class Task {
   constructor(actionDigest: Digest, desiredState: DesiredState_Executing) {
     this.actionDigest = actionDigest;
     this.desiredState = desiredState;
+    this.inFlight = { actionDigest, action: desiredState.action };
   }
 
   get stage(): ExecutionStage_Value {

@@ -57,7 +57,11 @@ export class ActionCache {
       return undefined;
     }
     const actionResult = fromBinary(ActionResultSchema, result);
-    return (await isComplete(actionResult, actionDigest, this.#blobs)) ? actionResult : undefined;
+    if (await isComplete(actionResult, actionDigest, this.#blobs)) {
+      return actionResult;
+    }
+    await rm(this.#path(actionDigest), { force: true });
+    return undefined;
   }
 
   async update(actionDigest: Digest, actionResult: ActionResult): Promise<void> {

@@ -1,6 +1,8 @@
+import { renameSync, rmSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
-import { mkdir, open, readdir, readFile, rename, rm, unlink, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rm, unlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { LRUCache } from "lru-cache";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
@@ -11,17 +13,24 @@ import {
   digestKey,
   type IncrementalHash,
 } from "../../reapi/digest.ts";
+import { KnownBlobs, storedBytes } from "./known-blobs.ts";
 
 export interface BlobStoreOptions {
   /** Where blobs live; made if it does not exist. One process at a time may use it. */
   readonly folder: string;
   /** How many bytes of small blobs are kept in memory. Default 64 MiB. */
   readonly memoryBytes?: number;
+  /** What all blobs together may take on the disk. Default: any number of bytes. */
+  readonly maximumBytes?: number | undefined;
 }
 
 /** Blobs up to this size are worth keeping in memory. */
 const SMALL_BLOB_BYTES = 64 * 1024;
+const DEFAULT_MEMORY_BYTES = 64 * 1024 * 1024;
 const READ_CHUNK_BYTES = 256 * 1024;
+/** When the store is full, this much of it is freed, so that not every upload has to look for what is needed. */
+const FREED_SHARE = 0.1;
+const DELETED_A_TURN = 64;
 /** Every store has the empty blob (REAPI, Digest). */
 const NOTHING = new Uint8Array(0);
 
@@ -29,33 +38,49 @@ const NOTHING = new Uint8Array(0);
  * Blobs in a folder, one file each, named by digest: `FUNCTION/HH/HASH-SIZE` with HH the hash's first two
  * digits. A file appears under its name only when it is complete and its hash has been verified. Which blobs
  * exist is known in memory. Instance names make no difference: equal content is stored once.
+ *
+ * If the store is full, the blobs that were used longest ago go, but none that is {@link needed}: an upload for which
+ * there is no room then is refused with RESOURCE_EXHAUSTED. Asking whether a blob is there is a use. Which blobs were used
+ * before is forgotten when the store is closed.
  */
 export class BlobStore {
   readonly folder: string;
-  readonly #known = new Set<string>();
+  /** The keys of the blobs that must not go now, which is asked again and again while others go. */
+  needed: () => { keys(): Promise<ReadonlySet<string>> } = () => ({ keys: async () => new Set() });
+  readonly #known = new KnownBlobs();
+  readonly #empty = new Set<string>();
+  readonly #maximumBytes: number;
   readonly #small: LRUCache<string, Uint8Array>;
   #temporaryFiles = 0;
+  /** Of the blobs that are being written. */
+  #reservedBytes = 0;
+  #freeing: Promise<void> | undefined;
 
-  private constructor(folder: string, memoryBytes: number) {
+  private constructor(folder: string, memoryBytes: number, maximumBytes: number) {
     this.folder = folder;
+    this.#maximumBytes = maximumBytes;
     this.#small = new LRUCache({
       maxSize: memoryBytes,
       sizeCalculation: (blob) => blob.length + 200,
     });
   }
 
-  static async open({ folder, memoryBytes = 64 * 1024 * 1024 }: BlobStoreOptions): Promise<BlobStore> {
-    const store = new BlobStore(folder, memoryBytes);
+  static async open({ folder, memoryBytes, maximumBytes }: BlobStoreOptions): Promise<BlobStore> {
+    const store = new BlobStore(
+      folder,
+      memoryBytes ?? DEFAULT_MEMORY_BYTES,
+      maximumBytes ?? Number.POSITIVE_INFINITY,
+    );
     await rm(join(folder, "tmp"), { recursive: true, force: true });
     await mkdir(join(folder, "tmp"), { recursive: true });
     for (const digestFunction of DIGEST_FUNCTIONS) {
-      store.#known.add(digestKey(computeDigest("", digestFunction, NOTHING)));
+      store.#empty.add(digestKey(computeDigest("", digestFunction, NOTHING)));
       await Promise.all(
         Array.from({ length: 256 }, async (_, shard) => {
           const path = join(folder, digestFunction.name, shard.toString(16).padStart(2, "0"));
           await mkdir(path, { recursive: true });
           for (const name of await readdir(path)) {
-            store.#known.add(`${digestFunction.name}-${name}`);
+            store.#known.add(`${digestFunction.name}-${name}`, Number(name.slice(name.indexOf("-") + 1)));
           }
         }),
       );
@@ -63,8 +88,14 @@ export class BlobStore {
     return store;
   }
 
+  /** What the blobs take, counted in blocks of the file system. */
+  get bytes(): number {
+    return this.#known.bytes;
+  }
+
   has(digest: Digest): boolean {
-    return this.#known.has(digestKey(digest));
+    const key = digestKey(digest);
+    return this.#known.use(key) || this.#empty.has(key);
   }
 
   /**
@@ -76,6 +107,7 @@ export class BlobStore {
     const key = digestKey(digest);
     const cached = this.#small.get(key);
     if (cached) {
+      this.#known.use(key);
       return cached;
     }
     this.#mustHave(digest);
@@ -126,31 +158,51 @@ export class BlobStore {
   /**
    * Stores a blob that is in memory.
    *
-   * Rejects with {@link BlobError} INVALID_ARGUMENT if content and digest do not match.
+   * Rejects with {@link BlobError}: INVALID_ARGUMENT if content and digest do not match, RESOURCE_EXHAUSTED.
    */
   async put(digest: Digest, content: Uint8Array): Promise<void> {
     requireMatch(digest, computeDigest(digest.instanceName, digest.function, content));
     if (this.has(digest)) {
       return;
     }
-    const temporary = this.temporaryPath();
-    await writeFile(temporary, content);
-    await this.#adopt(digest, temporary);
+    const release = await this.#reserve(digest);
+    try {
+      const temporary = this.temporaryPath();
+      await writeFile(temporary, content);
+      this.#adopt(digest, temporary);
+    } finally {
+      release();
+    }
     if (content.length <= SMALL_BLOB_BYTES) {
       this.#small.set(digestKey(digest), Buffer.from(content));
     }
   }
 
-  /** Begins to store a blob that comes in pieces. The caller commits or aborts it. */
+  /**
+   * Begins to store a blob that comes in pieces. The caller commits or aborts it. Rejects with {@link BlobError}
+   * RESOURCE_EXHAUSTED.
+   */
   async startWrite(digest: Digest): Promise<BlobWriter> {
-    const path = this.temporaryPath();
-    const file = await open(path, "wx");
-    return new BlobWriter(digest, path, file, (digest, path) => this.#adopt(digest, path));
+    const release = await this.#reserve(digest);
+    try {
+      const path = this.temporaryPath();
+      const file = await open(path, "wx");
+      return new BlobWriter(digest, path, file, {
+        adopt: () => this.#adopt(digest, path),
+        ended: release,
+      });
+    } catch (error) {
+      release();
+      throw error;
+    }
   }
 
-  /** Takes over a blob whose complete and verified file somebody else has put at `path(digest)`. */
+  /**
+   * Takes over a blob whose complete and verified file somebody else has put at `path(digest)`. If the store is too full
+   * then, the next upload makes room.
+   */
   noteStored(digest: Digest): void {
-    this.#known.add(digestKey(digest));
+    this.#known.add(digestKey(digest), digest.sizeBytes);
   }
 
   async delete(digest: Digest): Promise<void> {
@@ -160,8 +212,7 @@ export class BlobStore {
 
   /** Where the blob's file is, or will be. */
   path(digest: Digest): string {
-    const { hash, sizeBytes } = digest;
-    return join(this.folder, digest.function.name, hash.slice(0, 2), `${hash}-${sizeBytes}`);
+    return this.#pathOf(digestKey(digest));
   }
 
   /** The path of a file to be made, on the same file system as the blobs. */
@@ -169,14 +220,72 @@ export class BlobStore {
     return join(this.folder, "tmp", String(this.#temporaryFiles++));
   }
 
-  async #adopt(digest: Digest, temporaryPath: string): Promise<void> {
-    await rename(temporaryPath, this.path(digest));
-    this.#known.add(digestKey(digest));
+  /** Without a pause between file and note, in which the file could be freed. */
+  #adopt(digest: Digest, temporaryPath: string): void {
+    renameSync(temporaryPath, this.path(digest));
+    this.#known.add(digestKey(digest), digest.sizeBytes);
+  }
+
+  /** Makes room for a blob, until the returned function is called. */
+  async #reserve(digest: Digest): Promise<() => void> {
+    const bytes = storedBytes(digest.sizeBytes);
+    for (let tries = 0; !this.#fits(bytes) && bytes <= this.#maximumBytes && tries < 2; tries++) {
+      this.#freeing ??= this.#free(bytes).finally(() => {
+        this.#freeing = undefined;
+      });
+      await this.#freeing;
+    }
+    if (!this.#fits(bytes)) {
+      throw new BlobError(
+        Code.RESOURCE_EXHAUSTED,
+        `there is no room for blob ${digestKey(digest)} in the ${this.#maximumBytes} bytes of the storage`,
+        digest,
+      );
+    }
+    this.#reservedBytes += bytes;
+    return () => {
+      this.#reservedBytes -= bytes;
+    };
+  }
+
+  #fits(bytes: number): boolean {
+    return this.#known.bytes + this.#reservedBytes + bytes <= this.#maximumBytes;
+  }
+
+  /** Deletes what was used longest ago, until there is room for so many bytes and some more. */
+  async #free(bytes: number): Promise<void> {
+    const wanted = Math.max(bytes, this.#maximumBytes * FREED_SHARE);
+    const needs = this.needed();
+    let needed = await needs.keys();
+    let left = this.#known.count;
+    let deleted = 0;
+    // What is used meanwhile moves to the end.
+    for (const key of this.#known.keys()) {
+      if (left-- === 0 || this.#fits(wanted)) {
+        return;
+      }
+      if (needed.has(key)) {
+        this.#known.use(key);
+        continue;
+      }
+      this.#known.delete(key);
+      this.#small.delete(key);
+      rmSync(this.#pathOf(key), { force: true });
+      if (++deleted % DELETED_A_TURN === 0) {
+        await setImmediate();
+        needed = await needs.keys();
+      }
+    }
   }
 
   #forget(digest: Digest): void {
     this.#known.delete(digestKey(digest));
     this.#small.delete(digestKey(digest));
+  }
+
+  #pathOf(key: string): string {
+    const [functionName, hash, sizeBytes] = key.split("-");
+    return join(this.folder, functionName!, hash!.slice(0, 2), `${hash}-${sizeBytes}`);
   }
 
   #mustHave(digest: Digest): void {
@@ -200,18 +309,14 @@ export class BlobWriter {
   readonly #path: string;
   readonly #file: FileHandle;
   readonly #hash: IncrementalHash;
-  readonly #adopt: (digest: Digest, path: string) => Promise<void>;
+  readonly #store: { adopt(): void; ended(): void };
 
-  constructor(
-    digest: Digest,
-    path: string,
-    file: FileHandle,
-    adopt: (digest: Digest, path: string) => Promise<void>,
-  ) {
+  /** `store` is told of the complete file, and, in any case, of the end. */
+  constructor(digest: Digest, path: string, file: FileHandle, store: { adopt(): void; ended(): void }) {
     this.digest = digest;
     this.#path = path;
     this.#file = file;
-    this.#adopt = adopt;
+    this.#store = store;
     this.#hash = digest.function.createHash(digest.sizeBytes);
   }
 
@@ -239,20 +344,28 @@ export class BlobWriter {
    * digest's. Either way, the writer cannot be used any more.
    */
   async commit(): Promise<void> {
-    await this.#file.close();
-    const actual = { ...this.digest, hash: this.#hash.digest("hex"), sizeBytes: this.committedSize };
     try {
-      requireMatch(this.digest, actual);
-    } catch (error) {
-      await unlink(this.#path);
-      throw error;
+      await this.#file.close();
+      const actual = { ...this.digest, hash: this.#hash.digest("hex"), sizeBytes: this.committedSize };
+      try {
+        requireMatch(this.digest, actual);
+      } catch (error) {
+        await unlink(this.#path);
+        throw error;
+      }
+      this.#store.adopt();
+    } finally {
+      this.#store.ended();
     }
-    await this.#adopt(this.digest, this.#path);
   }
 
   async abort(): Promise<void> {
-    await this.#file.close();
-    await rm(this.#path, { force: true });
+    try {
+      await this.#file.close();
+      await rm(this.#path, { force: true });
+    } finally {
+      this.#store.ended();
+    }
   }
 }
 

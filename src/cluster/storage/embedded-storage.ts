@@ -25,6 +25,8 @@ import { type ReadInterceptor, type ReadStatistics, ServedBlobs } from "./served
 export interface StorageOptions {
   /** Where blobs and action results live. One process at a time may use it. */
   readonly folder: string;
+  /** See {@link BlobStore}. Default: any number of bytes. */
+  readonly maximumBytes?: number | undefined;
   /** See {@link ReadInterceptor}. */
   readonly onRead?: ReadInterceptor | undefined;
 }
@@ -43,8 +45,8 @@ export class EmbeddedStorage {
     this.#byteStream = new ByteStreamService(blobs, this.#served);
   }
 
-  static async open({ folder, onRead }: StorageOptions): Promise<EmbeddedStorage> {
-    const blobs = await BlobStore.open({ folder: join(folder, "cas") });
+  static async open({ folder, maximumBytes, onRead }: StorageOptions): Promise<EmbeddedStorage> {
+    const blobs = await BlobStore.open({ folder: join(folder, "cas"), maximumBytes });
     return new EmbeddedStorage(blobs, await ActionCache.open(join(folder, "ac"), blobs), onRead);
   }
 
