@@ -3,9 +3,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# "what package": Debian packages to install where a command, or a library named *.so.*, is missing.
+# "what package": Debian packages to install where a command is missing.
 debian_packages=(
-  "libjsonnet.so.0 libjsonnet0"
   # For the tests.
   "rsync rsync"
   "stress-ng stress-ng"
@@ -80,11 +79,7 @@ kernel_has_nfs_client() {
 
 is_installed() {
   local PATH=$PATH:/usr/sbin:/sbin
-  case $1 in
-    # No pipe: grep ends at the first match, and the pipe would fail with an ldconfig that is cut off by that.
-    *.so.*) grep -q "^[[:space:]]*${1//./\\.} " <<<"$(ldconfig -p)" ;;
-    *) command -v "$1" >/dev/null ;;
-  esac
+  command -v "$1" >/dev/null
 }
 
 install_debian_packages() {

@@ -6,13 +6,14 @@ import {
   type JsonValue,
   type MessageShape,
 } from "@bufbuild/protobuf";
+import { JsonnetError } from "../jsonnet/error.ts";
+import { evaluateJsonnet } from "../jsonnet/evaluate.ts";
 import { ConfigurationError } from "./error.ts";
-import { evaluateJsonnet } from "./jsonnet.ts";
 
 /**
  * Reads a configuration file as Buildbarn's programs do: as Jsonnet, with every environment variable as an external
- * variable, that evaluates to the message's proto3 JSON form. A file that is plain JSON needs no Jsonnet library. The
- * path "-" is standard input, whose imports are relative to the working directory.
+ * variable, that evaluates to the message's proto3 JSON form. The path "-" is standard input,
+ * whose imports are relative to the working directory.
  *
  * Throws {@link ConfigurationError} if the file cannot be read or evaluated, and for a field that does not exist or has
  * a value of the wrong kind; the message then has the field's path.
@@ -46,14 +47,10 @@ function evaluateFile(path: string, environment: NodeJS.ProcessEnv): JsonValue {
       cause: error,
     });
   }
-  return parseJson(text) ?? (JSON.parse(evaluateJsonnet(path, text, variablesOf(environment))) as JsonValue);
-}
-
-function parseJson(text: string): JsonValue | undefined {
   try {
-    return JSON.parse(text) as JsonValue;
-  } catch {
-    return undefined;
+    return JSON.parse(evaluateJsonnet(path, text, variablesOf(environment))) as JsonValue;
+  } catch (error) {
+    throw error instanceof JsonnetError ? new ConfigurationError(error.message, { cause: error }) : error;
   }
 }
 
