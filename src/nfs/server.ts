@@ -161,7 +161,8 @@ export class NfsServer {
       connection.close();
     }
     await closed;
-    this.#context.state.clear();
+    // So that the file system can release files without names.
+    this.#context.state.clients.clear();
   }
 
   /** Counts since the server was made. */

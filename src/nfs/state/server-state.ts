@@ -61,11 +61,6 @@ export class ServerState implements ClientStates {
     return this.#expired.has(closedKey(index, generation));
   }
 
-  /** Ends everything, so that the file system can release files without names. */
-  clear(): void {
-    this.clients.clear();
-  }
-
   /** To be called now and then: ends clients that are silent for too long. */
   sweep(): void {
     this.clients.sweep();
