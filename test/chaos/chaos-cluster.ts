@@ -102,7 +102,7 @@ export class ChaosCluster implements AsyncDisposable {
   /** The processes of that name that the part has started. */
   childrenOf(name: PartName, comm: string): number[] {
     const { pid } = this.part(name).process;
-    return descendants(pid!).filter((child) => commOf(child) === comm);
+    return childrenAndGrandchildren(pid!).filter((child) => commOf(child) === comm);
   }
 
   /** Ends everything, in order, and removes the folder. Throws if the worker cannot unmount. */
@@ -172,7 +172,8 @@ function commOf(pid: number): string {
   }
 }
 
-function descendants(pid: number): number[] {
+/** Nobody further down: that may be a command which is still to be executed, and has its helper's name. */
+function childrenAndGrandchildren(pid: number): number[] {
   const parents = new Map<number, number[]>();
   for (const name of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     try {
@@ -182,12 +183,6 @@ function descendants(pid: number): number[] {
       // It has just ended.
     }
   }
-  const found: number[] = [];
-  const queue = [pid];
-  for (let next = queue.pop(); next !== undefined; next = queue.pop()) {
-    const children = parents.get(next) ?? [];
-    found.push(...children);
-    queue.push(...children);
-  }
-  return found;
+  const children = parents.get(pid) ?? [];
+  return [...children, ...children.flatMap((child) => parents.get(child) ?? [])];
 }
