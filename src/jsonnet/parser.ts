@@ -1,3 +1,6 @@
+/*
+ * Longer than 400 lines because the grammar is one: each of its rules is a method that calls others.
+ */
 import { JsonnetError, type Position } from "./error.ts";
 import { type Token, type TokenKind, tokenize } from "./lexer.ts";
 import type {
