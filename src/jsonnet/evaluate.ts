@@ -34,11 +34,14 @@ export function evaluateJsonnet(
       throw error.hasPlace ? error : error.through({ file, line: 1, column: 1 });
     }
     if (error instanceof RangeError) {
-      throw new JsonnetError(`this is nested too deeply, or too large (${error.message})`, {
-        file,
-        line: 1,
-        column: 1,
-      });
+      throw new JsonnetError(
+        `this is nested too deeply, or too large; is there an infinite recursion? (${error.message})`,
+        {
+          file,
+          line: 1,
+          column: 1,
+        },
+      );
     }
     throw error;
   }
