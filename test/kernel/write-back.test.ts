@@ -16,7 +16,7 @@ import { inKernel, sh } from "./mounted-file-systems.ts";
 
 const QUOTA_BYTES = 100_000;
 
-/** Takes what is refused, by whichever name, as a file system does whose files cannot be that long. */
+/** Refuses whatever is too long for memory, as a file system does whose files cannot be that long. */
 class PoolOfShortFiles extends MemoryFilePool {
   override open(): ReturnType<FilePool["open"]> {
     throw Object.assign(new Error("too large"), { code: "EFBIG" });
@@ -65,11 +65,11 @@ describe("what the kernel writes back late", inKernel, () => {
     return { build, path: join(folder, "mount", name), faults };
   }
 
-  /** A process that has written more to a file than its quota has room for, and keeps the file open. */
-  async function startWriter({ path }: TestedAction): Promise<ChildProcess> {
+  /** A process that has written to a file and keeps it open. */
+  async function startWriter({ path }: TestedAction, bytes = 3 * QUOTA_BYTES): Promise<ChildProcess> {
     const program = `
       const { openSync, writeSync } = require("node:fs");
-      writeSync(openSync(${JSON.stringify(`${path}/big`)}, "w"), Buffer.alloc(${3 * QUOTA_BYTES}));
+      writeSync(openSync(${JSON.stringify(`${path}/big`)}, "w"), Buffer.alloc(${bytes}));
       console.log("written");
       process.stdin.resume();`;
     const writer = spawn(process.execPath, ["--eval", program], { stdio: ["pipe", "pipe", "inherit"] });
@@ -114,7 +114,7 @@ describe("what the kernel writes back late", inKernel, () => {
     await scope.disposeAsync();
     await start(new PoolOfShortFiles(100e6));
     const action = makeAction("unlucky");
-    await startWriter(action);
+    await startWriter(action, 0.8 * QUOTA_BYTES);
     await assert.rejects(server.sync(), WriteBackError);
     await server.sync();
   });
