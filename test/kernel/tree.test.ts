@@ -292,19 +292,22 @@ for (const version of ["4.0", "4.1", "4.2"] satisfies NfsVersion[]) {
         { ...INPUTS, missing: "only here\n" },
       ));
 
-    it("opens files by handles that were given out, and not by those that an action makes up", () =>
-      inAction(
-        async ({ sh, path }) => {
-          const program = await compile(folder, `open-by-handle-${version}`, ["open-by-handle.c"]);
-          const secret = source.addBlob("in no input root");
-          const known = source.addBlob("a known input, \n");
-          assert.equal(await sh("cat known"), "a known input,");
-          assert.equal(await run(`${program} ${path}/known`, "/"), "a known input,");
-          const forged = `${program} ${path}/known ${known.hash} ${secret.hash}`;
-          assert.equal(await run(forged, "/"), "Stale file handle");
-        },
-        { ...INPUTS, known: "a known input, \n" },
-      ));
+    // Linux has no such handles of files of NFSv4.0.
+    if (version !== "4.0") {
+      it("opens files by handles that were given out, and not by those that an action makes up", () =>
+        inAction(
+          async ({ sh, path }) => {
+            const program = await compile(folder, `open-by-handle-${version}`, ["open-by-handle.c"]);
+            const secret = source.addBlob("in no input root");
+            const known = source.addBlob("a known input, \n");
+            assert.equal(await sh("cat known"), "a known input,");
+            assert.equal(await run(`${program} ${path}/known`, "/"), "a known input,");
+            const forged = `${program} ${path}/known ${known.hash} ${secret.hash}`;
+            assert.equal(await run(forged, "/"), "Stale file handle");
+          },
+          { ...INPUTS, known: "a known input, \n" },
+        ));
+    }
 
     it("shows the quota as it was once everything is gone, and holds no nodes", async () => {
       assert.equal(tree.counts().buildDirectories, 0);
