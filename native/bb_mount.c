@@ -10,7 +10,7 @@
  *   ID unmount TARGET MOUNT                             umount2(2); gone, written back, or EBUSY
  *   ID detach TARGET MOUNT                              gone from this namespace; who uses it can go on to do so
  *   ID force-unmount TARGET MOUNT                       gone within 5 s, waiting for no server
- *   ID sync TARGET MOUNT                                syncfs(2)
+ *   ID sync TARGET MOUNT                                syncfs(2); ECANCELED if a write of anybody's has failed
  *   ID statfs TARGET MOUNT                              statfs(2); EINTR if its server does not answer within 2 s
  *   ID look TARGET MOUNT                                statx(2) that asks the server; EAGAIN if one is under way
  *   ID lock PATH HOLDER                                 flock(2) until this process ends; EAGAIN if another has it
@@ -146,10 +146,16 @@ static int open_mount(const char *target, int mount) {
   return -1;
 }
 
-/* The errno of syncfs(2) on the mount's file system. */
+/*
+ * 0 or an errno. Once the mount is open, syncfs(2) fails only to tell, once, that since it was last asked something could
+ * not be written back, whosever it was; all that can be written is by then. The errno that it has for it may also be why
+ * the mount could not be opened.
+ */
 static int sync_mount(const char *target, int mount) {
   int fd = open_mount(target, mount);
-  return fd >= 0 && syncfs(fd) == 0 ? 0 : errno;
+  if (fd < 0)
+    return errno;
+  return syncfs(fd) == 0 ? 0 : ECANCELED;
 }
 
 /* A child's errno, or EINTR if it did not end in time and was killed. */

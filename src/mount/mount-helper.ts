@@ -16,6 +16,12 @@ export class MountError extends Error {
   }
 }
 
+/**
+ * Everything has been written back but for what could not be: since this was last asked, a write to the mount has failed.
+ * The kernel does not say whose.
+ */
+export class WriteBackError extends MountError {}
+
 export interface MountArguments {
   readonly source: string;
   readonly target: string;
@@ -140,7 +146,10 @@ export class MountHelper {
     return (await this.#call("force-unmount", target, mountId)).error;
   }
 
-  /** syncfs(2) on a mount's file system. Resolves to "" or an errno: "ENOENT" or "EBUSY" as `unmount` does. */
+  /**
+   * syncfs(2) on a mount's file system. Resolves to "" or an errno: "ECANCELED" if everything is written back but for
+   * what failed since the last call, "ENOENT" or "EBUSY" as `unmount` does.
+   */
   async sync({ target, mountId }: MountedAt): Promise<string> {
     return (await this.#call("sync", target, mountId)).error;
   }

@@ -2,7 +2,7 @@ import { mkdir, readFile, realpath } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { MountError, type MountedAt, MountHelper } from "./mount-helper.ts";
+import { MountError, type MountedAt, MountHelper, WriteBackError } from "./mount-helper.ts";
 import { isMounted, type MountTableEntry, readMountTable } from "./mount-table.ts";
 import type { NetworkNamespace } from "./network-namespace.ts";
 import { describeMountFailure, type NfsVersion, nfsMountOptions } from "./nfs-mount-options.ts";
@@ -122,7 +122,8 @@ export class NfsMount implements AsyncDisposable {
 
   /**
    * Has the kernel send the server everything written to the mount so far. Calls made while one is under way share the
-   * next one, so that many actions ending at once cost two.
+   * next one, so that many actions ending at once cost two. Rejects with {@link WriteBackError} if all that is left is
+   * what could not be written.
    */
   sync(): Promise<void> {
     return this.#syncs.call();
@@ -138,6 +139,9 @@ export class NfsMount implements AsyncDisposable {
 
   async #sync(): Promise<void> {
     const error = await this.#helper.sync(this.#at);
+    if (error === "ECANCELED") {
+      throw new WriteBackError(`something that was written to ${this.path} is lost`, error);
+    }
     if (error !== "") {
       throw failure(`cannot write ${this.path} back to its server`, error);
     }

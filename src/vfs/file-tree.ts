@@ -89,6 +89,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
   /** Handles of CAS files that an action wanted to change, and until when that counts. */
   readonly #wantedPrivate = new Map<string, number>();
   #lastId = 0;
+  #refusals = 0;
 
   constructor(options: FileTreeOptions) {
     this.clock = options.clock ?? new SystemClock();
@@ -110,8 +111,13 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
     if (this.root.lookup(name) !== undefined) {
       throw new Error(`there is a build directory ${JSON.stringify(name)} already`);
     }
-    const build = new BuildDirectory(this, this.root, name, options, (removed) =>
-      this.#builds.delete(removed),
+    const build = new BuildDirectory(
+      this,
+      this.root,
+      name,
+      options,
+      (removed) => this.#builds.delete(removed),
+      () => this.#refusals++,
     );
     this.#builds.add(build);
     return build;
@@ -128,7 +134,11 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
     const id = this.#codec.numberedId(bytes);
     if (id !== undefined) {
       const node = this.#nodes.get(id);
-      return node?.handle.equals(bytes) ? (node as TreeDirectory | TreeLeaf) : undefined;
+      if (node?.handle.equals(bytes)) {
+        return node as TreeDirectory | TreeLeaf;
+      }
+      this.#refusals++;
+      return undefined;
     }
     const key = bytes.toString("latin1");
     const remembered = this.#remembered(key);
@@ -139,6 +149,14 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
       return undefined;
     }
     return this.#remember(key, new CasFile(this, Buffer.from(bytes)));
+  }
+
+  /**
+   * How often something failed that may have been a write: an action's, which it has been told of as a {@link Fault}, or
+   * one to a file that is gone. Where the kernel says that a write failed, and this has not risen, it knows more.
+   */
+  get refusals(): number {
+    return this.#refusals;
   }
 
   statistics(): FileSystemStatistics {

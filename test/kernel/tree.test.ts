@@ -8,7 +8,7 @@ import { NfsServer } from "../../src/nfs/index.ts";
 import { SystemClock } from "../../src/vfs/clock.ts";
 import { DirectoryFilePool, type Fault, FileTree, QuotaExceededError } from "../../src/vfs/index.ts";
 import { executable, FakeInputSource, symlink, type Tree } from "../unit/vfs/fake-input-source.ts";
-import { inKernel, sh as run } from "./mounted-file-systems.ts";
+import { compile, inKernel, sh as run } from "./mounted-file-systems.ts";
 
 const TEXT = Array.from({ length: 2000 }, (_, i) => `line ${i}`)
   .join("\n")
@@ -291,6 +291,23 @@ for (const version of ["4.0", "4.1", "4.2"] satisfies NfsVersion[]) {
         },
         { ...INPUTS, missing: "only here\n" },
       ));
+
+    // Linux has no such handles of files of NFSv4.0.
+    if (version !== "4.0") {
+      it("opens files by handles that were given out, and not by those that an action makes up", () =>
+        inAction(
+          async ({ sh, path }) => {
+            const program = await compile(folder, `open-by-handle-${version}`, ["open-by-handle.c"]);
+            const secret = source.addBlob("in no input root");
+            const known = source.addBlob("a known input, \n");
+            assert.equal(await sh("cat known"), "a known input,");
+            assert.equal(await run(`${program} ${path}/known`, "/"), "a known input,");
+            const forged = `${program} ${path}/known ${known.hash} ${secret.hash}`;
+            assert.equal(await run(forged, "/"), "Stale file handle");
+          },
+          { ...INPUTS, known: "a known input, \n" },
+        ));
+    }
 
     it("shows the quota as it was once everything is gone, and holds no nodes", async () => {
       assert.equal(tree.counts().buildDirectories, 0);

@@ -57,7 +57,7 @@ export async function setattr(compound: Compound): Promise<Status> {
     return refuse(compound, permitted);
   }
   if (node.type === FileType.REGULAR && !setsTimesOnly(changeRequest)) {
-    const recalled = compound.context.delegations.recallForChange(compound.caller, node);
+    const recalled = await compound.context.delegations.recalledForChange(compound.caller, node);
     if (recalled !== Status.OK) {
       return refuse(compound, recalled);
     }

@@ -155,7 +155,7 @@ async function change(
   act: () => MaybePromise<void>,
 ): Promise<Status> {
   if (node.type === FileType.REGULAR) {
-    const recalled = compound.context.delegations.recallForChange(compound.caller, node);
+    const recalled = await compound.context.delegations.recalledForChange(compound.caller, node);
     if (recalled !== Status.OK) {
       return recalled;
     }

@@ -278,8 +278,8 @@ export class Delegation extends State {
   recalledAt: number | undefined;
   /** The call that recalls it. */
   recall: RecallCall | undefined;
-  /** False once it has been returned or revoked. */
-  isHeld = true;
+  #isHeld = true;
+  #ended: PromiseWithResolvers<void> | undefined;
   /** The holder keeps the file's times (RFC 9754 §5). */
   readonly timestamps: boolean;
   /** The attributes that the holder was given, against which its answers are measured. */
@@ -294,6 +294,25 @@ export class Delegation extends State {
     this.type = type;
     this.timestamps = timestamps;
     this.given = given;
+  }
+
+  /** False once it has been returned or revoked. */
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
+  /** Resolves when it has been returned or revoked. */
+  get ended(): Promise<void> {
+    this.#ended ??= Promise.withResolvers();
+    if (!this.#isHeld) {
+      this.#ended.resolve();
+    }
+    return this.#ended.promise;
+  }
+
+  end(): void {
+    this.#isHeld = false;
+    this.#ended?.resolve();
   }
 }
 
