@@ -12,7 +12,7 @@ import type { Digest } from "../reapi/digest.ts";
 import { BuildDirectory, type BuildDirectoryOptions } from "./build-directory.ts";
 import { CasFile, type CasFileContext } from "./cas-file.ts";
 import { type Clock, SystemClock } from "./clock.ts";
-import type { ContentPlaces } from "./content/content-places.ts";
+import type { ContentAccount, ContentPlaces } from "./content/content-places.ts";
 import type { FilePool } from "./content/file-pool.ts";
 import { MemoryBudget } from "./content/own-bytes.ts";
 import { CasDirectory } from "./directories/cas-directory.ts";
@@ -34,6 +34,13 @@ const MAXIMUM_FILE_SIZE = 2 ** 44 - 4096;
 
 /** For all small files together; once used up, small files go to the pool as well. */
 const SMALL_FILES_BYTES = 64 * 1024 * 1024;
+
+/** The handle does not say who wanted to change the file: one of the actions that had got it by then. */
+interface Wanted {
+  /** In milliseconds of the monotonic clock. */
+  readonly until: number;
+  readonly actions: WeakSet<ContentAccount>;
+}
 
 export interface FileTreeOptions {
   readonly source: InputSource;
@@ -86,8 +93,8 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
   readonly #casDirectories = new WeakMap<InputDirectory, CasDirectory>();
   #recentCasFiles = new Map<string, CasFile>();
   #olderCasFiles = new Map<string, CasFile>();
-  /** Handles of CAS files that an action wanted to change, and until when that counts. */
-  readonly #wantedPrivate = new Map<string, number>();
+  /** By their handles: CAS files that an action wanted to change. */
+  readonly #wantedPrivate = new Map<string, Wanted>();
   #lastId = 0;
   #refusals = 0;
 
@@ -257,7 +264,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
     }
     const now = this.clock.monotonic();
     // Entries are in order of time: the first that still counts ends the loop.
-    for (const [handle, until] of this.#wantedPrivate) {
+    for (const [handle, { until }] of this.#wantedPrivate) {
       if (until > now) {
         break;
       }
@@ -265,16 +272,19 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
     }
     const key = file.handle.toString("latin1");
     this.#wantedPrivate.delete(key);
-    this.#wantedPrivate.set(key, now + WANTED_PRIVATE_MILLISECONDS);
+    this.#wantedPrivate.set(key, {
+      until: now + WANTED_PRIVATE_MILLISECONDS,
+      actions: new WeakSet([...this.#builds].filter((build) => build.knows(file))),
+    });
     throw new FileSystemError(FileSystemStatus.STALE);
   }
 
-  isWantedPrivate(file: CasFile): boolean {
+  isWantedPrivate(file: CasFile, action: ContentAccount): boolean {
     if (this.#wantedPrivate.size === 0) {
       return false;
     }
-    const until = this.#wantedPrivate.get(file.handle.toString("latin1"));
-    return until !== undefined && until > this.clock.monotonic();
+    const wanted = this.#wantedPrivate.get(file.handle.toString("latin1"));
+    return wanted?.actions.has(action) === true && wanted.until > this.clock.monotonic();
   }
 
   /** A CAS file does not know who reads it: it may be any action that has looked into a directory with the file. */

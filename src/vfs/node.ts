@@ -33,8 +33,8 @@ export interface TreeContext {
   casDirectory(directory: InputDirectory): CasDirectory;
   /** The file of a handle inside a CAS directory. */
   casFile(handle: Buffer): CasFile;
-  /** Whether a lookup should answer with a private copy of the file. */
-  isWantedPrivate(file: CasFile): boolean;
+  /** Whether a lookup by this action should answer with a private copy of the file. */
+  isWantedPrivate(file: CasFile, action: ContentAccount): boolean;
 }
 
 /** A node that the tree keeps, with attributes of its own and a number in its handle. */

@@ -292,6 +292,16 @@ for (const version of ["4.0", "4.1", "4.2"] satisfies NfsVersion[]) {
         { ...INPUTS, missing: "only here\n" },
       ));
 
+    it("is asked for a change of an input twice, whether that is delegated or not", () =>
+      inAction(async ({ sh }) => {
+        await sh("cat plain text >/dev/null");
+        const { SETATTR = 0 } = server.statistics().operations;
+        await sh(`perl -e 'truncate("plain", 3) or die $!'`);
+        await sh(`perl -e 'utime(1, 2, "text") or die $!'`);
+        assert.equal(server.statistics().operations.SETATTR, SETATTR + 4);
+        assert.equal(await sh("cat plain; stat -c ' %Y' text"), "pla 2");
+      }));
+
     // Linux has no such handles of files of NFSv4.0.
     if (version !== "4.0") {
       it("opens files by handles that were given out, and not by those that an action makes up", () =>

@@ -306,7 +306,9 @@ export class TreeDirectory extends NumberedNode implements Directory {
     }
     this.account.noteKnown(child);
     this.#access?.noteFile(name);
-    return this.tree.isWantedPrivate(child) ? this.#makePrivate(entries, position, child, false) : child;
+    return this.tree.isWantedPrivate(child, this.account)
+      ? this.#makePrivate(entries, position, child, false)
+      : child;
   }
 
   #readDirectory(cookie: Cookie, visit: EntryVisitor): boolean {

@@ -70,6 +70,27 @@ test("truncating on open takes nothing of the old content", async () => {
   assert.deepEqual(source.readsAsked, []);
 });
 
+test("a change by handle gives no private copy to an action that did not have the handle", async () => {
+  const { tree, source, root } = await makeFixture({ a: "original" });
+  const [looked, listed, late] = await Promise.all(
+    ["looked", "listed", "late"].map((action) =>
+      tree.createBuildDirectory(action).attachInputRoot(["root"], source.addTree({ a: "original" })),
+    ),
+  );
+  await lookup(looked!, "a");
+  await listed!.readDirectory(0, () => true);
+  const a = await lookup(root, "a");
+  assert.equal(await outcome(() => a.setAttributes({ mode: 0o600 })), STALE);
+  assert.deepEqual((await lookup(late!, "a")).handle, a.handle);
+  assert.equal((await attributesOf(await lookup(late!, "a"))).linkCount, 9999);
+  // It may have been these.
+  for (const directory of [root, looked!, listed!]) {
+    assert.ok((await lookup(directory, "a")) instanceof WritableFile);
+  }
+  // What it has found since then, it has not wanted to change.
+  assert.deepEqual((await lookup(late!, "a")).handle, a.handle);
+});
+
 test("a change by handle is stale once, whereupon a lookup gives the private copy", async () => {
   const { root, clock } = await makeFixture({ a: "original" });
   const a = await lookup(root, "a");
