@@ -1,6 +1,5 @@
 import { rmSync, statSync } from "node:fs";
 import {
-  experimental,
   Server,
   ServerCredentials,
   ServerInterceptingCall,
@@ -8,11 +7,12 @@ import {
   type ServerOptions,
   status as Status,
 } from "@grpc/grpc-js";
+import type { TlsServer } from "../http/tls.ts";
 import { Health } from "../proto/gen/grpc/health/v1/health_pb.ts";
-import { identityProvider, type KeyPair } from "./certificates.ts";
 import { addHealthService } from "./health.ts";
 import { addReflectionService } from "./reflection.ts";
 import type { Service } from "./service-definition.ts";
+import { TlsServerCredentials } from "./tls-credentials.ts";
 
 /** Where and how to serve: what Buildbarn's grpc.ServerConfiguration says, as plain data. */
 export interface GrpcServerSettings {
@@ -25,7 +25,7 @@ export interface GrpcServerSettings {
   /** HTTP/2 flow control per stream. */
   readonly initialWindowSizeBytes: number | undefined;
   /** Absent means plain text. */
-  readonly tls: KeyPair | undefined;
+  readonly tls: TlsServer | undefined;
   readonly keepalive: GrpcServerKeepalive;
   /** Why every call is refused; absent where all are served. */
   readonly denied: string | undefined;
@@ -98,7 +98,9 @@ export function addStandardServices(
  * with an Error naming the address that cannot be had.
  */
 export async function listen(server: Server, settings: GrpcServerSettings): Promise<void> {
-  const credentials = serverCredentials(settings.tls);
+  const credentials = settings.tls
+    ? new TlsServerCredentials(settings.tls, undefined)
+    : ServerCredentials.createInsecure();
   for (const address of settings.listenAddresses) {
     await bind(server, address.startsWith(":") ? `[::]${address}` : address, credentials);
   }
@@ -108,23 +110,6 @@ export async function listen(server: Server, settings: GrpcServerSettings): Prom
     }
     await bind(server, `unix:${socket}`, credentials);
   }
-}
-
-function serverCredentials(tls: KeyPair | undefined): ServerCredentials {
-  if (tls === undefined) {
-    return ServerCredentials.createInsecure();
-  }
-  if ("certificatePath" in tls) {
-    // Despite the names of its parameters, it takes the identity first.
-    return experimental.createCertificateProviderServerCredentials(
-      identityProvider(tls),
-      null as never,
-      false,
-    );
-  }
-  return ServerCredentials.createSsl(null, [
-    { cert_chain: Buffer.from(tls.certificate), private_key: Buffer.from(tls.privateKey) },
-  ]);
 }
 
 function bind(server: Server, address: string, credentials: ServerCredentials): Promise<void> {

@@ -102,8 +102,7 @@ function connectInstaller(endpoint: GrpcEndpoint): {
   readonly channel: Channel;
 } {
   const channel = openChannel(endpoint);
-  const { metadata } = endpoint;
-  const client = createClient(InstallerService, channel, metadata && { metadata });
+  const client = createClient(InstallerService, channel);
   return { client: new TemporaryDirectoryInstaller(client), channel };
 }
 

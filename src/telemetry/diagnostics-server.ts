@@ -1,21 +1,19 @@
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { createServer, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
+import {
+  cipherOptions,
+  keyPairOptions,
+  type TlsServer as TlsServerSettings,
+  watchKeyPair,
+} from "../http/tls.ts";
 
 /** Where and for whom to serve: what Buildbarn's http.server.Configuration says, as plain data. */
 export interface HttpServerSettings {
   /** An empty host means every address. */
   readonly addresses: readonly { readonly host: string; readonly port: number }[];
-  /** PEM texts, or files of them that are read again at an interval; absent means plain text. */
-  readonly tls:
-    | { readonly certificate: string; readonly privateKey: string }
-    | {
-        readonly certificatePath: string;
-        readonly privateKeyPath: string;
-        readonly refreshMilliseconds: number;
-      }
-    | undefined;
+  /** Absent means plain text. */
+  readonly tls: TlsServerSettings | undefined;
   /** Why every request is refused; absent where all are answered. */
   readonly denied: string | undefined;
 }
@@ -60,23 +58,15 @@ export async function serveDiagnostics(
 }
 
 function tlsServer(
-  tls: NonNullable<HttpServerSettings["tls"]>,
+  tls: TlsServerSettings,
   listener: RequestListener,
   resources: AsyncDisposableStack,
 ): TlsServer {
-  if ("certificate" in tls) {
-    return createTlsServer({ cert: tls.certificate, key: tls.privateKey }, listener);
-  }
-  const read = () => ({ cert: readFileSync(tls.certificatePath), key: readFileSync(tls.privateKeyPath) });
-  const server = createTlsServer(read(), listener);
-  const timer = setInterval(() => {
-    try {
-      server.setSecureContext(read());
-    } catch {
-      // Half written; until the next time, the last pair stays.
-    }
-  }, tls.refreshMilliseconds);
-  resources.defer(() => clearInterval(timer));
+  const server = createTlsServer(
+    { ...keyPairOptions(tls.keyPair), ...cipherOptions(tls.cipherSuites) },
+    listener,
+  );
+  resources.defer(watchKeyPair(tls, (options) => server.setSecureContext(options)));
   return server;
 }
 

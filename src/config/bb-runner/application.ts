@@ -74,7 +74,11 @@ function applicationSettings(
   const paths = (name: string, list: readonly string[]) => () =>
     each(list, (item, index) => resolve(pathOf(item, path.field(name).index(index))));
   const { global: globals, ...settings } = all({
-    global: () => globalSettings(global, path.field("global")),
+    global: () =>
+      globalSettings(
+        temporaryDirectoryInstaller && global ? { ...global, grpcForwardAndReuseMetadata: [] } : global,
+        path.field("global"),
+      ),
     buildDirectoryPath: () => absolutePath(buildDirectoryPath, path.field("buildDirectoryPath")),
     grpcServers: () =>
       each(nonEmpty(grpcServers, path.field("grpcServers")), (server, index) =>
@@ -83,8 +87,10 @@ function applicationSettings(
     cleanTemporaryDirectories: paths("cleanTemporaryDirectories", cleanTemporaryDirectories),
     setTmpdirEnvironmentVariable: () => setTmpdirEnvironmentVariable,
     temporaryDirectoryInstaller: () =>
-      temporaryDirectoryInstaller &&
-      grpcEndpoint(temporaryDirectoryInstaller, path.field("temporaryDirectoryInstaller")),
+      temporaryDirectoryInstaller && {
+        ...grpcEndpoint(temporaryDirectoryInstaller, path.field("temporaryDirectoryInstaller")),
+        ...(global && { forwardedHeaders: global.grpcForwardAndReuseMetadata }),
+      },
     chrootIntoInputRoot: () => chrootIntoInputRoot,
     cleanProcessTable: () => cleanProcessTable,
     readinessCheckingPathnames: paths("readinessCheckingPathnames", readinessCheckingPathnames),

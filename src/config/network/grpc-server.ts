@@ -1,7 +1,7 @@
 import { create, type Message } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
-import type { KeyPair } from "../../grpc/certificates.ts";
 import type { GrpcServerKeepalive, GrpcServerSettings } from "../../grpc/server.ts";
+import type { TlsServer } from "../../http/tls.ts";
 import {
   type AllAuthenticationPolicy,
   type AnyAuthenticationPolicy,
@@ -116,7 +116,7 @@ function denialsOf(
 function transportTls(
   security: ServerConfiguration["transportSecurity"],
   path: FieldPath,
-): KeyPair | undefined {
+): TlsServer | undefined {
   switch (security.case) {
     case undefined:
       return undefined;

@@ -53,6 +53,71 @@ describe("grpcEndpoint", () => {
     );
   });
 
+  it("takes over an expression, where tokens come from, and Go's names of cipher suites", () => {
+    const made = endpoint({
+      address: "a:1",
+      tls: { cipherSuites: ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"] },
+      oauth2: {
+        scopes: ["s"],
+        clientCredentials: { clientId: "i", clientSecret: "c", tokenEndpointUrl: "https://t/" },
+      },
+      addMetadataJmespathExpression: {
+        expression: "{a: [files.f]}",
+        files: [{ key: "f", path: import.meta.filename }],
+        testVectors: [{ input: { files: { f: "x" } }, expectedOutput: { a: ["x"] } }],
+      },
+    });
+    assert.deepEqual(made.tls?.cipherSuites, [
+      "TLS_AES_128_GCM_SHA256",
+      "TLS_AES_256_GCM_SHA384",
+      "TLS_CHACHA20_POLY1305_SHA256",
+      "ECDHE-RSA-AES128-GCM-SHA256",
+    ]);
+    assert.deepEqual(made.oauth2, {
+      clientId: "i",
+      clientSecret: "c",
+      tokenEndpointUrl: "https://t/",
+      httpClient: { tls: undefined, proxyUrl: undefined, headers: [], oauth2: undefined },
+      scopes: ["s"],
+    });
+    assert.deepEqual(made.metadataExpression, {
+      expression: "{a: [files.f]}",
+      files: [{ key: "f", path: import.meta.filename }],
+    });
+  });
+
+  it("refuses an expression that cannot be had, or does not do what its test vectors say", () => {
+    const expressed = (expression: JsonValue) => () =>
+      endpoint({ address: "a:1", addMetadataJmespathExpression: expression });
+    const at = "scheduler\\.addMetadataJmespathExpression";
+    assert.throws(
+      expressed({ expression: "a[" }),
+      new RegExp(`${at}\\.expression: unexpected end at offset 2`),
+    );
+    assert.throws(
+      expressed({ expression: "a", files: [{ key: "f", path: "/no/such" }] }),
+      new RegExp(`${at}\\.files\\[0\\]\\.path: ENOENT`),
+    );
+    const vector = (input: JsonValue, expectedOutput: JsonValue, expression = "a") =>
+      expressed({ expression, testVectors: [{ input, expectedOutput }] });
+    assert.doesNotThrow(vector({ a: [1, "x", null] }, [1, "x", null]));
+    assert.doesNotThrow(vector({}, null));
+    assert.throws(
+      vector({ a: 1 }, 2),
+      new RegExp(`${at}\\.testVectors\\[0\\]: the expression makes 1 of the input, not 2`),
+    );
+    assert.throws(vector({}, 1, "length(a)"), /makes an error \(length: argument 1/);
+    assert.throws(vector({ files: { f: "x" } }, null), /testVectors\[0\]\.input: give "files" .* \(none\)/);
+    assert.throws(
+      expressed({
+        expression: "a",
+        files: [{ key: "f", path: import.meta.filename }],
+        testVectors: [{ input: { files: { g: "x" } }, expectedOutput: null }],
+      }),
+      /testVectors\[0\]\.input: give "files" .* \(f\)/,
+    );
+  });
+
   it("refuses what it cannot do, by name", () => {
     assert.throws(
       () => grpcEndpoint(undefined, FieldPath.root("scheduler")),
@@ -62,7 +127,11 @@ describe("grpcEndpoint", () => {
       () => endpoint({ address: "a:1", proxyUrl: "socks5://p" }),
       /scheduler\.proxyUrl is "socks5:\/\/p": give "http:/,
     );
-    assert.throws(() => endpoint({ address: "a:1", oauth2: {} }), /scheduler\.oauth2 is not supported/);
+    assert.throws(() => endpoint({ address: "a:1", oauth2: {} }), /scheduler\.tls is missing: tokens/);
+    assert.throws(
+      () => endpoint({ address: "a:1", tls: {}, oauth2: { googleDefaultCredentials: {} } }),
+      /scheduler\.oauth2\.googleDefaultCredentials is not supported: .* give clientCredentials/,
+    );
     assert.throws(
       () => endpoint({ address: "a:1", defaultServiceConfig: { methodConfig: [{}] } }),
       /scheduler\.defaultServiceConfig: /,
@@ -77,7 +146,7 @@ describe("grpcEndpoint", () => {
     );
     assert.throws(
       () => endpoint({ address: "a:1", tls: { cipherSuites: ["X"] } }),
-      /scheduler\.tls\.cipherSuites is not supported/,
+      /scheduler\.tls\.cipherSuites\[0\] is "X": give one of TLS_/,
     );
   });
 });

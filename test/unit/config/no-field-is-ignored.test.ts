@@ -50,7 +50,26 @@ const EQUIVALENT = new RegExp(
 const keyPair = { inline: { certificate: "certificate", privateKey: "key" } };
 const file = import.meta.filename;
 const keyFiles = { files: { certificatePath: file, privateKeyPath: file, refreshInterval: "60s" } };
-const tls = { serverCertificateAuthorities: "authorities", serverName: "name", clientKeyPair: keyPair };
+const tls = {
+  serverCertificateAuthorities: "authorities",
+  serverName: "name",
+  clientKeyPair: keyPair,
+  cipherSuites: ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"],
+};
+const expression = {
+  expression: "a",
+  files: [{ key: "f", path: file }],
+  testVectors: [{ input: { files: { f: "" } }, expectedOutput: null }],
+};
+const oauth2 = {
+  clientCredentials: {
+    clientId: "id",
+    clientSecret: "secret",
+    tokenEndpointUrl: "https://tokens",
+    httpClient: { proxyUrl: "http://proxy" },
+  },
+  scopes: ["scope"],
+};
 const client = {
   address: "storage:1",
   tls,
@@ -58,6 +77,8 @@ const client = {
   addMetadata: [{ header: "header", values: ["value"] }],
   initialWindowSizeBytes: 100_000,
   proxyUrl: "http://proxy",
+  addMetadataJmespathExpression: expression,
+  oauth2,
   defaultServiceConfig: { methodConfig: [] },
 };
 const existenceCache = {
@@ -143,6 +164,7 @@ const worker = (contentAddressableStorage: JsonObject, actionCache: JsonObject =
         tls,
         proxyUrl: "http://proxy",
         addHeaders: [{ header: "header", values: ["value"] }],
+        oauth2,
       },
       suspendUrl: "http://server/suspend",
       resumeUrl: "http://server/resume",
