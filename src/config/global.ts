@@ -41,7 +41,8 @@ export function globalSettings(configuration: Configuration | undefined, path: F
     grpcForwardAndReuseMetadata: "no call is made on behalf of one that comes in",
   });
   refuse(others, path, {
-    grpcKubernetesResolvers: 'give addresses that DNS resolves, such as "dns:SERVICE.NAMESPACE:PORT" of a headless service',
+    grpcKubernetesResolvers:
+      'give addresses that DNS resolves, such as "dns:SERVICE.NAMESPACE:PORT" of a headless service',
   });
   return all({
     umask: () => setUmask && umaskOf(setUmask, path.field("setUmask")),

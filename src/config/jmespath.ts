@@ -60,7 +60,7 @@ function check(
   if (!("value" in actual) || !isDeepStrictEqual(actual.value, expected)) {
     const got = "value" in actual ? JSON.stringify(actual.value) : actual.error;
     throw new ConfigurationError(
-      `${path}: the expression makes ${got} of the input, not ${JSON.stringify(expected)}; ` +
+      `${path}.expectedOutput: the expression makes ${got} of the input, not ${JSON.stringify(expected)}; ` +
         "correct the one or the other",
     );
   }

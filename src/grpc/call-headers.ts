@@ -5,14 +5,8 @@ import type { OAuth2Settings } from "../http/settings.ts";
 import { JmespathExpression, type JmespathSettings } from "../jmespath/expression.ts";
 import { isArray, isObject, type ObjectValue, type Value } from "../jmespath/values.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
+import type { IncomingCall } from "./incoming-call.ts";
 import { failure } from "./status.ts";
-
-/** A call that is served, as those see it that are made for it. */
-export interface IncomingCall {
-  readonly metadata: Metadata;
-  /** What its server has learnt of who makes it. */
-  readonly authentication: ObjectValue;
-}
 
 /** What headers all calls through a channel have, as plain data. */
 export interface CallHeadersOptions {
@@ -99,7 +93,7 @@ function extracted(
   let found: Value;
   try {
     found = expression.search({
-      authenticationMetadata: incoming?.authentication ?? {},
+      authenticationMetadata: (incoming?.authentication ?? {}) as ObjectValue,
       ...(incoming && { incomingGRPCMetadata: listsOf(incoming.metadata) }),
     });
   } catch (error) {

@@ -2,8 +2,9 @@ import type { DescMethod, MessageInitShape, MessageShape } from "@bufbuild/proto
 import type { Channel, Deadline } from "@grpc/grpc-js";
 import { credentials, Client as GrpcClient, type Metadata } from "@grpc/grpc-js";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
-import { CallHeaders, type IncomingCall } from "./call-headers.ts";
+import { CallHeaders } from "./call-headers.ts";
 import { EndpointChannel } from "./endpoint.ts";
+import type { IncomingCall } from "./incoming-call.ts";
 import { sendAll } from "./send-all.ts";
 import { type Codecs, type Definition, type Service, serviceDefinition } from "./service-definition.ts";
 import { failure } from "./status.ts";

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
-import type { IncomingCall } from "../grpc/call-headers.ts";
 import type { Client } from "../grpc/client.ts";
+import type { IncomingCall } from "../grpc/incoming-call.ts";
 import { StatusError, statusFromError } from "../grpc/status.ts";
 import type { TemporaryDirectoryInstaller as Service } from "../proto/gen/buildbarn/tmp_installer/tmp_installer_pb.ts";
 import { StatusSchema } from "../proto/gen/google/rpc/status_pb.ts";

@@ -1,12 +1,17 @@
 import { once } from "node:events";
-import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
+import { TLSSocket } from "node:tls";
+import { type Authenticator, createAuthenticator } from "../authentication/authenticator.ts";
+import type { AuthenticationSettings } from "../authentication/settings.ts";
+import { statusFromError } from "../grpc/status.ts";
 import {
   cipherOptions,
   keyPairOptions,
   type TlsServer as TlsServerSettings,
   watchKeyPair,
 } from "../http/tls.ts";
+import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 
 /** Where and for whom to serve: what Buildbarn's http.server.Configuration says, as plain data. */
 export interface HttpServerSettings {
@@ -14,22 +19,46 @@ export interface HttpServerSettings {
   readonly addresses: readonly { readonly host: string; readonly port: number }[];
   /** Absent means plain text. */
   readonly tls: TlsServerSettings | undefined;
-  /** Why every request is refused; absent where all are answered. */
-  readonly denied: string | undefined;
+  /** Who is answered. */
+  readonly authentication: AuthenticationSettings;
 }
 
 /** Answers `/-/healthy` as Buildbarn's programs do once they are up; nothing else is there. */
-function listener(denied: string | undefined): RequestListener {
+function listener(authenticate: Authenticator): RequestListener {
   return (request, response) => {
     const [status, text] =
-      denied !== undefined
-        ? [401, denied]
-        : request.url?.split("?", 1)[0] === "/-/healthy"
-          ? [200, ""]
-          : [404, "not found: only /-/healthy is served"];
+      refusal(authenticate, request) ??
+      (request.url?.split("?", 1)[0] === "/-/healthy"
+        ? [200, ""]
+        : [404, "not found: only /-/healthy is served"]);
     response.writeHead(status, { "content-type": "text/plain; charset=utf-8" });
     response.end(request.method === "HEAD" || text === "" ? undefined : `${text}\n`);
   };
+}
+
+/** As Buildbarn shows a gRPC status by HTTP. */
+const REFUSALS: Readonly<Record<number, readonly [status: number, name: string]>> = {
+  [Code.UNAUTHENTICATED]: [401, "Unauthenticated"],
+  [Code.INVALID_ARGUMENT]: [400, "InvalidArgument"],
+};
+
+/** What a client is told that is not let in. */
+function refusal(
+  authenticate: Authenticator,
+  request: IncomingMessage,
+): readonly [status: number, text: string] | undefined {
+  try {
+    authenticate({
+      header: (name) => request.headersDistinct[name] ?? [],
+      tls: request.socket instanceof TLSSocket ? request.socket : undefined,
+      unixSocket: undefined,
+    });
+    return undefined;
+  } catch (error) {
+    const { code, message } = statusFromError(error);
+    const [status, name] = REFUSALS[code] ?? [500, "Unknown"];
+    return [status, `rpc error: code = ${name} desc = ${message}`];
+  }
 }
 
 /**
@@ -40,10 +69,12 @@ export async function serveDiagnostics(
   servers: readonly HttpServerSettings[],
 ): Promise<AsyncDisposable & { readonly ports: readonly number[] }> {
   await using resources = new AsyncDisposableStack();
+  const policies = resources.adopt(new DisposableStack(), (stack) => stack.dispose());
   const ports: number[] = [];
-  for (const { addresses, tls, denied } of servers) {
+  for (const { addresses, tls, authentication } of servers) {
+    const listen = listener(createAuthenticator(authentication, policies));
     for (const { host, port } of addresses) {
-      const server = tls ? tlsServer(tls, listener(denied), resources) : createServer(listener(denied));
+      const server = tls ? tlsServer(tls, listen, resources) : createServer(listen);
       resources.adopt(server, close);
       server.listen(port, host === "" ? undefined : host);
       await once(server, "listening").catch((error: Error) => {

@@ -1,12 +1,11 @@
 import { resolve } from "node:path";
 import type { GrpcEndpoint } from "../../grpc/endpoint.ts";
-import type { GrpcServerSettings } from "../../grpc/server.ts";
 import type { ApplicationConfiguration } from "../../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
 import type { UNIXCredentialsConfiguration } from "../../proto/gen/buildbarn/configuration/credentials/credentials_pb.ts";
 import { all, type DoneOtherwise, each, FieldPath } from "../field-path.ts";
 import { type GlobalSettings, globalSettings } from "../global.ts";
 import { grpcEndpoint } from "../network/grpc-client.ts";
-import { grpcServerSettings } from "../network/grpc-server.ts";
+import { type AuthenticatedServerSettings, grpcServerSettings } from "../network/grpc-server.ts";
 import { refuse } from "../refuse.ts";
 import { absolutePath, nonEmpty, pathOf } from "../values.ts";
 import { type ConfinementSettings, confinementSettings } from "./confinement.ts";
@@ -14,7 +13,7 @@ import { type ConfinementSettings, confinementSettings } from "./confinement.ts"
 /** What bb_runner's configuration says, checked. Paths are absolute: relative ones are of this process's directory. */
 export interface BbRunnerSettings extends GlobalSettings {
   readonly buildDirectoryPath: string;
-  readonly grpcServers: readonly GrpcServerSettings[];
+  readonly grpcServers: readonly AuthenticatedServerSettings[];
   readonly cleanTemporaryDirectories: readonly string[];
   readonly setTmpdirEnvironmentVariable: boolean;
   readonly temporaryDirectoryInstaller: GrpcEndpoint | undefined;

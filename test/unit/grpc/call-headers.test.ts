@@ -4,10 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { Metadata, Server, ServerCredentials, status as Status } from "@grpc/grpc-js";
-import { CallHeaders, type CallHeadersOptions, type IncomingCall } from "../../../src/grpc/call-headers.ts";
+import { CallHeaders, type CallHeadersOptions } from "../../../src/grpc/call-headers.ts";
 import { createClient } from "../../../src/grpc/client.ts";
 import { openChannel } from "../../../src/grpc/endpoint.ts";
 import { addService, unary } from "../../../src/grpc/handlers.ts";
+import type { IncomingCall } from "../../../src/grpc/incoming-call.ts";
 import { JmespathExpression } from "../../../src/jmespath/expression.ts";
 import { Runner } from "../../../src/proto/gen/buildbarn/runner/runner_pb.ts";
 
