@@ -47,7 +47,7 @@ export class ServiceConnections<S extends GenService<GenServiceMethods>> {
     if (connection === undefined) {
       const server = this.#backend.servers[index]!;
       const channel = openChannel(server.endpoint);
-      const client = createClient(this.#service, channel, { metadata: server.endpoint.metadata });
+      const client = createClient(this.#service, channel);
       connection = { server, channel, client };
       this.#connections[index] = connection;
     }

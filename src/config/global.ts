@@ -38,10 +38,11 @@ export function globalSettings(configuration: Configuration | undefined, path: F
     tracing: "no spans are recorded",
     mutexProfileFraction: "there are no mutexes to profile",
     prometheusPushgateway: "no metrics are pushed",
+    grpcForwardAndReuseMetadata: "no call is made on behalf of one that comes in",
   });
   refuse(others, path, {
-    grpcForwardAndReuseMetadata: "headers of incoming calls are not forwarded; remove it",
-    grpcKubernetesResolvers: 'give addresses that DNS resolves, such as "dns:SERVICE.NAMESPACE:PORT"',
+    grpcKubernetesResolvers:
+      'give addresses that DNS resolves, such as "dns:SERVICE.NAMESPACE:PORT" of a headless service',
   });
   return all({
     umask: () => setUmask && umaskOf(setUmask, path.field("setUmask")),

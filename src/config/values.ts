@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { isAbsolute } from "node:path";
 import { ConfigurationError } from "./error.ts";
 import { each, type FieldPath } from "./field-path.ts";
@@ -52,4 +53,14 @@ export function pathOf(path: string, field: FieldPath): string {
     throw new ConfigurationError(`${field} is ${JSON.stringify(path)}: give a path`);
   }
   return path;
+}
+
+/** A file that can be read, which is tried, so that a mistake shows at the start. */
+export function readable(file: string, path: FieldPath): string {
+  try {
+    readFileSync(file);
+    return file;
+  } catch (error) {
+    throw new ConfigurationError(`${path}: ${(error as Error).message}`, { cause: error });
+  }
 }

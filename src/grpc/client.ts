@@ -1,14 +1,16 @@
 import type { DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { Channel, Deadline } from "@grpc/grpc-js";
-import { credentials, Client as GrpcClient, Metadata } from "@grpc/grpc-js";
-import type { GrpcEndpoint } from "./endpoint.ts";
+import { credentials, Client as GrpcClient, type Metadata } from "@grpc/grpc-js";
+import { Code } from "../proto/gen/google/rpc/code_pb.ts";
+import { CallHeaders } from "./call-headers.ts";
+import { EndpointChannel } from "./endpoint.ts";
+import type { IncomingCall } from "./incoming-call.ts";
 import { sendAll } from "./send-all.ts";
 import { type Codecs, type Definition, type Service, serviceDefinition } from "./service-definition.ts";
+import { failure } from "./status.ts";
 
 export interface ClientOptions<S extends Service> {
   readonly codecs?: Codecs<S>;
-  /** Headers sent with every call, as of {@link GrpcEndpoint}. */
-  readonly metadata?: GrpcEndpoint["metadata"];
 }
 
 export interface CallOptions {
@@ -16,8 +18,10 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** A Date or milliseconds since the epoch, after which the call fails with DEADLINE_EXCEEDED. */
   readonly deadline?: Deadline | undefined;
-  /** Headers of this call, beside the client's. */
+  /** Headers of this call, beside the channel's. */
   readonly metadata?: Metadata | undefined;
+  /** The call that this one is made for, where the channel's headers may depend on it. */
+  readonly incoming?: IncomingCall | undefined;
 }
 
 /**
@@ -55,52 +59,64 @@ type Items<T> = AsyncIterable<T> | Iterable<T>;
 export function createClient<S extends Service>(
   service: S,
   channel: Channel,
-  { codecs = {}, metadata = [] }: ClientOptions<S> = {},
+  { codecs = {} }: ClientOptions<S> = {},
 ): Client<S> {
   // With a channel given, grpc-js uses neither the address nor the credentials.
   const client = new GrpcClient("", credentials.createInsecure(), { channelOverride: channel });
   const definitions = serviceDefinition(service, codecs);
+  const headers = channel instanceof EndpointChannel ? channel.headers : NO_HEADERS;
   return Object.fromEntries(
     Object.entries<DescMethod>(service.method).map(([name, { methodKind }]) => [
       name,
-      CLIENT_METHODS[methodKind]({ client, definition: definitions[name]!, headers: metadata }),
+      CLIENT_METHODS[methodKind]({ client, definition: definitions[name]!, headers }),
     ]),
   ) as Client<S>;
 }
 
+const NO_HEADERS = new CallHeaders({});
+
 interface Callee {
   readonly client: GrpcClient;
   readonly definition: Definition;
-  readonly headers: NonNullable<GrpcEndpoint["metadata"]>;
+  readonly headers: CallHeaders;
 }
 
 const CLIENT_METHODS = {
   unary: (callee: Callee) => {
     const { path, requestSerialize, responseDeserialize } = callee.definition;
-    return (request: unknown, options: CallOptions = {}) => {
+    return async (request: unknown, options: CallOptions = {}) => {
+      const metadata = await headersOf(callee, options);
       const { promise, resolve, reject } = Promise.withResolvers<unknown>();
       const call = callee.client.makeUnaryRequest(
         path,
         requestSerialize,
         responseDeserialize,
         request,
-        metadataOf(callee, options),
+        metadata,
         { deadline: options.deadline ?? Infinity },
         (error, response) => (error ? reject(error) : resolve(response)),
       );
-      return promise.finally(cancelOnAbort(call, options.signal));
+      const release = cancelOnAbort(call, options.signal);
+      try {
+        const response = await promise;
+        callee.headers.succeeded(options.incoming);
+        return response;
+      } finally {
+        release();
+      }
     };
   },
 
   client_streaming: (callee: Callee) => {
     const { path, requestSerialize, responseDeserialize } = callee.definition;
     return async (requests: Items<unknown>, options: CallOptions = {}) => {
+      const metadata = await headersOf(callee, options);
       const { promise, resolve, reject } = Promise.withResolvers<unknown>();
       const call = callee.client.makeClientStreamRequest(
         path,
         requestSerialize,
         responseDeserialize,
-        metadataOf(callee, options),
+        metadata,
         { deadline: options.deadline ?? Infinity },
         (error, response) => (error ? reject(error) : resolve(response)),
       );
@@ -120,12 +136,13 @@ const CLIENT_METHODS = {
   server_streaming: (callee: Callee) => {
     const { path, requestSerialize, responseDeserialize } = callee.definition;
     return async function* (request: unknown, options: CallOptions = {}) {
+      const metadata = await headersOf(callee, options);
       const call = callee.client.makeServerStreamRequest(
         path,
         requestSerialize,
         responseDeserialize,
         request,
-        metadataOf(callee, options),
+        metadata,
         { deadline: options.deadline ?? Infinity },
       );
       yield* responses(call, options.signal);
@@ -135,11 +152,12 @@ const CLIENT_METHODS = {
   bidi_streaming: (callee: Callee) => {
     const { path, requestSerialize, responseDeserialize } = callee.definition;
     return async function* (requests: Items<unknown>, options: CallOptions = {}) {
+      const metadata = await headersOf(callee, options);
       const call = callee.client.makeBidiStreamRequest(
         path,
         requestSerialize,
         responseDeserialize,
-        metadataOf(callee, options),
+        metadata,
         { deadline: options.deadline ?? Infinity },
       );
       const ended = new AbortController();
@@ -159,13 +177,31 @@ const CLIENT_METHODS = {
   },
 };
 
-/** A new object for each call, as grpc-js and its users may add to it. */
-function metadataOf({ headers }: Callee, options: CallOptions): Metadata {
-  const metadata = options.metadata?.clone() ?? new Metadata();
-  for (const [name, value] of headers) {
-    metadata.add(name, value);
+/** setTimeout's limit, which is longer than a token takes. */
+const LONGEST_TIMER_MILLISECONDS = 2 ** 31 - 1;
+
+/** The call's headers; its deadline and signal bound how long they may take. */
+async function headersOf({ headers }: Callee, options: CallOptions): Promise<Metadata> {
+  const metadata = headers.of(options.metadata, options.incoming);
+  return metadata instanceof Promise ? inTime(metadata, options) : metadata;
+}
+
+async function inTime(headers: Promise<Metadata>, { deadline, signal }: CallOptions): Promise<Metadata> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const late = () => reject(failure(Code.DEADLINE_EXCEEDED, "the deadline passed while waiting for a token"));
+  const milliseconds = Number(deadline ?? Number.POSITIVE_INFINITY) - Date.now();
+  const timer = setTimeout(late, Math.min(milliseconds, LONGEST_TIMER_MILLISECONDS));
+  const abort = () => reject(failure(Code.CANCELLED, "the call was cancelled while waiting for a token"));
+  signal?.addEventListener("abort", abort);
+  try {
+    if (signal?.aborted) {
+      abort();
+    }
+    return await Promise.race([headers, promise]);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
   }
-  return metadata;
 }
 
 interface Incoming extends AsyncIterable<unknown> {

@@ -1,19 +1,18 @@
-import { rootCertificates } from "node:tls";
 import type { ChannelOptions } from "@grpc/grpc-js";
-import { Channel, ChannelCredentials, experimental } from "@grpc/grpc-js";
-import { authorities, identityProvider, type KeyPair } from "./certificates.ts";
+import { Channel, ChannelCredentials } from "@grpc/grpc-js";
+import type { TlsClient } from "../http/tls.ts";
+import { CallHeaders, type CallHeadersOptions } from "./call-headers.ts";
+import { TlsChannelCredentials } from "./tls-credentials.ts";
 
 /**
  * A gRPC server, and how to call it: what Buildbarn's grpc.ClientConfiguration says, as plain data that can be
  * handed to a worker thread.
  */
-export interface GrpcEndpoint {
+export interface GrpcEndpoint extends CallHeadersOptions {
   /** "HOST:PORT", or a gRPC URI such as "unix:///path". */
   readonly address: string;
   /** Absent means plain text. */
-  readonly tls?: GrpcTls;
-  /** Headers sent with every call, name and value; a name may occur more than once. */
-  readonly metadata?: readonly (readonly [name: string, value: string])[];
+  readonly tls?: TlsClient;
   readonly keepalive?: GrpcKeepalive;
   /** HTTP/2 flow control per stream, in bytes. */
   readonly initialWindowSizeBytes?: number;
@@ -23,48 +22,36 @@ export interface GrpcEndpoint {
   readonly proxy?: { readonly address: string; readonly credentials?: string };
 }
 
-export interface GrpcTls {
-  /** PEM. Without it, the system's are used. */
-  readonly serverCertificateAuthorities?: string;
-  /** What the client shows of itself. */
-  readonly clientKeyPair?: KeyPair;
-  /** The name that the server's certificate must have, instead of the address's host. */
-  readonly serverName?: string;
-}
-
 export interface GrpcKeepalive {
   readonly timeMilliseconds: number;
   readonly timeoutMilliseconds: number;
   readonly permitWithoutStream: boolean;
 }
 
+/** A channel, and the headers that calls through it have. */
+export class EndpointChannel extends Channel {
+  readonly headers: CallHeaders;
+
+  /** Throws an Error for files of the settings that cannot be read. */
+  constructor(endpoint: GrpcEndpoint) {
+    const { address, proxy, tls } = endpoint;
+    const credentials = tls ? new TlsChannelCredentials(tls) : ChannelCredentials.createInsecure();
+    super(proxy?.address ?? address, credentials, channelOptions(endpoint));
+    this.headers = new CallHeaders(endpoint);
+  }
+
+  override close(): void {
+    this.headers[Symbol.dispose]();
+    super.close();
+  }
+}
+
 /**
  * A channel to the endpoint, which connects when it is first used. Whoever opens it closes it. Messages may have
  * any size. The channel does not retry calls: that is left to the caller, who knows what can be repeated.
  */
-export function openChannel(endpoint: GrpcEndpoint): Channel {
-  const { address, proxy, tls } = endpoint;
-  return new Channel(proxy?.address ?? address, channelCredentials(tls), channelOptions(endpoint));
-}
-
-function channelCredentials(tls: GrpcTls | undefined): ChannelCredentials {
-  if (tls === undefined) {
-    return ChannelCredentials.createInsecure();
-  }
-  const pem = (text: string | undefined) => (text === undefined ? null : Buffer.from(text));
-  const { serverCertificateAuthorities, clientKeyPair } = tls;
-  if (clientKeyPair !== undefined && "certificatePath" in clientKeyPair) {
-    const roots = serverCertificateAuthorities ?? rootCertificates.join("\n");
-    return experimental.createCertificateProviderChannelCredentials(
-      authorities(Buffer.from(roots)),
-      identityProvider(clientKeyPair),
-    );
-  }
-  return ChannelCredentials.createSsl(
-    pem(serverCertificateAuthorities),
-    pem(clientKeyPair?.privateKey),
-    pem(clientKeyPair?.certificate),
-  );
+export function openChannel(endpoint: GrpcEndpoint): EndpointChannel {
+  return new EndpointChannel(endpoint);
 }
 
 function channelOptions(endpoint: GrpcEndpoint): ChannelOptions {

@@ -10,6 +10,7 @@ import type {
   UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
+import { authenticationOf, type IncomingCall } from "./incoming-call.ts";
 import { sendAll } from "./send-all.ts";
 import { type Codecs, type Service, serviceDefinition } from "./service-definition.ts";
 import { failure, toStatusError } from "./status.ts";
@@ -44,10 +45,9 @@ export function addService<S extends Service>(
 }
 
 /** What a handler knows of its call beside the request. */
-export interface CallContext {
+export interface CallContext extends IncomingCall {
   /** "/PACKAGE.SERVICE/METHOD". */
   readonly path: string;
-  readonly metadata: Metadata;
   /** Aborts with CANCELLED when the client cancels or goes away. */
   readonly signal: AbortSignal;
 }
@@ -111,7 +111,12 @@ function contextOf(call: {
   if (call.cancelled) {
     abort();
   }
-  return { path: call.getPath(), metadata: call.metadata, signal: controller.signal };
+  return {
+    path: call.getPath(),
+    metadata: call.metadata,
+    authentication: authenticationOf(call.metadata),
+    signal: controller.signal,
+  };
 }
 
 /** Turns what a handler throws before it returns into a rejection. */

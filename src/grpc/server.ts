@@ -1,18 +1,11 @@
 import { rmSync, statSync } from "node:fs";
-import {
-  experimental,
-  Server,
-  ServerCredentials,
-  ServerInterceptingCall,
-  type ServerInterceptor,
-  type ServerOptions,
-  status as Status,
-} from "@grpc/grpc-js";
+import { Server, ServerCredentials, type ServerInterceptor, type ServerOptions } from "@grpc/grpc-js";
+import type { TlsServer } from "../http/tls.ts";
 import { Health } from "../proto/gen/grpc/health/v1/health_pb.ts";
-import { identityProvider, type KeyPair } from "./certificates.ts";
 import { addHealthService } from "./health.ts";
 import { addReflectionService } from "./reflection.ts";
 import type { Service } from "./service-definition.ts";
+import { TlsServerCredentials } from "./tls-credentials.ts";
 
 /** Where and how to serve: what Buildbarn's grpc.ServerConfiguration says, as plain data. */
 export interface GrpcServerSettings {
@@ -25,10 +18,10 @@ export interface GrpcServerSettings {
   /** HTTP/2 flow control per stream. */
   readonly initialWindowSizeBytes: number | undefined;
   /** Absent means plain text. */
-  readonly tls: KeyPair | undefined;
+  readonly tls: TlsServer | undefined;
   readonly keepalive: GrpcServerKeepalive;
-  /** Why every call is refused; absent where all are served. */
-  readonly denied: string | undefined;
+  /** PEM: whose certificates clients are asked for; absent where they are not asked. */
+  readonly clientCertificateAuthorities: string | undefined;
   /** A name beside "" under which grpc.health.v1.Health reports that the server is up. */
   readonly healthCheckService: string;
   /** Whether calls in progress may finish at shutdown; left to whoever shuts the server down. */
@@ -44,13 +37,11 @@ export interface GrpcServerKeepalive {
   readonly timeout: number | undefined;
 }
 
-/** A server that does not listen yet: add services, then call {@link listen}. */
-export function createServer({
-  maximumReceivedMessageSizeBytes,
-  initialWindowSizeBytes,
-  keepalive,
-  denied,
-}: GrpcServerSettings): Server {
+/** A server that does not listen yet: add services, then call {@link listen}. The first interceptor sees calls first. */
+export function createServer(
+  { maximumReceivedMessageSizeBytes, initialWindowSizeBytes, keepalive }: GrpcServerSettings,
+  interceptors: ServerInterceptor[] = [],
+): Server {
   const milliseconds = {
     "grpc.max_connection_idle_ms": keepalive.maximumConnectionIdle,
     "grpc.max_connection_age_ms": keepalive.maximumConnectionAge,
@@ -60,24 +51,13 @@ export function createServer({
   };
   const options: ServerOptions = {
     ...Object.fromEntries(Object.entries(milliseconds).filter(([, value]) => value !== undefined)),
-    ...(denied !== undefined && { interceptors: [refusing(denied)] }),
+    interceptors,
     ...(maximumReceivedMessageSizeBytes !== undefined && {
       "grpc.max_receive_message_length": maximumReceivedMessageSizeBytes,
     }),
     ...(initialWindowSizeBytes !== undefined && { "grpc-node.flow_control_window": initialWindowSizeBytes }),
   };
   return new Server(options);
-}
-
-/** Answers every call with UNAUTHENTICATED. */
-function refusing(reason: string): ServerInterceptor {
-  return (_method, call) =>
-    new ServerInterceptingCall(call, {
-      start: (next) => {
-        next();
-        call.sendStatus({ code: Status.UNAUTHENTICATED, details: reason });
-      },
-    });
 }
 
 /**
@@ -98,7 +78,9 @@ export function addStandardServices(
  * with an Error naming the address that cannot be had.
  */
 export async function listen(server: Server, settings: GrpcServerSettings): Promise<void> {
-  const credentials = serverCredentials(settings.tls);
+  const credentials = settings.tls
+    ? new TlsServerCredentials(settings.tls, settings.clientCertificateAuthorities)
+    : ServerCredentials.createInsecure();
   for (const address of settings.listenAddresses) {
     await bind(server, address.startsWith(":") ? `[::]${address}` : address, credentials);
   }
@@ -108,23 +90,6 @@ export async function listen(server: Server, settings: GrpcServerSettings): Prom
     }
     await bind(server, `unix:${socket}`, credentials);
   }
-}
-
-function serverCredentials(tls: KeyPair | undefined): ServerCredentials {
-  if (tls === undefined) {
-    return ServerCredentials.createInsecure();
-  }
-  if ("certificatePath" in tls) {
-    // Despite the names of its parameters, it takes the identity first.
-    return experimental.createCertificateProviderServerCredentials(
-      identityProvider(tls),
-      null as never,
-      false,
-    );
-  }
-  return ServerCredentials.createSsl(null, [
-    { cert_chain: Buffer.from(tls.certificate), private_key: Buffer.from(tls.privateKey) },
-  ]);
 }
 
 function bind(server: Server, address: string, credentials: ServerCredentials): Promise<void> {

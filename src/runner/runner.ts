@@ -2,6 +2,7 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { BbRunnerSettings } from "../config/bb-runner/application.ts";
+import type { IncomingCall } from "../grpc/incoming-call.ts";
 import { packAny, StatusError, status } from "../grpc/status.ts";
 import { CgroupResourceUsageSchema } from "../proto/gen/bb_worker_nfs4/bb_runner/bb_runner_pb.ts";
 import { POSIXResourceUsageSchema } from "../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
@@ -69,10 +70,10 @@ export class Runner {
    * Whether commands can be run: the path exists in the build directory as this process sees it, and so do the
    * paths the configuration names. Throws a StatusError that says what is missing.
    */
-  checkReadiness(path: string, signal: AbortSignal): Promise<void> {
+  checkReadiness(path: string, signal: AbortSignal, incoming?: IncomingCall): Promise<void> {
     const normal = relativePath("path", path);
     return this.#clean(async () => {
-      await this.#temporaryDirectoryInstaller?.checkReadiness(signal, this.#readinessMilliseconds);
+      await this.#temporaryDirectoryInstaller?.checkReadiness(signal, this.#readinessMilliseconds, incoming);
       await this.#linkTemporaryDirectories("/nonexistent", () => this.#running === 0);
       await this.#checkPaths(normal, signal);
     });
@@ -81,14 +82,18 @@ export class Runner {
   /**
    * Runs a command to its end; an exit code that is not 0 is no error. When the signal aborts, every process of the
    * command is killed before this returns. Throws a StatusError: INVALID_ARGUMENT for a command that cannot be
-   * executed, unless it is chrooted: that exits with 127 or 126, as in Buildbarn.
+   * executed, unless it is chrooted: that exits with 127 or 126, as in Buildbarn. `incoming` is the call this is for.
    */
-  run(request: RunRequest, signal: AbortSignal): Promise<MessageInitShape<typeof RunResponseSchema>> {
+  run(
+    request: RunRequest,
+    signal: AbortSignal,
+    incoming?: IncomingCall,
+  ): Promise<MessageInitShape<typeof RunResponseSchema>> {
     checkRequest(request);
     return this.#clean(async () => {
       this.#running++;
       try {
-        const { result, memoryPeak } = await this.#runLimited(request, signal);
+        const { result, memoryPeak } = await this.#runLimited(request, signal, incoming);
         if (result.exitCode !== 0 && this.#settings.readinessCheckingPathnames.length > 0) {
           await this.#checkPaths(".", signal);
         }
@@ -102,14 +107,20 @@ export class Runner {
   async #runLimited(
     request: RunRequest,
     signal: AbortSignal,
+    incoming: IncomingCall | undefined,
   ): Promise<{ result: CommandResult; memoryPeak?: bigint | undefined }> {
     if (!this.#cgroups) {
-      return { result: await this.#run(request, signal, undefined) };
+      return { result: await this.#run(request, signal, incoming, undefined) };
     }
-    return this.#cgroups.use((cgroup) => this.#run(request, signal, cgroup));
+    return this.#cgroups.use((cgroup) => this.#run(request, signal, incoming, cgroup));
   }
 
-  async #run(request: RunRequest, signal: AbortSignal, cgroup: string | undefined): Promise<CommandResult> {
+  async #run(
+    request: RunRequest,
+    signal: AbortSignal,
+    incoming: IncomingCall | undefined,
+    cgroup: string | undefined,
+  ): Promise<CommandResult> {
     const {
       buildDirectoryPath,
       chrootIntoInputRoot,
@@ -120,7 +131,7 @@ export class Runner {
     } = this.#settings;
     const relativeTemporaryDirectory = relativePath("temporary_directory", request.temporaryDirectory);
     const temporaryDirectory = join(buildDirectoryPath, relativeTemporaryDirectory);
-    await this.#temporaryDirectoryInstaller?.install(request.temporaryDirectory, signal);
+    await this.#temporaryDirectoryInstaller?.install(request.temporaryDirectory, signal, incoming);
     await this.#linkTemporaryDirectories(temporaryDirectory);
     const setTmpdir = setTmpdirEnvironmentVariable && request.temporaryDirectory !== "";
     try {

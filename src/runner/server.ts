@@ -1,4 +1,6 @@
 import type { Channel, Server } from "@grpc/grpc-js";
+import { createAuthenticator } from "../authentication/authenticator.ts";
+import { authenticating } from "../authentication/grpc-interceptor.ts";
 import type { BbRunnerSettings } from "../config/bb-runner/application.ts";
 import { ConfigurationError } from "../config/error.ts";
 import { createClient } from "../grpc/client.ts";
@@ -56,6 +58,7 @@ export async function startRunner(settings: BbRunnerSettings, log: Log): Promise
     cleaningSignal: calls.overdue,
   });
   const servers: Server[] = [];
+  const policies = new DisposableStack();
   const close = async (graceMilliseconds = 0) => {
     const graceful = settings.grpcServers.some((server) => server.stopGracefully);
     const stopped = servers.map(
@@ -71,11 +74,13 @@ export async function startRunner(settings: BbRunnerSettings, log: Log): Promise
     await Promise.all(stopped);
     clearTimeout(timer);
     installer?.channel.close();
+    policies.dispose();
     await cgroups?.close();
   };
   try {
     for (const [index, serverSettings] of settings.grpcServers.entries()) {
-      const server = createServer(serverSettings);
+      const authenticate = createAuthenticator(serverSettings.authentication, policies);
+      const server = createServer(serverSettings, [authenticating(authenticate)]);
       servers.push(server);
       addRunnerService(server, runner, calls, log);
       addStandardServices(server, serverSettings, [RunnerService]);
@@ -102,8 +107,7 @@ function connectInstaller(endpoint: GrpcEndpoint): {
   readonly channel: Channel;
 } {
   const channel = openChannel(endpoint);
-  const { metadata } = endpoint;
-  const client = createClient(InstallerService, channel, metadata && { metadata });
+  const client = createClient(InstallerService, channel);
   return { client: new TemporaryDirectoryInstaller(client), channel };
 }
 
@@ -187,11 +191,13 @@ function addRunnerService(server: Server, runner: Runner, calls: Calls, log: Log
   addService(server, RunnerService, {
     checkReadiness: unary(({ path }: CheckReadinessRequest, context) =>
       served(context, async (signal) => {
-        await runner.checkReadiness(path, signal);
+        await runner.checkReadiness(path, signal, context);
         return {};
       }),
     ),
-    run: unary((request: RunRequest, context) => served(context, (signal) => runner.run(request, signal))),
+    run: unary((request: RunRequest, context) =>
+      served(context, (signal) => runner.run(request, signal, context)),
+    ),
   });
 }
 

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import type { Client } from "../grpc/client.ts";
+import type { IncomingCall } from "../grpc/incoming-call.ts";
 import { StatusError, statusFromError } from "../grpc/status.ts";
 import type { TemporaryDirectoryInstaller as Service } from "../proto/gen/buildbarn/tmp_installer/tmp_installer_pb.ts";
 import { StatusSchema } from "../proto/gen/google/rpc/status_pb.ts";
@@ -13,15 +14,15 @@ export class TemporaryDirectoryInstaller {
   }
 
   /** Throws a StatusError that names the setting if the installer is not ready, or does not say so in time. */
-  checkReadiness(signal: AbortSignal, milliseconds: number): Promise<void> {
+  checkReadiness(signal: AbortSignal, milliseconds: number, incoming?: IncomingCall): Promise<void> {
     const deadline = Date.now() + milliseconds;
-    return named("is not ready", () => this.#client.checkReadiness({}, { signal, deadline }));
+    return named("is not ready", () => this.#client.checkReadiness({}, { signal, deadline, incoming }));
   }
 
   /** `temporaryDirectory` is relative to the build directory. Throws a StatusError that names the setting. */
-  install(temporaryDirectory: string, signal: AbortSignal): Promise<void> {
+  install(temporaryDirectory: string, signal: AbortSignal, incoming?: IncomingCall): Promise<void> {
     return named("cannot install the temporary directory", () =>
-      this.#client.installTemporaryDirectory({ temporaryDirectory }, { signal }),
+      this.#client.installTemporaryDirectory({ temporaryDirectory }, { signal, incoming }),
     );
   }
 }

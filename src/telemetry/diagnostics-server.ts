@@ -1,37 +1,64 @@
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
-import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
+import { TLSSocket } from "node:tls";
+import { type Authenticator, createAuthenticator } from "../authentication/authenticator.ts";
+import type { AuthenticationSettings } from "../authentication/settings.ts";
+import { statusFromError } from "../grpc/status.ts";
+import {
+  cipherOptions,
+  keyPairOptions,
+  type TlsServer as TlsServerSettings,
+  watchKeyPair,
+} from "../http/tls.ts";
+import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 
 /** Where and for whom to serve: what Buildbarn's http.server.Configuration says, as plain data. */
 export interface HttpServerSettings {
   /** An empty host means every address. */
   readonly addresses: readonly { readonly host: string; readonly port: number }[];
-  /** PEM texts, or files of them that are read again at an interval; absent means plain text. */
-  readonly tls:
-    | { readonly certificate: string; readonly privateKey: string }
-    | {
-        readonly certificatePath: string;
-        readonly privateKeyPath: string;
-        readonly refreshMilliseconds: number;
-      }
-    | undefined;
-  /** Why every request is refused; absent where all are answered. */
-  readonly denied: string | undefined;
+  /** Absent means plain text. */
+  readonly tls: TlsServerSettings | undefined;
+  /** Who is answered. */
+  readonly authentication: AuthenticationSettings;
 }
 
 /** Answers `/-/healthy` as Buildbarn's programs do once they are up; nothing else is there. */
-function listener(denied: string | undefined): RequestListener {
+function listener(authenticate: Authenticator): RequestListener {
   return (request, response) => {
     const [status, text] =
-      denied !== undefined
-        ? [401, denied]
-        : request.url?.split("?", 1)[0] === "/-/healthy"
-          ? [200, ""]
-          : [404, "not found: only /-/healthy is served"];
+      refusal(authenticate, request) ??
+      (request.url?.split("?", 1)[0] === "/-/healthy"
+        ? [200, ""]
+        : [404, "not found: only /-/healthy is served"]);
     response.writeHead(status, { "content-type": "text/plain; charset=utf-8" });
     response.end(request.method === "HEAD" || text === "" ? undefined : `${text}\n`);
   };
+}
+
+/** As Buildbarn shows a gRPC status by HTTP. */
+const REFUSALS: Readonly<Record<number, readonly [status: number, name: string]>> = {
+  [Code.UNAUTHENTICATED]: [401, "Unauthenticated"],
+  [Code.INVALID_ARGUMENT]: [400, "InvalidArgument"],
+};
+
+/** What a client is told that is not let in. */
+function refusal(
+  authenticate: Authenticator,
+  request: IncomingMessage,
+): readonly [status: number, text: string] | undefined {
+  try {
+    authenticate({
+      header: (name) => request.headersDistinct[name] ?? [],
+      tls: request.socket instanceof TLSSocket ? request.socket : undefined,
+      unixSocket: undefined,
+    });
+    return undefined;
+  } catch (error) {
+    const { code, message } = statusFromError(error);
+    const [status, name] = REFUSALS[code] ?? [500, "Unknown"];
+    return [status, `rpc error: code = ${name} desc = ${message}`];
+  }
 }
 
 /**
@@ -42,10 +69,12 @@ export async function serveDiagnostics(
   servers: readonly HttpServerSettings[],
 ): Promise<AsyncDisposable & { readonly ports: readonly number[] }> {
   await using resources = new AsyncDisposableStack();
+  const policies = resources.adopt(new DisposableStack(), (stack) => stack.dispose());
   const ports: number[] = [];
-  for (const { addresses, tls, denied } of servers) {
+  for (const { addresses, tls, authentication } of servers) {
+    const listen = listener(createAuthenticator(authentication, policies));
     for (const { host, port } of addresses) {
-      const server = tls ? tlsServer(tls, listener(denied), resources) : createServer(listener(denied));
+      const server = tls ? tlsServer(tls, listen, resources) : createServer(listen);
       resources.adopt(server, close);
       server.listen(port, host === "" ? undefined : host);
       await once(server, "listening").catch((error: Error) => {
@@ -60,23 +89,15 @@ export async function serveDiagnostics(
 }
 
 function tlsServer(
-  tls: NonNullable<HttpServerSettings["tls"]>,
+  tls: TlsServerSettings,
   listener: RequestListener,
   resources: AsyncDisposableStack,
 ): TlsServer {
-  if ("certificate" in tls) {
-    return createTlsServer({ cert: tls.certificate, key: tls.privateKey }, listener);
-  }
-  const read = () => ({ cert: readFileSync(tls.certificatePath), key: readFileSync(tls.privateKeyPath) });
-  const server = createTlsServer(read(), listener);
-  const timer = setInterval(() => {
-    try {
-      server.setSecureContext(read());
-    } catch {
-      // Half written; until the next time, the last pair stays.
-    }
-  }, tls.refreshMilliseconds);
-  resources.defer(() => clearInterval(timer));
+  const server = createTlsServer(
+    { ...keyPairOptions(tls.keyPair), ...cipherOptions(tls.cipherSuites) },
+    listener,
+  );
+  resources.defer(watchKeyPair(tls, (options) => server.setSecureContext(options)));
   return server;
 }
 

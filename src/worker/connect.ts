@@ -15,7 +15,7 @@ export function connect<S extends GenService<GenServiceMethods>>(
   resources: AsyncDisposableStack,
 ): Connection<S> {
   const channel = resources.adopt(openChannel(endpoint), (channel) => channel.close());
-  return { client: createClient(service, channel, { metadata: endpoint.metadata }), channel };
+  return { client: createClient(service, channel), channel };
 }
 
 /**

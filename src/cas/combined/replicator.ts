@@ -105,7 +105,7 @@ export class RemoteReplicator implements Replicator {
   async replicate(_run: Run, replicas: readonly Replica[], signal?: AbortSignal): Promise<void> {
     const channel = openChannel(this.#endpoint);
     try {
-      const client = createClient(ReplicatorService, channel, { metadata: this.#endpoint.metadata });
+      const client = createClient(ReplicatorService, channel);
       for (const digests of groupsOf(replicas)) {
         const [{ instanceName, function: digestFunction }] = digests.map(fromPortable) as [Digest];
         await client.replicateBlobs(

@@ -50,10 +50,9 @@ export class ServerConnection {
     this.#policy = policy;
     this.#clock = clock;
     this.#channel = openChannel({ initialWindowSizeBytes: WINDOW_BYTES, ...server.endpoint });
-    const { metadata } = server.endpoint;
-    this.storage = createClient(ContentAddressableStorage, this.#channel, { metadata });
-    this.byteStream = createClient(ByteStream, this.#channel, { codecs: BYTE_STREAM_CODECS, metadata });
-    this.#capabilitiesClient = createClient(Capabilities, this.#channel, { metadata });
+    this.storage = createClient(ContentAddressableStorage, this.#channel);
+    this.byteStream = createClient(ByteStream, this.#channel, { codecs: BYTE_STREAM_CODECS });
+    this.#capabilitiesClient = createClient(Capabilities, this.#channel);
   }
 
   /** Begins to connect, without waiting for the first call. */

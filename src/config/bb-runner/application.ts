@@ -1,12 +1,11 @@
 import { resolve } from "node:path";
 import type { GrpcEndpoint } from "../../grpc/endpoint.ts";
-import type { GrpcServerSettings } from "../../grpc/server.ts";
 import type { ApplicationConfiguration } from "../../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
 import type { UNIXCredentialsConfiguration } from "../../proto/gen/buildbarn/configuration/credentials/credentials_pb.ts";
 import { all, type DoneOtherwise, each, FieldPath } from "../field-path.ts";
 import { type GlobalSettings, globalSettings } from "../global.ts";
 import { grpcEndpoint } from "../network/grpc-client.ts";
-import { grpcServerSettings } from "../network/grpc-server.ts";
+import { type AuthenticatedServerSettings, grpcServerSettings } from "../network/grpc-server.ts";
 import { refuse } from "../refuse.ts";
 import { absolutePath, nonEmpty, pathOf } from "../values.ts";
 import { type ConfinementSettings, confinementSettings } from "./confinement.ts";
@@ -14,7 +13,7 @@ import { type ConfinementSettings, confinementSettings } from "./confinement.ts"
 /** What bb_runner's configuration says, checked. Paths are absolute: relative ones are of this process's directory. */
 export interface BbRunnerSettings extends GlobalSettings {
   readonly buildDirectoryPath: string;
-  readonly grpcServers: readonly GrpcServerSettings[];
+  readonly grpcServers: readonly AuthenticatedServerSettings[];
   readonly cleanTemporaryDirectories: readonly string[];
   readonly setTmpdirEnvironmentVariable: boolean;
   readonly temporaryDirectoryInstaller: GrpcEndpoint | undefined;
@@ -74,7 +73,11 @@ function applicationSettings(
   const paths = (name: string, list: readonly string[]) => () =>
     each(list, (item, index) => resolve(pathOf(item, path.field(name).index(index))));
   const { global: globals, ...settings } = all({
-    global: () => globalSettings(global, path.field("global")),
+    global: () =>
+      globalSettings(
+        temporaryDirectoryInstaller && global ? { ...global, grpcForwardAndReuseMetadata: [] } : global,
+        path.field("global"),
+      ),
     buildDirectoryPath: () => absolutePath(buildDirectoryPath, path.field("buildDirectoryPath")),
     grpcServers: () =>
       each(nonEmpty(grpcServers, path.field("grpcServers")), (server, index) =>
@@ -83,8 +86,10 @@ function applicationSettings(
     cleanTemporaryDirectories: paths("cleanTemporaryDirectories", cleanTemporaryDirectories),
     setTmpdirEnvironmentVariable: () => setTmpdirEnvironmentVariable,
     temporaryDirectoryInstaller: () =>
-      temporaryDirectoryInstaller &&
-      grpcEndpoint(temporaryDirectoryInstaller, path.field("temporaryDirectoryInstaller")),
+      temporaryDirectoryInstaller && {
+        ...grpcEndpoint(temporaryDirectoryInstaller, path.field("temporaryDirectoryInstaller")),
+        ...(global && { forwardedHeaders: global.grpcForwardAndReuseMetadata }),
+      },
     chrootIntoInputRoot: () => chrootIntoInputRoot,
     cleanProcessTable: () => cleanProcessTable,
     readinessCheckingPathnames: paths("readinessCheckingPathnames", readinessCheckingPathnames),

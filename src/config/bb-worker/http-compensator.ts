@@ -1,6 +1,7 @@
+import type { HttpClientSettings } from "../../http/settings.ts";
 import type { HttpExecutionTimeoutCompensator } from "../../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
 import { all, type FieldPath } from "../field-path.ts";
-import { type HttpClientSettings, httpClientSettings, httpUrl } from "../network/http-client.ts";
+import { httpClientSettings, httpUrl } from "../network/http-client.ts";
 import { refuse } from "../refuse.ts";
 
 /** A server that says when the clocks of timeouts shall stand still. */

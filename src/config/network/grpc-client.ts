@@ -8,8 +8,10 @@ import type {
 import { positiveMilliseconds } from "../duration.ts";
 import { ConfigurationError } from "../error.ts";
 import type { FieldPath } from "../field-path.ts";
+import { jmespathSettings } from "../jmespath.ts";
 import { accept, refuse } from "../refuse.ts";
 import { nonEmpty, optional } from "../values.ts";
+import { oauth2Settings } from "./http-client.ts";
 import { tlsClient } from "./tls.ts";
 
 /**
@@ -29,16 +31,20 @@ export function grpcEndpoint(configuration: ClientConfiguration | undefined, pat
     initialWindowSizeBytes,
     proxyUrl,
     defaultServiceConfig,
+    addMetadataJmespathExpression,
+    oauth2,
     ...rest
   } = configuration;
   const others = accept(rest, path, {
     tracing: "no spans are recorded",
     initialConnWindowSizeBytes: "the window of a connection is that of its streams",
   });
-  refuse(others, path, {
-    addMetadataJmespathExpression: "use addMetadata, for headers that do not change",
-    oauth2: "use addMetadata with a token, or a proxy that adds one",
-  });
+  refuse(others, path);
+  if (oauth2 !== undefined && tls === undefined) {
+    throw new ConfigurationError(
+      `${path}.tls is missing: tokens are only sent by TLS; give tls, or remove oauth2`,
+    );
+  }
   const windowSize = optional(initialWindowSizeBytes, path.field("initialWindowSizeBytes"));
   return {
     address,
@@ -49,6 +55,13 @@ export function grpcEndpoint(configuration: ClientConfiguration | undefined, pat
         headers(header, path.field("addMetadata").index(index)),
       ),
     }),
+    ...(addMetadataJmespathExpression && {
+      metadataExpression: jmespathSettings(
+        addMetadataJmespathExpression,
+        path.field("addMetadataJmespathExpression"),
+      ),
+    }),
+    ...(oauth2 && { oauth2: oauth2Settings(oauth2, path.field("oauth2")) }),
     ...(windowSize !== undefined && { initialWindowSizeBytes: windowSize }),
     ...(defaultServiceConfig && { serviceConfig: serviceConfigOf(defaultServiceConfig, path) }),
     ...(proxyUrl !== "" && { proxy: proxyOf(proxyUrl, path.field("proxyUrl")) }),

@@ -1,7 +1,9 @@
 import { create, type Message } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
-import type { KeyPair } from "../../grpc/certificates.ts";
+import { asksForPeerCredentials, clientCertificateAuthorities } from "../../authentication/authorities.ts";
+import type { AuthenticationSettings } from "../../authentication/settings.ts";
 import type { GrpcServerKeepalive, GrpcServerSettings } from "../../grpc/server.ts";
+import type { TlsServer } from "../../http/tls.ts";
 import {
   type AllAuthenticationPolicy,
   type AnyAuthenticationPolicy,
@@ -15,11 +17,24 @@ import { ConfigurationError } from "../error.ts";
 import { all, each, type FieldPath, unsupported } from "../field-path.ts";
 import { accept, refuse } from "../refuse.ts";
 import { optional } from "../values.ts";
-import { authenticationMetadata } from "./authentication.ts";
+import {
+  allowSettings,
+  clientCertificateSettings,
+  jwtSettings,
+  peerCredentialsSettings,
+} from "./authentication.ts";
 import { tlsServer } from "./tls.ts";
 
+/** A server, and who may call it. */
+export interface AuthenticatedServerSettings extends GrpcServerSettings {
+  readonly authentication: AuthenticationSettings;
+}
+
 /** @param path Where the configuration stands, for messages. */
-export function grpcServerSettings(configuration: ServerConfiguration, path: FieldPath): GrpcServerSettings {
+export function grpcServerSettings(
+  configuration: ServerConfiguration,
+  path: FieldPath,
+): AuthenticatedServerSettings {
   const {
     listenAddresses,
     listenPaths,
@@ -45,7 +60,7 @@ export function grpcServerSettings(configuration: ServerConfiguration, path: Fie
       `${path}: give listenAddresses ("HOST:PORT") or listenPaths ("/path/to/socket")`,
     );
   }
-  return all({
+  const { authentication, ...settings } = all({
     listenAddresses: () => listenAddresses,
     listenPaths: () => listenPaths,
     maximumReceivedMessageSizeBytes: () =>
@@ -53,10 +68,21 @@ export function grpcServerSettings(configuration: ServerConfiguration, path: Fie
     initialWindowSizeBytes: () => optional(initialWindowSizeBytes, path.field("initialWindowSizeBytes")),
     tls: () => transportTls(transportSecurity, path),
     keepalive: () => keepaliveOf(keepaliveParameters, path.field("keepaliveParameters")),
-    denied: () => denialOf(authenticationPolicy, path.field("authenticationPolicy")),
+    authentication: () => authenticationSettings(authenticationPolicy, path.field("authenticationPolicy")),
     healthCheckService: () => healthCheckService,
     stopGracefully: () => stopGracefully,
   });
+  if (settings.tls !== undefined && asksForPeerCredentials(authentication)) {
+    throw new ConfigurationError(
+      `${path}.authenticationPolicy: peerCredentialsJmespathExpression and tls cannot be had together; ` +
+        "give one of them to another server",
+    );
+  }
+  return {
+    ...settings,
+    authentication,
+    clientCertificateAuthorities: authoritiesOf(authentication, path.field("authenticationPolicy")),
+  };
 }
 
 function keepaliveOf(
@@ -78,45 +104,69 @@ function keepaliveOf(
   });
 }
 
-const ALLOW_ALL =
-  'give {"allow": {}}, and restrict who can reach the server by its address or the permissions of its socket';
+const REFUSED_POLICIES = {
+  remote:
+    "callers are not asked about elsewhere; give tlsClientCertificate, jwt or peerCredentialsJmespathExpression",
+} as const;
 
-/** The reason to refuse everybody, or undefined to serve everybody. */
-function denialOf(configuration: AuthenticationPolicy | undefined, path: FieldPath): string | undefined {
+function authenticationSettings(
+  configuration: AuthenticationPolicy | undefined,
+  path: FieldPath,
+): AuthenticationSettings {
   if (configuration?.policy.case === undefined) {
-    throw new ConfigurationError(`${path} is missing: ${ALLOW_ALL}`);
+    throw new ConfigurationError(
+      `${path} is missing: ` +
+        'give {"allow": {}}, and restrict who can reach the server by its address or the permissions of its socket',
+    );
   }
   const { policy, ...rest } = configuration;
   refuse(rest, path);
+  const inner = path.field(policy.case);
   switch (policy.case) {
     case "allow":
-      authenticationMetadata(policy.value, path.field("allow"));
-      return undefined;
+      return allowSettings(policy.value, inner);
     case "deny":
-      return policy.value;
-    case "any": {
-      const denials = denialsOf(policy.value, path.field("any"));
-      return denials.includes(undefined) ? undefined : denials.join(", ") || "no authenticators configured";
-    }
+      return { kind: "deny", message: policy.value };
+    case "any":
     case "all":
-      return denialsOf(policy.value, path.field("all")).find((denial) => denial !== undefined);
+      return { kind: policy.case, policies: policiesOf(policy.value, inner) };
+    case "tlsClientCertificate":
+      return clientCertificateSettings(policy.value, inner);
+    case "jwt":
+      return jwtSettings(policy.value, inner);
+    case "peerCredentialsJmespathExpression":
+      return peerCredentialsSettings(policy.value, inner);
     default:
-      throw unsupported(path.field(policy.case), ALLOW_ALL);
+      throw unsupported(inner, REFUSED_POLICIES[policy.case]);
   }
 }
 
-function denialsOf(
+function policiesOf(
   { policies, ...rest }: AnyAuthenticationPolicy | AllAuthenticationPolicy,
   path: FieldPath,
-): readonly (string | undefined)[] {
+): readonly AuthenticationSettings[] {
   refuse<typeof rest & Message>(rest, path);
-  return each(policies, (policy, index) => denialOf(policy, path.field("policies").index(index)));
+  return each(policies, (policy, index) =>
+    authenticationSettings(policy, path.field("policies").index(index)),
+  );
+}
+
+/** A handshake has one set of authorities; which of them have signed a certificate is not asked again. */
+function authoritiesOf(authentication: AuthenticationSettings, path: FieldPath): string | undefined {
+  const [authorities, ...others] = clientCertificateAuthorities(authentication);
+  if (others.length > 0) {
+    throw unsupported(
+      path,
+      "its tlsClientCertificate have different clientCertificateAuthorities; give all of them the same",
+    );
+  }
+  return authorities;
 }
 
 function transportTls(
   security: ServerConfiguration["transportSecurity"],
   path: FieldPath,
-): KeyPair | undefined {
+): TlsServer | undefined {
   switch (security.case) {
     case undefined:
       return undefined;

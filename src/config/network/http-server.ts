@@ -1,3 +1,4 @@
+import type { AuthenticationSettings } from "../../authentication/settings.ts";
 import type {
   AuthenticationPolicy,
   Configuration,
@@ -7,7 +8,7 @@ import { ConfigurationError } from "../error.ts";
 import { all, each, type FieldPath, unsupported } from "../field-path.ts";
 import { refuse } from "../refuse.ts";
 import { nonEmpty } from "../values.ts";
-import { authenticationMetadata } from "./authentication.ts";
+import { allowSettings, jwtSettings } from "./authentication.ts";
 import { tlsServer } from "./tls.ts";
 
 export function httpServerSettings(configuration: Configuration, path: FieldPath): HttpServerSettings {
@@ -19,7 +20,7 @@ export function httpServerSettings(configuration: Configuration, path: FieldPath
         addressOf(address, path.field("listenAddresses").index(index)),
       ),
     tls: () => tls && tlsServer(tls, path.field("tls")),
-    denied: () => denialOf(authenticationPolicy, path.field("authenticationPolicy")),
+    authentication: () => authenticationSettings(authenticationPolicy, path.field("authenticationPolicy")),
   });
 }
 
@@ -37,28 +38,41 @@ function addressOf(address: string, path: FieldPath): { host: string; port: numb
 
 const ALLOW_ALL = 'give {"allow": {}}, and restrict who can reach the server by its address';
 
-/** The reason to refuse everybody, or undefined to serve everybody. */
-function denialOf(configuration: AuthenticationPolicy | undefined, path: FieldPath): string | undefined {
+const REFUSED_POLICIES = {
+  oidc: "there are no pages that somebody could log in to; give jwt, or restrict who can reach the server by its address",
+  acceptHeader: "all answers are plain text, which is not negotiated; give its policy by itself",
+  remote:
+    "callers are not asked about elsewhere; give jwt, or restrict who can reach the server by its address",
+} as const;
+
+function authenticationSettings(
+  configuration: AuthenticationPolicy | undefined,
+  path: FieldPath,
+): AuthenticationSettings {
   if (configuration?.policy.case === undefined) {
     throw new ConfigurationError(`${path} is missing: ${ALLOW_ALL}`);
   }
   const { policy, ...rest } = configuration;
   refuse(rest, path);
+  const inner = path.field(policy.case);
   switch (policy.case) {
     case "allow":
-      authenticationMetadata(policy.value, path.field("allow"));
-      return undefined;
+      return allowSettings(policy.value, inner);
     case "deny":
-      return policy.value;
+      return { kind: "deny", message: policy.value };
     case "any": {
       const { policies, ...rest } = policy.value;
-      refuse(rest, path.field("any"));
-      const denials = each(policies, (each, index) =>
-        denialOf(each, path.field("any.policies").index(index)),
-      );
-      return denials.includes(undefined) ? undefined : denials.join(", ") || "no policy allows it";
+      refuse(rest, inner);
+      return {
+        kind: "any",
+        policies: each(policies, (each, index) =>
+          authenticationSettings(each, inner.field("policies").index(index)),
+        ),
+      };
     }
+    case "jwt":
+      return jwtSettings(policy.value, inner);
     default:
-      throw unsupported(path.field(policy.case), ALLOW_ALL);
+      throw unsupported(inner, REFUSED_POLICIES[policy.case]);
   }
 }

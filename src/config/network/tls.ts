@@ -1,6 +1,4 @@
-import { readFileSync } from "node:fs";
-import type { KeyPair } from "../../grpc/certificates.ts";
-import type { GrpcTls } from "../../grpc/endpoint.ts";
+import type { KeyPair, TlsClient, TlsServer } from "../../http/tls.ts";
 import type {
   ClientConfiguration,
   ServerConfiguration,
@@ -10,26 +8,38 @@ import { positiveMilliseconds } from "../duration.ts";
 import { ConfigurationError } from "../error.ts";
 import { all, type FieldPath } from "../field-path.ts";
 import { refuse } from "../refuse.ts";
+import { readable } from "../values.ts";
+import { cipherSuites } from "./cipher-suites.ts";
 
-const CIPHER_SUITES = "set GRPC_SSL_CIPHER_SUITES in the environment, in the spelling of OpenSSL";
-
-export function tlsClient(configuration: ClientConfiguration, path: FieldPath): GrpcTls {
-  const { serverCertificateAuthorities, serverName, clientKeyPair, ...rest } = configuration;
-  refuse(rest, path, { cipherSuites: CIPHER_SUITES });
+export function tlsClient(configuration: ClientConfiguration, path: FieldPath): TlsClient {
+  const {
+    serverCertificateAuthorities,
+    serverName,
+    clientKeyPair,
+    cipherSuites: suiteNames,
+    ...rest
+  } = configuration;
+  refuse(rest, path);
+  const suites = cipherSuites(suiteNames, path.field("cipherSuites"));
   return {
     ...(serverCertificateAuthorities !== "" && { serverCertificateAuthorities }),
     ...(serverName !== "" && { serverName }),
     ...(clientKeyPair && { clientKeyPair: keyPair(clientKeyPair, path.field("clientKeyPair")) }),
+    ...(suites && { cipherSuites: suites }),
   };
 }
 
-export function tlsServer(configuration: ServerConfiguration, path: FieldPath): KeyPair {
-  const { serverKeyPair, ...rest } = configuration;
-  refuse(rest, path, { cipherSuites: CIPHER_SUITES });
+export function tlsServer(configuration: ServerConfiguration, path: FieldPath): TlsServer {
+  const { serverKeyPair, cipherSuites: suiteNames, ...rest } = configuration;
+  refuse(rest, path);
   if (serverKeyPair === undefined) {
     throw new ConfigurationError(`${path}.serverKeyPair is missing: give inline or files`);
   }
-  return keyPair(serverKeyPair, path.field("serverKeyPair"));
+  const suites = cipherSuites(suiteNames, path.field("cipherSuites"));
+  return {
+    keyPair: keyPair(serverKeyPair, path.field("serverKeyPair")),
+    ...(suites && { cipherSuites: suites }),
+  };
 }
 
 /** Files are tried here, so that a mistake shows at the start. */
@@ -54,14 +64,5 @@ function keyPair(configuration: X509KeyPair, path: FieldPath): KeyPair {
     }
     case undefined:
       throw new ConfigurationError(`${path} is empty: give inline or files`);
-  }
-}
-
-function readable(file: string, path: FieldPath): string {
-  try {
-    readFileSync(file);
-    return file;
-  } catch (error) {
-    throw new ConfigurationError(`${path}: ${(error as Error).message}`, { cause: error });
   }
 }

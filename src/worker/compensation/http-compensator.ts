@@ -1,9 +1,9 @@
 import { setTimeout } from "node:timers/promises";
 import type { HttpCompensatorSettings } from "../../config/bb-worker/http-compensator.ts";
+import { HttpClient } from "../../http/client.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { ProblemLog } from "../../telemetry/problem-log.ts";
 import type { ExecutionTimeouts } from "./execution-timeouts.ts";
-import { getOk } from "./http-get.ts";
 
 export interface HttpCompensatorOptions {
   readonly settings: HttpCompensatorSettings;
@@ -30,12 +30,14 @@ const REST_MILLISECONDS = 100;
  */
 export class HttpCompensator implements AsyncDisposable {
   readonly #options: HttpCompensatorOptions;
+  readonly #client: HttpClient;
   readonly #problems: ProblemLog;
   readonly #closed = new AbortController();
   readonly #following: Promise<void>;
 
   constructor(options: HttpCompensatorOptions) {
     this.#options = options;
+    this.#client = new HttpClient(options.settings.httpClient);
     this.#problems = new ProblemLog(options.log);
     this.#following = this.#follow();
   }
@@ -61,11 +63,11 @@ export class HttpCompensator implements AsyncDisposable {
 
   /** Resolves to whether the server has answered; it has not where this ends before. */
   async #answered(url: string): Promise<boolean> {
-    const { settings, pause = wait } = this.#options;
+    const { pause = wait } = this.#options;
     const { signal } = this.#closed;
     while (!signal.aborted) {
       try {
-        await getOk(url, settings.httpClient, signal);
+        await this.#client.getOk(url, signal);
         this.#problems.over("the HTTP execution timeout compensator answers again");
         return true;
       } catch (error) {

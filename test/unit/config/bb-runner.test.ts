@@ -46,8 +46,8 @@ describe("the runner's configuration", () => {
       [{ appleXcodeDeveloperDirectories: { a: "b" } }, /^appleXcodeDeveloperDirectories is not supported/],
       [{ readinessCheckingPathnames: ["/a", ""] }, /^readinessCheckingPathnames\[1\] is ""/],
       [
-        { global: { grpcForwardAndReuseMetadata: ["a"] } },
-        /^global\.grpcForwardAndReuseMetadata is not supported/,
+        { global: { grpcKubernetesResolvers: { k8s: {} } } },
+        /^global\.grpcKubernetesResolvers is not supported/,
       ],
       [
         { global: { diagnosticsHttpServer: { httpServers: [{ listenAddresses: ["80"] }] } } },
@@ -87,6 +87,20 @@ describe("the runner's configuration", () => {
     }
   });
 
+  it("forwards headers to the installer of temporary directories, the only server it calls", () => {
+    const global = { grpcForwardAndReuseMetadata: ["authorization"] };
+    const { temporaryDirectoryInstaller, doneOtherwise } = settingsOf({
+      global,
+      temporaryDirectoryInstaller: { address: "a:1" },
+    });
+    assert.deepEqual(temporaryDirectoryInstaller, { address: "a:1", forwardedHeaders: ["authorization"] });
+    assert.deepEqual(doneOtherwise, []);
+    assert.deepEqual(
+      settingsOf({ global }).doneOtherwise.map(({ field }) => field),
+      ["global.grpcForwardAndReuseMetadata"],
+    );
+  });
+
   it("has diagnostics servers, and who may ask them", () => {
     const httpServers: MessageInitShape<typeof HttpServerSchema>[] = [
       {
@@ -110,9 +124,13 @@ describe("the runner's configuration", () => {
           { host: "::1", port: 80 },
         ],
         tls: undefined,
-        denied: undefined,
+        authentication: { kind: "allow", metadata: {} },
       },
-      { addresses: [{ host: "a", port: 1 }], tls: undefined, denied: "no" },
+      {
+        addresses: [{ host: "a", port: 1 }],
+        tls: undefined,
+        authentication: { kind: "any", policies: [{ kind: "deny", message: "no" }] },
+      },
     ]);
     assert.deepEqual(
       doneOtherwise.map(({ field }) => field),

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { fromJson, type JsonValue } from "@bufbuild/protobuf";
+import { fromJson, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
 import { FieldPath } from "../../../src/config/field-path.ts";
 import { grpcEndpoint } from "../../../src/config/network/grpc-client.ts";
 import { grpcServerSettings } from "../../../src/config/network/grpc-server.ts";
@@ -16,6 +16,9 @@ import {
   ServerConfigurationSchema,
 } from "../../../src/proto/gen/buildbarn/configuration/grpc/grpc_pb.ts";
 import { Runner } from "../../../src/proto/gen/buildbarn/runner/runner_pb.ts";
+
+const pem = (name: string) =>
+  readFileSync(join(import.meta.dirname, `../grpc/certificates/${name}.pem`), "utf8");
 
 const endpoint = (json: JsonValue) =>
   FieldPath.root("scheduler").settingsOf((path) =>
@@ -53,6 +56,71 @@ describe("grpcEndpoint", () => {
     );
   });
 
+  it("takes over an expression, where tokens come from, and Go's names of cipher suites", () => {
+    const made = endpoint({
+      address: "a:1",
+      tls: { cipherSuites: ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"] },
+      oauth2: {
+        scopes: ["s"],
+        clientCredentials: { clientId: "i", clientSecret: "c", tokenEndpointUrl: "https://t/" },
+      },
+      addMetadataJmespathExpression: {
+        expression: "{a: [files.f]}",
+        files: [{ key: "f", path: import.meta.filename }],
+        testVectors: [{ input: { files: { f: "x" } }, expectedOutput: { a: ["x"] } }],
+      },
+    });
+    assert.deepEqual(made.tls?.cipherSuites, [
+      "TLS_AES_128_GCM_SHA256",
+      "TLS_AES_256_GCM_SHA384",
+      "TLS_CHACHA20_POLY1305_SHA256",
+      "ECDHE-RSA-AES128-GCM-SHA256",
+    ]);
+    assert.deepEqual(made.oauth2, {
+      clientId: "i",
+      clientSecret: "c",
+      tokenEndpointUrl: "https://t/",
+      httpClient: { tls: undefined, proxyUrl: undefined, headers: [], oauth2: undefined },
+      scopes: ["s"],
+    });
+    assert.deepEqual(made.metadataExpression, {
+      expression: "{a: [files.f]}",
+      files: [{ key: "f", path: import.meta.filename }],
+    });
+  });
+
+  it("refuses an expression that cannot be had, or does not do what its test vectors say", () => {
+    const expressed = (expression: JsonValue) => () =>
+      endpoint({ address: "a:1", addMetadataJmespathExpression: expression });
+    const at = "scheduler\\.addMetadataJmespathExpression";
+    assert.throws(
+      expressed({ expression: "a[" }),
+      new RegExp(`${at}\\.expression: unexpected end at offset 2`),
+    );
+    assert.throws(
+      expressed({ expression: "a", files: [{ key: "f", path: "/no/such" }] }),
+      new RegExp(`${at}\\.files\\[0\\]\\.path: ENOENT`),
+    );
+    const vector = (input: JsonValue, expectedOutput: JsonValue, expression = "a") =>
+      expressed({ expression, testVectors: [{ input, expectedOutput }] });
+    assert.doesNotThrow(vector({ a: [1, "x", null] }, [1, "x", null]));
+    assert.doesNotThrow(vector({}, null));
+    assert.throws(
+      vector({ a: 1 }, 2),
+      new RegExp(`${at}\\.testVectors\\[0\\]\\.expectedOutput: the expression makes 1 of the input, not 2`),
+    );
+    assert.throws(vector({}, 1, "length(a)"), /makes an error \(length: argument 1/);
+    assert.throws(vector({ files: { f: "x" } }, null), /testVectors\[0\]\.input: give "files" .* \(none\)/);
+    assert.throws(
+      expressed({
+        expression: "a",
+        files: [{ key: "f", path: import.meta.filename }],
+        testVectors: [{ input: { files: { g: "x" } }, expectedOutput: null }],
+      }),
+      /testVectors\[0\]\.input: give "files" .* \(f\)/,
+    );
+  });
+
   it("refuses what it cannot do, by name", () => {
     assert.throws(
       () => grpcEndpoint(undefined, FieldPath.root("scheduler")),
@@ -62,7 +130,11 @@ describe("grpcEndpoint", () => {
       () => endpoint({ address: "a:1", proxyUrl: "socks5://p" }),
       /scheduler\.proxyUrl is "socks5:\/\/p": give "http:/,
     );
-    assert.throws(() => endpoint({ address: "a:1", oauth2: {} }), /scheduler\.oauth2 is not supported/);
+    assert.throws(() => endpoint({ address: "a:1", oauth2: {} }), /scheduler\.tls is missing: tokens/);
+    assert.throws(
+      () => endpoint({ address: "a:1", tls: {}, oauth2: { googleDefaultCredentials: {} } }),
+      /scheduler\.oauth2\.googleDefaultCredentials is not supported: .* give clientCredentials/,
+    );
     assert.throws(
       () => endpoint({ address: "a:1", defaultServiceConfig: { methodConfig: [{}] } }),
       /scheduler\.defaultServiceConfig: /,
@@ -77,7 +149,7 @@ describe("grpcEndpoint", () => {
     );
     assert.throws(
       () => endpoint({ address: "a:1", tls: { cipherSuites: ["X"] } }),
-      /scheduler\.tls\.cipherSuites is not supported/,
+      /scheduler\.tls\.cipherSuites\[0\] is "X": give one of TLS_/,
     );
   });
 });
@@ -89,20 +161,98 @@ describe("grpcServerSettings", () => {
     assert.throws(() => server({ listenPaths }), /authenticationPolicy is missing: give \{"allow"/);
     assert.throws(
       () => server({ listenPaths, authenticationPolicy: { remote: {} } }),
-      /authenticationPolicy\.remote is not supported: give \{"allow"/,
+      /authenticationPolicy\.remote is not supported: .* give tlsClientCertificate, jwt/,
     );
   });
 
-  it("combines policies as Buildbarn does", () => {
-    const denied = (authenticationPolicy: JsonValue) =>
-      server({ listenPaths: ["/x"], authenticationPolicy }).denied;
-    const [no, never, allow] = [{ deny: "no" }, { deny: "never" }, { allow: {} }];
-    assert.equal(denied(no), "no");
-    assert.equal(denied({ any: { policies: [no, allow] } }), undefined);
-    assert.equal(denied({ any: { policies: [no, never] } }), "no, never");
-    assert.equal(denied({ any: {} }), "no authenticators configured");
-    assert.equal(denied({ all: { policies: [allow, { any: { policies: [never] } }] } }), "never");
-    assert.equal(denied({ all: { policies: [allow, allow] } }), undefined);
+  it("takes over policies, and whose certificates a handshake asks for", () => {
+    const authorities = pem("first");
+    const tls = {
+      tls: { serverKeyPair: { inline: { certificate: "C", privateKey: "K" } } },
+      listenPaths: ["/x"],
+    };
+    const certificate = (clientCertificateAuthorities: string) => ({
+      tlsClientCertificate: {
+        clientCertificateAuthorities,
+        validationJmespathExpression: { expression: "`true`" },
+        metadataExtractionJmespathExpression: { expression: "`{}`" },
+      },
+    });
+    const { authentication, clientCertificateAuthorities } = server({
+      ...tls,
+      authenticationPolicy: {
+        any: {
+          policies: [
+            { deny: "no" },
+            { all: { policies: [certificate(authorities)] } },
+            { allow: { public: 1 } },
+          ],
+        },
+      },
+    });
+    assert.equal(clientCertificateAuthorities, authorities);
+    assert.deepEqual(authentication, {
+      kind: "any",
+      policies: [
+        { kind: "deny", message: "no" },
+        {
+          kind: "all",
+          policies: [
+            {
+              kind: "clientCertificate",
+              authorities,
+              validation: { expression: "`true`", files: [] },
+              metadataExtraction: { expression: "`{}`", files: [] },
+            },
+          ],
+        },
+        { kind: "allow", metadata: { public: 1 } },
+      ],
+    });
+    assert.throws(
+      () => server({ ...tls, authenticationPolicy: certificate("no PEM") }),
+      /tlsClientCertificate\.clientCertificateAuthorities has no certificate: give PEM/,
+    );
+    const policies = [certificate(authorities), certificate(pem("second"))];
+    assert.throws(
+      () => server({ ...tls, authenticationPolicy: { any: { policies } } }),
+      /authenticationPolicy is not supported: .* different clientCertificateAuthorities; give all of them the same/,
+    );
+    assert.throws(
+      () =>
+        server({
+          ...tls,
+          authenticationPolicy: { peerCredentialsJmespathExpression: { expression: "`{}`" } },
+        }),
+      /authenticationPolicy: peerCredentialsJmespathExpression and tls cannot be had together/,
+    );
+  });
+
+  it("takes over where keys of tokens are, if they can be used", () => {
+    const jwt = (jwks: JsonObject) => () =>
+      server({
+        listenPaths: ["/x"],
+        authenticationPolicy: {
+          jwt: {
+            ...jwks,
+            maximumCacheSize: 10,
+            cacheReplacementPolicy: "LEAST_RECENTLY_USED",
+            claimsValidationJmespathExpression: { expression: "a" },
+            metadataExtractionJmespathExpression: { expression: "b" },
+          },
+        },
+      }).authentication;
+    assert.deepEqual(jwt({ jwksInline: { keys: [] } })(), {
+      kind: "jwt",
+      keys: { set: { keys: [] } },
+      maximumCacheSize: 10,
+      claimsValidation: { expression: "a", files: [] },
+      metadataExtraction: { expression: "b", files: [] },
+    });
+    assert.throws(jwt({}), /jwt\.jwksFile is missing: give it, or jwksInline/);
+    assert.throws(jwt({ jwksInline: { keys: [{}] } }), /jwt\.jwksInline: key 0 cannot be used/);
+    assert.throws(jwt({ jwksFile: "/no/such" }), /jwt\.jwksFile: ENOENT/);
+    assert.throws(jwt({ jwksFile: import.meta.filename }), /jwt\.jwksFile: .*JSON/);
   });
 
   it("is what a server listens by, on a UNIX socket in place of one that was left behind", async () => {

@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
-import { describe, it } from "node:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, it } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import {
   create,
@@ -49,8 +52,31 @@ const EQUIVALENT = new RegExp(
 
 const keyPair = { inline: { certificate: "certificate", privateKey: "key" } };
 const file = import.meta.filename;
+const folder = mkdtempSync(join(tmpdir(), "no-field-is-ignored-"));
+after(() => rmSync(folder, { recursive: true }));
+const keysFile = join(folder, "keys.json");
+writeFileSync(keysFile, '{"keys":[]}');
 const keyFiles = { files: { certificatePath: file, privateKeyPath: file, refreshInterval: "60s" } };
-const tls = { serverCertificateAuthorities: "authorities", serverName: "name", clientKeyPair: keyPair };
+const tls = {
+  serverCertificateAuthorities: "authorities",
+  serverName: "name",
+  clientKeyPair: keyPair,
+  cipherSuites: ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"],
+};
+const expression = {
+  expression: "a",
+  files: [{ key: "f", path: file }],
+  testVectors: [{ input: { files: { f: "" } }, expectedOutput: null }],
+};
+const oauth2 = {
+  clientCredentials: {
+    clientId: "id",
+    clientSecret: "secret",
+    tokenEndpointUrl: "https://tokens",
+    httpClient: { proxyUrl: "http://proxy" },
+  },
+  scopes: ["scope"],
+};
 const client = {
   address: "storage:1",
   tls,
@@ -58,8 +84,31 @@ const client = {
   addMetadata: [{ header: "header", values: ["value"] }],
   initialWindowSizeBytes: 100_000,
   proxyUrl: "http://proxy",
+  addMetadataJmespathExpression: expression,
+  oauth2,
   defaultServiceConfig: { methodConfig: [] },
 };
+const jwt = (jwks: JsonObject) => ({
+  ...jwks,
+  maximumCacheSize: 10,
+  cacheReplacementPolicy: "LEAST_RECENTLY_USED",
+  claimsValidationJmespathExpression: expression,
+  metadataExtractionJmespathExpression: expression,
+});
+const policies = [
+  {
+    tlsClientCertificate: {
+      clientCertificateAuthorities: readFileSync(
+        join(import.meta.dirname, "../grpc/certificates/first.pem"),
+        "utf8",
+      ),
+      validationJmespathExpression: expression,
+      metadataExtractionJmespathExpression: expression,
+    },
+  },
+  { jwt: jwt({ jwksFile: keysFile }) },
+  { allow: { public: "p", private: "q", tracingAttributes: [{ key: "k", value: { stringValue: "v" } }] } },
+];
 const existenceCache = {
   cacheSize: "1000",
   cacheDuration: "60s",
@@ -74,6 +123,7 @@ const global = {
     httpServers: [
       { listenAddresses: [":1"], authenticationPolicy: { allow: {} }, tls: { serverKeyPair: keyPair } },
       { listenAddresses: [":1"], authenticationPolicy: { any: { policies: [{ deny: "no" }] } } },
+      { listenAddresses: [":1"], authenticationPolicy: { jwt: jwt({ jwksInline: { keys: [] } }) } },
     ],
   },
 };
@@ -143,6 +193,7 @@ const worker = (contentAddressableStorage: JsonObject, actionCache: JsonObject =
         tls,
         proxyUrl: "http://proxy",
         addHeaders: [{ header: "header", values: ["value"] }],
+        oauth2,
       },
       suspendUrl: "http://server/suspend",
       resumeUrl: "http://server/resume",
@@ -240,39 +291,53 @@ const workers: JsonObject[] = [
   { ...lean(plain), buildDirectories: [buildDirectory({ fuse: { directoryEntryValidity: "300s" } })] },
 ];
 
-const runners: JsonObject[] = [false, true].map((withTmpdir) => ({
-  buildDirectoryPath: "/build",
-  grpcServers: [
-    {
-      listenAddresses: [":1"],
-      listenPaths: ["/socket"],
-      authenticationPolicy: withTmpdir
-        ? { any: { policies: [{ deny: "no" }] } }
-        : { all: { policies: [{ deny: "no" }] } },
-      healthCheckService: "runner",
-      keepaliveParameters: { maxConnectionIdle: "1s", time: "2s" },
-      maximumReceivedMessageSizeBytes: "1000",
-      initialWindowSizeBytes: 100_000,
-      tls: { serverKeyPair: withTmpdir ? keyPair : keyFiles },
-    },
-  ],
-  setTmpdirEnvironmentVariable: withTmpdir,
-  temporaryDirectoryInstaller: client,
-  global,
-  runCommandsAs: { userId: 1, groupId: 2, additionalGroupIds: [3] },
-  bbWorkerNfs4: {
-    additionalCapabilities: ["SYS_PTRACE"],
-    additionalSystemCalls: ["perf"],
-    additionalDevices: ["/dev/kvm"],
-    writablePaths: ["/home"],
-    hiddenPaths: ["/worker/blobs"],
-    hostName: "builder",
-    mountProc: true,
-    maximumProcesses: 100,
-    maximumMemoryBytes: "1000000",
-    cpuWeight: 50,
+const runners: JsonObject[] = [
+  {
+    buildDirectoryPath: "/build",
+    grpcServers: [
+      {
+        listenPaths: ["/socket"],
+        authenticationPolicy: { peerCredentialsJmespathExpression: expression },
+        keepaliveParameters: { time: "2s" },
+      },
+    ],
+    global: { setUmask: { umask: 0o22 } },
+    bbWorkerNfs4: { maximumProcesses: 100 },
   },
-}));
+  ...[false, true].map((withTmpdir) => ({
+    buildDirectoryPath: "/build",
+    grpcServers: [
+      {
+        listenAddresses: [":1"],
+        listenPaths: ["/socket"],
+        authenticationPolicy: withTmpdir
+          ? { any: { policies: [{ deny: "no" }, ...policies] } }
+          : { all: { policies: [{ deny: "no" }] } },
+        healthCheckService: "runner",
+        keepaliveParameters: { maxConnectionIdle: "1s", time: "2s" },
+        maximumReceivedMessageSizeBytes: "1000",
+        initialWindowSizeBytes: 100_000,
+        tls: { serverKeyPair: withTmpdir ? keyPair : keyFiles },
+      },
+    ],
+    setTmpdirEnvironmentVariable: withTmpdir,
+    temporaryDirectoryInstaller: client,
+    global,
+    runCommandsAs: { userId: 1, groupId: 2, additionalGroupIds: [3] },
+    bbWorkerNfs4: {
+      additionalCapabilities: ["SYS_PTRACE"],
+      additionalSystemCalls: ["perf"],
+      additionalDevices: ["/dev/kvm"],
+      writablePaths: ["/home"],
+      hiddenPaths: ["/worker/blobs"],
+      hostName: "builder",
+      mountProc: true,
+      maximumProcesses: 100,
+      maximumMemoryBytes: "1000000",
+      cpuWeight: 50,
+    },
+  })),
+];
 
 type Settings = { readonly doneOtherwise: readonly DoneOtherwise[] };
 
@@ -394,6 +459,8 @@ function otherMessage(schema: DescMessage, present: unknown): unknown {
   switch (schema.typeName) {
     case "google.protobuf.Duration":
       return fromJson(schema, "180s");
+    case "google.protobuf.Value":
+      return fromJson(schema, "other");
     case "google.protobuf.UInt64Value":
       return 7n;
     case "google.protobuf.UInt32Value":

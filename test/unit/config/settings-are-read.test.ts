@@ -9,8 +9,12 @@ const configuration = join(root, "src/config/");
 const MADE_BY_CONFIGURATION = [
   "src/cas/backend.ts",
   "src/cas/blob-server.ts",
+  "src/grpc/call-headers.ts",
   "src/grpc/endpoint.ts",
   "src/grpc/server.ts",
+  "src/http/settings.ts",
+  "src/http/tls.ts",
+  "src/jmespath/expression.ts",
   "src/telemetry/diagnostics-server.ts",
 ].map((file) => join(root, file));
 

@@ -7,6 +7,7 @@ import type { ServiceError } from "@grpc/grpc-js";
 import { Channel, credentials, Metadata, Server, ServerCredentials } from "@grpc/grpc-js";
 import { BYTE_STREAM_CODECS } from "../../../src/grpc/byte-stream-codecs.ts";
 import { createClient } from "../../../src/grpc/client.ts";
+import { openChannel } from "../../../src/grpc/endpoint.ts";
 import type { Handlers } from "../../../src/grpc/handlers.ts";
 import { addService } from "../../../src/grpc/handlers.ts";
 import { packAny, StatusError, status, statusFromError } from "../../../src/grpc/status.ts";
@@ -154,8 +155,10 @@ describe("a client and a server", () => {
       assert.equal((await healthClient.check({ service: "echo" }, { metadata })).status, 2);
     });
 
-    it("sends the client's own metadata with every call, beside the call's", async () => {
-      const echo = createClient(Health, channel, { metadata: [["x-status", "1"]] });
+    it("sends the endpoint's metadata with every call, beside the call's", async () => {
+      const own = openChannel({ address: channel.getTarget(), metadata: [["x-status", "1"]] });
+      after(() => own.close());
+      const echo = createClient(Health, own);
       assert.equal((await echo.check({ service: "echo" })).status, 1);
       const other = new Metadata();
       other.set("x-other", "2");

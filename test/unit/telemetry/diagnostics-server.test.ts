@@ -2,7 +2,11 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { serveDiagnostics } from "../../../src/telemetry/diagnostics-server.ts";
 
-const local = { addresses: [{ host: "127.0.0.1", port: 0 }], tls: undefined, denied: undefined };
+const local = {
+  addresses: [{ host: "127.0.0.1", port: 0 }],
+  tls: undefined,
+  authentication: { kind: "allow", metadata: {} },
+} as const;
 
 describe("the diagnostics server", () => {
   it("says that the program is up, and that nothing else is there", async () => {
@@ -18,9 +22,14 @@ describe("the diagnostics server", () => {
   });
 
   it("refuses everybody where the policy does", async () => {
-    await using server = await serveDiagnostics([{ ...local, denied: "not you" }]);
+    await using server = await serveDiagnostics([
+      { ...local, authentication: { kind: "deny", message: "not you" } },
+    ]);
     const response = await fetch(`http://127.0.0.1:${server.ports[0]}/-/healthy`);
-    assert.deepEqual([response.status, await response.text()], [401, "not you\n"]);
+    assert.deepEqual(
+      [response.status, await response.text()],
+      [401, "rpc error: code = Unauthenticated desc = not you\n"],
+    );
   });
 
   it("names an address that cannot be had, and lets go of the others", async () => {

@@ -6,12 +6,12 @@ import { createServer as createTlsServer } from "node:https";
 import { type AddressInfo, createServer as createTcpServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
-import type { HttpClientSettings } from "../../../../src/config/network/http-client.ts";
+import { HttpClient } from "../../../../src/http/client.ts";
+import type { HttpClientSettings } from "../../../../src/http/settings.ts";
 import { createLog } from "../../../../src/telemetry/log.ts";
 import { HttpCompensator } from "../../../../src/worker/compensation/http-compensator.ts";
-import { getOk } from "../../../../src/worker/compensation/http-get.ts";
 
-const plain: HttpClientSettings = { tls: undefined, proxyUrl: undefined, headers: [] };
+const plain: HttpClientSettings = { tls: undefined, proxyUrl: undefined, headers: [], oauth2: undefined };
 
 async function listen(test: TestContext, server: Pick<Server, "listen" | "close" | "address" | "once">) {
   server.listen(0, "127.0.0.1");
@@ -114,7 +114,11 @@ describe("HttpCompensator", () => {
   });
 });
 
-describe("getOk", () => {
+/** As the client of these settings does it. */
+const getOk = (url: string, settings: HttpClientSettings, signal: AbortSignal) =>
+  new HttpClient(settings).getOk(url, signal);
+
+describe("HttpClient", () => {
   /** What becomes of a request to a server that sends these bytes, and then ends the connection or does not. */
   async function outcome(test: TestContext, bytes: string, ends: boolean): Promise<string> {
     const server = createTcpServer((socket: Socket) => {
