@@ -21,6 +21,7 @@ import { RootDirectory } from "./directories/root-directory.ts";
 import { toBlobError } from "./faults.ts";
 import { HandleCodec } from "./handles.ts";
 import type { NumberedNode, TreeContext } from "./node.ts";
+import { TakenHandles } from "./taken-handles.ts";
 import { WritableFile } from "./writable-file.ts";
 
 /** How long lookups answer with a private copy after a change was refused. Linux looks up the name at once. */
@@ -91,6 +92,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
   readonly #hiddenFiles: RegExp | undefined;
   readonly #builds = new Set<BuildDirectory>();
   readonly #casDirectories = new WeakMap<InputDirectory, CasDirectory>();
+  readonly #taken = new TakenHandles(this.#codec);
   #recentCasFiles = new Map<string, CasFile>();
   #olderCasFiles = new Map<string, CasFile>();
   /** By their handles: CAS files that an action wanted to change. */
@@ -148,6 +150,9 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
       return undefined;
     }
     const key = bytes.toString("latin1");
+    if (this.#taken.has(key)) {
+      return this.#taken.get(key);
+    }
     const remembered = this.#remembered(key);
     if (remembered !== undefined) {
       return remembered;
@@ -213,6 +218,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
 
   unregister(node: NumberedNode): void {
     this.#nodes.delete(node.id);
+    this.#taken.end(node.handle);
   }
 
   numberedHandle(id: number): Buffer {
@@ -229,7 +235,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
   }
 
   casFile(handle: Buffer): CasFile {
-    return new CasFile(this, handle);
+    return new CasFile(this, this.#taken.current(handle));
   }
 
   digestOf(handle: Buffer): Digest {
@@ -279,6 +285,23 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
     throw new FileSystemError(FileSystemStatus.STALE);
   }
 
+  takeOver(file: CasFile): WritableFile | undefined {
+    const [build, ...others] = [...this.#builds].filter((build) => build.knows(file));
+    if (
+      build === undefined ||
+      others.length > 0 ||
+      this.inputsReadOnly ||
+      !this.#taken.mayTake(file.handle)
+    ) {
+      return undefined;
+    }
+    const own = build.directory.takeOver(file, this.#codec.firstGeneration(file.handle));
+    if (own !== undefined) {
+      this.#taken.take(file.handle, own);
+    }
+    return own;
+  }
+
   isWantedPrivate(file: CasFile, action: ContentAccount): boolean {
     if (this.#wantedPrivate.size === 0) {
       return false;
@@ -291,7 +314,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
   #blobFailed(file: CasFile, error: unknown): never {
     const fault = toBlobError(error, file.digest);
     for (const build of this.#builds) {
-      build.reportIfLookedUp(fault, file.handle);
+      build.reportIfLookedUp(fault, this.#codec.firstGeneration(file.handle));
     }
     throw new FileSystemError(FileSystemStatus.IO);
   }

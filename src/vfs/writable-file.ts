@@ -32,7 +32,10 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
   #contentChanges = 0;
   #onReleased: (() => void)[] | undefined;
 
-  /** With the content of `base`, or none. Throws DQUOT if the quota has no room for it. */
+  /**
+   * With the content of `base`, or none. Throws DQUOT if the quota has no room for it. `taken`: the handle that it takes of
+   * a CAS file.
+   */
   constructor(
     tree: TreeContext,
     account: ContentAccount,
@@ -40,9 +43,10 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     mode: number,
     owner: Owner,
     time: Timestamp | undefined,
+    taken?: Buffer,
   ) {
     const content = new FileContent(tree.places, account, base);
-    super(tree, account, mode, owner, time);
+    super(tree, account, mode, owner, time, taken);
     this.#content = content;
     this.#updateSize();
   }

@@ -292,6 +292,50 @@ for (const version of ["4.0", "4.1", "4.2"] satisfies NfsVersion[]) {
         { ...INPUTS, missing: "only here\n" },
       ));
 
+    const only = (name: string) => ({ only: `#!/bin/sh\necho ${name} ${version}\n`, dir: { inner: name } });
+    const said = `descriptor ${version}`;
+    const script = `#!/bin/sh\necho ${said}`;
+    const perl = (program: string) => `perl -e 'open(F, "<", "only") or die $!; ${program}'`;
+    const stats = 'printf("%o %d ", (stat($_))[2] & 07777, (stat($_))[9]) for (*F, "only")';
+
+    it("changes an input through a descriptor that is open for reading", () =>
+      inAction(async ({ sh: first, faults }) => {
+        await first("cat only");
+        assert.equal(await first(perl(`chmod(0750, F) or die $!; ${stats}`)), "750 946684800 750 946684800");
+        assert.equal(
+          await first(perl(`utime(1, 2, F) or die $!; ${stats}; print <F>`)),
+          `750 2 750 2 ${script}`,
+        );
+        assert.equal(
+          await first("./only; echo more >>only; tail -1 only; stat -c %a only"),
+          `${said}\nmore\n750`,
+        );
+        await inAction(async ({ sh: second }) => {
+          assert.equal(await second("stat -c '%a %h %Y' only; cat only"), `444 9999 946684800\n${script}`);
+          // In both, the file is now known to one action alone.
+          assert.equal(
+            await second(perl(`chmod(0700, F) or die $!; ${stats}`)),
+            "700 946684800 700 946684800",
+          );
+          assert.equal(await first("stat -c %a only; tail -1 only"), "750\nmore");
+        }, only("descriptor"));
+        assert.deepEqual(faults, []);
+      }, only("descriptor")));
+    it("does not change through a descriptor what another action may have, too", () =>
+      inAction(
+        async ({ sh: first }) =>
+          inAction(async ({ sh: second }) => {
+            await first("cat only");
+            await second("cat only");
+            assert.equal(await first(perl('chmod(0750, F) or print "$!"')), "Stale file handle");
+            assert.equal(await second("stat -c %a only"), "444");
+            await first("chmod 750 only");
+            assert.equal(await first("stat -c %a only"), "750");
+            assert.equal(await second("stat -c %a only"), "444");
+          }, only("shared")),
+        only("shared"),
+      ));
+
     it("is asked for a change of an input twice, whether that is delegated or not", () =>
       inAction(async ({ sh }) => {
         await sh("cat plain text >/dev/null");

@@ -319,7 +319,7 @@ export class Delegation extends State {
 /** Everything the server remembers of a file that is open, locked or delegated. */
 export class FileState {
   readonly key: string;
-  readonly node: RegularFile;
+  #node: RegularFile;
   readonly opens: OpenState[] = [];
   delegations: Delegation[] | undefined;
   /** All locks, of all owners; undefined where there are none. */
@@ -340,7 +340,18 @@ export class FileState {
 
   constructor(key: string, node: RegularFile) {
     this.key = key;
-    this.node = node;
+    this.#node = node;
+  }
+
+  get node(): RegularFile {
+    return this.#node;
+  }
+
+  /** Another node has the file's handle from now on. */
+  become(node: RegularFile): void {
+    node.retain();
+    this.#node.release();
+    this.#node = node;
   }
 }
 
