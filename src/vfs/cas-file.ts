@@ -41,7 +41,7 @@ export interface CasFileContext {
  * the NFS client names the directory entry, as when it opens a file by name, that happens at once. SETATTR, SETXATTR
  * and LINK, and OPEN by handle, carry no name: they fail with STALE, once. Linux then walks the path again, with
  * lookups that bypass its caches, and those find the private copy (`TreeDirectory.lookup`). There may be no path, as for
- * fchmod(2): then the file that is open is taken over, if nobody else can have it.
+ * fchmod(2): so a file that is open is taken over, if nobody else can have it (`TakenHandles`).
  */
 export class CasFile implements RegularFile, SparseFile, ExtendedAttributes {
   readonly type = FileType.REGULAR;
