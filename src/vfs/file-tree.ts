@@ -35,6 +35,11 @@ const MAXIMUM_FILE_SIZE = 2 ** 44 - 4096;
 /** For all small files together; once used up, small files go to the pool as well. */
 const SMALL_FILES_BYTES = 64 * 1024 * 1024;
 
+/** A regular expression, whichever's. */
+export interface NamePattern {
+  test(name: string): boolean;
+}
+
 export interface FileTreeOptions {
   readonly source: InputSource;
   /** For content too large for memory. The tree's owner closes it, if it needs closing. */
@@ -48,9 +53,9 @@ export interface FileTreeOptions {
   readonly shuffleDirectoryListings?: boolean;
   /**
    * What has a matching name is not listed, unless it is a directory, and does not keep its directory from being removed.
-   * It can be looked up all the same. No flag "g". Default: nothing.
+   * It can be looked up all the same. Default: nothing.
    */
-  readonly hiddenFiles?: RegExp;
+  readonly hiddenFiles?: NamePattern;
   /** Files longer than this many bytes go to the pool. Default: 64 KiB. */
   readonly smallFileBytes?: number;
   readonly clock?: Clock;
@@ -81,7 +86,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
   readonly root: RootDirectory;
   readonly #codec = new HandleCodec();
   readonly #nodes = new Map<number, NumberedNode>();
-  readonly #hiddenFiles: RegExp | undefined;
+  readonly #hiddenFiles: NamePattern | undefined;
   readonly #builds = new Set<BuildDirectory>();
   readonly #casDirectories = new WeakMap<InputDirectory, CasDirectory>();
   #recentCasFiles = new Map<string, CasFile>();
