@@ -43,6 +43,11 @@ interface Wanted {
   readonly actions: WeakSet<ContentAccount>;
 }
 
+/** A regular expression, whichever's. */
+export interface NamePattern {
+  test(name: string): boolean;
+}
+
 export interface FileTreeOptions {
   readonly source: InputSource;
   /** For content too large for memory. The tree's owner closes it, if it needs closing. */
@@ -56,9 +61,9 @@ export interface FileTreeOptions {
   readonly shuffleDirectoryListings?: boolean;
   /**
    * What has a matching name is not listed, unless it is a directory, and does not keep its directory from being removed.
-   * It can be looked up all the same. No flag "g". Default: nothing.
+   * It can be looked up all the same. Default: nothing.
    */
-  readonly hiddenFiles?: RegExp;
+  readonly hiddenFiles?: NamePattern;
   /** Files longer than this many bytes go to the pool. Default: 64 KiB. */
   readonly smallFileBytes?: number;
   readonly clock?: Clock;
@@ -89,7 +94,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
   readonly root: RootDirectory;
   readonly #codec = new HandleCodec();
   readonly #nodes = new Map<number, NumberedNode>();
-  readonly #hiddenFiles: RegExp | undefined;
+  readonly #hiddenFiles: NamePattern | undefined;
   readonly #builds = new Set<BuildDirectory>();
   readonly #casDirectories = new WeakMap<InputDirectory, CasDirectory>();
   readonly #taken = new TakenHandles(this.#codec);

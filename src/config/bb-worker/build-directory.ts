@@ -1,3 +1,4 @@
+import { RE2JS } from "re2js";
 import type { VirtualBuildDirectory } from "../../proto/gen/bb_worker_nfs4/bb_worker/bb_worker_pb.ts";
 import type {
   BuildDirectoryConfiguration,
@@ -24,7 +25,7 @@ export interface VirtualBuildDirectorySettings extends MountSettings {
   readonly maximumWritableFileUploadDelay: number;
   /** Whether directories of input roots are listed in an order that chance decides. */
   readonly shuffleDirectoryListings: boolean;
-  /** A regular expression (with the flag "u") for names of what is not listed, unless it is a directory. */
+  /** A regular expression of RE2's for names of what is not listed, unless it is a directory. */
   readonly hiddenFilesPattern: string | undefined;
   readonly inputsReadOnly: boolean;
   /** Milliseconds that hashing and uploading may take. */
@@ -111,13 +112,13 @@ function virtualSettings(
   return { ...mountOf, ...own, ...others, shuffleDirectoryListings };
 }
 
-/** What both Go and JavaScript understand as a regular expression means the same to both; the rest is refused. */
 function namePattern(pattern: string, path: FieldPath): string | undefined {
   try {
-    new RegExp(pattern, "u");
+    RE2JS.compile(pattern);
   } catch (error) {
     throw new ConfigurationError(
-      `${path} is ${JSON.stringify(pattern)}: give a regular expression of JavaScript's (${(error as Error).message})`,
+      `${path} is ${JSON.stringify(pattern)}: give a regular expression of RE2's (${(error as Error).message})`,
+      { cause: error },
     );
   }
   return pattern === "" ? undefined : pattern;

@@ -1,3 +1,4 @@
+import { RE2JS } from "re2js";
 import { waitAtMost } from "../../async/wait.ts";
 import type { InputSource } from "../../cas/input-source.ts";
 import type { VirtualBuildDirectorySettings } from "../../config/bb-worker/build-directory.ts";
@@ -67,7 +68,7 @@ export class BuildDirectoryServer implements AsyncDisposable {
       pool,
       shuffleDirectoryListings,
       inputsReadOnly,
-      ...(hiddenFilesPattern !== undefined && { hiddenFiles: new RegExp(hiddenFilesPattern, "u") }),
+      ...(hiddenFilesPattern !== undefined && { hiddenFiles: RE2JS.compile(hiddenFilesPattern) }),
     });
     const mounted = await mount(tree, settings, log, signal);
     return new BuildDirectoryServer(tree, mounted, settings.maximumWritableFileUploadDelay);

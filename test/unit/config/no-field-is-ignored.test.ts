@@ -302,7 +302,7 @@ const runners: JsonObject[] = [
       },
     ],
     global: { setUmask: { umask: 0o22 } },
-    bbWorkerNfs4: { maximumProcesses: 100 },
+    bbWorkerNfs4: { mountProc: true },
   },
   ...[false, true].map((withTmpdir) => ({
     buildDirectoryPath: "/build",
