@@ -6,6 +6,7 @@ import { ActionCacheClient } from "./action-cache.ts";
 import type { BlobBackend } from "./backend.ts";
 import { DirectoryCache } from "./cache/directory-cache.ts";
 import { MemoryCache } from "./cache/memory-cache.ts";
+import type { Combination } from "./combined/combination.ts";
 import { combinedPool } from "./combined/combined-pool.ts";
 import type { InputDirectory, InputSource } from "./input-source.ts";
 import { LocalStore } from "./local/local-store.ts";
@@ -90,10 +91,18 @@ export async function createStorageClient(options: StorageClientOptions): Promis
   const retryPolicy = { ...DEFAULT_RETRY_POLICY, ...options.retryPolicy };
   const statistics = newStatistics();
 
-  const store = await LocalStore.open(options.localStore, {
-    reformat: options.reformat ?? false,
-    log: options.log,
-  });
+  await using opening = new AsyncDisposableStack();
+  const open = async (storeOptions: LocalStoreOptions): Promise<LocalStore> => {
+    const context = { reformat: options.reformat ?? false, log: options.log };
+    return opening.adopt(await LocalStore.open(storeOptions, context), (store) => store.close());
+  };
+  const store = await open(options.localStore);
+  const stores = new Map<Combination, LocalStore>();
+  for (const combination of storage.combinations) {
+    if (combination.kind === "local") {
+      stores.set(combination, await open(combination.options));
+    }
+  }
   const memory = new MemoryCache(options.memoryCacheSizeBytes ?? 32 * MiB, store.hierarchicalInstanceNames);
   const pool = combinedPool(
     createTransferPool({
@@ -102,6 +111,7 @@ export async function createStorageClient(options: StorageClientOptions): Promis
       retryPolicy,
     }),
     storage.combinations,
+    stores,
   );
 
   const maximumMessageSizeBytes = options.maximumMessageSizeBytes ?? 64 * MiB;
@@ -144,9 +154,10 @@ export async function createStorageClient(options: StorageClientOptions): Promis
     await pool.close();
     actionCache.close();
     memory.clear();
-    await store.close();
+    await opened.disposeAsync();
   }
 
+  const opened = opening.move();
   return {
     directory: (digest): InputDirectory | Promise<InputDirectory> => directories.get(digest),
     read: (digest, offset, count) => reader.read(digest, offset, count),

@@ -1,7 +1,10 @@
 import type { GrpcEndpoint } from "../../grpc/endpoint.ts";
 import type { Route } from "../blob-server.ts";
+import type { LocalStore } from "../local/local-store.ts";
+import type { LocalStoreOptions } from "../local/options.ts";
 import type { BlobAccess } from "./blob-access.ts";
 import { ExistenceCache, type ExistenceCacheOptions, ExistenceCaching } from "./existence-caching.ts";
+import { LocalBackend } from "./local-backend.ts";
 import { Mirrored } from "./mirrored.ts";
 import { ReadCanarying, type ReadCanaryingOptions } from "./read-canarying.ts";
 import { ReadCaching, ReadFallback } from "./read-fallback.ts";
@@ -43,7 +46,9 @@ export type Combination =
       readonly replica: Route;
       readonly options: ReadCanaryingOptions;
     }
-  | { readonly kind: "existenceCaching"; readonly base: Route; readonly cache: ExistenceCacheOptions };
+  | { readonly kind: "existenceCaching"; readonly base: Route; readonly cache: ExistenceCacheOptions }
+  /** No others, but blocks of this machine. */
+  | { readonly kind: "local"; readonly options: LocalStoreOptions };
 
 /** How blobs get from one backend to another. */
 export type Replication =
@@ -58,9 +63,11 @@ export type Replication =
     }
   | { readonly kind: "queued"; readonly base: Replication; readonly cache: ExistenceCacheOptions };
 
-/** What does the combination's work. */
-export function accessTo(combination: Combination): BlobAccess {
+/** What does the combination's work; `stores` are those that were opened for `local`. */
+export function accessTo(combination: Combination, stores: ReadonlyMap<Combination, LocalStore>): BlobAccess {
   switch (combination.kind) {
+    case "local":
+      return new LocalBackend(stores.get(combination)!);
     case "mirrored": {
       const [a, b] = [new Routed(combination.a), new Routed(combination.b)];
       return new Mirrored(a, b, replicator(combination.aToB, a, b), replicator(combination.bToA, b, a));
@@ -84,7 +91,7 @@ export function accessTo(combination: Combination): BlobAccess {
   }
 }
 
-/** Where what is stored goes. */
+/** The servers that what is stored goes to. */
 export function writtenBackends(combination: Combination): readonly Route[] {
   switch (combination.kind) {
     case "mirrored":
@@ -97,6 +104,8 @@ export function writtenBackends(combination: Combination): readonly Route[] {
       return [combination.source];
     case "existenceCaching":
       return [combination.base];
+    case "local":
+      return [];
   }
 }
 

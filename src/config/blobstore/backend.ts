@@ -22,6 +22,7 @@ import { accept, refuse } from "../refuse.ts";
 import { positive } from "../values.ts";
 import {
   existenceCachingRoute,
+  localRoute,
   mirroredRoute,
   readCachingRoute,
   readCanaryingRoute,
@@ -55,12 +56,11 @@ export function blobBackend(
   };
 }
 
-const SUPPORTED = "give grpc, or a backend that is made of others";
+const SUPPORTED = "give grpc, local, or a backend that is made of others";
 
 const IN_BB_STORAGE = "let a bb_storage do this, and reach it by grpc";
 
 const REFUSED_BACKENDS = {
-  local: "only readCaching.fast, which makes it the blob cache, can be local; reach storage by grpc",
   referenceExpanding: IN_BB_STORAGE,
   zipReading: IN_BB_STORAGE,
   zipWriting: IN_BB_STORAGE,
@@ -77,6 +77,8 @@ function routeTo(configuration: BlobAccessConfiguration | undefined, place: Plac
   switch (backend.case) {
     case "grpc":
       return grpcRoute(backend.value, inner);
+    case "local":
+      return localRoute(backend.value, inner);
     case "error":
       return errorRoute(backend.value, inner);
     case "sharding":

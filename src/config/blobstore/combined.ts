@@ -3,6 +3,7 @@ import type { Combination } from "../../cas/combined/combination.ts";
 import type {
   BlobAccessConfiguration,
   ExistenceCachingBlobAccessConfiguration,
+  LocalBlobAccessConfiguration,
   MirroredBlobAccessConfiguration,
   ReadCachingBlobAccessConfiguration,
   ReadCanaryingBlobAccessConfiguration,
@@ -43,7 +44,8 @@ export function readCachingRoute(configuration: ReadCachingBlobAccessConfigurati
   const { fast, replicator, ...none } = rest;
   refuse(none, path);
   const fastPath = path.field("fast");
-  if (fast?.backend.case !== "local") {
+  // Of several, the outermost one is the process's cache.
+  if (fast?.backend.case !== "local" || parts.blobCache !== undefined) {
     const made = all({
       slow: () => routeWithin(slow, place, "slow"),
       fast: () => routeWithin(fast, place, "fast"),
@@ -53,9 +55,6 @@ export function readCachingRoute(configuration: ReadCachingBlobAccessConfigurati
   }
   const { backend, ...other } = fast;
   refuse(other, fastPath);
-  if (parts.blobCache !== undefined) {
-    throw unsupported(fastPath.field("local"), "a worker has one blob cache; remove one of them");
-  }
   const { route } = all({
     cache: () => {
       parts.blobCache = localStoreSettings(backend.value, fastPath.field("local"));
@@ -64,6 +63,14 @@ export function readCachingRoute(configuration: ReadCachingBlobAccessConfigurati
     route: () => place.routeTo(slow, slowPlace),
   });
   return route;
+}
+
+/** A store of its own on this machine, unlike the blob cache. */
+export function localRoute(configuration: LocalBlobAccessConfiguration, place: Place): Route {
+  if (place.store !== "contentAddressableStorage") {
+    throw unsupported(place.path, "what a worker stores there is for others; reach storage by grpc");
+  }
+  return routeToCombination(place, { kind: "local", options: localStoreSettings(configuration, place.path) });
 }
 
 export function mirroredRoute(configuration: MirroredBlobAccessConfiguration, place: Place): Route {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fromJson, type JsonValue } from "@bufbuild/protobuf";
+import { fromJson, type JsonObject, type JsonValue } from "@bufbuild/protobuf";
 import { status as Status } from "@grpc/grpc-js";
+import type { LocalStoreOptions } from "../../../src/cas/local/options.ts";
 import { blobBackend } from "../../../src/config/blobstore/backend.ts";
 import type { Store } from "../../../src/config/blobstore/place.ts";
 import { ConfigurationError } from "../../../src/config/error.ts";
@@ -164,6 +165,47 @@ test("action results: are written where Buildbarn writes them, whatever they wou
   );
 });
 
+test("local: the outermost fast one is the blob cache, others are stores of their own", () => {
+  const local = (path: string): JsonObject => ({
+    local: {
+      keyLocationMapInMemory: { entries: "1000" },
+      keyLocationMapMaximumGetAttempts: 16,
+      keyLocationMapMaximumPutAttempts: "64",
+      oldBlocks: 8,
+      currentBlocks: 24,
+      newBlocks: 3,
+      blocksOnBlockDevice: { source: { file: { path, sizeBytes: "10000000" } }, spareBlocks: 3 },
+    },
+  });
+  const replicator = { local: {} };
+  const fast = { readCaching: { slow: grpc("slow:1"), fast: local("/inner"), replicator } };
+  const mirrored = {
+    mirrored: {
+      backendA: local("/a"),
+      backendB: fast,
+      replicatorAToB: replicator,
+      replicatorBToA: replicator,
+    },
+  };
+  const configuration = { readCaching: { slow: mirrored, fast: local("/cache"), replicator } };
+  const { combinations } = backend(configuration);
+  const path = (options: LocalStoreOptions) => options.blocks.kind === "file" && options.blocks.path;
+  assert.deepEqual(
+    combinations.map((each) => (each.kind === "local" ? path(each.options) : each.kind)),
+    ["/a", "/inner", "readCaching", "mirrored"],
+  );
+  const made = blobBackend(
+    fromJson(BlobAccessConfigurationSchema, configuration),
+    FieldPath.root("blobs"),
+    "contentAddressableStorage",
+  );
+  assert.equal(path(made.blobCache!), "/cache");
+  assert.throws(
+    () => backend(local("/x"), "actionCache"),
+    /^ConfigurationError: blobs\.local is not supported: .* by grpc/,
+  );
+});
+
 test("labels: one backend used in several places is one server", () => {
   const configuration = {
     withLabels: {
@@ -183,8 +225,12 @@ test("labels: one backend used in several places is one server", () => {
 });
 
 for (const [what, configuration, message] of [
-  ["nothing", {}, /^blobs is empty: give grpc, or /],
-  ["an unsupported backend", { local: {} }, /^blobs\.local is not supported: /],
+  ["nothing", {}, /^blobs is empty: give grpc, local, or /],
+  [
+    "a local backend without blocks",
+    { local: { newBlocks: 1 } },
+    /^blobs\.local\.blocksOnBlockDevice is missing: /,
+  ],
   [
     "one within another",
     { deadlineEnforcing: { timeout: "1s", backend: { zipReading: {} } } },

@@ -107,7 +107,16 @@ const policies = [
     },
   },
   { jwt: jwt({ jwksFile: keysFile }) },
-  { allow: { public: "p", private: "q", tracingAttributes: [{ key: "k", value: { stringValue: "v" } }] } },
+  {
+    allow: {
+      public: "p",
+      private: "q",
+      tracingAttributes: [
+        { key: "k", value: { arrayValue: { values: [{ stringValue: "v" }] } } },
+        { key: "l", value: { kvlistValue: { values: [{ key: "m", value: { boolValue: true } }] } } },
+      ],
+    },
+  },
 ];
 const existenceCache = {
   cacheSize: "1000",
@@ -268,6 +277,7 @@ const workers: JsonObject[] = [
     },
   }),
   lean({ existenceCaching: { backend: plain, existenceCache } }),
+  lean((readCaching(plain).readCaching as JsonObject).fast as JsonObject),
   lean({
     mirrored: {
       backendA: plain,
