@@ -4,7 +4,7 @@ import type {
   SetResourceLimitConfiguration,
   SetUmaskConfiguration,
 } from "../proto/gen/buildbarn/configuration/global/global_pb.ts";
-import type { HttpServerSettings } from "../telemetry/diagnostics-server.ts";
+import type { DiagnosticsSettings } from "../telemetry/diagnostics.ts";
 import { ConfigurationError } from "./error.ts";
 import { all, each, type FieldPath } from "./field-path.ts";
 import { httpServerSettings } from "./network/http-server.ts";
@@ -16,7 +16,7 @@ export interface GlobalSettings {
   readonly resourceLimits: readonly ResourceLimit[];
   /** Files that get the log, too. */
   readonly logPaths: readonly string[];
-  readonly diagnosticsServers: readonly HttpServerSettings[];
+  readonly diagnostics: DiagnosticsSettings;
 }
 
 /** A setrlimit(2). */
@@ -31,7 +31,7 @@ export interface ResourceLimit {
 
 export function globalSettings(configuration: Configuration | undefined, path: FieldPath): GlobalSettings {
   if (configuration === undefined) {
-    return { umask: undefined, resourceLimits: [], logPaths: [], diagnosticsServers: [] };
+    return { umask: undefined, resourceLimits: [], logPaths: [], diagnostics: NO_DIAGNOSTICS };
   }
   const { setUmask, setResourceLimits, logPaths, diagnosticsHttpServer, ...rest } = configuration;
   const others = accept(rest, path, {
@@ -50,30 +50,29 @@ export function globalSettings(configuration: Configuration | undefined, path: F
         resourceLimit(name, limit, path.field("setResourceLimits")),
       ),
     logPaths: () => logPaths,
-    diagnosticsServers: () =>
+    diagnostics: () =>
       diagnosticsHttpServer === undefined
-        ? []
-        : diagnosticsServers(diagnosticsHttpServer, path.field("diagnosticsHttpServer")),
+        ? NO_DIAGNOSTICS
+        : diagnosticsSettings(diagnosticsHttpServer, path.field("diagnosticsHttpServer")),
   });
 }
 
-const NOT_SERVED = "its paths are answered with 404; /-/healthy is served";
+const NO_DIAGNOSTICS: DiagnosticsSettings = { servers: [], prometheus: false };
 
-function diagnosticsServers(
-  { httpServers, ...rest }: DiagnosticsHTTPServerConfiguration,
+const NOT_SERVED = "its paths are answered with 404";
+
+function diagnosticsSettings(
+  { httpServers, enablePrometheus, ...rest }: DiagnosticsHTTPServerConfiguration,
   path: FieldPath,
-): readonly HttpServerSettings[] {
-  refuse(
-    accept(rest, path, {
-      enablePprof: NOT_SERVED,
-      enablePrometheus: NOT_SERVED,
-      enableActiveSpans: NOT_SERVED,
-    }),
-    path,
-  );
-  return each(httpServers, (server, index) =>
-    httpServerSettings(server, path.field("httpServers").index(index)),
-  );
+): DiagnosticsSettings {
+  refuse(accept(rest, path, { enablePprof: NOT_SERVED, enableActiveSpans: NOT_SERVED }), path);
+  return all({
+    servers: () =>
+      each(httpServers, (server, index) =>
+        httpServerSettings(server, path.field("httpServers").index(index)),
+      ),
+    prometheus: () => enablePrometheus,
+  });
 }
 
 function umaskOf({ umask, ...rest }: SetUmaskConfiguration, path: FieldPath): number {

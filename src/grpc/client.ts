@@ -1,5 +1,5 @@
 import type { DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import type { Channel, Deadline } from "@grpc/grpc-js";
+import type { Channel, Deadline, Interceptor } from "@grpc/grpc-js";
 import { credentials, Client as GrpcClient, Metadata } from "@grpc/grpc-js";
 import type { GrpcEndpoint } from "./endpoint.ts";
 import { sendAll } from "./send-all.ts";
@@ -8,7 +8,9 @@ import { type Codecs, type Definition, type Service, serviceDefinition } from ".
 export interface ClientOptions<S extends Service> {
   readonly codecs?: Codecs<S>;
   /** Headers sent with every call, as of {@link GrpcEndpoint}. */
-  readonly metadata?: GrpcEndpoint["metadata"];
+  readonly metadata?: GrpcEndpoint["metadata"] | undefined;
+  /** Who sees the calls, the outermost first. */
+  readonly interceptors?: readonly Interceptor[] | undefined;
 }
 
 export interface CallOptions {
@@ -55,10 +57,13 @@ type Items<T> = AsyncIterable<T> | Iterable<T>;
 export function createClient<S extends Service>(
   service: S,
   channel: Channel,
-  { codecs = {}, metadata = [] }: ClientOptions<S> = {},
+  { codecs = {}, metadata = [], interceptors = [] }: ClientOptions<S> = {},
 ): Client<S> {
   // With a channel given, grpc-js uses neither the address nor the credentials.
-  const client = new GrpcClient("", credentials.createInsecure(), { channelOverride: channel });
+  const client = new GrpcClient("", credentials.createInsecure(), {
+    channelOverride: channel,
+    interceptors: [...interceptors],
+  });
   const definitions = serviceDefinition(service, codecs);
   return Object.fromEntries(
     Object.entries<DescMethod>(service.method).map(([name, { methodKind }]) => [

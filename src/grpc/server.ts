@@ -44,13 +44,14 @@ export interface GrpcServerKeepalive {
   readonly timeout: number | undefined;
 }
 
-/** A server that does not listen yet: add services, then call {@link listen}. */
-export function createServer({
-  maximumReceivedMessageSizeBytes,
-  initialWindowSizeBytes,
-  keepalive,
-  denied,
-}: GrpcServerSettings): Server {
+/**
+ * A server that does not listen yet: add services, then call {@link listen}. `observers` see the calls before anything
+ * else does, the first one first.
+ */
+export function createServer(
+  { maximumReceivedMessageSizeBytes, initialWindowSizeBytes, keepalive, denied }: GrpcServerSettings,
+  observers: readonly ServerInterceptor[] = [],
+): Server {
   const milliseconds = {
     "grpc.max_connection_idle_ms": keepalive.maximumConnectionIdle,
     "grpc.max_connection_age_ms": keepalive.maximumConnectionAge,
@@ -60,7 +61,7 @@ export function createServer({
   };
   const options: ServerOptions = {
     ...Object.fromEntries(Object.entries(milliseconds).filter(([, value]) => value !== undefined)),
-    ...(denied !== undefined && { interceptors: [refusing(denied)] }),
+    interceptors: [...observers, ...(denied === undefined ? [] : [refusing(denied)])],
     ...(maximumReceivedMessageSizeBytes !== undefined && {
       "grpc.max_receive_message_length": maximumReceivedMessageSizeBytes,
     }),

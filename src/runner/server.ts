@@ -1,4 +1,4 @@
-import type { Channel, Server } from "@grpc/grpc-js";
+import type { Channel, Interceptor, Server } from "@grpc/grpc-js";
 import type { BbRunnerSettings } from "../config/bb-runner/application.ts";
 import { ConfigurationError } from "../config/error.ts";
 import { createClient } from "../grpc/client.ts";
@@ -15,6 +15,8 @@ import {
 import { TemporaryDirectoryInstaller as InstallerService } from "../proto/gen/buildbarn/tmp_installer/tmp_installer_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics/metrics.ts";
+import { countCalls } from "./call-metrics.ts";
 import { Cgroups } from "./cgroups.ts";
 import { possibleHold } from "./hold.ts";
 import { Runner } from "./runner.ts";
@@ -36,10 +38,14 @@ export interface RunningRunner {
 }
 
 /**
- * Starts the Runner service on every address of the settings, and sets this process's umask if they say so. Throws a
- * ConfigurationError for an address that cannot be had, and an Error if the native helper has not been built.
+ * Starts the Runner service on every address of the settings, and sets this process's umask if they say so. `metrics`
+ * gets what is counted. Throws a ConfigurationError for an address that cannot be had, and an Error if the native helper has not been built.
  */
-export async function startRunner(settings: BbRunnerSettings, log: Log): Promise<RunningRunner> {
+export async function startRunner(
+  settings: BbRunnerSettings,
+  log: Log,
+  metrics?: Metrics,
+): Promise<RunningRunner> {
   helperPath("bb_spawn");
   const hold = await possibleHold(settings, log);
   const cgroups = await divideCgroup(settings, log);
@@ -47,8 +53,9 @@ export async function startRunner(settings: BbRunnerSettings, log: Log): Promise
     process.umask(settings.umask);
   }
   const calls = new Calls();
+  const { clients, servers: observers } = countCalls(metrics);
   const installer =
-    settings.temporaryDirectoryInstaller && connectInstaller(settings.temporaryDirectoryInstaller);
+    settings.temporaryDirectoryInstaller && connectInstaller(settings.temporaryDirectoryInstaller, clients);
   const runner = new Runner(settings, {
     hold,
     cgroups,
@@ -75,7 +82,7 @@ export async function startRunner(settings: BbRunnerSettings, log: Log): Promise
   };
   try {
     for (const [index, serverSettings] of settings.grpcServers.entries()) {
-      const server = createServer(serverSettings);
+      const server = createServer(serverSettings, observers);
       servers.push(server);
       addRunnerService(server, runner, calls, log);
       addStandardServices(server, serverSettings, [RunnerService]);
@@ -97,13 +104,15 @@ export async function startRunner(settings: BbRunnerSettings, log: Log): Promise
   return { close };
 }
 
-function connectInstaller(endpoint: GrpcEndpoint): {
+function connectInstaller(
+  endpoint: GrpcEndpoint,
+  interceptors: readonly Interceptor[],
+): {
   readonly client: TemporaryDirectoryInstaller;
   readonly channel: Channel;
 } {
   const channel = openChannel(endpoint);
-  const { metadata } = endpoint;
-  const client = createClient(InstallerService, channel, metadata && { metadata });
+  const client = createClient(InstallerService, channel, { metadata: endpoint.metadata, interceptors });
   return { client: new TemporaryDirectoryInstaller(client), channel };
 }
 

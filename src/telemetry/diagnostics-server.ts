@@ -1,6 +1,12 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
-import { createServer, type RequestListener, type Server } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 
 /** Where and for whom to serve: what Buildbarn's http.server.Configuration says, as plain data. */
@@ -20,18 +26,65 @@ export interface HttpServerSettings {
   readonly denied: string | undefined;
 }
 
-/** Answers `/-/healthy` as Buildbarn's programs do once they are up; nothing else is there. */
-function listener(denied: string | undefined): RequestListener {
+/** Answers a request, to a path of its own. What it throws is answered with 500. */
+export type Page = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  query: URLSearchParams,
+) => void | Promise<void>;
+
+/** Pages by their paths, such as "/metrics". */
+export type Pages = Readonly<Record<string, Page>>;
+
+/** Says that the program is up, as Buildbarn's programs do. */
+const HEALTHY = "/-/healthy";
+
+export interface DiagnosticsOptions {
+  /** Beside {@link HEALTHY}. */
+  readonly pages?: Pages;
+  /** Called with each request once it has been answered. */
+  readonly onRequest?: (method: string, status: number, seconds: number) => void;
+}
+
+function listener(
+  denied: string | undefined,
+  { pages = {}, onRequest }: DiagnosticsOptions,
+): RequestListener {
   return (request, response) => {
-    const [status, text] =
-      denied !== undefined
-        ? [401, denied]
-        : request.url?.split("?", 1)[0] === "/-/healthy"
-          ? [200, ""]
-          : [404, "not found: only /-/healthy is served"];
-    response.writeHead(status, { "content-type": "text/plain; charset=utf-8" });
-    response.end(request.method === "HEAD" || text === "" ? undefined : `${text}\n`);
+    const startedAt = performance.now();
+    response.on("close", () =>
+      onRequest?.(request.method ?? "", response.statusCode, (performance.now() - startedAt) / 1000),
+    );
+    const [path = "", query] = (request.url ?? "").split("?", 2);
+    if (denied !== undefined) {
+      answer(response, 401, denied);
+    } else if (path === HEALTHY) {
+      answer(response, 200, "");
+    } else if (request.method !== "GET" && request.method !== "HEAD") {
+      answer(response, 405, "only GET and HEAD are served");
+    } else {
+      const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
+      if (page === undefined) {
+        const served = [HEALTHY, ...Object.keys(pages)].join(", ");
+        answer(response, 404, `not found: only ${served} ${Object.keys(pages).length ? "are" : "is"} served`);
+        return;
+      }
+      Promise.resolve()
+        .then(() => page(request, response, new URLSearchParams(query)))
+        .catch((error: Error) => {
+          if (response.headersSent) {
+            response.destroy();
+          } else {
+            answer(response, 500, error.message);
+          }
+        });
+    }
   };
+}
+
+function answer(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { "content-type": "text/plain; charset=utf-8" });
+  response.end(text === "" ? undefined : `${text}\n`);
 }
 
 /**
@@ -40,12 +93,14 @@ function listener(denied: string | undefined): RequestListener {
  */
 export async function serveDiagnostics(
   servers: readonly HttpServerSettings[],
+  options: DiagnosticsOptions = {},
 ): Promise<AsyncDisposable & { readonly ports: readonly number[] }> {
   await using resources = new AsyncDisposableStack();
   const ports: number[] = [];
   for (const { addresses, tls, denied } of servers) {
     for (const { host, port } of addresses) {
-      const server = tls ? tlsServer(tls, listener(denied), resources) : createServer(listener(denied));
+      const listens = listener(denied, options);
+      const server = tls ? tlsServer(tls, listens, resources) : createServer(listens);
       resources.adopt(server, close);
       server.listen(port, host === "" ? undefined : host);
       await once(server, "listening").catch((error: Error) => {

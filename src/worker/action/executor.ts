@@ -23,6 +23,7 @@ import { digestMessage } from "../../reapi/wire-digest.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { InputAccess } from "../../vfs/index.ts";
 import type { ExecutionTimeouts } from "../compensation/execution-timeouts.ts";
+import type { ActionMetrics } from "../metrics/action-metrics.ts";
 import { type InputRootUsage, inputRootUsage } from "../prefetching/access-profile.ts";
 import { Prefetching, type PrefetchingOptions } from "../prefetching/prefetching.ts";
 import type { Execute, ExecutionContext } from "../scheduler/build-client.ts";
@@ -36,6 +37,7 @@ import { type OutputUploader, uploadOutputs, uploadServerLogs } from "./outputs/
 import { type PreparedDirectory, type PrepareOptions, prepareDirectory } from "./prepare-directory.ts";
 import { addCosts, addFilePoolUsage, addInputRootUsage } from "./resource-usage.ts";
 import { recordResult } from "./result-recording.ts";
+import type { RunningActions } from "./running-actions.ts";
 import { Stages } from "./stages.ts";
 import type { TestInfrastructureFailures } from "./test-infrastructure-failures.ts";
 import { UploadDeadline } from "./upload-deadline.ts";
@@ -64,6 +66,10 @@ export interface ExecutorOptions extends PrepareOptions {
   readonly infrastructureFailures: TestInfrastructureFailures;
   /** undefined if they do not matter. */
   readonly maximumConsecutiveInfrastructureFailures: number | undefined;
+  /** Gets each action while it runs. */
+  readonly runningActions?: RunningActions | undefined;
+  /** Gets what each action took. */
+  readonly metrics?: ActionMetrics | undefined;
   /** bb_browser's; "" if there is none. */
   readonly browserUrl: string;
   readonly log: Log;
@@ -81,7 +87,17 @@ export function createExecutor(options: ExecutorOptions): Execute {
     infrastructureFailures.thread(maximumConsecutiveInfrastructureFailures);
   return async (request, { signal: ordered, ...others }) => {
     const signal = noteResult ? AbortSignal.any([ordered, infrastructureFailures.signal]) : ordered;
-    const context = { ...others, signal };
+    const running = options.runningActions?.begin(options.workerName, others.orderedAt);
+    const context: ExecutionContext = {
+      ...others,
+      signal,
+      onStage(stage) {
+        if (running) {
+          running.stage = stage;
+        }
+        others.onStage(stage);
+      },
+    };
     const response = newResponse(request, options.workerName);
     const stages = new Stages(response.result!.executionMetadata!, context.onStage);
     let action: ActionRequest | undefined;
@@ -110,6 +126,10 @@ export function createExecutor(options: ExecutorOptions): Execute {
     if (action !== undefined && !ordered.aborted) {
       await recordResult(action, response, ordered, options);
     }
+    if (running) {
+      options.runningActions?.end(running);
+    }
+    options.metrics?.ended(response, directory?.inputUsage());
     return response;
   };
 }

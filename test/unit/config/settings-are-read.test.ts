@@ -11,6 +11,7 @@ const MADE_BY_CONFIGURATION = [
   "src/cas/blob-server.ts",
   "src/grpc/endpoint.ts",
   "src/grpc/server.ts",
+  "src/telemetry/diagnostics.ts",
   "src/telemetry/diagnostics-server.ts",
 ].map((file) => join(root, file));
 

@@ -20,6 +20,7 @@ describe("names of build directories", () => {
         lost: new Promise(() => {}),
         sync: async () => {},
         refreshNames: async () => {},
+        statistics: () => assert.fail("nobody asks"),
         close: async () => {},
       }),
       createLog("error", () => {}),

@@ -35,6 +35,7 @@ import { type Digest, makeDigest, SHA256 } from "../../../../src/reapi/digest.ts
 import { digestMessage } from "../../../../src/reapi/wire-digest.ts";
 import { startRunner } from "../../../../src/runner/server.ts";
 import { createLog } from "../../../../src/telemetry/log.ts";
+import type { Metrics } from "../../../../src/telemetry/metrics/metrics.ts";
 import { Worker } from "../../../../src/worker/worker.ts";
 
 export interface NativeClusterOptions {
@@ -49,6 +50,9 @@ export interface NativeClusterOptions {
   readonly runnerSettings?: JsonObject;
   /** Added to the runner's own configuration. */
   readonly runner?: JsonObject;
+  /** Get what worker and runner count. */
+  readonly workerMetrics?: Metrics;
+  readonly runnerMetrics?: Metrics;
 }
 
 export interface NativeAction {
@@ -105,6 +109,7 @@ export class NativeCluster {
         }),
       ),
       log,
+      options.runnerMetrics,
     );
     resources.defer(() => runner.close());
     const grpc = { grpc: { client: { address: `unix:${folder}/server` } } };
@@ -134,7 +139,13 @@ export class NativeCluster {
         ...options.worker,
       }),
     );
-    const worker = await Worker.start(settings, () => assert.fail("nothing is to be mounted"), log);
+    const worker = await Worker.start(
+      settings,
+      () => assert.fail("nothing is to be mounted"),
+      log,
+      undefined,
+      { metrics: options.workerMetrics },
+    );
     resources.defer(() => worker.stop(0));
     await server.queue.untilWorkers(concurrency, AbortSignal.timeout(60_000));
     const cluster = new NativeCluster(server, worker, buildPath, cachePath);
