@@ -1,5 +1,5 @@
 import { toBinary } from "@bufbuild/protobuf";
-import { GO_CODES } from "../grpc/call-metrics.ts";
+import { GO_CODES } from "../grpc/calls/metrics.ts";
 import {
   type ActionResult,
   ActionResultSchema,

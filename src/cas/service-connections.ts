@@ -51,6 +51,7 @@ export class ServiceConnections<S extends GenService<GenServiceMethods>> {
       const channel = openChannel(server.endpoint);
       const client = createClient(this.#service, channel, {
         metadata: server.endpoint.metadata,
+        tracing: server.endpoint.tracing,
         interceptors: this.#interceptors,
       });
       connection = { server, channel, client };

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
-import { CallCounts, type SharedCallCounts } from "../grpc/call-counts.ts";
-import { countingClient } from "../grpc/call-interceptors.ts";
+import { countingClient } from "../grpc/calls/counting.ts";
+import { CallCounts, type SharedCallCounts } from "../grpc/calls/counts.ts";
 import type { ActionResult } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { Digest, DigestFunction } from "../reapi/digest.ts";
 import type { Log } from "../telemetry/log.ts";

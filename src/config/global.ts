@@ -1,3 +1,4 @@
+import type { GrpcEndpoint } from "../grpc/endpoint.ts";
 import type {
   Configuration,
   DiagnosticsHTTPServerConfiguration,
@@ -5,18 +6,19 @@ import type {
   SetUmaskConfiguration,
 } from "../proto/gen/buildbarn/configuration/global/global_pb.ts";
 import type { DiagnosticsSettings } from "../telemetry/diagnostics.ts";
+import type { TelemetrySettings } from "../telemetry/telemetry.ts";
 import { ConfigurationError } from "./error.ts";
 import { all, each, type FieldPath } from "./field-path.ts";
 import { httpServerSettings } from "./network/http-server.ts";
 import { accept, refuse } from "./refuse.ts";
+import { tracingSettings } from "./tracing.ts";
 
 /** What is configured for a whole process. */
-export interface GlobalSettings {
+export interface GlobalSettings extends TelemetrySettings<GrpcEndpoint> {
   readonly umask: number | undefined;
   readonly resourceLimits: readonly ResourceLimit[];
   /** Files that get the log, too. */
   readonly logPaths: readonly string[];
-  readonly diagnostics: DiagnosticsSettings;
 }
 
 /** A setrlimit(2). */
@@ -31,11 +33,16 @@ export interface ResourceLimit {
 
 export function globalSettings(configuration: Configuration | undefined, path: FieldPath): GlobalSettings {
   if (configuration === undefined) {
-    return { umask: undefined, resourceLimits: [], logPaths: [], diagnostics: NO_DIAGNOSTICS };
+    return {
+      umask: undefined,
+      resourceLimits: [],
+      logPaths: [],
+      diagnostics: NO_DIAGNOSTICS,
+      tracing: undefined,
+    };
   }
-  const { setUmask, setResourceLimits, logPaths, diagnosticsHttpServer, ...rest } = configuration;
+  const { setUmask, setResourceLimits, logPaths, diagnosticsHttpServer, tracing, ...rest } = configuration;
   const others = accept(rest, path, {
-    tracing: "no spans are recorded",
     mutexProfileFraction: "there are no mutexes to profile",
     prometheusPushgateway: "no metrics are pushed",
   });
@@ -54,24 +61,26 @@ export function globalSettings(configuration: Configuration | undefined, path: F
       diagnosticsHttpServer === undefined
         ? NO_DIAGNOSTICS
         : diagnosticsSettings(diagnosticsHttpServer, path.field("diagnosticsHttpServer")),
+    tracing: () => tracing && tracingSettings(tracing, path.field("tracing")),
   });
 }
 
-const NO_DIAGNOSTICS: DiagnosticsSettings = { servers: [], prometheus: false };
+const NO_DIAGNOSTICS: DiagnosticsSettings = { servers: [], prometheus: false, activeSpans: false };
 
 const NOT_SERVED = "its paths are answered with 404";
 
 function diagnosticsSettings(
-  { httpServers, enablePrometheus, ...rest }: DiagnosticsHTTPServerConfiguration,
+  { httpServers, enablePrometheus, enableActiveSpans, ...rest }: DiagnosticsHTTPServerConfiguration,
   path: FieldPath,
 ): DiagnosticsSettings {
-  refuse(accept(rest, path, { enablePprof: NOT_SERVED, enableActiveSpans: NOT_SERVED }), path);
+  refuse(accept(rest, path, { enablePprof: NOT_SERVED }), path);
   return all({
     servers: () =>
       each(httpServers, (server, index) =>
         httpServerSettings(server, path.field("httpServers").index(index)),
       ),
     prometheus: () => enablePrometheus,
+    activeSpans: () => enableActiveSpans,
   });
 }
 

@@ -1,6 +1,8 @@
 import type { DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { Channel, Deadline, Interceptor } from "@grpc/grpc-js";
-import { credentials, Client as GrpcClient, Metadata } from "@grpc/grpc-js";
+import { credentials, Client as GrpcClient, Metadata, status } from "@grpc/grpc-js";
+import type { Span } from "../telemetry/tracing/spans.ts";
+import { CallTracing, type TracedMethods } from "./calls/tracing.ts";
 import type { GrpcEndpoint } from "./endpoint.ts";
 import { sendAll } from "./send-all.ts";
 import { type Codecs, type Definition, type Service, serviceDefinition } from "./service-definition.ts";
@@ -11,6 +13,8 @@ export interface ClientOptions<S extends Service> {
   readonly metadata?: GrpcEndpoint["metadata"] | undefined;
   /** Who sees the calls, the outermost first. */
   readonly interceptors?: readonly Interceptor[] | undefined;
+  /** What spans of calls show, as of {@link GrpcEndpoint}. */
+  readonly tracing?: TracedMethods | undefined;
 }
 
 export interface CallOptions {
@@ -20,6 +24,8 @@ export interface CallOptions {
   readonly deadline?: Deadline | undefined;
   /** Headers of this call, beside the client's. */
   readonly metadata?: Metadata | undefined;
+  /** What a call without streams is part of: it gets a span there, which the server can continue. */
+  readonly span?: Span | undefined;
 }
 
 /**
@@ -57,7 +63,7 @@ type Items<T> = AsyncIterable<T> | Iterable<T>;
 export function createClient<S extends Service>(
   service: S,
   channel: Channel,
-  { codecs = {}, metadata = [], interceptors = [] }: ClientOptions<S> = {},
+  { codecs = {}, metadata = [], interceptors = [], tracing }: ClientOptions<S> = {},
 ): Client<S> {
   // With a channel given, grpc-js uses neither the address nor the credentials.
   const client = new GrpcClient("", credentials.createInsecure(), {
@@ -66,10 +72,14 @@ export function createClient<S extends Service>(
   });
   const definitions = serviceDefinition(service, codecs);
   return Object.fromEntries(
-    Object.entries<DescMethod>(service.method).map(([name, { methodKind }]) => [
-      name,
-      CLIENT_METHODS[methodKind]({ client, definition: definitions[name]!, headers: metadata }),
-    ]),
+    Object.entries<DescMethod>(service.method).map(([name, { methodKind, input, output }]) => {
+      const definition = definitions[name]!;
+      const callTracing = new CallTracing({ path: definition.path, input, output }, tracing);
+      return [
+        name,
+        CLIENT_METHODS[methodKind]({ client, definition, headers: metadata, tracing: callTracing }),
+      ];
+    }),
   ) as Client<S>;
 }
 
@@ -77,21 +87,41 @@ interface Callee {
   readonly client: GrpcClient;
   readonly definition: Definition;
   readonly headers: NonNullable<GrpcEndpoint["metadata"]>;
+  readonly tracing: CallTracing;
 }
 
 const CLIENT_METHODS = {
   unary: (callee: Callee) => {
     const { path, requestSerialize, responseDeserialize } = callee.definition;
+    const { tracing } = callee;
     return (request: unknown, options: CallOptions = {}) => {
       const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+      const metadata = metadataOf(callee, options);
+      const span = options.span?.child(tracing.name, { kind: "client", attributes: tracing.attributes });
+      if (span !== undefined) {
+        tracing.request(span, request);
+        for (const [name, value] of Object.entries(span.context ?? {})) {
+          metadata.set(name, value);
+        }
+      }
       const call = callee.client.makeUnaryRequest(
         path,
         requestSerialize,
         responseDeserialize,
         request,
-        metadataOf(callee, options),
+        metadata,
         { deadline: options.deadline ?? Infinity },
-        (error, response) => (error ? reject(error) : resolve(response)),
+        (error, response) => {
+          if (span !== undefined) {
+            tracing.response(span, response);
+            tracing.ended(span, error?.code ?? status.OK, error?.details ?? "");
+          }
+          if (error) {
+            reject(error);
+          } else {
+            resolve(response);
+          }
+        },
       );
       return promise.finally(cancelOnAbort(call, options.signal));
     };

@@ -1,6 +1,7 @@
 import { rootCertificates } from "node:tls";
 import type { ChannelOptions } from "@grpc/grpc-js";
 import { Channel, ChannelCredentials, experimental } from "@grpc/grpc-js";
+import type { TracedMethods } from "./calls/tracing.ts";
 import { authorities, identityProvider, type KeyPair } from "./certificates.ts";
 
 /**
@@ -21,6 +22,8 @@ export interface GrpcEndpoint {
   readonly serviceConfig?: string;
   /** Where an HTTP proxy listens that connections go through, by CONNECT. */
   readonly proxy?: { readonly address: string; readonly credentials?: string };
+  /** What spans of calls show of their messages, by method. */
+  readonly tracing?: TracedMethods;
 }
 
 export interface GrpcTls {

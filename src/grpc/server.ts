@@ -9,6 +9,7 @@ import {
   status as Status,
 } from "@grpc/grpc-js";
 import { Health } from "../proto/gen/grpc/health/v1/health_pb.ts";
+import type { TracedMethods } from "./calls/tracing.ts";
 import { identityProvider, type KeyPair } from "./certificates.ts";
 import { addHealthService } from "./health.ts";
 import { addReflectionService } from "./reflection.ts";
@@ -33,6 +34,8 @@ export interface GrpcServerSettings {
   readonly healthCheckService: string;
   /** Whether calls in progress may finish at shutdown; left to whoever shuts the server down. */
   readonly stopGracefully: boolean;
+  /** What spans of calls show of their messages, by method. */
+  readonly tracing: TracedMethods;
 }
 
 /** Milliseconds; absent means gRPC's default. */

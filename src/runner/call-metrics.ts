@@ -1,7 +1,7 @@
 import type { Interceptor, ServerInterceptor } from "@grpc/grpc-js";
-import { CallCounts } from "../grpc/call-counts.ts";
-import { countingClient, countingServer } from "../grpc/call-interceptors.ts";
-import { observeCalls } from "../grpc/call-metrics.ts";
+import { countingClient, countingServer } from "../grpc/calls/counting.ts";
+import { CallCounts } from "../grpc/calls/counts.ts";
+import { observeCalls } from "../grpc/calls/metrics.ts";
 import { Runner } from "../proto/gen/buildbarn/runner/runner_pb.ts";
 import { TemporaryDirectoryInstaller } from "../proto/gen/buildbarn/tmp_installer/tmp_installer_pb.ts";
 import { Health } from "../proto/gen/grpc/health/v1/health_pb.ts";

@@ -1,6 +1,7 @@
 import type { Channel, Interceptor, Server } from "@grpc/grpc-js";
 import type { BbRunnerSettings } from "../config/bb-runner/application.ts";
 import { ConfigurationError } from "../config/error.ts";
+import { tracingServer } from "../grpc/calls/tracing.ts";
 import { createClient } from "../grpc/client.ts";
 import { type GrpcEndpoint, openChannel } from "../grpc/endpoint.ts";
 import { addService, type CallContext, unary } from "../grpc/handlers.ts";
@@ -16,6 +17,7 @@ import { TemporaryDirectoryInstaller as InstallerService } from "../proto/gen/bu
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics/metrics.ts";
+import type { Tracer } from "../telemetry/tracing/spans.ts";
 import { countCalls } from "./call-metrics.ts";
 import { Cgroups } from "./cgroups.ts";
 import { possibleHold } from "./hold.ts";
@@ -39,12 +41,12 @@ export interface RunningRunner {
 
 /**
  * Starts the Runner service on every address of the settings, and sets this process's umask if they say so. `metrics`
- * gets what is counted. Throws a ConfigurationError for an address that cannot be had, and an Error if the native helper has not been built.
+ * gets what is counted, and `tracer` a span for each call. Throws a ConfigurationError for an address that cannot be had, and an Error if the native helper has not been built.
  */
 export async function startRunner(
   settings: BbRunnerSettings,
   log: Log,
-  metrics?: Metrics,
+  { metrics, tracer }: { readonly metrics?: Metrics | undefined; readonly tracer?: Tracer | undefined } = {},
 ): Promise<RunningRunner> {
   helperPath("bb_spawn");
   const hold = await possibleHold(settings, log);
@@ -82,7 +84,10 @@ export async function startRunner(
   };
   try {
     for (const [index, serverSettings] of settings.grpcServers.entries()) {
-      const server = createServer(serverSettings, observers);
+      const server = createServer(serverSettings, [
+        ...observers,
+        ...(tracer ? [tracingServer(tracer, [RunnerService], serverSettings.tracing)] : []),
+      ]);
       servers.push(server);
       addRunnerService(server, runner, calls, log);
       addStandardServices(server, serverSettings, [RunnerService]);
@@ -112,7 +117,11 @@ function connectInstaller(
   readonly channel: Channel;
 } {
   const channel = openChannel(endpoint);
-  const client = createClient(InstallerService, channel, { metadata: endpoint.metadata, interceptors });
+  const client = createClient(InstallerService, channel, {
+    metadata: endpoint.metadata,
+    tracing: endpoint.tracing,
+    interceptors,
+  });
   return { client: new TemporaryDirectoryInstaller(client), channel };
 }
 

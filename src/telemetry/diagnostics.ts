@@ -1,28 +1,34 @@
 import { type HttpServerSettings, type Page, type Pages, serveDiagnostics } from "./diagnostics-server.ts";
 import { SECONDS } from "./metrics/buckets.ts";
 import type { Histogram, Metrics } from "./metrics/metrics.ts";
+import type { ActiveSpans } from "./tracing/active-spans.ts";
+import { activeSpansPage } from "./tracing/active-spans-page.ts";
 
 /** What Buildbarn's DiagnosticsHTTPServerConfiguration says, as plain data. */
 export interface DiagnosticsSettings {
   readonly servers: readonly HttpServerSettings[];
   /** Whether there is `/metrics`. */
   readonly prometheus: boolean;
+  /** Whether there is `/active_spans`. */
+  readonly activeSpans: boolean;
 }
 
 /** What there is to be shown of a program. */
 export interface Diagnosed {
   /** With all its families; absent where nobody may see them. */
   readonly metrics: Metrics | undefined;
+  readonly activeSpans: ActiveSpans | undefined;
 }
 
 /** Serves what the settings say, as {@link serveDiagnostics}. What only some pages need is loaded when they are served. */
 export async function startDiagnostics(
   { servers, prometheus }: DiagnosticsSettings,
-  { metrics }: Diagnosed,
+  { metrics, activeSpans }: Diagnosed,
 ): ReturnType<typeof serveDiagnostics> {
   const requests = metrics && servers.length > 0 ? requestMetrics(metrics) : undefined;
   const pages: Pages = {
     ...(prometheus && metrics && servers.length > 0 && { "/metrics": await metricsPage(metrics) }),
+    ...(activeSpans && { "/active_spans": activeSpansPage(activeSpans) }),
   };
   return serveDiagnostics(servers, {
     pages,

@@ -21,8 +21,11 @@ export interface BuildDirectoryOptions {
   /** Called once for each distinct fault that the action could have seen. */
   readonly onFault?: (fault: Fault) => void;
   /** Called when something of the action begins to wait for storage: until the promise settles, it is not at work. */
-  readonly onWait?: (settled: Promise<unknown>) => void;
+  readonly onWait?: OnWait;
 }
+
+/** Gets the blob that is waited for, where it is one. */
+export type OnWait = (settled: Promise<unknown>, digest?: Digest) => void;
 
 /** How much an action has seen of its input root: what directories have in them, and what was asked for. */
 export interface InputUsage {
@@ -53,7 +56,7 @@ export class BuildDirectory implements DirectoryAccount {
   readonly directory: TreeDirectory;
   readonly #root: RootDirectory;
   readonly #onFault: ((fault: Fault) => void) | undefined;
-  readonly #onWait: ((settled: Promise<unknown>) => void) | undefined;
+  readonly #onWait: OnWait | undefined;
   readonly #onRemove: (removed: BuildDirectory) => void;
   readonly #faultsSeen = new Set<string>();
   /** File ids of the CAS files that the action knows. */
@@ -178,8 +181,8 @@ export class BuildDirectory implements DirectoryAccount {
     this.#faultsOfOthers.add(key);
   }
 
-  noteWait<T>(settled: Promise<T>): Promise<T> {
-    this.#onWait?.(settled);
+  noteWait<T>(settled: Promise<T>, digest?: Digest): Promise<T> {
+    this.#onWait?.(settled, digest);
     return settled;
   }
 

@@ -16,7 +16,14 @@ export function connect<S extends GenService<GenServiceMethods>>(
   interceptors?: readonly Interceptor[],
 ): Connection<S> {
   const channel = resources.adopt(openChannel(endpoint), (channel) => channel.close());
-  return { client: createClient(service, channel, { metadata: endpoint.metadata, interceptors }), channel };
+  return {
+    client: createClient(service, channel, {
+      metadata: endpoint.metadata,
+      tracing: endpoint.tracing,
+      interceptors,
+    }),
+    channel,
+  };
 }
 
 /**

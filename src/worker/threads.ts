@@ -169,6 +169,7 @@ function runnerThreads(
       browserUrl: configuration.browserUrl,
       runningActions: watch.runningActions,
       metrics: watch.actionMetrics,
+      tracer: watch.tracer,
       log,
     });
     return new BuildClient({

@@ -7,6 +7,7 @@ import { CompletedActionLogger as CompletedActionLoggerService } from "../proto/
 import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics/metrics.ts";
+import type { Tracer } from "../telemetry/tracing/spans.ts";
 import { BlockFilePool, DirectoryFilePool, type FilePool, MemoryFilePool } from "../vfs/index.ts";
 import { TestInfrastructureFailures } from "./action/test-infrastructure-failures.ts";
 import { BoundedFilePool } from "./build-directory/bounded-file-pool.ts";
@@ -27,6 +28,8 @@ export interface WorkerOptions {
   readonly reformat?: boolean;
   /** Gets all that is counted; without it, little is. */
   readonly metrics?: Metrics | undefined;
+  /** Begins spans; without it, there are none. */
+  readonly tracer?: Tracer | undefined;
 }
 
 /** A worker process: storage, build directories and the threads that take work. */
@@ -59,7 +62,7 @@ export class Worker {
     options: WorkerOptions = {},
   ): Promise<Worker> {
     await using resources = new AsyncDisposableStack();
-    const watch = new WorkerWatch(options.metrics);
+    const watch = new WorkerWatch(options.metrics, options.tracer);
     const storage = resources.use(await openStorage(configuration, log, options, watch));
     const pool = watch.filePool(openFilePool(configuration.filePool, resources));
     const { interceptors } = watch;

@@ -1,6 +1,6 @@
 import { open } from "node:fs/promises";
-import { CallCounts } from "../../grpc/call-counts.ts";
-import { countingClient } from "../../grpc/call-interceptors.ts";
+import { countingClient } from "../../grpc/calls/counting.ts";
+import { CallCounts } from "../../grpc/calls/counts.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError, BlobError, blobFailure } from "../../reapi/blob-error.ts";
 import { type Digest, digestFunctionFor, SHA256 } from "../../reapi/digest.ts";

@@ -1,4 +1,4 @@
-import type { SharedCallCounts } from "../../grpc/call-counts.ts";
+import type { SharedCallCounts } from "../../grpc/calls/counts.ts";
 import type { BlobServer } from "../blob-server.ts";
 import type { PortableDigest, PortableError } from "./portable.ts";
 import type { RetryPolicy } from "./retry.ts";

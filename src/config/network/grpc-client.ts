@@ -11,6 +11,7 @@ import type { FieldPath } from "../field-path.ts";
 import { accept, refuse } from "../refuse.ts";
 import { nonEmpty, optional } from "../values.ts";
 import { tlsClient } from "./tls.ts";
+import { tracedMethods } from "./traced-methods.ts";
 
 /**
  * The endpoint that a ClientConfiguration describes. `path` is where it stands, for messages.
@@ -29,10 +30,10 @@ export function grpcEndpoint(configuration: ClientConfiguration | undefined, pat
     initialWindowSizeBytes,
     proxyUrl,
     defaultServiceConfig,
+    tracing,
     ...rest
   } = configuration;
   const others = accept(rest, path, {
-    tracing: "no spans are recorded",
     initialConnWindowSizeBytes: "the window of a connection is that of its streams",
   });
   refuse(others, path, {
@@ -51,6 +52,7 @@ export function grpcEndpoint(configuration: ClientConfiguration | undefined, pat
     }),
     ...(windowSize !== undefined && { initialWindowSizeBytes: windowSize }),
     ...(defaultServiceConfig && { serviceConfig: serviceConfigOf(defaultServiceConfig, path) }),
+    ...(Object.keys(tracing).length > 0 && { tracing: tracedMethods(tracing, path.field("tracing")) }),
     ...(proxyUrl !== "" && { proxy: proxyOf(proxyUrl, path.field("proxyUrl")) }),
   };
 }

@@ -17,6 +17,7 @@ import { accept, refuse } from "../refuse.ts";
 import { optional } from "../values.ts";
 import { authenticationMetadata } from "./authentication.ts";
 import { tlsServer } from "./tls.ts";
+import { tracedMethods } from "./traced-methods.ts";
 
 /** @param path Where the configuration stands, for messages. */
 export function grpcServerSettings(configuration: ServerConfiguration, path: FieldPath): GrpcServerSettings {
@@ -30,12 +31,12 @@ export function grpcServerSettings(configuration: ServerConfiguration, path: Fie
     stopGracefully,
     healthCheckService,
     keepaliveParameters,
+    tracing,
     ...rest
   } = configuration;
   const others = accept(rest, path, {
     keepaliveEnforcementPolicy: "clients may ping as often as they like",
     initialConnWindowSizeBytes: "the window of a connection is that of its streams",
-    tracing: "no spans are recorded",
   });
   refuse(others, path, {
     relays: "reach the other services at their own address",
@@ -56,6 +57,7 @@ export function grpcServerSettings(configuration: ServerConfiguration, path: Fie
     denied: () => denialOf(authenticationPolicy, path.field("authenticationPolicy")),
     healthCheckService: () => healthCheckService,
     stopGracefully: () => stopGracefully,
+    tracing: () => tracedMethods(tracing, path.field("tracing")),
   });
 }
 

@@ -1,4 +1,5 @@
 import type { InputSource } from "../../cas/input-source.ts";
+import type { Digest } from "../../reapi/digest.ts";
 import type { Fault } from "../faults.ts";
 import type { Quota } from "../quota.ts";
 import type { WriteSpace } from "./own-bytes.ts";
@@ -13,5 +14,5 @@ export interface ContentAccount {
   readonly quota: Quota;
   report(fault: Fault): void;
   /** Somebody waits for storage until the promise settles. Returns it. */
-  noteWait<T>(settled: Promise<T>): Promise<T>;
+  noteWait<T>(settled: Promise<T>, digest?: Digest): Promise<T>;
 }

@@ -1,5 +1,5 @@
 import { anyUnpack, type Duration, durationMs, type Timestamp, timestampMs } from "@bufbuild/protobuf/wkt";
-import { GO_CODES } from "../../grpc/call-metrics.ts";
+import { GO_CODES } from "../../grpc/calls/metrics.ts";
 import type { ExecuteResponse } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import {
   FilePoolResourceUsageSchema,

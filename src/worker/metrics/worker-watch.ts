@@ -1,8 +1,8 @@
 import type { Interceptor } from "@grpc/grpc-js";
 import type { StorageClient } from "../../cas/storage-client.ts";
-import { CallCounts } from "../../grpc/call-counts.ts";
-import { countingClient } from "../../grpc/call-interceptors.ts";
-import { observeCalls } from "../../grpc/call-metrics.ts";
+import { countingClient } from "../../grpc/calls/counting.ts";
+import { CallCounts } from "../../grpc/calls/counts.ts";
+import { observeCalls } from "../../grpc/calls/metrics.ts";
 import type { NfsServerStatistics } from "../../nfs/index.ts";
 import {
   ActionCache,
@@ -16,6 +16,7 @@ import { Runner } from "../../proto/gen/buildbarn/runner/runner_pb.ts";
 import { ByteStream } from "../../proto/gen/google/bytestream/bytestream_pb.ts";
 import { SECONDS } from "../../telemetry/metrics/buckets.ts";
 import type { Metrics } from "../../telemetry/metrics/metrics.ts";
+import { NO_TRACER, type Tracer } from "../../telemetry/tracing/spans.ts";
 import type { FilePool } from "../../vfs/index.ts";
 import { RunningActions, type RunningStage } from "../action/running-actions.ts";
 import { CountedFilePool } from "../build-directory/counted-file-pool.ts";
@@ -58,12 +59,14 @@ export class WorkerWatch {
   readonly actionMetrics: ActionMetrics | undefined;
   /** For clients, so that their calls are counted. */
   readonly interceptors: readonly Interceptor[] | undefined;
+  readonly tracer: Tracer;
   readonly #metrics: Metrics | undefined;
   readonly #mounts: Served[] = [];
   readonly #loggers: CompletedActionLogger[] = [];
 
-  constructor(metrics: Metrics | undefined) {
+  constructor(metrics: Metrics | undefined, tracer: Tracer = NO_TRACER) {
     this.#metrics = metrics;
+    this.tracer = tracer;
     if (metrics !== undefined) {
       this.actionMetrics = new ActionMetrics(metrics);
       this.callCounts = CallCounts.of(CALLED, SECONDS);

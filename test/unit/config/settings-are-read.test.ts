@@ -11,8 +11,11 @@ const MADE_BY_CONFIGURATION = [
   "src/cas/blob-server.ts",
   "src/grpc/endpoint.ts",
   "src/grpc/server.ts",
+  "src/grpc/calls/tracing.ts",
   "src/telemetry/diagnostics.ts",
   "src/telemetry/diagnostics-server.ts",
+  "src/telemetry/telemetry.ts",
+  "src/telemetry/tracing/settings.ts",
 ].map((file) => join(root, file));
 
 /** All sources, as the compiler checks them. */

@@ -59,6 +59,7 @@ async function serve(changes: Partial<GrpcServerSettings> = {}) {
     denied: undefined,
     healthCheckService: "runner",
     stopGracefully: false,
+    tracing: {},
     ...changes,
   };
   const server: Server = createServer(settings);

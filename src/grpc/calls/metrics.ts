@@ -1,5 +1,5 @@
-import type { HistogramValue, Metrics, Sample } from "../telemetry/metrics/metrics.ts";
-import type { CallCount, CallCounts } from "./call-counts.ts";
+import type { HistogramValue, Metrics, Sample } from "../../telemetry/metrics/metrics.ts";
+import type { CallCount, CallCounts } from "./counts.ts";
 
 const KINDS: Readonly<Record<CallCount["kind"], string>> = {
   unary: "unary",

@@ -1,5 +1,5 @@
 import type { DescMethod } from "@bufbuild/protobuf";
-import type { Service } from "./service-definition.ts";
+import type { Service } from "../service-definition.ts";
 
 /** What is counted of a method besides its buckets and codes: one number each, in this order. */
 const STARTED = 0;

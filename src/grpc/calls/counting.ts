@@ -5,7 +5,7 @@ import {
   type ServerInterceptor,
   status,
 } from "@grpc/grpc-js";
-import type { CallCounts, CountedCall } from "./call-counts.ts";
+import type { CallCounts, CountedCall } from "./counts.ts";
 
 /** Has a client's calls counted. */
 export function countingClient(counts: CallCounts): Interceptor {
