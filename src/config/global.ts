@@ -65,15 +65,24 @@ export function globalSettings(configuration: Configuration | undefined, path: F
   });
 }
 
-const NO_DIAGNOSTICS: DiagnosticsSettings = { servers: [], prometheus: false, activeSpans: false };
-
-const NOT_SERVED = "its paths are answered with 404";
+const NO_DIAGNOSTICS: DiagnosticsSettings = {
+  servers: [],
+  prometheus: false,
+  activeSpans: false,
+  profiles: false,
+};
 
 function diagnosticsSettings(
-  { httpServers, enablePrometheus, enableActiveSpans, ...rest }: DiagnosticsHTTPServerConfiguration,
+  {
+    httpServers,
+    enablePrometheus,
+    enableActiveSpans,
+    enablePprof,
+    ...rest
+  }: DiagnosticsHTTPServerConfiguration,
   path: FieldPath,
 ): DiagnosticsSettings {
-  refuse(accept(rest, path, { enablePprof: NOT_SERVED }), path);
+  refuse(rest, path);
   return all({
     servers: () =>
       each(httpServers, (server, index) =>
@@ -81,6 +90,7 @@ function diagnosticsSettings(
       ),
     prometheus: () => enablePrometheus,
     activeSpans: () => enableActiveSpans,
+    profiles: () => enablePprof,
   });
 }
 

@@ -1,6 +1,7 @@
 import { type HttpServerSettings, type Page, type Pages, serveDiagnostics } from "./diagnostics-server.ts";
 import { SECONDS } from "./metrics/buckets.ts";
 import type { Histogram, Metrics } from "./metrics/metrics.ts";
+import { profilePages } from "./profiles/pages.ts";
 import type { ActiveSpans } from "./tracing/active-spans.ts";
 import { activeSpansPage } from "./tracing/active-spans-page.ts";
 
@@ -11,6 +12,8 @@ export interface DiagnosticsSettings {
   readonly prometheus: boolean;
   /** Whether there is `/active_spans`. */
   readonly activeSpans: boolean;
+  /** Whether there is `/debug/pprof/`. */
+  readonly profiles: boolean;
 }
 
 /** What there is to be shown of a program. */
@@ -22,12 +25,13 @@ export interface Diagnosed {
 
 /** Serves what the settings say, as {@link serveDiagnostics}. What only some pages need is loaded when they are served. */
 export async function startDiagnostics(
-  { servers, prometheus }: DiagnosticsSettings,
+  { servers, prometheus, profiles }: DiagnosticsSettings,
   { metrics, activeSpans }: Diagnosed,
 ): ReturnType<typeof serveDiagnostics> {
   const requests = metrics && servers.length > 0 ? requestMetrics(metrics) : undefined;
   const pages: Pages = {
     ...(prometheus && metrics && servers.length > 0 && { "/metrics": await metricsPage(metrics) }),
+    ...(profiles && profilePages()),
     ...(activeSpans && { "/active_spans": activeSpansPage(activeSpans) }),
   };
   return serveDiagnostics(servers, {
