@@ -10,7 +10,7 @@ import { requestMetrics } from "../src/telemetry/diagnostics.ts";
 import { type MetricFamily, Metrics } from "../src/telemetry/metrics/metrics.ts";
 import { observeProcess } from "../src/telemetry/metrics/process-metrics.ts";
 import { MemoryFilePool } from "../src/vfs/index.ts";
-import { WorkerWatch } from "../src/worker/metrics/worker-watch.ts";
+import { WorkerWatch } from "../src/worker/telemetry/worker-watch.ts";
 
 const DOCUMENT = path.resolve(import.meta.dirname, "../docs/metrics.md");
 

@@ -3,7 +3,7 @@ import { MemoryFileSystem, NfsServer } from "../../src/nfs/index.ts";
 import { OperationStatistics } from "../../src/nfs/statistics.ts";
 import { expose } from "../../src/telemetry/metrics/exposition.ts";
 import { Metrics } from "../../src/telemetry/metrics/metrics.ts";
-import { observeNfs } from "../../src/worker/metrics/nfs-metrics.ts";
+import { observeNfs } from "../../src/worker/telemetry/nfs-metrics.ts";
 
 class Uncounted extends OperationStatistics {
   override get timesNext(): boolean {

@@ -23,11 +23,11 @@ import {
   logCompletedActions,
 } from "./completed-actions/completed-action-logging.ts";
 import { type Connection, connect, untilConnected } from "./connect.ts";
-import type { WorkerWatch } from "./metrics/worker-watch.ts";
 import type { NativeBuildDirectory } from "./native/native-build-directory.ts";
 import type { PrefetchingOptions } from "./prefetching/prefetching.ts";
 import { BuildClient } from "./scheduler/build-client.ts";
 import { checkReadiness } from "./scheduler/readiness.ts";
+import type { WorkerWatch } from "./telemetry/worker-watch.ts";
 
 /** How long an action waits for a runner that went away after the thread asked for work. */
 const RUNNER_RECONNECT_MILLISECONDS = 10_000;

@@ -17,10 +17,10 @@ import { HttpCompensator } from "./compensation/http-compensator.ts";
 import { CompletedActionLogger } from "./completed-actions/completed-action-logger.ts";
 import type { CompletedActionLogging } from "./completed-actions/completed-action-logging.ts";
 import { connect } from "./connect.ts";
-import { WorkerWatch } from "./metrics/worker-watch.ts";
 import { NativeBuildDirectory } from "./native/native-build-directory.ts";
 import type { PrefetchingOptions } from "./prefetching/prefetching.ts";
 import type { BuildClient } from "./scheduler/build-client.ts";
+import { WorkerWatch } from "./telemetry/worker-watch.ts";
 import { buildDirectoryThreads, ofNative, ofVirtual } from "./threads.ts";
 
 export interface WorkerOptions {

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { Metadata } from "@grpc/grpc-js";
-import { connectOtlp } from "../../../src/grpc/otlp-connection.ts";
-import { startTracing } from "../../../src/telemetry/tracing/open-telemetry.ts";
-import { type ReceivedSpan, startOtlpReceiver } from "../telemetry/tracing/otlp-receiver.ts";
-import { NativeCluster } from "./native/native-cluster.ts";
+import { connectOtlp } from "../../../../src/grpc/otlp-connection.ts";
+import { startTracing } from "../../../../src/telemetry/tracing/open-telemetry.ts";
+import { type ReceivedSpan, startOtlpReceiver } from "../../telemetry/tracing/otlp-receiver.ts";
+import { NativeCluster } from "../native/native-cluster.ts";
 
 const TRACE = "0af7651916cd43dd8448eb211c80319c";
 const CALLER = "b7ad6b7169203331";

@@ -3,7 +3,7 @@ import { it } from "node:test";
 import { MemoryFileSystem } from "../../../../src/nfs/index.ts";
 import { expose } from "../../../../src/telemetry/metrics/exposition.ts";
 import { Metrics } from "../../../../src/telemetry/metrics/metrics.ts";
-import { observeNfs } from "../../../../src/worker/metrics/nfs-metrics.ts";
+import { observeNfs } from "../../../../src/worker/telemetry/nfs-metrics.ts";
 import { name } from "../../nfs/client.ts";
 import { serve } from "../../nfs/fixture.ts";
 import { parseExposition } from "../../telemetry/metrics/parse-exposition.ts";

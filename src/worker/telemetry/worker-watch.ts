@@ -18,7 +18,6 @@ import { SECONDS } from "../../telemetry/metrics/buckets.ts";
 import type { Metrics } from "../../telemetry/metrics/metrics.ts";
 import { NO_TRACER, type Tracer } from "../../telemetry/tracing/spans.ts";
 import type { FilePool } from "../../vfs/index.ts";
-import { RunningActions, type RunningStage } from "../action/running-actions.ts";
 import { CountedFilePool } from "../build-directory/counted-file-pool.ts";
 import type {
   CompletedActionCounts,
@@ -26,6 +25,7 @@ import type {
 } from "../completed-actions/completed-action-logger.ts";
 import { ActionMetrics } from "./action-metrics.ts";
 import { observeNfs } from "./nfs-metrics.ts";
+import { RunningActions, type RunningStage } from "./running-actions.ts";
 import { observeStorage } from "./storage-metrics.ts";
 
 /** The services that a worker calls. */

@@ -5,8 +5,8 @@ import type { DesiredState_Executing } from "../../proto/gen/buildbarn/remotewor
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { during, type Span, type Tracer } from "../../telemetry/tracing/spans.ts";
+import type { ActionBlobAccess } from "../action/action-blob-access.ts";
 import type { ExecutionStage } from "../scheduler/build-client.ts";
-import type { ActionBlobAccess } from "./action-blob-access.ts";
 
 /** Spans of one kind in an action's trace. An action can wait for storage a million times. */
 const MAXIMUM_PARTS = 500;
