@@ -3,12 +3,13 @@
  * of a bare echo server with messages of the same size, and of NFS-Ganesha's MEM file system where the Debian
  * packages nfs-ganesha and nfs-ganesha-mem are installed. Interleaved, one server running at a time.
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { compileLoad, measure, type Reading, startNode, type Target } from "./target.ts";
 
 /** Kinds with the number of what is counted in one (readdir: entries), and the echo that carries as much. */
 const KINDS: Record<string, { units: number; echo: number; depths: number[] }> = {
@@ -23,22 +24,7 @@ const KINDS: Record<string, { units: number; echo: number; depths: number[] }> =
   write1m: { units: 1, echo: 2, depths: [1, 8] },
 };
 const ECHO_KINDS = ["echo", "echo-read1m", "echo-write1m"];
-const TICKS_PER_SECOND = Number(execFileSync("getconf", ["CLK_TCK"], { encoding: "utf8" }));
 const GANESHA = "/usr/bin/ganesha.nfsd";
-
-interface Target {
-  readonly process: ChildProcess;
-  readonly pid: number;
-  readonly ports: readonly number[];
-  readonly exportName: string;
-}
-
-interface Reading {
-  /** Operations per second. */
-  readonly rate: number;
-  /** Microseconds of the server's CPU per operation. */
-  readonly cpu: number;
-}
 
 const seconds = Number(process.argv[2] ?? 1);
 const chosen = process.argv.length > 3 ? process.argv.slice(3) : Object.keys(KINDS);
@@ -47,9 +33,10 @@ const load = join(directory, "load");
 const targets: Target[] = [];
 
 try {
-  execFileSync("cc", ["-O2", "-o", load, join(import.meta.dirname, "load.c")], { stdio: "inherit" });
+  compileLoad(load);
   const ours = await startNode("server.ts");
   const echo = await startNode("echo-server.ts");
+  targets.push(ours, echo);
   const ganesha = existsSync(GANESHA) ? await startGanesha() : undefined;
   if (ganesha === undefined) {
     console.log("without NFS-Ganesha: apt-get install nfs-ganesha nfs-ganesha-mem");
@@ -64,9 +51,10 @@ try {
     }
     const { units, depths } = description;
     for (const depth of depths) {
-      const own = measure(ours, ours.ports[0]!, kind, depth, units);
-      const bare = measure(echo, echo.ports[description.echo]!, ECHO_KINDS[description.echo]!, depth, 1);
-      const other = ganesha && measure(ganesha, ganesha.ports[0]!, kind, depth, units);
+      const by = { load, seconds, depth };
+      const own = measure(ours, ours.ports[0]!, kind, by, units);
+      const bare = measure(echo, echo.ports[description.echo]!, ECHO_KINDS[description.echo]!, by, 1);
+      const other = ganesha && measure(ganesha, ganesha.ports[0]!, kind, by, units);
       console.log(
         row(
           kind,
@@ -89,35 +77,6 @@ try {
     }),
   );
   rmSync(directory, { recursive: true, force: true });
-}
-
-function measure(target: Target, port: number, kind: string, depth: number, units: number): Reading {
-  const before = cpuSeconds(target.pid);
-  const args = [String(port), kind, String(depth), String(seconds), target.exportName];
-  const output = execFileSync(load, args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
-  const [operations, , elapsed] = output.split(" ").map(Number) as [number, number, number];
-  const count = operations * units;
-  return { rate: count / elapsed, cpu: ((cpuSeconds(target.pid) - before) / count) * 1e6 };
-}
-
-/** User and system time of all threads, from the kernel's accounting. */
-function cpuSeconds(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
-}
-
-async function startNode(script: string): Promise<Target> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, script)], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const ports = await new Promise<number[]>((resolve, reject) => {
-    child.stdout.once("data", (text: Buffer) => resolve(text.toString().trim().split(" ").map(Number)));
-    child.once("exit", (code) => reject(new Error(`${script} ended with ${code} before it listened`)));
-  });
-  const target = { process: child, pid: child.pid!, ports, exportName: "" };
-  targets.push(target);
-  return target;
 }
 
 async function startGanesha(): Promise<Target> {

@@ -1,3 +1,4 @@
+import type { Interceptor } from "@grpc/grpc-js";
 import {
   ActionCache,
   type ActionResult,
@@ -14,8 +15,13 @@ export class ActionCacheClient {
   readonly #policy: RetryPolicy;
   readonly #clock: Clock;
 
-  constructor(backend: BlobBackend, policy: RetryPolicy, clock: Clock) {
-    this.#connections = new ServiceConnections(ActionCache, backend);
+  constructor(
+    backend: BlobBackend,
+    policy: RetryPolicy,
+    clock: Clock,
+    interceptors?: readonly Interceptor[],
+  ) {
+    this.#connections = new ServiceConnections(ActionCache, backend, interceptors);
     this.#policy = policy;
     this.#clock = clock;
   }

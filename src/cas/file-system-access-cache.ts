@@ -1,3 +1,4 @@
+import type { Interceptor } from "@grpc/grpc-js";
 import type { DigestFunction_Value } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { FileSystemAccessCache, type FileSystemAccessProfile } from "../proto/gen/buildbarn/fsac/fsac_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
@@ -25,8 +26,12 @@ export class FileSystemAccessCacheClient implements Disposable {
   readonly #connections: ServiceConnections<typeof FileSystemAccessCache>;
   readonly #policy: RetryPolicy;
 
-  constructor(backend: BlobBackend, policy: RetryPolicy = DEFAULT_RETRY_POLICY) {
-    this.#connections = new ServiceConnections(FileSystemAccessCache, backend);
+  constructor(
+    backend: BlobBackend,
+    policy: RetryPolicy = DEFAULT_RETRY_POLICY,
+    interceptors?: readonly Interceptor[],
+  ) {
+    this.#connections = new ServiceConnections(FileSystemAccessCache, backend, interceptors);
     this.#policy = policy;
   }
 

@@ -1,5 +1,5 @@
 import type { GenService, GenServiceMethods } from "@bufbuild/protobuf/codegenv2";
-import type { Channel } from "@grpc/grpc-js";
+import type { Channel, Interceptor } from "@grpc/grpc-js";
 import { type Client, createClient } from "../grpc/client.ts";
 import { openChannel } from "../grpc/endpoint.ts";
 import type { Digest } from "../reapi/digest.ts";
@@ -21,10 +21,12 @@ export type Connected<S extends GenService<GenServiceMethods>> = Connection<S> &
 export class ServiceConnections<S extends GenService<GenServiceMethods>> {
   readonly #service: S;
   readonly #backend: BlobBackend;
+  readonly #interceptors: readonly Interceptor[] | undefined;
   readonly #connections: (Connection<S> | undefined)[] = [];
 
-  constructor(service: S, backend: BlobBackend) {
+  constructor(service: S, backend: BlobBackend, interceptors?: readonly Interceptor[]) {
     this.#service = service;
+    this.#interceptors = interceptors;
     this.#backend = backend;
   }
 
@@ -47,7 +49,10 @@ export class ServiceConnections<S extends GenService<GenServiceMethods>> {
     if (connection === undefined) {
       const server = this.#backend.servers[index]!;
       const channel = openChannel(server.endpoint);
-      const client = createClient(this.#service, channel);
+      const client = createClient(this.#service, channel, {
+        tracing: server.endpoint.tracing,
+        interceptors: this.#interceptors,
+      });
       connection = { server, channel, client };
       this.#connections[index] = connection;
     }

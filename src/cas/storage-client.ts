@@ -1,9 +1,13 @@
 import { availableParallelism } from "node:os";
+import { countingClient } from "../grpc/calls/counting.ts";
+import { CallCounts, type SharedCallCounts } from "../grpc/calls/counts.ts";
 import type { ActionResult } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { Digest, DigestFunction } from "../reapi/digest.ts";
 import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics/metrics.ts";
 import { ActionCacheClient } from "./action-cache.ts";
 import type { BlobBackend } from "./backend.ts";
+import { BackendMetrics } from "./backend-metrics.ts";
 import { DirectoryCache } from "./cache/directory-cache.ts";
 import { MemoryCache } from "./cache/memory-cache.ts";
 import type { Combination } from "./combined/combination.ts";
@@ -47,6 +51,10 @@ export interface StorageClientOptions {
   /** Buildbarn's `outputUploadConcurrency`. Default 16. */
   readonly uploadConcurrency?: number;
   readonly retryPolicy?: Partial<RetryPolicy>;
+  /** Where calls are counted, if they are. */
+  readonly callCounts?: SharedCallCounts | undefined;
+  /** Gets what is asked of servers. */
+  readonly metrics?: Metrics | undefined;
 }
 
 /**
@@ -104,15 +112,14 @@ export async function createStorageClient(options: StorageClientOptions): Promis
     }
   }
   const memory = new MemoryCache(options.memoryCacheSizeBytes ?? 32 * MiB, store.hierarchicalInstanceNames);
-  const pool = combinedPool(
-    createTransferPool({
-      threads: options.transferThreads ?? (availableParallelism() < 8 ? 1 : 2),
-      servers: storage.servers,
-      retryPolicy,
-    }),
-    storage.combinations,
-    stores,
-  );
+  const backendMetrics = options.metrics && new BackendMetrics(options.metrics);
+  const threads = createTransferPool({
+    threads: options.transferThreads ?? (availableParallelism() < 8 ? 1 : 2),
+    servers: storage.servers,
+    retryPolicy,
+    callCounts: options.callCounts,
+  });
+  const pool = combinedPool(backendMetrics?.metered(threads) ?? threads, storage.combinations, stores);
 
   const maximumMessageSizeBytes = options.maximumMessageSizeBytes ?? 64 * MiB;
   const reader = new BlobReader({
@@ -137,7 +144,12 @@ export async function createStorageClient(options: StorageClientOptions): Promis
     statistics,
     concurrency: options.uploadConcurrency ?? 16,
   });
-  const actionCache = new ActionCacheClient(options.actionCache, retryPolicy, SYSTEM_CLOCK);
+  const actionCache = new ActionCacheClient(
+    options.actionCache,
+    retryPolicy,
+    SYSTEM_CLOCK,
+    options.callCounts && [countingClient(new CallCounts(options.callCounts))],
+  );
 
   async function hashAndUpload(
     instanceName: string,
@@ -167,13 +179,18 @@ export async function createStorageClient(options: StorageClientOptions): Promis
     hashAndUpload,
     hash: (instanceName, digestFunction, source, signal) =>
       uploader.hash(instanceName, digestFunction, source, signal),
-    updateActionResult: (actionDigest, result, signal) => actionCache.update(actionDigest, result, signal),
+    updateActionResult(actionDigest, result, signal) {
+      const update = () => actionCache.update(actionDigest, result, signal);
+      return backendMetrics?.putActionResult(result, signal, update) ?? update();
+    },
     statistics: () => ({
       ...statistics,
       corruptBlobs: statistics.corruptBlobs + store.corruptEntries,
       memoryBytes: memory.sizeBytes,
       diskBytes: store.sizeBytes,
       diskBlobs: store.count,
+      memoryEvictions: memory.evictions,
+      ...store.turnover(),
     }),
     endTransfers: () => pool.close(),
     close,

@@ -1,22 +1,24 @@
+import type { GrpcEndpoint } from "../grpc/endpoint.ts";
 import type {
   Configuration,
   DiagnosticsHTTPServerConfiguration,
   SetResourceLimitConfiguration,
   SetUmaskConfiguration,
 } from "../proto/gen/buildbarn/configuration/global/global_pb.ts";
-import type { HttpServerSettings } from "../telemetry/diagnostics-server.ts";
+import type { DiagnosticsSettings } from "../telemetry/diagnostics.ts";
+import type { TelemetrySettings } from "../telemetry/telemetry.ts";
 import { ConfigurationError } from "./error.ts";
 import { all, each, type FieldPath } from "./field-path.ts";
 import { httpServerSettings } from "./network/http-server.ts";
 import { accept, refuse } from "./refuse.ts";
+import { tracingSettings } from "./tracing.ts";
 
 /** What is configured for a whole process. */
-export interface GlobalSettings {
+export interface GlobalSettings extends TelemetrySettings<GrpcEndpoint> {
   readonly umask: number | undefined;
   readonly resourceLimits: readonly ResourceLimit[];
   /** Files that get the log, too. */
   readonly logPaths: readonly string[];
-  readonly diagnosticsServers: readonly HttpServerSettings[];
 }
 
 /** A setrlimit(2). */
@@ -31,11 +33,16 @@ export interface ResourceLimit {
 
 export function globalSettings(configuration: Configuration | undefined, path: FieldPath): GlobalSettings {
   if (configuration === undefined) {
-    return { umask: undefined, resourceLimits: [], logPaths: [], diagnosticsServers: [] };
+    return {
+      umask: undefined,
+      resourceLimits: [],
+      logPaths: [],
+      diagnostics: NO_DIAGNOSTICS,
+      tracing: undefined,
+    };
   }
-  const { setUmask, setResourceLimits, logPaths, diagnosticsHttpServer, ...rest } = configuration;
+  const { setUmask, setResourceLimits, logPaths, diagnosticsHttpServer, tracing, ...rest } = configuration;
   const others = accept(rest, path, {
-    tracing: "no spans are recorded",
     mutexProfileFraction: "there are no mutexes to profile",
     prometheusPushgateway: "no metrics are pushed",
     grpcForwardAndReuseMetadata: "no call is made on behalf of one that comes in",
@@ -51,30 +58,41 @@ export function globalSettings(configuration: Configuration | undefined, path: F
         resourceLimit(name, limit, path.field("setResourceLimits")),
       ),
     logPaths: () => logPaths,
-    diagnosticsServers: () =>
+    diagnostics: () =>
       diagnosticsHttpServer === undefined
-        ? []
-        : diagnosticsServers(diagnosticsHttpServer, path.field("diagnosticsHttpServer")),
+        ? NO_DIAGNOSTICS
+        : diagnosticsSettings(diagnosticsHttpServer, path.field("diagnosticsHttpServer")),
+    tracing: () => tracing && tracingSettings(tracing, path.field("tracing")),
   });
 }
 
-const NOT_SERVED = "its paths are answered with 404; /-/healthy is served";
+const NO_DIAGNOSTICS: DiagnosticsSettings = {
+  servers: [],
+  prometheus: false,
+  activeSpans: false,
+  profiles: false,
+};
 
-function diagnosticsServers(
-  { httpServers, ...rest }: DiagnosticsHTTPServerConfiguration,
+function diagnosticsSettings(
+  {
+    httpServers,
+    enablePrometheus,
+    enableActiveSpans,
+    enablePprof,
+    ...rest
+  }: DiagnosticsHTTPServerConfiguration,
   path: FieldPath,
-): readonly HttpServerSettings[] {
-  refuse(
-    accept(rest, path, {
-      enablePprof: NOT_SERVED,
-      enablePrometheus: NOT_SERVED,
-      enableActiveSpans: NOT_SERVED,
-    }),
-    path,
-  );
-  return each(httpServers, (server, index) =>
-    httpServerSettings(server, path.field("httpServers").index(index)),
-  );
+): DiagnosticsSettings {
+  refuse(rest, path);
+  return all({
+    servers: () =>
+      each(httpServers, (server, index) =>
+        httpServerSettings(server, path.field("httpServers").index(index)),
+      ),
+    prometheus: () => enablePrometheus,
+    activeSpans: () => enableActiveSpans,
+    profiles: () => enablePprof,
+  });
 }
 
 function umaskOf({ umask, ...rest }: SetUmaskConfiguration, path: FieldPath): number {

@@ -1,8 +1,10 @@
 import type { DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import type { Channel, Deadline } from "@grpc/grpc-js";
-import { credentials, Client as GrpcClient, type Metadata } from "@grpc/grpc-js";
+import type { Channel, Deadline, Interceptor } from "@grpc/grpc-js";
+import { credentials, Client as GrpcClient, type Metadata, status } from "@grpc/grpc-js";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
+import type { Span } from "../telemetry/tracing/spans.ts";
 import { CallHeaders } from "./call-headers.ts";
+import { CallTracing, type TracedMethods } from "./calls/tracing.ts";
 import { EndpointChannel } from "./endpoint.ts";
 import type { IncomingCall } from "./incoming-call.ts";
 import { sendAll } from "./send-all.ts";
@@ -11,6 +13,10 @@ import { failure } from "./status.ts";
 
 export interface ClientOptions<S extends Service> {
   readonly codecs?: Codecs<S>;
+  /** Who sees the calls, the outermost first. */
+  readonly interceptors?: readonly Interceptor[] | undefined;
+  /** What spans of calls show, as of an endpoint. */
+  readonly tracing?: TracedMethods | undefined;
 }
 
 export interface CallOptions {
@@ -22,6 +28,8 @@ export interface CallOptions {
   readonly metadata?: Metadata | undefined;
   /** The call that this one is made for, where the channel's headers may depend on it. */
   readonly incoming?: IncomingCall | undefined;
+  /** What a call without streams is part of: it gets a span there, which the server can continue. */
+  readonly span?: Span | undefined;
 }
 
 /**
@@ -59,17 +67,21 @@ type Items<T> = AsyncIterable<T> | Iterable<T>;
 export function createClient<S extends Service>(
   service: S,
   channel: Channel,
-  { codecs = {} }: ClientOptions<S> = {},
+  { codecs = {}, interceptors = [], tracing }: ClientOptions<S> = {},
 ): Client<S> {
   // With a channel given, grpc-js uses neither the address nor the credentials.
-  const client = new GrpcClient("", credentials.createInsecure(), { channelOverride: channel });
+  const client = new GrpcClient("", credentials.createInsecure(), {
+    channelOverride: channel,
+    interceptors: [...interceptors],
+  });
   const definitions = serviceDefinition(service, codecs);
   const headers = channel instanceof EndpointChannel ? channel.headers : NO_HEADERS;
   return Object.fromEntries(
-    Object.entries<DescMethod>(service.method).map(([name, { methodKind }]) => [
-      name,
-      CLIENT_METHODS[methodKind]({ client, definition: definitions[name]!, headers }),
-    ]),
+    Object.entries<DescMethod>(service.method).map(([name, { methodKind, input, output }]) => {
+      const definition = definitions[name]!;
+      const callTracing = new CallTracing({ path: definition.path, input, output }, tracing);
+      return [name, CLIENT_METHODS[methodKind]({ client, definition, headers, tracing: callTracing })];
+    }),
   ) as Client<S>;
 }
 
@@ -79,14 +91,23 @@ interface Callee {
   readonly client: GrpcClient;
   readonly definition: Definition;
   readonly headers: CallHeaders;
+  readonly tracing: CallTracing;
 }
 
 const CLIENT_METHODS = {
   unary: (callee: Callee) => {
     const { path, requestSerialize, responseDeserialize } = callee.definition;
+    const { tracing } = callee;
     return async (request: unknown, options: CallOptions = {}) => {
       const metadata = await headersOf(callee, options);
       const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+      const span = options.span?.child(tracing.name, { kind: "client", attributes: tracing.attributes });
+      if (span !== undefined) {
+        tracing.request(span, request);
+        for (const [name, value] of Object.entries(span.context ?? {})) {
+          metadata.set(name, value);
+        }
+      }
       const call = callee.client.makeUnaryRequest(
         path,
         requestSerialize,
@@ -94,7 +115,17 @@ const CLIENT_METHODS = {
         request,
         metadata,
         { deadline: options.deadline ?? Infinity },
-        (error, response) => (error ? reject(error) : resolve(response)),
+        (error, response) => {
+          if (span !== undefined) {
+            tracing.response(span, response);
+            tracing.ended(span, error?.code ?? status.OK, error?.details ?? "");
+          }
+          if (error) {
+            reject(error);
+          } else {
+            resolve(response);
+          }
+        },
       );
       const release = cancelOnAbort(call, options.signal);
       try {

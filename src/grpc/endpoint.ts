@@ -2,6 +2,7 @@ import type { ChannelOptions } from "@grpc/grpc-js";
 import { Channel, ChannelCredentials } from "@grpc/grpc-js";
 import type { TlsClient } from "../http/tls.ts";
 import { CallHeaders, type CallHeadersOptions } from "./call-headers.ts";
+import type { TracedMethods } from "./calls/tracing.ts";
 import { TlsChannelCredentials } from "./tls-credentials.ts";
 
 /**
@@ -20,6 +21,8 @@ export interface GrpcEndpoint extends CallHeadersOptions {
   readonly serviceConfig?: string;
   /** Where an HTTP proxy listens that connections go through, by CONNECT. */
   readonly proxy?: { readonly address: string; readonly credentials?: string };
+  /** What spans of calls show of their messages, by method. */
+  readonly tracing?: TracedMethods;
 }
 
 export interface GrpcKeepalive {

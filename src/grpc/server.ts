@@ -2,6 +2,7 @@ import { rmSync, statSync } from "node:fs";
 import { Server, ServerCredentials, type ServerInterceptor, type ServerOptions } from "@grpc/grpc-js";
 import type { TlsServer } from "../http/tls.ts";
 import { Health } from "../proto/gen/grpc/health/v1/health_pb.ts";
+import type { TracedMethods } from "./calls/tracing.ts";
 import { addHealthService } from "./health.ts";
 import { addReflectionService } from "./reflection.ts";
 import type { Service } from "./service-definition.ts";
@@ -26,6 +27,8 @@ export interface GrpcServerSettings {
   readonly healthCheckService: string;
   /** Whether calls in progress may finish at shutdown; left to whoever shuts the server down. */
   readonly stopGracefully: boolean;
+  /** What spans of calls show of their messages, by method. */
+  readonly tracing: TracedMethods;
 }
 
 /** Milliseconds; absent means gRPC's default. */

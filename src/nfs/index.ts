@@ -5,3 +5,4 @@ export { MemoryFileSystem, type MemoryFileSystemOptions } from "./memory/memory-
 export type { OperationName } from "./protocol/operation.ts";
 export { ReadOnlyDirectory, ReadOnlyFile } from "./read-only.ts";
 export { type ListenOptions, NfsServer, type NfsServerOptions, type NfsServerStatistics } from "./server.ts";
+export { DURATION_BOUNDS, type OperationCount, type OperationDurations } from "./statistics.ts";

@@ -4,6 +4,7 @@ import type { FileSystem, MaybePromise, Node } from "./file-system.ts";
 import type { Gate } from "./gate.ts";
 import type { Limits } from "./limits.ts";
 import type { ServerState } from "./state/server-state.ts";
+import type { OperationStatistics } from "./statistics.ts";
 
 /** What the parts of one server share. */
 export interface ServerContext {
@@ -22,8 +23,7 @@ export interface ServerContext {
   /** The longest RPC message in bytes, either way. */
   readonly maximumRecord: number;
   readonly leaseSeconds: number;
-  /** Calls of each operation, by number. */
-  readonly operationCounts: Float64Array;
+  readonly statistics: OperationStatistics;
   /** An operation threw something other than an NFS status. */
   reportFault(error: unknown, operation: number): void;
 }

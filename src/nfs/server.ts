@@ -7,9 +7,10 @@ import type { Gate } from "./gate.ts";
 import { DEFAULT_LIMITS, type Limits } from "./limits.ts";
 import { OPERATIONS } from "./operations/index.ts";
 import { MAXIMUM_IO } from "./protocol/constants.ts";
-import { OPERATION_COUNT, Operation, type OperationName } from "./protocol/operation.ts";
+import { Operation, type OperationName } from "./protocol/operation.ts";
 import type { ServerContext } from "./server-context.ts";
 import { ServerState } from "./state/server-state.ts";
+import { type OperationCount, type OperationDurations, OperationStatistics } from "./statistics.ts";
 import { Connection, type ConnectionPool } from "./transport/connection.ts";
 
 /** Room in the longest message for what surrounds the data of one READ or WRITE. */
@@ -66,6 +67,20 @@ export interface NfsServerStatistics {
   readonly states: number;
   /** The number of calls of each operation that was called. */
   readonly operations: Readonly<Partial<Record<OperationName, number>>>;
+  /** The same by minor version and status. */
+  readonly operationCounts: Iterable<OperationCount>;
+  readonly operationDurations: Iterable<OperationDurations>;
+  /** Of files, by READ and READ_PLUS, and by WRITE. */
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  /** Delegations that clients hold. */
+  readonly delegations: number;
+  readonly delegationsRecalled: number;
+  /** Operations whose replies are held back since the file system must wait for something. */
+  readonly held: number;
+  /** All that were so far, and for how long together. */
+  readonly heldTotal: number;
+  readonly heldSeconds: number;
 }
 
 /** An NFSv4.0, 4.1 and 4.2 server (RFC 7530, 8881, 7862) over TCP for one {@link FileSystem}. */
@@ -89,6 +104,7 @@ export class NfsServer {
       }
     });
     const callbacks = new Callbacks(state.instance);
+    const statistics = new OperationStatistics();
     state.onLocksGone = (file) => callbacks.notifyLocks(file);
     const { minimum, maximum } = minorVersionsOf(options);
     this.#context = {
@@ -97,14 +113,14 @@ export class NfsServer {
       gate,
       state,
       callbacks,
-      delegations: new Delegations(state, callbacks, options.delegations ?? false),
+      delegations: new Delegations(state, callbacks, statistics, options.delegations ?? false),
       minimumMinorVersion: minimum,
       maximumMinorVersion: maximum,
       limits,
       utf8Names: options.utf8Names ?? false,
       maximumRecord: MAXIMUM_IO + OVERHEAD,
       leaseSeconds: announced,
-      operationCounts: new Float64Array(OPERATION_COUNT),
+      statistics,
       reportFault: (error, operation) => onFault(error, operationName(operation)),
     };
     // Notices peers that have gone without a word.
@@ -167,19 +183,22 @@ export class NfsServer {
 
   /** Counts since the server was made. */
   statistics(): NfsServerStatistics {
-    const { operationCounts, state } = this.#context;
-    const operations: Partial<Record<OperationName, number>> = {};
-    for (const name of Object.keys(Operation) as OperationName[]) {
-      const count = operationCounts[Operation[name]] ?? 0;
-      if (count > 0) {
-        operations[name] = count;
-      }
-    }
+    const { statistics, state } = this.#context;
+    const { bytesRead, bytesWritten, delegationsRecalled, held, heldTotal, heldSeconds } = statistics;
     return {
       connections: this.#connections.size,
       clients: state.clients.count,
       states: state.states.size,
-      operations,
+      operations: statistics.calls(),
+      operationCounts: statistics.counts(),
+      operationDurations: statistics.durations(),
+      bytesRead,
+      bytesWritten,
+      delegations: state.delegations,
+      delegationsRecalled,
+      held,
+      heldTotal,
+      heldSeconds,
     };
   }
 

@@ -2,9 +2,10 @@
 import { bbRunnerSettings } from "../config/bb-runner/application.ts";
 import { order } from "../config/command-line.ts";
 import { ConfigurationError } from "../config/error.ts";
+import { connectOtlp } from "../grpc/otlp-connection.ts";
 import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
-import { serveDiagnostics } from "../telemetry/diagnostics-server.ts";
 import { logToFiles } from "../telemetry/log-files.ts";
+import { Telemetry } from "../telemetry/telemetry.ts";
 import { startRunner } from "./server.ts";
 import { forbidTracing } from "./untraceable.ts";
 
@@ -38,14 +39,15 @@ async function main(): Promise<void> {
   for (const { field, instead } of settings.doneOtherwise) {
     log.info("a field has no effect", { field, instead });
   }
-  const runner = await startRunner(settings, log);
-  const diagnostics = await serveDiagnostics(settings.diagnosticsServers).catch(async (error: unknown) => {
+  const telemetry = await Telemetry.start(settings, connectOtlp, log);
+  const runner = await startRunner(settings, log, telemetry);
+  await telemetry.serve().catch(async (error: unknown) => {
     await runner.close();
     throw error;
   });
   log.info("stopping", { signal: await stop });
   await runner.close(GRACE_MILLISECONDS);
-  await diagnostics[Symbol.asyncDispose]();
+  await telemetry[Symbol.asyncDispose]();
   // Everything has been waited for.
   process.exit(0);
 }

@@ -1,8 +1,9 @@
-import type { Channel, Server } from "@grpc/grpc-js";
+import type { Channel, Interceptor, Server } from "@grpc/grpc-js";
 import { createAuthenticator } from "../authentication/authenticator.ts";
 import { authenticating } from "../authentication/grpc-interceptor.ts";
 import type { BbRunnerSettings } from "../config/bb-runner/application.ts";
 import { ConfigurationError } from "../config/error.ts";
+import { tracingServer } from "../grpc/calls/tracing.ts";
 import { createClient } from "../grpc/client.ts";
 import { type GrpcEndpoint, openChannel } from "../grpc/endpoint.ts";
 import { addService, type CallContext, unary } from "../grpc/handlers.ts";
@@ -17,6 +18,9 @@ import {
 import { TemporaryDirectoryInstaller as InstallerService } from "../proto/gen/buildbarn/tmp_installer/tmp_installer_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics/metrics.ts";
+import type { Tracer } from "../telemetry/tracing/spans.ts";
+import { countCalls } from "./call-metrics.ts";
 import { Cgroups } from "./cgroups.ts";
 import { possibleHold } from "./hold.ts";
 import { Runner } from "./runner.ts";
@@ -38,10 +42,14 @@ export interface RunningRunner {
 }
 
 /**
- * Starts the Runner service on every address of the settings, and sets this process's umask if they say so. Throws a
- * ConfigurationError for an address that cannot be had, and an Error if the native helper has not been built.
+ * Starts the Runner service on every address of the settings, and sets this process's umask if they say so. `metrics`
+ * gets what is counted, and `tracer` a span for each call. Throws a ConfigurationError for an address that cannot be had, and an Error if the native helper has not been built.
  */
-export async function startRunner(settings: BbRunnerSettings, log: Log): Promise<RunningRunner> {
+export async function startRunner(
+  settings: BbRunnerSettings,
+  log: Log,
+  { metrics, tracer }: { readonly metrics?: Metrics | undefined; readonly tracer?: Tracer | undefined } = {},
+): Promise<RunningRunner> {
   helperPath("bb_spawn");
   const hold = await possibleHold(settings, log);
   const cgroups = await divideCgroup(settings, log);
@@ -49,8 +57,9 @@ export async function startRunner(settings: BbRunnerSettings, log: Log): Promise
     process.umask(settings.umask);
   }
   const calls = new Calls();
+  const { clients, servers: observers } = countCalls(metrics);
   const installer =
-    settings.temporaryDirectoryInstaller && connectInstaller(settings.temporaryDirectoryInstaller);
+    settings.temporaryDirectoryInstaller && connectInstaller(settings.temporaryDirectoryInstaller, clients);
   const runner = new Runner(settings, {
     hold,
     cgroups,
@@ -80,7 +89,11 @@ export async function startRunner(settings: BbRunnerSettings, log: Log): Promise
   try {
     for (const [index, serverSettings] of settings.grpcServers.entries()) {
       const authenticate = createAuthenticator(serverSettings.authentication, policies);
-      const server = createServer(serverSettings, [authenticating(authenticate)]);
+      const server = createServer(serverSettings, [
+        ...observers,
+        ...(tracer ? [tracingServer(tracer, [RunnerService], serverSettings.tracing)] : []),
+        authenticating(authenticate),
+      ]);
       servers.push(server);
       addRunnerService(server, runner, calls, log);
       addStandardServices(server, serverSettings, [RunnerService]);
@@ -102,12 +115,15 @@ export async function startRunner(settings: BbRunnerSettings, log: Log): Promise
   return { close };
 }
 
-function connectInstaller(endpoint: GrpcEndpoint): {
+function connectInstaller(
+  endpoint: GrpcEndpoint,
+  interceptors: readonly Interceptor[],
+): {
   readonly client: TemporaryDirectoryInstaller;
   readonly channel: Channel;
 } {
   const channel = openChannel(endpoint);
-  const client = createClient(InstallerService, channel);
+  const client = createClient(InstallerService, channel, { tracing: endpoint.tracing, interceptors });
   return { client: new TemporaryDirectoryInstaller(client), channel };
 }
 

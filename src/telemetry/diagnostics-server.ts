@@ -1,5 +1,11 @@
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import { TLSSocket } from "node:tls";
 import { type Authenticator, createAuthenticator } from "../authentication/authenticator.ts";
@@ -23,17 +29,66 @@ export interface HttpServerSettings {
   readonly authentication: AuthenticationSettings;
 }
 
-/** Answers `/-/healthy` as Buildbarn's programs do once they are up; nothing else is there. */
-function listener(authenticate: Authenticator): RequestListener {
+/** Answers a request, to a path of its own. What it throws is answered with 500. */
+export type Page = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  query: URLSearchParams,
+) => void | Promise<void>;
+
+/** Pages by their paths, such as "/metrics". */
+export type Pages = Readonly<Record<string, Page>>;
+
+/** Says that the program is up, as Buildbarn's programs do. */
+const HEALTHY = "/-/healthy";
+
+export interface DiagnosticsOptions {
+  /** Beside {@link HEALTHY}. */
+  readonly pages?: Pages;
+  /** Called with each request once it has been answered. */
+  readonly onRequest?: (method: string, status: number, seconds: number) => void;
+}
+
+function listener(
+  authenticate: Authenticator,
+  { pages = {}, onRequest }: DiagnosticsOptions,
+): RequestListener {
   return (request, response) => {
-    const [status, text] =
-      refusal(authenticate, request) ??
-      (request.url?.split("?", 1)[0] === "/-/healthy"
-        ? [200, ""]
-        : [404, "not found: only /-/healthy is served"]);
-    response.writeHead(status, { "content-type": "text/plain; charset=utf-8" });
-    response.end(request.method === "HEAD" || text === "" ? undefined : `${text}\n`);
+    const startedAt = performance.now();
+    response.on("close", () =>
+      onRequest?.(request.method ?? "", response.statusCode, (performance.now() - startedAt) / 1000),
+    );
+    const [path = "", query] = (request.url ?? "").split("?", 2);
+    const refused = refusal(authenticate, request);
+    if (refused !== undefined) {
+      answer(response, ...refused);
+    } else if (path === HEALTHY) {
+      answer(response, 200, "");
+    } else if (request.method !== "GET" && request.method !== "HEAD") {
+      answer(response, 405, "only GET and HEAD are served");
+    } else {
+      const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
+      if (page === undefined) {
+        const served = [HEALTHY, ...Object.keys(pages)].join(", ");
+        answer(response, 404, `not found: only ${served} ${Object.keys(pages).length ? "are" : "is"} served`);
+        return;
+      }
+      Promise.resolve()
+        .then(() => page(request, response, new URLSearchParams(query)))
+        .catch((error: Error) => {
+          if (response.headersSent) {
+            response.destroy();
+          } else {
+            answer(response, 500, error.message);
+          }
+        });
+    }
   };
+}
+
+function answer(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { "content-type": "text/plain; charset=utf-8" });
+  response.end(text === "" ? undefined : `${text}\n`);
 }
 
 /** As Buildbarn shows a gRPC status by HTTP. */
@@ -67,12 +122,13 @@ function refusal(
  */
 export async function serveDiagnostics(
   servers: readonly HttpServerSettings[],
+  options: DiagnosticsOptions = {},
 ): Promise<AsyncDisposable & { readonly ports: readonly number[] }> {
   await using resources = new AsyncDisposableStack();
   const policies = resources.adopt(new DisposableStack(), (stack) => stack.dispose());
   const ports: number[] = [];
   for (const { addresses, tls, authentication } of servers) {
-    const listen = listener(createAuthenticator(authentication, policies));
+    const listen = listener(createAuthenticator(authentication, policies), options);
     for (const { host, port } of addresses) {
       const server = tls ? tlsServer(tls, listen, resources) : createServer(listen);
       resources.adopt(server, close);

@@ -8,7 +8,7 @@ import type { InputAccess } from "./directories/input-access.ts";
 import { LookAhead } from "./directories/look-ahead.ts";
 import type { RootDirectory } from "./directories/root-directory.ts";
 import { type Fault, faultKey } from "./faults.ts";
-import { casFileId } from "./handles.ts";
+import { casFileId, casFileSize } from "./handles.ts";
 import type { TreeContext } from "./node.ts";
 import { type Owner, ROOT } from "./owner.ts";
 import { Quota, type QuotaLimits } from "./quota.ts";
@@ -21,7 +21,21 @@ export interface BuildDirectoryOptions {
   /** Called once for each distinct fault that the action could have seen. */
   readonly onFault?: (fault: Fault) => void;
   /** Called when something of the action begins to wait for storage: until the promise settles, it is not at work. */
-  readonly onWait?: (settled: Promise<unknown>) => void;
+  readonly onWait?: OnWait;
+}
+
+/** Gets the blob that is waited for, where it is one. */
+export type OnWait = (settled: Promise<unknown>, digest?: Digest) => void;
+
+/** How much an action has seen of its input root: what directories have in them, and what was asked for. */
+export interface InputUsage {
+  readonly directoriesEntered: number;
+  /** Files in these, and their bytes. */
+  readonly filesEntered: number;
+  readonly bytesEntered: number;
+  /** Files that were listed or looked up by name, so that they could be read. */
+  readonly filesFound: number;
+  readonly bytesFound: number;
 }
 
 /** How many unreadable blobs are remembered that none of a build directory's known directories has. */
@@ -42,7 +56,7 @@ export class BuildDirectory implements DirectoryAccount {
   readonly directory: TreeDirectory;
   readonly #root: RootDirectory;
   readonly #onFault: ((fault: Fault) => void) | undefined;
-  readonly #onWait: ((settled: Promise<unknown>) => void) | undefined;
+  readonly #onWait: OnWait | undefined;
   readonly #onRemove: (removed: BuildDirectory) => void;
   readonly #onRefusal: () => void;
   readonly #faultsSeen = new Set<string>();
@@ -52,6 +66,7 @@ export class BuildDirectory implements DirectoryAccount {
   readonly #loadedDirectories = new Set<CasDirectory>();
   /** Faults of files that are in none of {@link #loadedDirectories}. */
   readonly #faultsOfOthers = new Set<string>();
+  #knownBytes = 0;
   #removed = false;
 
   /** For {@link FileTree.createBuildDirectory}, which has checked that the name is free. */
@@ -175,13 +190,34 @@ export class BuildDirectory implements DirectoryAccount {
     return new FileSystemError(FileSystemStatus.STALE);
   }
 
-  noteWait<T>(settled: Promise<T>): Promise<T> {
-    this.#onWait?.(settled);
+  noteWait<T>(settled: Promise<T>, digest?: Digest): Promise<T> {
+    this.#onWait?.(settled, digest);
     return settled;
   }
 
   noteKnown(file: CasFile): void {
+    const known = this.#knownFiles.size;
     this.#knownFiles.add(casFileId(file.handle));
+    if (this.#knownFiles.size > known) {
+      this.#knownBytes += casFileSize(file.handle);
+    }
+  }
+
+  /** Equal directories and files count once. */
+  inputUsage(): InputUsage {
+    let filesEntered = 0;
+    let bytesEntered = 0;
+    for (const { fileCount, fileBytes } of this.#loadedDirectories) {
+      filesEntered += fileCount;
+      bytesEntered += fileBytes;
+    }
+    return {
+      directoriesEntered: this.#loadedDirectories.size,
+      filesEntered,
+      bytesEntered,
+      filesFound: this.#knownFiles.size,
+      bytesFound: this.#knownBytes,
+    };
   }
 
   knows(file: CasFile): boolean {

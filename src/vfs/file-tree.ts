@@ -264,7 +264,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
   #noteWait(file: CasFile, settled: Promise<unknown>): void {
     for (const build of this.#builds) {
       if (build.knows(file)) {
-        build.noteWait(settled);
+        build.noteWait(settled, file.digest);
       }
     }
   }

@@ -1,4 +1,4 @@
-export { BuildDirectory, type BuildDirectoryOptions, type Path } from "./build-directory.ts";
+export { BuildDirectory, type BuildDirectoryOptions, type InputUsage, type Path } from "./build-directory.ts";
 export { CasFile } from "./cas-file.ts";
 export { type Clock, INPUT_TIME } from "./clock.ts";
 export { BlockFilePool } from "./content/block-file-pool.ts";

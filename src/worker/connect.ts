@@ -1,5 +1,5 @@
 import type { GenService, GenServiceMethods } from "@bufbuild/protobuf/codegenv2";
-import { type Channel, connectivityState } from "@grpc/grpc-js";
+import { type Channel, connectivityState, type Interceptor } from "@grpc/grpc-js";
 import { type Client, createClient } from "../grpc/client.ts";
 import { type GrpcEndpoint, openChannel } from "../grpc/endpoint.ts";
 
@@ -8,14 +8,15 @@ export interface Connection<S extends GenService<GenServiceMethods>> {
   readonly channel: Channel;
 }
 
-/** A client for a service at an endpoint. Its channel belongs to `resources`. */
+/** A client for a service at an endpoint. Its channel belongs to `resources`; `interceptors` see its calls. */
 export function connect<S extends GenService<GenServiceMethods>>(
   service: S,
   endpoint: GrpcEndpoint,
   resources: AsyncDisposableStack,
+  interceptors?: readonly Interceptor[],
 ): Connection<S> {
   const channel = resources.adopt(openChannel(endpoint), (channel) => channel.close());
-  return { client: createClient(service, channel), channel };
+  return { client: createClient(service, channel, { tracing: endpoint.tracing, interceptors }), channel };
 }
 
 /**

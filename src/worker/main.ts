@@ -2,11 +2,12 @@
 import { bbWorkerSettings } from "../config/bb-worker/application.ts";
 import { order } from "../config/command-line.ts";
 import { ConfigurationError } from "../config/error.ts";
+import { connectOtlp } from "../grpc/otlp-connection.ts";
 import { MountError } from "../mount/index.ts";
 import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
-import { serveDiagnostics } from "../telemetry/diagnostics-server.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
 import { logToFiles } from "../telemetry/log-files.ts";
+import { Telemetry } from "../telemetry/telemetry.ts";
 import { mountByNfs } from "./build-directory/nfs-mounted-tree.ts";
 import { setResourceLimits } from "./resource-limits.ts";
 import { Worker } from "./worker.ts";
@@ -28,7 +29,7 @@ const PROGRAM = { usage: USAGE, schema: ApplicationConfigurationSchema, settings
 async function main(): Promise<number> {
   let log = createLog();
   let worker: Worker;
-  let diagnostics: AsyncDisposable;
+  await using resources = new AsyncDisposableStack();
   const stopping = stopSignals(log);
   try {
     const words = process.argv.slice(2);
@@ -46,8 +47,10 @@ async function main(): Promise<number> {
     if (settings.umask !== undefined) {
       process.umask(settings.umask);
     }
-    worker = await Worker.start(settings, mountByNfs, log, stopping.signal, { reformat });
-    diagnostics = await serveDiagnostics(settings.diagnosticsServers).catch(async (error: unknown) => {
+    const telemetry = resources.use(await Telemetry.start(settings, connectOtlp, log));
+    const { metrics, tracer } = telemetry;
+    worker = await Worker.start(settings, mountByNfs, log, stopping.signal, { reformat, metrics, tracer });
+    await telemetry.serve().catch(async (error: unknown) => {
       await worker.stop(0);
       throw error;
     });
@@ -73,7 +76,7 @@ async function main(): Promise<number> {
   log.info("stopping", { reason });
   stopping.second.then(() => worker.handBack());
   await worker.stop(graceMilliseconds(log));
-  await diagnostics[Symbol.asyncDispose]();
+  await resources.disposeAsync();
   log.info("stopped");
   return reason === "failure" ? 1 : 0;
 }

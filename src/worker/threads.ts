@@ -27,6 +27,7 @@ import type { NativeBuildDirectory } from "./native/native-build-directory.ts";
 import type { PrefetchingOptions } from "./prefetching/prefetching.ts";
 import { BuildClient } from "./scheduler/build-client.ts";
 import { checkReadiness } from "./scheduler/readiness.ts";
+import type { WorkerWatch } from "./telemetry/worker-watch.ts";
 
 /** How long an action waits for a runner that went away after the thread asked for work. */
 const RUNNER_RECONNECT_MILLISECONDS = 10_000;
@@ -40,6 +41,7 @@ export interface ThreadsContext {
   readonly executionTimeouts: ExecutionTimeouts;
   readonly infrastructureFailures: TestInfrastructureFailures;
   readonly scheduler: Client<typeof OperationQueue>;
+  readonly watch: WorkerWatch;
   readonly resources: AsyncDisposableStack;
   readonly log: Log;
 }
@@ -103,7 +105,12 @@ export function ofNative(
 /** The clients of all threads of the runners of a build directory. */
 export function buildDirectoryThreads(context: ThreadsContext, directory: BuildDirectory): BuildClient[] {
   return directory.runners.flatMap((runner) =>
-    runnerThreads(context, directory, runner, connect(Runner, runner.endpoint, context.resources)),
+    runnerThreads(
+      context,
+      directory,
+      runner,
+      connect(Runner, runner.endpoint, context.resources, context.watch.interceptors),
+    ),
   );
 }
 
@@ -117,6 +124,7 @@ function runnerThreads(
     executionTimeouts,
     infrastructureFailures,
     scheduler,
+    watch,
     log,
   }: ThreadsContext,
   directory: BuildDirectory,
@@ -159,6 +167,9 @@ function runnerThreads(
       infrastructureFailures,
       maximumConsecutiveInfrastructureFailures: maximumConsecutiveTestInfrastructureFailures,
       browserUrl: configuration.browserUrl,
+      runningActions: watch.runningActions,
+      metrics: watch.actionMetrics,
+      tracer: watch.tracer,
       log,
     });
     return new BuildClient({

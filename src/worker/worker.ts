@@ -6,6 +6,8 @@ import type { BbWorkerSettings } from "../config/bb-worker/application.ts";
 import { CompletedActionLogger as CompletedActionLoggerService } from "../proto/gen/buildbarn/completedactionlogger/completed_action_logger_pb.ts";
 import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import type { Log } from "../telemetry/log.ts";
+import type { Metrics } from "../telemetry/metrics/metrics.ts";
+import type { Tracer } from "../telemetry/tracing/spans.ts";
 import { BlockFilePool, DirectoryFilePool, type FilePool, MemoryFilePool } from "../vfs/index.ts";
 import { TestInfrastructureFailures } from "./action/test-infrastructure-failures.ts";
 import { BoundedFilePool } from "./build-directory/bounded-file-pool.ts";
@@ -18,11 +20,16 @@ import { connect } from "./connect.ts";
 import { NativeBuildDirectory } from "./native/native-build-directory.ts";
 import type { PrefetchingOptions } from "./prefetching/prefetching.ts";
 import type { BuildClient } from "./scheduler/build-client.ts";
+import { WorkerWatch } from "./telemetry/worker-watch.ts";
 import { buildDirectoryThreads, ofNative, ofVirtual } from "./threads.ts";
 
 export interface WorkerOptions {
   /** Whether whatever is at the place of the blob cache is overwritten. */
-  readonly reformat: boolean;
+  readonly reformat?: boolean;
+  /** Gets all that is counted; without it, little is. */
+  readonly metrics?: Metrics | undefined;
+  /** Begins spans; without it, there are none. */
+  readonly tracer?: Tracer | undefined;
 }
 
 /** A worker process: storage, build directories and the threads that take work. */
@@ -52,16 +59,18 @@ export class Worker {
     mount: MountTree,
     log: Log,
     signal?: AbortSignal,
-    options: WorkerOptions = { reformat: false },
+    options: WorkerOptions = {},
   ): Promise<Worker> {
     await using resources = new AsyncDisposableStack();
-    const storage = resources.use(await openStorage(configuration, log, options));
-    const pool = openFilePool(configuration.filePool, resources);
-    const { client: scheduler } = connect(OperationQueue, configuration.scheduler, resources);
+    const watch = new WorkerWatch(options.metrics, options.tracer);
+    const storage = resources.use(await openStorage(configuration, log, options, watch));
+    const pool = watch.filePool(openFilePool(configuration.filePool, resources));
+    const { interceptors } = watch;
+    const { client: scheduler } = connect(OperationQueue, configuration.scheduler, resources, interceptors);
 
     const inputDownloads = new Semaphore(configuration.inputDownloadConcurrency);
-    const prefetching = prefetchingOptions(configuration, storage, inputDownloads, resources, log);
-    const loggings = completedActionLoggings(configuration, resources, log);
+    const prefetching = prefetchingOptions(configuration, storage, inputDownloads, watch, resources, log);
+    const loggings = completedActionLoggings(configuration, watch, resources, log);
     const executionTimeouts = compensatedTimeouts(configuration, resources, log);
     const infrastructureFailures = new TestInfrastructureFailures();
     const clients: BuildClient[] = [];
@@ -75,6 +84,7 @@ export class Worker {
         executionTimeouts,
         infrastructureFailures,
         scheduler,
+        watch,
         resources,
         log,
       };
@@ -88,11 +98,13 @@ export class Worker {
           await BuildDirectoryServer.start(settings, storage, pool, mount, log, signal),
         );
         lost.push(server.lost);
+        watch.addMount(server);
         clients.push(
           ...buildDirectoryThreads(context, ofVirtual(settings, server, prefetching, configuration)),
         );
       }
     }
+    watch.observe(storage, clients.length);
     await storage.start();
     signal?.throwIfAborted();
     const worker = new Worker(storage, Promise.race(lost), resources.move());
@@ -139,16 +151,18 @@ function openFilePool(settings: BbWorkerSettings["filePool"], resources: AsyncDi
 /** One connection to each logger, for all threads. */
 function completedActionLoggings(
   { completedActionLoggers }: BbWorkerSettings,
+  watch: WorkerWatch,
   resources: AsyncDisposableStack,
   log: Log,
 ): readonly CompletedActionLogging[] {
   return completedActionLoggers.map(({ endpoint, maximumSendQueueSize, addInstanceNamePrefix }) => {
-    const { client } = connect(CompletedActionLoggerService, endpoint, resources);
+    const { client } = connect(CompletedActionLoggerService, endpoint, resources, watch.interceptors);
     const logger = new CompletedActionLogger({
       client,
       maximumQueueSize: maximumSendQueueSize,
       log: log.with({ completedActionLogger: endpoint.address }),
     });
+    watch.addLogger(logger);
     return { logger: resources.use(logger), addInstanceNamePrefix };
   });
 }
@@ -170,6 +184,7 @@ function prefetchingOptions(
   { prefetching, buildDirectories }: BbWorkerSettings,
   source: StorageClient,
   batches: Semaphore,
+  { interceptors }: WorkerWatch,
   resources: AsyncDisposableStack,
   log: Log,
 ): PrefetchingOptions | undefined {
@@ -177,7 +192,9 @@ function prefetchingOptions(
     return undefined;
   }
   return {
-    cache: resources.use(new FileSystemAccessCacheClient(prefetching.fileSystemAccessCache)),
+    cache: resources.use(
+      new FileSystemAccessCacheClient(prefetching.fileSystemAccessCache, undefined, interceptors),
+    ),
     source,
     filterSize: {
       bitsPerPath: prefetching.bloomFilterBitsPerPath,
@@ -192,15 +209,18 @@ async function openStorage(
   configuration: BbWorkerSettings,
   log: Log,
   options: WorkerOptions,
+  { callCounts }: WorkerWatch,
 ): Promise<StorageClient> {
   return createStorageClient({
     contentAddressableStorage: configuration.contentAddressableStorage,
     actionCache: configuration.actionCache,
     localStore: configuration.blobCache,
-    reformat: options.reformat,
+    ...(options.reformat !== undefined && { reformat: options.reformat }),
     log,
     directoryCache: configuration.directoryCache,
     maximumMessageSizeBytes: configuration.maximumMessageSizeBytes,
     uploadConcurrency: configuration.outputUploadConcurrency,
+    callCounts: callCounts?.shared,
+    metrics: options.metrics,
   });
 }

@@ -32,6 +32,9 @@ export class DirectoryCache {
     this.#directories = new LRUCache({
       max: Math.max(1, options.maximumCount),
       maxSize: Math.max(1, options.maximumSizeBytes),
+      dispose: (_directory, _key, reason) => {
+        statistics.directoryEvictions += reason === "evict" ? 1 : 0;
+      },
     });
   }
 

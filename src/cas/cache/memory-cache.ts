@@ -16,15 +16,26 @@ const OVERHEAD_BYTES = 480;
 export class MemoryCache {
   readonly #pieces: LRUCache<string | ChunkKey, Piece>;
   readonly #perInstanceName: boolean;
+  #evictions = 0;
 
   /** @param perInstanceName Whether what was set for an instance name is there only for that. */
   constructor(maximumSizeBytes: number, perInstanceName = false) {
     this.#perInstanceName = perInstanceName;
-    this.#pieces = new LRUCache({ maxSize: Math.max(1, maximumSizeBytes) });
+    this.#pieces = new LRUCache({
+      maxSize: Math.max(1, maximumSizeBytes),
+      dispose: (_piece, _key, reason) => {
+        this.#evictions += reason === "evict" ? 1 : 0;
+      },
+    });
   }
 
   get sizeBytes(): number {
     return this.#pieces.calculatedSize;
+  }
+
+  /** What was dropped for want of room. */
+  get evictions(): number {
+    return this.#evictions;
   }
 
   /**

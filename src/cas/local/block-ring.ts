@@ -22,6 +22,19 @@ export interface Block {
   /** Living entries, and the bytes of their content. */
   entries: number;
   contentBytes: number;
+  /** Since when it is old, in milliseconds since the epoch; 0 before. */
+  oldSince: number;
+}
+
+/** What a ring has begun and given up since it was made. */
+export interface RingTurnover {
+  diskBlocksBegun: number;
+  diskBlocksGivenUp: number;
+  /** Entries, and the bytes of their content. */
+  diskBlobsEvicted: number;
+  diskBytesEvicted: number;
+  /** {@link Block.oldSince} of the block that was given up last; before, when the ring was made. */
+  lastGivenUpOldSince: number;
 }
 
 export interface BlockRingOptions extends RingSizes {
@@ -38,6 +51,13 @@ export interface BlockRingOptions extends RingSizes {
  * much as the one before, so that they do not fill at the same time, and what is used together gets spread.
  */
 export class BlockRing {
+  readonly turnover: RingTurnover = {
+    diskBlocksBegun: 0,
+    diskBlocksGivenUp: 0,
+    diskBlobsEvicted: 0,
+    diskBytesEvicted: 0,
+    lastGivenUpOldSince: Date.now(),
+  };
   readonly #options: BlockRingOptions;
   /** From old to new. */
   readonly #blocks: Block[] = [];
@@ -85,6 +105,9 @@ export class BlockRing {
       this.#free.splice(this.#free.indexOf(block.position), 1);
     }
     this.#oldCount = Math.max(0, kept.length - currentBlocks - newBlocks);
+    for (const block of kept.slice(0, this.#oldCount)) {
+      block.oldSince = this.turnover.lastGivenUpOldSince;
+    }
     this.#lastTurn = lastTurn;
     return kept;
   }
@@ -167,6 +190,7 @@ export class BlockRing {
     if (this.#currentCount > currentBlocks) {
       this.#currentCount--;
       this.#oldCount++;
+      this.#blocks[this.#oldCount - 1]!.oldSince = Date.now();
     }
     while (this.#oldCount > oldBlocks) {
       this.#giveUpOldest();
@@ -186,6 +210,7 @@ export class BlockRing {
       leases: 0,
       entries: 0,
       contentBytes: 0,
+      oldSince: 0,
     };
     try {
       this.#options.begun(block);
@@ -194,6 +219,7 @@ export class BlockRing {
       this.#free.push(position);
       return false;
     }
+    this.turnover.diskBlocksBegun++;
     this.#lastTurn = block.turn;
     this.#blocks.push(block);
     this.#byTurn.set(block.turn, block);
@@ -207,6 +233,11 @@ export class BlockRing {
     } else {
       this.#currentCount--;
     }
+    const { turnover } = this;
+    turnover.diskBlocksGivenUp++;
+    turnover.diskBlobsEvicted += block.entries;
+    turnover.diskBytesEvicted += block.contentBytes;
+    turnover.lastGivenUpOldSince = block.oldSince || turnover.lastGivenUpOldSince;
     this.#byTurn.delete(block.turn);
     if (block.leases === 0) {
       this.#free.push(block.position);

@@ -1,6 +1,6 @@
 import type { Log } from "../../telemetry/log.ts";
 import { BlockAccess, SYNCHRONOUS_BYTES } from "./block-access.ts";
-import { type Block, BlockRing } from "./block-ring.ts";
+import { type Block, BlockRing, type RingTurnover } from "./block-ring.ts";
 import { Epochs } from "./epochs.ts";
 import { encodeIndex, IndexFile } from "./index-file.ts";
 import { KeyLocationMap } from "./key-location-map.ts";
@@ -114,14 +114,14 @@ export class LocalStore {
     return this.#ring.blocks.reduce((sum, { entries }) => sum + entries, 0);
   }
 
+  /** What went to make room, since the store was opened. */
+  turnover(): RingTurnover {
+    return { ...this.#ring.turnover };
+  }
+
   /** How many entries turned out not to be right. */
   get corruptEntries(): number {
     return this.#corruptEntries;
-  }
-
-  /** What the map takes in memory. */
-  get mapBytes(): number {
-    return this.#map.sizeBytes;
   }
 
   /**

@@ -32,6 +32,7 @@ export function findBlocks(device: BlockDevice, geometry: Geometry, identity: Id
         leases: 0,
         entries: 0,
         contentBytes: 0,
+        oldSince: 0,
       });
     }
   }

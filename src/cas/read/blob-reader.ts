@@ -65,6 +65,7 @@ export class BlobReader {
     const cached = this.#memory.blob(digest);
     if (cached !== undefined) {
       this.#statistics.memoryHits++;
+      this.#statistics.memoryBytesRead += end - offset;
       return cached.subarray(offset, end);
     }
     return this.#readElsewhere(digest, offset, end - offset);
@@ -103,22 +104,24 @@ export class BlobReader {
     if (digest.sizeBytes > this.#chunkSizeBytes) {
       return this.#largeBlob(digest).read(offset, count);
     }
+    const { diskReads, storageReads } = this.#statistics;
+    const startedAt = performance.now();
     const key = this.#key(digest);
+    const part = (content: Uint8Array) => content.subarray(offset, offset + count);
     const pending = this.#fetcher.pending(key);
     if (pending !== undefined) {
-      return pending.then((content) => content.subarray(offset, offset + count));
+      return storageReads.note(startedAt, pending.then(part));
     }
     const stored = this.#readStored(digest, offset, count);
     if (stored !== undefined) {
       this.#statistics.diskHits++;
-      return stored instanceof Promise
-        ? stored.then((content) => content ?? this.read(digest, offset, count))
-        : stored;
+      const read = diskReads.note(startedAt, stored);
+      return read instanceof Promise
+        ? read.then((content) => content ?? this.read(digest, offset, count))
+        : (read ?? this.read(digest, offset, count));
     }
     this.#statistics.misses++;
-    return this.#fetcher
-      .fetch(digest, key, "file")
-      .then((content) => content.subarray(offset, offset + count));
+    return storageReads.note(startedAt, this.#fetcher.fetch(digest, key, "file").then(part));
   }
 
   /** Identifies the blob among those that are being fetched. */

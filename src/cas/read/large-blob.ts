@@ -119,20 +119,26 @@ export class LargeBlob {
     const cached = memory.chunk(chunk);
     if (cached !== undefined) {
       statistics.memoryHits++;
+      statistics.memoryBytesRead += end - start;
       return cached.subarray(start, end);
     }
+    const startedAt = performance.now();
     if (chunk.fetch === undefined) {
       const stored = this.#readStored(index, start, end);
       if (stored !== undefined) {
         statistics.diskHits++;
-        return stored instanceof Promise
-          ? stored.then((content) => content ?? this.#readWithin(offset, count))
-          : stored;
+        const read = statistics.diskReads.note(startedAt, stored);
+        return read instanceof Promise
+          ? read.then((content) => content ?? this.#readWithin(offset, count))
+          : (read ?? this.#readWithin(offset, count));
       }
       this.#fetch(index, index + 1);
     }
     statistics.misses++;
-    return chunk.fetch!.then((content) => content.subarray(start, end));
+    return statistics.storageReads.note(
+      startedAt,
+      chunk.fetch!.then((content) => content.subarray(start, end)),
+    );
   }
 
   /** Drops the chunks from the memory cache. */

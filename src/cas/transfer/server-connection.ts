@@ -1,4 +1,4 @@
-import type { Channel } from "@grpc/grpc-js";
+import type { Channel, Interceptor } from "@grpc/grpc-js";
 import { BYTE_STREAM_CODECS } from "../../grpc/byte-stream-codecs.ts";
 import { type Client, createClient } from "../../grpc/client.ts";
 import { openChannel } from "../../grpc/endpoint.ts";
@@ -45,14 +45,15 @@ export class ServerConnection {
   readonly #policy: RetryPolicy;
   readonly #clock: Clock;
 
-  constructor(server: BlobServer, policy: RetryPolicy, clock: Clock) {
+  constructor(server: BlobServer, policy: RetryPolicy, clock: Clock, interceptors?: readonly Interceptor[]) {
     this.#server = server;
     this.#policy = policy;
     this.#clock = clock;
     this.#channel = openChannel({ initialWindowSizeBytes: WINDOW_BYTES, ...server.endpoint });
-    this.storage = createClient(ContentAddressableStorage, this.#channel);
-    this.byteStream = createClient(ByteStream, this.#channel, { codecs: BYTE_STREAM_CODECS });
-    this.#capabilitiesClient = createClient(Capabilities, this.#channel);
+    const options = { interceptors };
+    this.storage = createClient(ContentAddressableStorage, this.#channel, options);
+    this.byteStream = createClient(ByteStream, this.#channel, { ...options, codecs: BYTE_STREAM_CODECS });
+    this.#capabilitiesClient = createClient(Capabilities, this.#channel, options);
   }
 
   /** Begins to connect, without waiting for the first call. */

@@ -1,4 +1,6 @@
 import { open } from "node:fs/promises";
+import { countingClient } from "../../grpc/calls/counting.ts";
+import { CallCounts } from "../../grpc/calls/counts.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError, BlobError, blobFailure } from "../../reapi/blob-error.ts";
 import { type Digest, digestFunctionFor, SHA256 } from "../../reapi/digest.ts";
@@ -22,11 +24,14 @@ export interface TaskRunner {
 export function createTaskRunner(settings: TransferSettings): TaskRunner {
   const connections: (ServerConnection | undefined)[] = [];
   const closing = new AbortController();
+  const { callCounts } = settings;
+  const interceptors = callCounts && [countingClient(new CallCounts(callCounts))];
   const connection = (server: number) =>
     (connections[server] ??= new ServerConnection(
       settings.servers[server]!,
       settings.retryPolicy,
       SYSTEM_CLOCK,
+      interceptors,
     ));
 
   const handlers: {

@@ -1,3 +1,4 @@
+import type { SharedCallCounts } from "../../grpc/calls/counts.ts";
 import type { BlobServer } from "../blob-server.ts";
 import type { PortableDigest, PortableError } from "./portable.ts";
 import type { RetryPolicy } from "./retry.ts";
@@ -7,6 +8,8 @@ import type { RandomAccess } from "./upload-source.ts";
 export interface TransferSettings {
   readonly servers: readonly BlobServer[];
   readonly retryPolicy: RetryPolicy;
+  /** Where calls are counted, if they are. */
+  readonly callCounts?: SharedCallCounts | undefined;
 }
 
 /** Work for the transfer pool. `server` is an index in {@link TransferSettings.servers}. Plain data. */

@@ -13,6 +13,7 @@ import { accept, refuse } from "../refuse.ts";
 import { nonEmpty, optional } from "../values.ts";
 import { oauth2Settings } from "./http-client.ts";
 import { tlsClient } from "./tls.ts";
+import { tracedMethods } from "./traced-methods.ts";
 
 /**
  * The endpoint that a ClientConfiguration describes. `path` is where it stands, for messages.
@@ -33,10 +34,10 @@ export function grpcEndpoint(configuration: ClientConfiguration | undefined, pat
     defaultServiceConfig,
     addMetadataJmespathExpression,
     oauth2,
+    tracing,
     ...rest
   } = configuration;
   const others = accept(rest, path, {
-    tracing: "no spans are recorded",
     initialConnWindowSizeBytes: "the window of a connection is that of its streams",
   });
   refuse(others, path);
@@ -64,6 +65,7 @@ export function grpcEndpoint(configuration: ClientConfiguration | undefined, pat
     ...(oauth2 && { oauth2: oauth2Settings(oauth2, path.field("oauth2")) }),
     ...(windowSize !== undefined && { initialWindowSizeBytes: windowSize }),
     ...(defaultServiceConfig && { serviceConfig: serviceConfigOf(defaultServiceConfig, path) }),
+    ...(Object.keys(tracing).length > 0 && { tracing: tracedMethods(tracing, path.field("tracing")) }),
     ...(proxyUrl !== "" && { proxy: proxyOf(proxyUrl, path.field("proxyUrl")) }),
   };
 }

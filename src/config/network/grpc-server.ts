@@ -24,6 +24,7 @@ import {
   peerCredentialsSettings,
 } from "./authentication.ts";
 import { tlsServer } from "./tls.ts";
+import { tracedMethods } from "./traced-methods.ts";
 
 /** A server, and who may call it. */
 export interface AuthenticatedServerSettings extends GrpcServerSettings {
@@ -45,12 +46,12 @@ export function grpcServerSettings(
     stopGracefully,
     healthCheckService,
     keepaliveParameters,
+    tracing,
     ...rest
   } = configuration;
   const others = accept(rest, path, {
     keepaliveEnforcementPolicy: "clients may ping as often as they like",
     initialConnWindowSizeBytes: "the window of a connection is that of its streams",
-    tracing: "no spans are recorded",
   });
   refuse(others, path, {
     relays: "reach the other services at their own address",
@@ -71,6 +72,7 @@ export function grpcServerSettings(
     authentication: () => authenticationSettings(authenticationPolicy, path.field("authenticationPolicy")),
     healthCheckService: () => healthCheckService,
     stopGracefully: () => stopGracefully,
+    tracing: () => tracedMethods(tracing, path.field("tracing")),
   });
   if (settings.tls !== undefined && asksForPeerCredentials(authentication)) {
     throw new ConfigurationError(

@@ -41,6 +41,9 @@ export class Interpreter extends Compound {
   #countAt = 0;
   /** Where the result of the current operation begins. */
   #operationAt = 0;
+  /** When the current operation began, if it is timed; when it began to wait, if it does. Milliseconds. */
+  #startedAt = 0;
+  #isTimed = false;
   readonly #resolved = (status: Status) => this.#resume(status);
   readonly #rejected = (error: unknown) => this.#resume(this.#failure(error));
   readonly #goOn = () => this.#execute();
@@ -77,6 +80,7 @@ export class Interpreter extends Compound {
     this.index = 0;
     this.cacheReply = false;
     const { context, minorVersion } = this;
+    this.#isTimed = context.statistics.timesNext;
     this.admitted = context.gate === undefined;
     if (minorVersion > context.maximumMinorVersion || minorVersion < context.minimumMinorVersion) {
       this.#finish(Status.MINOR_VERS_MISMATCH);
@@ -94,6 +98,10 @@ export class Interpreter extends Compound {
   }
 
   #execute(): void {
+    const { statistics } = this.context;
+    if (this.#isTimed) {
+      this.#startedAt = performance.now();
+    }
     while (this.index < this.count) {
       let result: MaybePromise<Status>;
       try {
@@ -103,8 +111,15 @@ export class Interpreter extends Compound {
       }
       if (typeof result !== "number") {
         this.#detach();
+        this.#startedAt = performance.now();
+        statistics.waits();
         result.then(this.#resolved, this.#rejected);
         return;
+      }
+      if (this.#isTimed) {
+        const now = performance.now();
+        statistics.took(this.minorVersion, this.#operation, now - this.#startedAt);
+        this.#startedAt = now;
       }
       if (!this.#complete(result)) {
         return;
@@ -119,6 +134,7 @@ export class Interpreter extends Compound {
   }
 
   #resume(status: Status): void {
+    this.context.statistics.waited(this.minorVersion, this.#operation, performance.now() - this.#startedAt);
     if (this.#complete(status)) {
       this.#execute();
     }
@@ -138,7 +154,6 @@ export class Interpreter extends Compound {
     }
     this.#operation = operation;
     writer.patch(this.#operationAt, operation);
-    context.operationCounts[operation]!++;
     // A session limits the reply's length; without one, a request could ask for hundreds of MiB.
     if (this.minorVersion === 0 && writer.length - this.#startLength > context.maximumRecord) {
       return Status.RESOURCE;
@@ -201,6 +216,7 @@ export class Interpreter extends Compound {
       completeOwner(this, status, this.#operationAt);
     }
     this.index++;
+    this.context.statistics.ended(this.minorVersion, this.#operation, status);
     if (status === Status.OK) {
       return true;
     }

@@ -21,6 +21,7 @@ import {
 } from "../state/records.ts";
 import type { ServerState } from "../state/server-state.ts";
 import type { StateidArgument } from "../state/stateid.ts";
+import type { OperationStatistics } from "../statistics.ts";
 
 import { attributesFromHolder, mayKnowBetter } from "./delegated-attributes.ts";
 import { RecentRecalls } from "./recent-recalls.ts";
@@ -52,13 +53,15 @@ const MAXIMUM_PER_CLIENT = 16_384;
 export class Delegations {
   readonly #state: ServerState;
   readonly #callbacks: Callbacks;
+  readonly #statistics: OperationStatistics;
   /** Whether delegations are given at all. */
   readonly enabled: boolean;
   readonly #recalled = new RecentRecalls();
 
-  constructor(state: ServerState, callbacks: Callbacks, enabled: boolean) {
+  constructor(state: ServerState, callbacks: Callbacks, statistics: OperationStatistics, enabled: boolean) {
     this.#state = state;
     this.#callbacks = callbacks;
+    this.#statistics = statistics;
     this.enabled = enabled;
   }
 
@@ -125,6 +128,7 @@ export class Delegations {
       }
       if (delegation.recalledAt === undefined) {
         delegation.recalledAt = state.now;
+        this.#statistics.delegationsRecalled++;
         this.#recalled.add(delegation.file.key, state.now);
       } else if (state.now - delegation.recalledAt > state.leaseMilliseconds) {
         state.revokeDelegation(delegation);

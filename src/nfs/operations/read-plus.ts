@@ -53,6 +53,7 @@ async function answerData(
 ): Promise<Status> {
   const bytes = await file.read(offset, end - offset);
   const { writer } = compound;
+  compound.context.statistics.bytesRead += bytes.length;
   writer.bool(offset + bytes.length >= file.attributes().size);
   writer.uint32(1);
   writer.uint32(CONTENT_DATA);

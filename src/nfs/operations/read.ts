@@ -38,6 +38,7 @@ export function read(compound: Compound): MaybePromise<Status> {
 
 function answer(compound: Compound, file: RegularFile, offset: number, data: Uint8Array): Status {
   const { writer } = compound;
+  compound.context.statistics.bytesRead += data.length;
   writer.bool(offset + data.length >= file.attributes().size);
   if (data.length <= COPY_UP_TO) {
     writer.opaque(data);

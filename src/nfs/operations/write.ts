@@ -62,6 +62,7 @@ function start(
 
 function answer(compound: Compound, count: number, stable: number): Status {
   const { writer } = compound;
+  compound.context.statistics.bytesWritten += count;
   writer.uint32(count);
   writer.uint32(stable === Stable.UNSTABLE ? Stable.UNSTABLE : Stable.FILE_SYNC);
   writer.fixed(compound.context.state.verifier);

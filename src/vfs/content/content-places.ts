@@ -1,5 +1,6 @@
 import type { InputSource } from "../../cas/input-source.ts";
 import type { FileSystemError } from "../../nfs/file-system.ts";
+import type { Digest } from "../../reapi/digest.ts";
 import type { Fault } from "../faults.ts";
 import type { Quota } from "../quota.ts";
 import type { WriteSpace } from "./own-bytes.ts";
@@ -16,5 +17,5 @@ export interface ContentAccount {
   /** STALE, for a change that comes after the end of its file, as what the kernel writes back late does. */
   tooLate(): FileSystemError;
   /** Somebody waits for storage until the promise settles. Returns it. */
-  noteWait<T>(settled: Promise<T>): Promise<T>;
+  noteWait<T>(settled: Promise<T>, digest?: Digest): Promise<T>;
 }

@@ -286,7 +286,7 @@ export class FileContent {
     try {
       const result = this.#places.source.read(base, offset, count);
       return result instanceof Promise
-        ? this.#account.noteWait(result).catch((error) => this.#baseFailed(error, base))
+        ? this.#account.noteWait(result, base).catch((error) => this.#baseFailed(error, base))
         : result;
     } catch (error) {
       return this.#baseFailed(error, base);

@@ -14,6 +14,8 @@ const INDEX_FROM = 9;
 export class CasDirectory {
   readonly names: readonly Name[];
   readonly fileCount: number;
+  /** The sizes of the files together. */
+  readonly fileBytes: number;
   readonly subdirectories: readonly Digest[];
   readonly #handles: Buffer;
   readonly #handleEnds: Uint32Array | undefined;
@@ -26,8 +28,10 @@ export class CasDirectory {
     const names = new Array<Name>(files.length + directories.length + symlinks.length);
     let position = 0;
     let length = 0;
+    let fileBytes = 0;
     for (const file of files) {
       names[position++] = file.name;
+      fileBytes += file.digest.sizeBytes;
       length += codec.casFileLength(file.digest.function);
     }
     for (const subdirectory of directories) {
@@ -38,6 +42,7 @@ export class CasDirectory {
     }
     this.names = names;
     this.fileCount = files.length;
+    this.fileBytes = fileBytes;
 
     const handles = Buffer.allocUnsafeSlow(length);
     const ends = new Uint32Array(files.length);

@@ -11,7 +11,7 @@ import type { InputAccess } from "./input-access.ts";
 export interface LazyEntriesAccount {
   report(fault: Fault): void;
   /** Somebody waits for storage until the promise settles. Returns it. */
-  noteWait<T>(settled: Promise<T>): Promise<T>;
+  noteWait<T>(settled: Promise<T>, digest?: Digest): Promise<T>;
   noteLoaded(directory: CasDirectory): void;
 }
 
@@ -73,7 +73,7 @@ export class LazyEntries<Child> {
       this.#setLoaded(directory);
       return undefined;
     }
-    this.#loading = this.#account.noteWait(directory).then(
+    this.#loading = this.#account.noteWait(directory, digest).then(
       (fetched) => {
         this.#loading = undefined;
         if (this.#abandoned) {

@@ -5,6 +5,7 @@ import type {
   FilePoolUsage,
   FileTree,
   InputAccess,
+  InputUsage,
   Owner,
   QuotaLimits,
 } from "../../vfs/index.ts";
@@ -17,6 +18,8 @@ export interface ActionDirectory extends AsyncDisposable {
   readonly directory: ActionFolder;
   /** What the action did to its files; undefined where nobody can tell. */
   readonly usage: FilePoolUsage | undefined;
+  /** What the action has seen of its input root so far; undefined where nobody can tell. */
+  inputUsage(): InputUsage | undefined;
   makeDirectory(name: Name): Promise<ActionFolder>;
   /** Makes the input root appear under a name that is not taken. */
   attachInputRoot(name: Name, digest: Digest, options: InputRootOptions): Promise<ActionFolder>;
@@ -73,6 +76,7 @@ export function actionDirectories({
       path,
       directory: build.directory,
       usage: build.quota.usage,
+      inputUsage: () => build.inputUsage(),
       makeDirectory: (name) => build.makeDirectories([name]),
       attachInputRoot: (name, digest, { access }) => build.attachInputRoot([name], digest, access),
       untilVisible: refreshNames,

@@ -1,4 +1,4 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { unlessAborted } from "../../async/wait.ts";
 import type { AccessProfile } from "../../cas/file-system-access-cache.ts";
@@ -16,16 +16,20 @@ import {
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { DesiredState_Executing } from "../../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import type { MonetaryResourceUsage_Expense } from "../../proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
-import type { Runner, RunRequestSchema, RunResponse } from "../../proto/gen/buildbarn/runner/runner_pb.ts";
+import type { Runner, RunResponse } from "../../proto/gen/buildbarn/runner/runner_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
 import type { Log } from "../../telemetry/log.ts";
+import { NO_TRACER, type Tracer } from "../../telemetry/tracing/spans.ts";
 import { InputAccess } from "../../vfs/index.ts";
 import type { ExecutionTimeouts } from "../compensation/execution-timeouts.ts";
 import { type InputRootUsage, inputRootUsage } from "../prefetching/access-profile.ts";
 import { Prefetching, type PrefetchingOptions } from "../prefetching/prefetching.ts";
 import type { Execute, ExecutionContext } from "../scheduler/build-client.ts";
+import type { ActionMetrics } from "../telemetry/action-metrics.ts";
+import { ActionTrace } from "../telemetry/action-trace.ts";
+import type { RunningActions } from "../telemetry/running-actions.ts";
 import type { ActionDirectory, CreateActionDirectory } from "./action-directory.ts";
 import type { ActionFolder } from "./action-files.ts";
 import { type ActionRequest, parseActionRequest } from "./action-request.ts";
@@ -36,6 +40,7 @@ import { type OutputUploader, uploadOutputs, uploadServerLogs } from "./outputs/
 import { type PreparedDirectory, type PrepareOptions, prepareDirectory } from "./prepare-directory.ts";
 import { addCosts, addFilePoolUsage, addInputRootUsage } from "./resource-usage.ts";
 import { recordResult } from "./result-recording.ts";
+import { runRequest } from "./run-request.ts";
 import { Stages } from "./stages.ts";
 import type { TestInfrastructureFailures } from "./test-infrastructure-failures.ts";
 import { UploadDeadline } from "./upload-deadline.ts";
@@ -64,6 +69,12 @@ export interface ExecutorOptions extends PrepareOptions {
   readonly infrastructureFailures: TestInfrastructureFailures;
   /** undefined if they do not matter. */
   readonly maximumConsecutiveInfrastructureFailures: number | undefined;
+  /** Gets each action while it runs. */
+  readonly runningActions?: RunningActions | undefined;
+  /** Absent where there is no tracing. */
+  readonly tracer?: Tracer | undefined;
+  /** Gets what each action took. */
+  readonly metrics?: ActionMetrics | undefined;
   /** bb_browser's; "" if there is none. */
   readonly browserUrl: string;
   readonly log: Log;
@@ -79,22 +90,41 @@ export function createExecutor(options: ExecutorOptions): Execute {
   const noteResult =
     maximumConsecutiveInfrastructureFailures &&
     infrastructureFailures.thread(maximumConsecutiveInfrastructureFailures);
+  const tracer = options.tracer ?? NO_TRACER;
   return async (request, { signal: ordered, ...others }) => {
     const signal = noteResult ? AbortSignal.any([ordered, infrastructureFailures.signal]) : ordered;
-    const context = { ...others, signal };
+    const trace = new ActionTrace(tracer, request);
+    const running = options.runningActions?.begin(options.workerName, others.orderedAt);
+    const context: ExecutionContext = {
+      ...others,
+      signal,
+      onStage(stage) {
+        if (running) {
+          running.stage = stage;
+        }
+        trace.enter(stage);
+        others.onStage(stage);
+      },
+    };
     const response = newResponse(request, options.workerName);
     const stages = new Stages(response.result!.executionMetadata!, context.onStage);
     let action: ActionRequest | undefined;
     let directory: ActionDirectory | undefined;
     try {
       action = parseActionRequest(request, options.instanceNamePrefix);
-      await executeAction(action, request.action!, response, stages, context, options, (created) => {
+      const traced = {
+        ...options,
+        blobAccess: trace.blobAccess(options.blobAccess),
+        inputs: trace.inputs(options.inputs),
+      };
+      await executeAction(action, request.action!, response, stages, context, trace, traced, (created) => {
         directory = created;
       });
     } catch (error) {
       attachError(response, context.signal.aborted ? context.signal.reason : error, "run the action");
     }
     stages.end();
+    trace.endStage();
     const metadata = response.result!.executionMetadata!;
     if (options.reportsUnknownAccess) {
       addInputRootUsage(metadata, inputRootUsage(new InputAccess()));
@@ -108,8 +138,14 @@ export function createExecutor(options: ExecutorOptions): Execute {
       }
     }
     if (action !== undefined && !ordered.aborted) {
-      await recordResult(action, response, ordered, options);
+      const blobAccess = trace.blobAccess(options.blobAccess);
+      await recordResult(action, response, ordered, { ...options, blobAccess });
     }
+    trace.end(response);
+    if (running) {
+      options.runningActions?.end(running);
+    }
+    options.metrics?.ended(response, directory?.inputUsage());
     return response;
   };
 }
@@ -133,6 +169,7 @@ async function executeAction(
   response: ExecuteResponse,
   stages: Stages,
   context: ExecutionContext,
+  trace: ActionTrace,
   options: ExecutorOptions,
   onDirectory: (directory: ActionDirectory) => void,
 ): Promise<void> {
@@ -141,7 +178,10 @@ async function executeAction(
   await using actionDirectory = await options.createDirectory({
     actionDigest: action.doNotCache ? undefined : action.actionDigest,
     onFault: (error) => fault.abort(error),
-    onWait: (settled) => timeout?.suspendUntil(settled),
+    onWait(settled, digest) {
+      timeout?.suspendUntil(settled);
+      trace.waits(settled, digest);
+    },
   });
   onDirectory(actionDirectory);
   const prefetching =
@@ -173,6 +213,7 @@ async function executeAction(
     response,
     fault.signal,
     context.signal,
+    trace,
     options,
     (started) => {
       timeout = started;
@@ -213,6 +254,7 @@ async function runCommand(
   response: ExecuteResponse,
   fault: AbortSignal,
   cancelled: AbortSignal,
+  trace: ActionTrace,
   { runner, environmentVariables, maximumTimeoutCompensation, executionTimeouts }: ExecutorOptions,
   onTimeout: (timeout: ExecutionTimeout) => void,
 ): Promise<void> {
@@ -229,33 +271,13 @@ async function runCommand(
   onTimeout(timeout);
   try {
     const request = runRequest(command, actionDirectory.path, environmentVariables);
-    takeRunResponse(response, await runner.run(request, { signal: stop }));
+    takeRunResponse(response, await runner.run(request, { signal: stop, span: trace.current }));
     fault.throwIfAborted();
   } catch (error) {
     attachError(response, stop.aborted ? stop.reason : error, "run the command");
   } finally {
     response.result!.executionMetadata!.virtualExecutionDuration = durationFromMs(Math.round(timeout.stop()));
   }
-}
-
-function runRequest(
-  command: Command,
-  path: string,
-  environmentVariables: Readonly<Record<string, string>>,
-): MessageInitShape<typeof RunRequestSchema> {
-  return {
-    arguments: command.arguments,
-    environmentVariables: {
-      ...environmentVariables,
-      ...Object.fromEntries(command.environmentVariables.map(({ name, value }) => [name, value])),
-    },
-    workingDirectory: command.workingDirectory,
-    stdoutPath: `${path}/stdout`,
-    stderrPath: `${path}/stderr`,
-    inputRootDirectory: `${path}/root`,
-    temporaryDirectory: `${path}/tmp`,
-    serverLogsDirectory: `${path}/server_logs`,
-  };
 }
 
 function takeRunResponse(response: ExecuteResponse, { exitCode, resourceUsage }: RunResponse): void {

@@ -19,7 +19,7 @@ import {
 export interface PrepareOptions {
   readonly blobAccess: ActionBlobAccess;
   /** Where the input root comes from. */
-  readonly inputs: InputSource;
+  readonly inputs: Pick<InputSource, "directory">;
   readonly characterDevices: readonly CharacterDevice[];
   /** The owner of the directories that the worker makes. */
   readonly owner: Credentials;

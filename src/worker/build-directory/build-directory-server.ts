@@ -3,6 +3,7 @@ import { waitAtMost } from "../../async/wait.ts";
 import type { InputSource } from "../../cas/input-source.ts";
 import type { VirtualBuildDirectorySettings } from "../../config/bb-worker/build-directory.ts";
 import { MountError, WriteBackError } from "../../mount/index.ts";
+import type { NfsServerStatistics } from "../../nfs/index.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { type FilePool, FileTree } from "../../vfs/index.ts";
@@ -24,6 +25,8 @@ export interface MountedTree {
   sync(): Promise<void>;
   /** Has the kernel forget which names the tree's root had, and which not, before the call. */
   refreshNames(): Promise<void>;
+  /** What the server behind it did. */
+  statistics(): NfsServerStatistics;
   /** Unmounts while the tree still answers, and frees everything. */
   close(): Promise<void>;
 }
@@ -77,6 +80,10 @@ export class BuildDirectoryServer implements AsyncDisposable {
   /** See {@link MountedTree.lost}. */
   get lost(): Promise<Error> {
     return this.#mounted.lost;
+  }
+
+  statistics(): NfsServerStatistics {
+    return this.#mounted.statistics();
   }
 
   /**

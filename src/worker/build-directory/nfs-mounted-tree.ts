@@ -76,6 +76,7 @@ export async function mountByNfs(
       lost: Promise.race([mount.lost, disconnected.promise]),
       sync: () => mount.sync(),
       refreshNames: () => mount.refresh(),
+      statistics: () => server.statistics(),
       async close() {
         closing = true;
         try {

@@ -157,6 +157,8 @@ class NativeActionDirectory implements ActionDirectory {
     );
   }
 
+  inputUsage(): undefined {}
+
   makeDirectory(name: string): Promise<ActionFolder> {
     return this.#during(async () => this.directory.createDirectory(name, NOBODY_ELSE, OWN_MODE));
   }

@@ -109,6 +109,7 @@ describe("a gRPC server", () => {
       listenPaths: [path],
       maximumReceivedMessageSizeBytes: undefined,
       initialWindowSizeBytes: undefined,
+      tracing: {},
       tls: isTls ? { keyPair: { certificate: pem("server"), privateKey: pem("server.key") } } : undefined,
       keepalive: {
         maximumConnectionIdle: undefined,

@@ -114,10 +114,10 @@ describe("the runner's configuration", () => {
         },
       },
     ];
-    const { diagnosticsServers, doneOtherwise } = settingsOf({
+    const { diagnostics, doneOtherwise } = settingsOf({
       global: { diagnosticsHttpServer: { httpServers, enablePrometheus: true } },
     });
-    assert.deepEqual(diagnosticsServers, [
+    assert.deepEqual(diagnostics.servers, [
       {
         addresses: [
           { host: "", port: 9980 },
@@ -132,10 +132,8 @@ describe("the runner's configuration", () => {
         authentication: { kind: "any", policies: [{ kind: "deny", message: "no" }] },
       },
     ]);
-    assert.deepEqual(
-      doneOtherwise.map(({ field }) => field),
-      ["global.diagnosticsHttpServer.enablePrometheus"],
-    );
+    assert.equal(diagnostics.prometheus, true);
+    assert.deepEqual(doneOtherwise, []);
   });
 
   it("has limits of which absent ones are unlimited, and credentials as they are given", () => {

@@ -87,6 +87,9 @@ const client = {
   addMetadataJmespathExpression: expression,
   oauth2,
   defaultServiceConfig: { methodConfig: [] },
+  tracing: {
+    "/s/m": { attributesFromFirstRequestMessage: ["a"], attributesFromFirstResponseMessage: ["b"] },
+  },
 };
 const jwt = (jwks: JsonObject) => ({
   ...jwks,
@@ -127,6 +130,28 @@ const grpc = { grpc: { client, enableCompression: true } };
 const plain = { grpc: { client: { address: "plain:1" } } };
 const global = {
   setUmask: { umask: 0o22 },
+  tracing: {
+    backends: [
+      {
+        otlpSpanExporter: { address: "collector:1" },
+        batchSpanProcessor: { batchTimeout: "5s", exportTimeout: "30s", maxQueueSize: "1000" },
+      },
+      { otlpSpanExporter: { address: "collector:2" }, simpleSpanProcessor: {} },
+    ],
+    resourceAttributes: [
+      { key: "service.name", value: { stringValue: "worker" } },
+      { key: "list", value: { arrayValue: { values: [{ intValue: "1" }] } } },
+    ],
+    sampler: {
+      parentBased: {
+        noParent: { maximumRate: { samplesPerEpoch: "10", epochDuration: "60s" } },
+        localParentNotSampled: { never: {} },
+        localParentSampled: { always: {} },
+        remoteParentNotSampled: { traceIdRatioBased: 0.5 },
+        remoteParentSampled: { always: {} },
+      },
+    },
+  },
   setResourceLimits: { NOFILE: { softLimit: "5", hardLimit: "10" } },
   diagnosticsHttpServer: {
     httpServers: [

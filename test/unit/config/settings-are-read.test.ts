@@ -12,10 +12,14 @@ const MADE_BY_CONFIGURATION = [
   "src/grpc/call-headers.ts",
   "src/grpc/endpoint.ts",
   "src/grpc/server.ts",
+  "src/grpc/calls/tracing.ts",
   "src/http/settings.ts",
   "src/http/tls.ts",
   "src/jmespath/expression.ts",
+  "src/telemetry/diagnostics.ts",
   "src/telemetry/diagnostics-server.ts",
+  "src/telemetry/telemetry.ts",
+  "src/telemetry/tracing/settings.ts",
 ].map((file) => join(root, file));
 
 /** All sources, as the compiler checks them. */

@@ -62,6 +62,7 @@ async function serve(changes: Partial<GrpcServerSettings> = {}) {
     clientCertificateAuthorities: undefined,
     healthCheckService: "runner",
     stopGracefully: false,
+    tracing: {},
     ...changes,
   };
   const server: Server = createServer(settings);

@@ -21,6 +21,36 @@ describe("the diagnostics server", () => {
     }
   });
 
+  it("has pages, and says which; one that fails is answered all the same", async () => {
+    const requests: string[] = [];
+    const answered = Promise.withResolvers<void>();
+    await using server = await serveDiagnostics([local], {
+      pages: {
+        "/query": (_request, response, query) => void response.end(query.get("x")),
+        "/broken": () => assert.fail("broken"),
+      },
+      onRequest(method, status) {
+        requests.push(`${method} ${status}`);
+        if (requests.length === 4) {
+          answered.resolve();
+        }
+      },
+    });
+    const get = (path: string, options?: RequestInit) =>
+      fetch(`http://127.0.0.1:${server.ports[0]}${path}`, options);
+    assert.equal(await (await get("/query?x=1%202")).text(), "1 2");
+    const broken = await get("/broken");
+    assert.deepEqual([broken.status, await broken.text()], [500, "broken\n"]);
+    const missing = await get("/toString");
+    assert.deepEqual(
+      [missing.status, await missing.text()],
+      [404, "not found: only /-/healthy, /query, /broken are served\n"],
+    );
+    assert.equal((await get("/query", { method: "POST" })).status, 405);
+    await answered.promise;
+    assert.deepEqual(requests, ["GET 200", "GET 500", "GET 404", "POST 405"]);
+  });
+
   it("refuses everybody where the policy does", async () => {
     await using server = await serveDiagnostics([
       { ...local, authentication: { kind: "deny", message: "not you" } },

@@ -27,6 +27,7 @@ import { BlobError } from "../../../src/reapi/blob-error.ts";
 import { type Digest, makeDigest, SHA256 } from "../../../src/reapi/digest.ts";
 import { digestMessage } from "../../../src/reapi/wire-digest.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
+import type { Attributes, Span, Tracer } from "../../../src/telemetry/tracing/spans.ts";
 import { type BuildDirectory, FileTree, MemoryFilePool, toName } from "../../../src/vfs/index.ts";
 import type { ActionBlobAccess } from "../../../src/worker/action/action-blob-access.ts";
 import { actionDirectories } from "../../../src/worker/action/action-directory.ts";
@@ -416,6 +417,44 @@ describe("executor", () => {
     const { length } = runner.requests;
     assert.equal((await run([])).status?.code, Code.UNAVAILABLE);
     assert.equal(runner.requests.length, length, "nothing runs any more");
+  });
+
+  it("each time that the command waits for storage is a span of its stage, up to a number", async () => {
+    content.delayed = true;
+    const finished: { name: string; parent: string; attributes: Attributes }[] = [];
+    const spanOf = (name: string, parent: string, attributes: Attributes): Span => ({
+      context: undefined,
+      isRecording: true,
+      child: (child, options) => spanOf(child, name, options?.attributes ?? {}),
+      set: (more) => void Object.assign(attributes, more),
+      end: () => void finished.push({ name, parent, attributes }),
+    });
+    const tracer: Tracer = { start: (name, _, options) => spanOf(name, "", { ...options?.attributes }) };
+    const inputRoot = { directory: { file: "content" } };
+    const reads = 600;
+    await execute({
+      inputRoot,
+      options: { tracer },
+      runs: async (build) => {
+        const file = await build.lookupPath(path("root/directory/file"));
+        for (let read = 0; read < reads; read++) {
+          assert.ok(file?.type === 1);
+          await file.read(0, 4);
+        }
+        return {};
+      },
+    });
+    const fetches = finished.filter(({ name, parent }) => name === "fetch" && parent === "Running");
+    const { hash } = content.addBlob("content");
+    assert.ok(fetches.some(({ attributes }) => attributes["digest.hash"] === hash));
+    assert.equal(finished.filter(({ name }) => name === "fetch").length, 500);
+    const { attributes } = finished.find(({ name }) => name === "BuildExecutor.Execute")!;
+    // And the directories.
+    assert.ok(Number(attributes.fetches_without_span) > reads - 500);
+    assert.deepEqual(
+      finished.filter(({ parent }) => parent === "BuildExecutor.Execute").map(({ name }) => name),
+      ["FetchingInputs", "Running", "UploadingOutputs", "UpdateActionResult"],
+    );
   });
 
   it("a result that does not blame the machine begins the count anew", () => {

@@ -28,6 +28,7 @@ const unmounted: MountTree = async () => ({
   lost: new Promise(() => {}),
   sync: async () => {},
   refreshNames: async () => {},
+  statistics: () => assert.fail("nobody asks"),
   close: async () => {},
 });
 

@@ -17,6 +17,7 @@ const startServer = (sync: () => Promise<void>) =>
       lost: new Promise(() => {}),
       sync,
       refreshNames: async () => {},
+      statistics: () => assert.fail("nobody asks"),
       close: async () => {},
     }),
     createLog("error", () => {}),

@@ -15,6 +15,7 @@ import type { TestContext } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { create, fromJson, type JsonObject, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import type { Metadata } from "@grpc/grpc-js";
 import { ClusterServer } from "../../../../src/cluster/server.ts";
 import { bbRunnerSettings } from "../../../../src/config/bb-runner/application.ts";
 import { bbWorkerSettings } from "../../../../src/config/bb-worker/application.ts";
@@ -35,6 +36,8 @@ import { type Digest, makeDigest, SHA256 } from "../../../../src/reapi/digest.ts
 import { digestMessage } from "../../../../src/reapi/wire-digest.ts";
 import { startRunner } from "../../../../src/runner/server.ts";
 import { createLog } from "../../../../src/telemetry/log.ts";
+import type { Metrics } from "../../../../src/telemetry/metrics/metrics.ts";
+import type { Tracer } from "../../../../src/telemetry/tracing/spans.ts";
 import { Worker } from "../../../../src/worker/worker.ts";
 
 export interface NativeClusterOptions {
@@ -49,6 +52,11 @@ export interface NativeClusterOptions {
   readonly runnerSettings?: JsonObject;
   /** Added to the runner's own configuration. */
   readonly runner?: JsonObject;
+  /** Get what worker and runner count. */
+  readonly workerMetrics?: Metrics;
+  readonly runnerMetrics?: Metrics;
+  readonly workerTracer?: Tracer;
+  readonly runnerTracer?: Tracer;
 }
 
 export interface NativeAction {
@@ -57,6 +65,8 @@ export interface NativeAction {
   readonly command?: MessageInitShape<typeof CommandSchema>;
   readonly action?: MessageInitShape<typeof ActionSchema>;
   readonly signal?: AbortSignal;
+  /** Headers of the client. */
+  readonly metadata?: Metadata;
 }
 
 /** Scheduler, storage, a runner, and a worker with a native build directory, all in this process. */
@@ -105,6 +115,7 @@ export class NativeCluster {
         }),
       ),
       log,
+      { metrics: options.runnerMetrics, tracer: options.runnerTracer },
     );
     resources.defer(() => runner.close());
     const grpc = { grpc: { client: { address: `unix:${folder}/server` } } };
@@ -134,7 +145,13 @@ export class NativeCluster {
         ...options.worker,
       }),
     );
-    const worker = await Worker.start(settings, () => assert.fail("nothing is to be mounted"), log);
+    const worker = await Worker.start(
+      settings,
+      () => assert.fail("nothing is to be mounted"),
+      log,
+      undefined,
+      { metrics: options.workerMetrics, tracer: options.workerTracer },
+    );
     resources.defer(() => worker.stop(0));
     await server.queue.untilWorkers(concurrency, AbortSignal.timeout(60_000));
     const cluster = new NativeCluster(server, worker, buildPath, cachePath);
@@ -152,7 +169,14 @@ export class NativeCluster {
   }
 
   /** Runs a shell script in the input root. */
-  async run({ script, inputRoot, command, action, signal }: NativeAction): Promise<ExecuteResponse> {
+  async run({
+    script,
+    inputRoot,
+    command,
+    action,
+    signal,
+    metadata,
+  }: NativeAction): Promise<ExecuteResponse> {
     const { storage } = this.server;
     const commandDigest = await storage.putBlob(
       toBinary(
@@ -179,7 +203,7 @@ export class NativeCluster {
     try {
       const operations = createClient(Execution, channel).execute(
         { actionDigest: digestMessage(actionDigest), skipCacheLookup: true },
-        { signal },
+        { signal, metadata },
       );
       for await (const operation of operations) {
         if (operation.done) {

@@ -1,0 +1,141 @@
+/**
+ * `npm run check:metrics`: docs/metrics.md lists every metric that the programs have, as the code describes it. `-- --write`
+ * writes it.
+ */
+import { readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { BackendMetrics } from "../src/cas/backend-metrics.ts";
+import { countCalls } from "../src/runner/call-metrics.ts";
+import { requestMetrics } from "../src/telemetry/diagnostics.ts";
+import { type MetricFamily, Metrics } from "../src/telemetry/metrics/metrics.ts";
+import { observeProcess } from "../src/telemetry/metrics/process-metrics.ts";
+import { MemoryFilePool } from "../src/vfs/index.ts";
+import { WorkerWatch } from "../src/worker/telemetry/worker-watch.ts";
+
+const DOCUMENT = path.resolve(import.meta.dirname, "../docs/metrics.md");
+
+const INTRODUCTION = `# Metrics
+
+The tables are written by \`npm run check:metrics -- --write\` from what the code says of each metric.
+
+\`global.diagnosticsHttpServer\` with \`enablePrometheus\` serves them at \`/metrics\`, in Prometheus' text format. Metrics of
+Buildbarn's programs have its names, labels and buckets wherever they mean the same, so that dashboards and alerts made for
+those show this worker, too; what follows go-grpc-prometheus (\`grpc_…\`), and the clients of Prometheus (\`process_…\`,
+\`nodejs_…\`) has theirs. All others begin with \`bb_worker_nfs4_\`. No label has a digest, a path or a name that an action
+chose: the number of series does not grow with the work.
+
+OpenTelemetry's serializer writes what is here. It appends \`_total\` to names of counters, which all of ours have already,
+and units go into \`# UNIT\`, not into names; so Buildbarn's names come out as they are, also where they lack their unit, as
+\`…_virtual_execution_duration\`. OpenTelemetry has no histogram that is read when somebody asks: histograms go to its reader
+as what another producer has counted.
+
+What Buildbarn's worker has and this one has not, as nothing here means the same:
+`;
+
+const ABSENT: readonly (readonly string[])[] = [
+  ["metrics", "why not"],
+  ["`buildbarn_fuse_raw_file_system_…`", "there is no FUSE; see `bb_worker_nfs4_nfs_…`"],
+  [
+    "`buildbarn_nfsv4_nfs40_program_open_owner…`",
+    "opens, locks and delegations of all versions are in `bb_worker_nfs4_nfs_states`",
+  ],
+  [
+    "`buildbarn_blobstore_blob_access_…` with a `backend_type` other than `grpc`",
+    "what is wrapped around servers is not measured apart from them",
+  ],
+  [
+    "`buildbarn_blobstore_hashing_key_location_map_…`, `…_flat_blob_access_refreshes_…`",
+    "would be counted at each look-up of a blob",
+  ],
+  [
+    "`buildbarn_blobstore_block_device_backed_block_allocator_gets_…`",
+    "blobs are read with `bb_worker_nfs4_reads_total`",
+  ],
+  [
+    "`buildbarn_blobstore_blob_replicator_…`, `…_mirrored_blob_access_…`",
+    "the copies show as operations at the servers",
+  ],
+  ["`buildbarn_eviction_set_operations_total`", "see `bb_worker_nfs4_cache_evictions_total`"],
+  ["`buildbarn_zstd_pool_…`", "there is no pool: Zstandard is Node's own"],
+  [
+    "`buildbarn_virtual_pool_backed_file_allocator_…`",
+    "the kernel is asked once to write everything back, within the stage UploadingOutputs",
+  ],
+  ["`go_…`", "see `nodejs_…`"],
+];
+
+function main(): number {
+  const text = `${INTRODUCTION}
+${table(ABSENT)}
+## bb_worker
+
+${table(described(workerFamilies()))}
+## bb_runner
+
+${table(described(runnerFamilies()))}`;
+  if (process.argv.includes("--write")) {
+    writeFileSync(DOCUMENT, text);
+    return 0;
+  }
+  if (readFileSync(DOCUMENT, "utf8") === text) {
+    return 0;
+  }
+  console.error("docs/metrics.md is not what the code does: npm run check:metrics -- --write");
+  return 1;
+}
+
+function workerFamilies(): readonly MetricFamily[] {
+  const metrics = new Metrics();
+  const watch = new WorkerWatch(metrics);
+  watch.filePool(new MemoryFilePool(0));
+  watch.observe({ statistics: unread }, 0);
+  new BackendMetrics(metrics);
+  return withOwn(metrics);
+}
+
+function runnerFamilies(): readonly MetricFamily[] {
+  const metrics = new Metrics();
+  countCalls(metrics);
+  return withOwn(metrics);
+}
+
+/** With those that each program has. */
+function withOwn(metrics: Metrics): readonly MetricFamily[] {
+  using resources = new DisposableStack();
+  observeProcess(metrics, resources);
+  requestMetrics(metrics);
+  return metrics.families;
+}
+
+function unread(): never {
+  throw new Error("only descriptions are wanted");
+}
+
+function described(families: readonly MetricFamily[]): readonly (readonly string[])[] {
+  const rows = families
+    .toSorted((a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : 1))
+    .map(({ name, kind, unit, labels, help }) => [
+      `\`${name}\``,
+      kind,
+      unit,
+      labels.map((label) => `\`${label}\``).join(", "),
+      help,
+    ]);
+  return [["name", "kind", "unit", "labels", "what it is"], ...rows];
+}
+
+/** The first row is the header. */
+function table(rows: readonly (readonly string[])[]): string {
+  const [header = [], ...body] = rows;
+  const widths = header.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell, column) => cell.padEnd(widths[column]!)).join(" | ")} |\n`;
+  return [line(header), line(widths.map((width) => "-".repeat(width))), ...body.map(line)].join("");
+}
+
+/** Buildbarn's first, then those of its libraries. */
+function rank({ name }: MetricFamily): number {
+  return ["buildbarn_", "grpc_", "bb_worker_nfs4_", ""].findIndex((prefix) => name.startsWith(prefix));
+}
+
+process.exitCode = main();

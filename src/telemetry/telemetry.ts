@@ -1,0 +1,74 @@
+import { type DiagnosticsSettings, startDiagnostics } from "./diagnostics.ts";
+import type { Log } from "./log.ts";
+import { Metrics } from "./metrics/metrics.ts";
+import { observeProcess } from "./metrics/process-metrics.ts";
+import { ProblemLog } from "./problem-log.ts";
+import { ActiveSpans } from "./tracing/active-spans.ts";
+import type { OtlpConnection } from "./tracing/open-telemetry.ts";
+import type { TracingSettings } from "./tracing/settings.ts";
+import { NO_TRACER, type Tracer } from "./tracing/spans.ts";
+
+/** What is configured of a program's telemetry, beside its log. */
+export interface TelemetrySettings<Endpoint> {
+  readonly diagnostics: DiagnosticsSettings;
+  /** Absent where no spans are recorded. */
+  readonly tracing: TracingSettings<Endpoint> | undefined;
+}
+
+/** A program's metrics, spans and diagnostics server: each only if it is configured, as then it must be loaded, too. */
+export class Telemetry implements AsyncDisposable {
+  /** For whoever counts something; absent where nobody can ask. */
+  readonly metrics: Metrics | undefined;
+  /** For whoever does something of which spans can tell. */
+  readonly tracer: Tracer | undefined;
+  readonly #settings: DiagnosticsSettings;
+  readonly #activeSpans: ActiveSpans | undefined;
+  readonly #resources: AsyncDisposableStack;
+
+  private constructor(
+    { diagnostics }: TelemetrySettings<unknown>,
+    tracer: Tracer | undefined,
+    resources: AsyncDisposableStack,
+  ) {
+    this.#settings = diagnostics;
+    this.#resources = resources;
+    this.#activeSpans = diagnostics.activeSpans ? new ActiveSpans(tracer ?? NO_TRACER) : undefined;
+    this.tracer = this.#activeSpans ?? tracer;
+    this.metrics = diagnostics.prometheus ? new Metrics() : undefined;
+    if (this.metrics !== undefined) {
+      observeProcess(this.metrics, resources);
+    }
+  }
+
+  /** @param connectOtlp Makes the connections to tracing's backends. */
+  static async start<Endpoint>(
+    settings: TelemetrySettings<Endpoint>,
+    connectOtlp: (endpoint: Endpoint) => OtlpConnection,
+    log: Log,
+  ): Promise<Telemetry> {
+    await using resources = new AsyncDisposableStack();
+    let tracer: Tracer | undefined;
+    if (settings.tracing !== undefined) {
+      const { startTracing } = await import("./tracing/open-telemetry.ts");
+      const problems = new ProblemLog(log);
+      tracer = resources.use(
+        startTracing(settings.tracing, connectOtlp, (error) => problems.report("spans are lost", error)),
+      );
+    }
+    return new Telemetry(settings, tracer, resources.move());
+  }
+
+  /**
+   * Serves diagnostics, once the program is up and all its metrics are known. Rejects with an Error that names the address
+   * that cannot be had.
+   */
+  async serve(): Promise<void> {
+    const { metrics } = this;
+    this.#resources.use(await startDiagnostics(this.#settings, { metrics, activeSpans: this.#activeSpans }));
+  }
+
+  /** Stops serving, and sends the last spans. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#resources.disposeAsync();
+  }
+}
