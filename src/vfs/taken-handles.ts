@@ -27,8 +27,11 @@ export class TakenHandles {
     this.#files.set(handle.toString("latin1"), file);
   }
 
-  /** The file with that handle has ended. */
+  /** The node with that handle has ended. */
   end(handle: Buffer): void {
+    if (this.#files.size === 0) {
+      return;
+    }
     const key = handle.toString("latin1");
     if (this.#files.has(key)) {
       this.#files.set(key, undefined);

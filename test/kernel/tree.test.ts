@@ -301,9 +301,9 @@ for (const version of ["4.0", "4.1", "4.2"] satisfies NfsVersion[]) {
     it("changes an input through a descriptor that is open for reading", () =>
       inAction(async ({ sh: first, faults }) => {
         await first("cat only");
-        assert.equal(await first(perl(`chmod(0750, F) or die $!; ${stats}`)), "750 946684800 750 946684800");
+        assert.equal(await first(perl(`chmod(0750, *F) or die $!; ${stats}`)), "750 946684800 750 946684800");
         assert.equal(
-          await first(perl(`utime(1, 2, F) or die $!; ${stats}; print <F>`)),
+          await first(perl(`utime(1, 2, *F) or die $!; ${stats}; print <F>`)),
           `750 2 750 2 ${script}`,
         );
         assert.equal(
@@ -314,7 +314,7 @@ for (const version of ["4.0", "4.1", "4.2"] satisfies NfsVersion[]) {
           assert.equal(await second("stat -c '%a %h %Y' only; cat only"), `444 9999 946684800\n${script}`);
           // In both, the file is now known to one action alone.
           assert.equal(
-            await second(perl(`chmod(0700, F) or die $!; ${stats}`)),
+            await second(perl(`chmod(0700, *F) or die $!; ${stats}`)),
             "700 946684800 700 946684800",
           );
           assert.equal(await first("stat -c %a only; tail -1 only"), "750\nmore");
@@ -327,7 +327,7 @@ for (const version of ["4.0", "4.1", "4.2"] satisfies NfsVersion[]) {
           inAction(async ({ sh: second }) => {
             await first("cat only");
             await second("cat only");
-            assert.equal(await first(perl('chmod(0750, F) or print "$!"')), "Stale file handle");
+            assert.equal(await first(perl('chmod(0750, *F) or print "$!"')), "Stale file handle");
             assert.equal(await second("stat -c %a only"), "444");
             await first("chmod 750 only");
             assert.equal(await first("stat -c %a only"), "750");
