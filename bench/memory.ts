@@ -6,8 +6,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { EmbeddedStorage } from "../src/cluster/storage/embedded-storage.ts";
+import { insideKernel, runInKernel } from "../src/in-kernel/run-in-kernel.ts";
 import { makeDigest, SHA256 } from "../src/reapi/digest.ts";
-import { insideKernel, runInKernel } from "../src/user-mode-linux/run-in-kernel.ts";
 import { startChrootedCluster } from "./chrooted-cluster.ts";
 import { collectDebianRoot } from "./demo/debian-root.ts";
 import { rootEntries } from "./demo/root-entries.ts";

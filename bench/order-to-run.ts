@@ -9,12 +9,12 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { EmbeddedStorage } from "../src/cluster/storage/embedded-storage.ts";
+import { insideKernel, runInKernel } from "../src/in-kernel/run-in-kernel.ts";
 import {
   DirectorySchema,
   SymlinkNodeSchema,
 } from "../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { type Digest, makeDigest, SHA256 } from "../src/reapi/digest.ts";
-import { insideKernel, runInKernel } from "../src/user-mode-linux/run-in-kernel.ts";
 import { startChrootedCluster } from "./chrooted-cluster.ts";
 import type { ExecutionClient, Outcome } from "./demo/execution-client.ts";
 import { syntheticRoot } from "./synthetic-root.ts";

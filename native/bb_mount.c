@@ -1,32 +1,34 @@
 /*
- * Owns a worker's mounts: makes and removes them at the worker's request, and removes them by force once the worker is
- * gone. It is a process of its own because the worker is itself the server of its mounts: a system call that waits for
- * the server must neither occupy the worker's threads nor keep it from exiting.
+ * bb_mount [LISTENER]: owns a worker's mounts. Makes and removes them at the worker's request, and sees to them once the
+ * worker is gone. It is a process of its own because the worker is itself the server of its mounts: a system call that
+ * waits for the server must neither occupy the worker's threads nor keep it from exiting.
  *
  * Standard input carries requests (message.h), standard output a reply to each, in any order: ID ERRNO MOUNT, where
  * MOUNT is the ID that /proc/self/mountinfo has for the mount.
  *
  *   ID mount SOURCE TARGET TYPE FLAGS DATA SUPERVISED   mount(2); SUPERVISED 1: unmounted at the end of input
  *   ID unmount TARGET MOUNT                             umount2(2); gone, written back, or EBUSY
+ *   ID detach TARGET MOUNT                              gone from this namespace; who uses it can go on to do so
  *   ID force-unmount TARGET MOUNT                       gone within 5 s, waiting for no server
- *   ID sync TARGET MOUNT                                syncfs(2)
+ *   ID sync TARGET MOUNT                                syncfs(2); ECANCELED if a write of anybody's has failed
  *   ID statfs TARGET MOUNT                              statfs(2); EINTR if its server does not answer within 2 s
  *   ID look TARGET MOUNT                                statx(2) that asks the server; EAGAIN if one is under way
  *   ID lock PATH HOLDER                                 flock(2) until this process ends; EAGAIN if another has it
  *
- * The file that is locked has HOLDER in it. The five before it fail if MOUNT is not what is mounted at TARGET: with
+ * The file that is locked has HOLDER in it. The six before it fail if MOUNT is not what is mounted at TARGET: with
  * ENOENT if it is not there any more, with EBUSY if something else is mounted upon it. What others have mounted is
- * never touched; what others have unmounted is not kept in use.
+ * never touched.
  *
  * A child carries out each request, so that one that waits does not delay the others and can be killed. One child stays
  * and carries out each look, since every action needs one.
  *
- * Each supervised mount has an anchor: a process whose working directory is the mount's root. When the mount must go
- * although its server does not answer, it leaves the tree at once, while the anchor keeps a copy of it in a mount
- * namespace of its own: umount2(MNT_FORCE), which fails the calls that wait for the server, needs a mount to name.
- * Without it, whoever still had a file of the mount open would wait for ever when closing it, even when killed.
+ * At the end of input supervised mounts leave the tree, and the lock is released. A mount that has left the tree can
+ * still be in use: in other mount namespaces, and by processes that had files of it open. Without a server they would
+ * wait for ever, even when killed, since closing a file is a call. LISTENER is the descriptor of the socket at which the
+ * server of the mounts listens: there this process stands in for it as long as anybody uses them (stand_in.h).
  */
 #include "message.h"
+#include "stand_in.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -47,29 +49,20 @@ enum {
   maximum_pending = 256,
   /* Not the ID of any mount. */
   no_mount = -1,
-  /* Between two calls of umount2(MNT_FORCE). */
-  force_interval_milliseconds = 50,
-  /* How long an anchor goes on calling it. */
-  anchor_milliseconds = 20000,
-  /* How long an anchor may take to answer: it may itself wait for the server. */
-  answer_milliseconds = 500,
+  /* Between two calls of umount2(MNT_FORCE): each fails one call of every process. */
+  force_interval_milliseconds = 5,
+  /* How long a request that was killed may take to end. */
+  end_milliseconds = 500,
   /* How long a server may take to answer that is asked whether it is there. */
   statfs_milliseconds = 2000,
-  /* Without an anchor: how long until the mount is detached, in use or not. */
+  /* How long calls that wait for a server which does not answer are failed, before the mount is detached. */
   force_milliseconds = 3000,
   detach_milliseconds = 1000,
-};
-
-struct anchor {
-  pid_t pid; /* 0: none */
-  int process; /* pidfd_open(2): once this process is reaped, its number may become another's. */
-  int socket;
 };
 
 struct supervised {
   char *target;
   int mount;
-  struct anchor anchor;
   struct supervised *next;
 };
 
@@ -79,7 +72,6 @@ struct pending {
   char *target;
   int mount; /* For mount(2): the topmost mount at the target before. */
   bool to_supervise;
-  bool unmounts;
 };
 
 /* The process that looks at mounts, keeping none of them in use. */
@@ -94,9 +86,6 @@ struct look {
   int mount;
   char target[PATH_MAX];
 };
-
-/* Where an anchor keeps the mount that it has taken over, in the only other file system that it has left. */
-static const char anchor_target[] = "/mount";
 
 /* No child may have it open, or the lock would outlast this process. */
 static int lock_file = -1;
@@ -157,10 +146,16 @@ static int open_mount(const char *target, int mount) {
   return -1;
 }
 
-/* The errno of syncfs(2) on the mount's file system. */
+/*
+ * 0 or an errno. Once the mount is open, syncfs(2) fails only to tell, once, that since it was last asked something could
+ * not be written back, whosever it was; all that can be written is by then. The errno that it has for it may also be why
+ * the mount could not be opened.
+ */
 static int sync_mount(const char *target, int mount) {
   int fd = open_mount(target, mount);
-  return fd >= 0 && syncfs(fd) == 0 ? 0 : errno;
+  if (fd < 0)
+    return errno;
+  return syncfs(fd) == 0 ? 0 : ECANCELED;
 }
 
 /* A child's errno, or EINTR if it did not end in time and was killed. */
@@ -247,127 +242,25 @@ static int look_for(int mount, const char *target) {
 }
 
 /*
- * In the anchor, whose mount nobody else sees any more: again and again fails whatever waits for its server, and has
- * the kernel give up what was not written back. Then lets the mount go.
+ * Removes the mount, if it is the topmost at target, without waiting for its server. An open file keeps it in use for a
+ * while, in which calls that wait for the server fail again and again, so that even who has many files to close can end.
  */
-static _Noreturn void fail_calls(void) {
-  pid_t flusher = fork_child();
-  if (flusher == 0) {
-    int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    _exit(fd < 0 || syncfs(fd) != 0 ? errno : 0);
-  }
-  for (long long until = now_milliseconds() + anchor_milliseconds; now_milliseconds() < until;) {
-    umount2(anchor_target, MNT_FORCE);
-    sleep_milliseconds(force_interval_milliseconds);
-  }
-  if (flusher > 0)
-    kill(flusher, SIGKILL);
-  if (chdir("/") == 0)
-    unmount_within(anchor_target, MNT_FORCE, answer_milliseconds);
-  _exit(0);
-}
-
-/*
- * In the anchor, in a mount namespace of its own: drops all of it but the mount it is in, now at anchor_target, so as
- * not to keep what others unmount meanwhile. The new root is mounted on /proc, which nobody can remove: removing it
- * would take the mounts away.
- */
-static bool leave_other_mounts(void) {
-  return mount("none", "/proc", "tmpfs", 0, NULL) == 0 && mkdir("/proc/mount", 0700) == 0 &&
-         mkdir("/proc/old", 0700) == 0 && mount(".", "/proc/mount", NULL, MS_MOVE, NULL) == 0 &&
-         syscall(SYS_pivot_root, "/proc", "/proc/old") == 0 && umount2("/old", MNT_DETACH) == 0;
-}
-
-/* In the anchor: stays in the mount at target until the socket closes, or takes the mount over when told to. */
-static _Noreturn void be_anchor(const char *target, int mount_id, int socket) {
-  char told;
-  if (chdir(target) != 0)
-    _exit(1);
-  int directory = open(".", O_PATH | O_CLOEXEC);
-  if (mount_of(directory) != mount_id)
-    _exit(1);
-  close(directory);
-  if (read(socket, &told, 1) != 1 || unshare(CLONE_NEWNS) != 0 ||
-      mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 || !leave_other_mounts() ||
-      write(socket, "", 1) != 1)
-    _exit(1);
-  close(socket);
-  fail_calls();
-}
-
-/* Starts an anchor for the mount at target, without waiting for it to be there. */
-static struct anchor start_anchor(const char *target, int mount) {
-  int sockets[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0)
-    return (struct anchor){0};
-  pid_t pid = fork();
-  if (pid == 0) {
-    /* Closes the others' pipes and sockets, the worker's and other anchors', so that their ends are seen. */
-    int socket = dup2(sockets[1], STDIN_FILENO);
-    close_range(STDIN_FILENO + 1, ~0U, 0);
-    lock_file = -1;
-    be_anchor(target, mount, socket);
-  }
-  close(sockets[1]);
-  int process = pid < 0 ? -1 : (int)syscall(SYS_pidfd_open, pid, 0);
-  if (process < 0) {
-    /* The end of its socket will end it. */
-    close(sockets[0]);
-    return (struct anchor){0};
-  }
-  return (struct anchor){pid, process, sockets[0]};
-}
-
-/* Forgets an anchor, which then ends unless it has taken the mount over. */
-static void release_anchor(struct anchor *anchor) {
-  if (anchor->pid == 0)
-    return;
-  close(anchor->process);
-  close(anchor->socket);
-  *anchor = (struct anchor){0};
-}
-
-/* Ends an anchor that keeps the mount busy, not having taken it over. It may be a sibling of this process. */
-static void stop_anchor(struct anchor *anchor) {
-  if (anchor->pid == 0)
-    return;
-  struct pollfd ended = {.fd = anchor->process, .events = POLLIN};
-  syscall(SYS_pidfd_send_signal, anchor->process, SIGKILL, NULL, 0);
-  poll(&ended, 1, answer_milliseconds);
-  release_anchor(anchor);
-}
-
-/* Has the anchor take its mount over; false if it cannot. */
-static bool take_over(const struct anchor *anchor) {
-  struct pollfd watched = {.fd = anchor->socket, .events = POLLIN};
-  char answer;
-  return anchor->pid != 0 && send(anchor->socket, "", 1, MSG_NOSIGNAL) == 1 &&
-         poll(&watched, 1, answer_milliseconds) == 1 && read(anchor->socket, &answer, 1) == 1;
-}
-
-/*
- * Removes the mount, if it is the topmost at target, without waiting for its server. Without an anchor, which cannot
- * be started if entering the mount needs the server, it fails calls only as long as the mount may stay.
- */
-static int force_unmount(const char *target, int mount, struct anchor anchor) {
+static int force_unmount(const char *target, int mount) {
   int error = look_for(mount, target);
   if (error != 0)
     return error;
-  if (anchor.pid == 0)
-    anchor = start_anchor(target, mount);
-  bool taken_over = take_over(&anchor);
-  if (!taken_over)
-    stop_anchor(&anchor);
-  long long force_until = now_milliseconds() + (taken_over ? 0 : force_milliseconds);
-  long long detach_until = force_until + detach_milliseconds;
-  do {
-    bool detach = now_milliseconds() >= force_until;
-    error = unmount_within(target, (detach ? MNT_DETACH : MNT_FORCE) | UMOUNT_NOFOLLOW, answer_milliseconds);
-    int there = look_for(mount, target);
-    if (there != 0)
-      return there == ENOENT ? 0 : there;
+  /* Neither needs the server. */
+  int root = open(target, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  for (long long until = now_milliseconds() + force_milliseconds; now_milliseconds() < until;) {
+    umount2(target, MNT_FORCE | UMOUNT_NOFOLLOW);
     sleep_milliseconds(force_interval_milliseconds);
-  } while ((error == EBUSY || error == EINTR) && now_milliseconds() < detach_until);
+  }
+  if (root >= 0)
+    close(root);
+  error = unmount_within(target, MNT_DETACH | UMOUNT_NOFOLLOW, detach_milliseconds);
+  int there = look_for(mount, target);
+  if (there != 0)
+    return there == ENOENT ? 0 : there;
   return error;
 }
 
@@ -377,15 +270,8 @@ static void supervise(char *target, int mount) {
     perror("bb_mount");
     exit(1);
   }
-  *entry = (struct supervised){target, mount, start_anchor(target, mount), supervised};
+  *entry = (struct supervised){target, mount, supervised};
   supervised = entry;
-}
-
-static struct supervised *find_supervised(int mount) {
-  struct supervised *entry = supervised;
-  while (entry != NULL && entry->mount != mount)
-    entry = entry->next;
-  return entry;
 }
 
 static void stop_supervising(struct supervised *unmounted) {
@@ -393,12 +279,11 @@ static void stop_supervising(struct supervised *unmounted) {
   while (*link != unmounted)
     link = &(*link)->next;
   *link = unmounted->next;
-  release_anchor(&unmounted->anchor);
   free(unmounted->target);
   free(unmounted);
 }
 
-/* Ends the anchors of mounts that somebody else has unmounted: they may be all that keeps those in use. */
+/* Mounts that somebody else has unmounted: their IDs may become others'. */
 static void forget_unmounted(void) {
   for (struct supervised *entry = supervised, *next; entry != NULL; entry = next) {
     next = entry->next;
@@ -543,11 +428,12 @@ static bool begin(struct message *request) {
   bool to_supervise = mounts && take_number(request, 1) == 1;
   int mount_id = mounts ? no_mount : (int)take_number(request, INT_MAX);
   bool unmounts = strcmp(verb, "unmount") == 0;
+  bool detaches = strcmp(verb, "detach") == 0;
   bool forces = strcmp(verb, "force-unmount") == 0;
   bool syncs = strcmp(verb, "sync") == 0;
   bool looks = strcmp(verb, "look") == 0;
   if (request->malformed || request->next != request->end ||
-      !(mounts || unmounts || forces || syncs || looks || strcmp(verb, "statfs") == 0))
+      !(mounts || unmounts || detaches || forces || syncs || looks || strcmp(verb, "statfs") == 0))
     return false;
   if (looks)
     return begin_look(id, target, mount_id);
@@ -561,22 +447,21 @@ static bool begin(struct message *request) {
   int error = mounts ? 0 : look_for(mount_id, target);
   if (error != 0)
     return reply(id, error, mount_id);
-  struct pending begun = {0, strdup(id), strdup(target), mount_id, to_supervise, unmounts || forces};
+  struct pending begun = {0, strdup(id), strdup(target), mount_id, to_supervise};
   if (begun.id == NULL || begun.target == NULL) {
     perror("bb_mount");
     exit(1);
   }
-  struct supervised *entry = mounts ? NULL : find_supervised(mount_id);
-  if (unmounts && entry != NULL)
-    stop_anchor(&entry->anchor);
   begun.pid = fork_child();
   if (begun.pid == 0) {
     if (mounts)
       _exit(mount(source, target, type, flags, data) == 0 ? 0 : errno);
     if (unmounts)
       _exit(umount2(target, UMOUNT_NOFOLLOW) == 0 ? 0 : errno);
+    if (detaches)
+      _exit(umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) == 0 ? 0 : errno);
     if (forces)
-      _exit(force_unmount(target, mount_id, entry != NULL ? entry->anchor : (struct anchor){0}));
+      _exit(force_unmount(target, mount_id));
     _exit(syncs ? sync_mount(target, mount_id) : statfs_mount(target, mount_id));
   }
   if (begun.pid < 0) {
@@ -603,11 +488,6 @@ static void finish_mount(struct pending *request, int error) {
 /* Notes the outcome of a request. */
 static void finish(struct pending *request, int status) {
   int error = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
-  struct supervised *entry = request->unmounts ? find_supervised(request->mount) : NULL;
-  if (entry != NULL && error == 0)
-    stop_supervising(entry);
-  else if (entry != NULL && entry->anchor.pid == 0)
-    entry->anchor = start_anchor(entry->target, entry->mount);
   if (request->to_supervise)
     finish_mount(request, error);
   reply(request->id, error, request->mount);
@@ -616,29 +496,12 @@ static void finish(struct pending *request, int status) {
   *request = (struct pending){0};
 }
 
-/* Replaces an anchor that was killed, unless its mount must go. One that ended by itself could not start again. */
-static void replace_anchor(pid_t ended, int status) {
-  struct supervised *entry = supervised;
-  while (entry != NULL && entry->anchor.pid != ended)
-    entry = entry->next;
-  if (entry == NULL)
-    return;
-  release_anchor(&entry->anchor);
-  for (size_t i = 0; i < maximum_pending; i++)
-    if (pending[i].pid != 0 && pending[i].unmounts && pending[i].mount == entry->mount)
-      return;
-  if (WIFSIGNALED(status))
-    entry->anchor = start_anchor(entry->target, entry->mount);
-}
-
 static void finish_ended(void) {
   int status;
   for (pid_t child; (child = waitpid(-1, &status, WNOHANG)) > 0;) {
     struct pending *request = find_pending(child);
     if (request != NULL)
       finish(request, status);
-    else
-      replace_anchor(child, status);
   }
 }
 
@@ -651,7 +514,7 @@ static void end_pending(void) {
     kill(pending[i].pid, SIGKILL);
     left = true;
   }
-  for (long long deadline = now_milliseconds() + answer_milliseconds; left && now_milliseconds() < deadline;) {
+  for (long long deadline = now_milliseconds() + end_milliseconds; left && now_milliseconds() < deadline;) {
     sleep_milliseconds(5);
     finish_ended();
     left = false;
@@ -660,9 +523,65 @@ static void end_pending(void) {
   }
 }
 
-int main(void) {
+/* Returns how many mounts could not be detached. */
+static int detach_all(void) {
+  int failures = 0;
+  for (struct supervised *entry = supervised; entry != NULL; entry = entry->next)
+    if (look_for(entry->mount, entry->target) == 0 && umount2(entry->target, MNT_DETACH | UMOUNT_NOFOLLOW) != 0)
+      failures++;
+  return failures;
+}
+
+/* Returns how many mounts could not be unmounted. */
+static int force_unmount_all(void) {
+  int failures = 0;
+  for (struct supervised *entry = supervised; entry != NULL; entry = entry->next) {
+    int error = force_unmount(entry->target, entry->mount);
+    if (error != 0 && error != ENOENT)
+      failures++;
+  }
+  return failures;
+}
+
+static pid_t detacher;
+static int detacher_status;
+
+/*
+ * Whether the detacher has ended. Once the mounts have left the tree, which is before that, lets the lock and the
+ * standard output go: whoever waits for either does not wait for those who still use the mounts.
+ */
+static bool is_detached(void) {
+  static bool left_tree;
+  if (detacher > 0 && waitpid(detacher, &detacher_status, WNOHANG) == detacher)
+    detacher = 0;
+  forget_unmounted();
+  if (!left_tree && (supervised == NULL || detacher == 0)) {
+    left_tree = true;
+    close(STDOUT_FILENO);
+    if (lock_file >= 0)
+      close(lock_file);
+    lock_file = -1;
+  }
+  return detacher == 0;
+}
+
+/* Detaches in a child, which may have to wait for answers. */
+static int detach_and_stand_in(int listener) {
+  detacher = fork_child();
+  if (detacher == 0)
+    _exit(detach_all());
+  if (detacher < 0)
+    return force_unmount_all();
+  stand_in(listener, is_detached);
+  return WIFEXITED(detacher_status) ? WEXITSTATUS(detacher_status) : 1;
+}
+
+int main(int argc, char **argv) {
+  int listener = argc > 1 ? atoi(argv[1]) : -1;
   /* The worker's process group may be signalled as a whole, as by Ctrl-C, but this process must outlive it. */
   setsid();
+  /* Memory that this process needs must not be had by making the kernel wait for the server. */
+  prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
   signal(SIGINT, SIG_IGN);
   signal(SIGTERM, SIG_IGN);
   signal(SIGHUP, SIG_IGN);
@@ -711,11 +630,6 @@ int main(void) {
   }
 
   end_pending();
-  int failures = 0;
-  for (; supervised != NULL; supervised = supervised->next) {
-    int error = force_unmount(supervised->target, supervised->mount, supervised->anchor);
-    if (error != 0 && error != ENOENT)
-      failures++;
-  }
+  int failures = listener >= 0 ? detach_and_stand_in(listener) : force_unmount_all();
   return failures == 0 ? 0 : 1;
 }

@@ -349,12 +349,36 @@ static _Noreturn void check(const struct check_request *request) {
   _exit(0);
 }
 
+/* A directory that is made again, as it was, if a command has put something else in its place, and is then emptied. */
+struct clean_request {
+  const char *path;
+  mode_t mode;
+  uid_t user;
+  gid_t group;
+};
+
+static struct clean_request take_clean_request(struct message *message) {
+  struct clean_request request = {.path = take_string(message)};
+  request.mode = (mode_t)take_number(message, 07777);
+  request.user = (uid_t)take_number(message, UINT32_MAX);
+  request.group = (gid_t)take_number(message, UINT32_MAX);
+  return request;
+}
+
 /* In the child. */
 static _Noreturn void empty(const char *path) {
   struct leftover left = empty_directory(path);
   if (left.error != 0)
     fail("empty", left.error, left.path, NULL);
   _exit(0);
+}
+
+/* In the child. */
+static _Noreturn void clean(const struct clean_request *request) {
+  int error = restore_directory(request->path, request->mode, request->user, request->group);
+  if (error != 0)
+    fail("clean", error, request->path, NULL);
+  empty(request->path);
 }
 
 static bool is_child_of(const char *pid, pid_t parent) {
@@ -631,8 +655,12 @@ int main(void) {
   bool probes = strcmp(verb, "probe") == 0;
   bool checks = strcmp(verb, "check") == 0;
   bool empties = strcmp(verb, "empty") == 0;
+  bool cleans = strcmp(verb, "clean") == 0;
   struct run_request run_request = {0};
   struct check_request check_request = {0};
+  struct clean_request clean_request = {0};
+  if (cleans)
+    clean_request = take_clean_request(&message);
   if (probes)
     run_request.hold = take_hold(&message);
   const char *to_empty = empties ? take_string(&message) : "";
@@ -640,7 +668,7 @@ int main(void) {
     run_request = take_run_request(&message);
   if (checks)
     check_request = take_check_request(&message);
-  if (message.malformed || message.next != message.end || !(runs || probes || checks || empties)) {
+  if (message.malformed || message.next != message.end || !(runs || probes || checks || empties || cleans)) {
     fprintf(stderr, "bb_spawn: malformed request\n");
     return 2;
   }
@@ -677,6 +705,8 @@ int main(void) {
       run(&run_request, self);
     if (checks)
       check(&check_request);
+    if (cleans)
+      clean(&clean_request);
     empty(to_empty);
   }
   close(report[1]);

@@ -18,6 +18,8 @@
 enum {
   /* Deeper directories are moved to the top, where they are found again. */
   maximum_depth = 48,
+  /* Whoever puts something else there again and again is left to it. */
+  maximum_attempts = 100,
 };
 
 struct removal {
@@ -244,6 +246,62 @@ static int open_top(const char *path) {
   close(entry);
   errno = error;
   return directory;
+}
+
+/* Opens the directory that has the path's last component, following no symlinks; -1 and errno if it cannot. */
+static int open_parent(const char *path, const char **name) {
+  const char *slash = strrchr(path, '/');
+  char parent[PATH_MAX];
+  if (slash == NULL || slash[1] == '\0' || (size_t)(slash - path) >= sizeof parent) {
+    errno = EINVAL;
+    return -1;
+  }
+  *name = slash + 1;
+  snprintf(parent, sizeof parent, "%.*s/", (int)(slash - path), path);
+  struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS};
+  return (int)syscall(SYS_openat2, AT_FDCWD, parent, &how, sizeof how);
+}
+
+/* An O_PATH descriptor of the directory of that name, which is made in the place of anything else; -1 and errno. */
+static int open_restored(int parent, const char *name) {
+  for (int attempts = 0; attempts < maximum_attempts; attempts++) {
+    int directory = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (directory >= 0)
+      return directory;
+    int error = errno;
+    if (error == ENOENT)
+      error = mkdirat(parent, name, S_IRWXU) == 0 || errno == EEXIST ? 0 : errno;
+    else if (error == ENOTDIR || error == ELOOP)
+      error = unlink_entry(parent, name, 0);
+    if (error != 0) {
+      errno = error;
+      return -1;
+    }
+  }
+  errno = EAGAIN;
+  return -1;
+}
+
+int restore_directory(const char *path, mode_t mode, uid_t user, gid_t group) {
+  const char *name;
+  int parent = open_parent(path, &name);
+  if (parent < 0)
+    return errno;
+  int directory = open_restored(parent, name);
+  int error = directory < 0 ? errno : 0;
+  close(parent);
+  struct stat status;
+  if (error == 0 && fstat(directory, &status) != 0)
+    error = errno;
+  bool owned = error != 0 || (status.st_uid == user && status.st_gid == group);
+  if (!owned && fchownat(directory, "", user, group, AT_EMPTY_PATH) != 0)
+    error = errno;
+  /* A change of owner may have taken bits away. */
+  if (error == 0 && (!owned || (status.st_mode & 07777) != mode) && chmod(path_of(directory).text, mode) != 0)
+    error = errno;
+  if (directory >= 0)
+    close(directory);
+  return error;
 }
 
 struct leftover empty_directory(const char *path) {

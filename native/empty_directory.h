@@ -2,6 +2,7 @@
 #define EMPTY_DIRECTORY_H
 
 #include <limits.h>
+#include <sys/types.h>
 
 /* What could not be removed. */
 struct leftover {
@@ -17,5 +18,12 @@ struct leftover {
  * Changes the working directory.
  */
 struct leftover empty_directory(const char *path);
+
+/*
+ * Makes sure that there is a directory at an absolute path, with that mode and owner: whatever else a command has put
+ * there is removed, and nothing is followed, neither there nor on the way, which then fails with ELOOP. What a directory
+ * has in it stays. Returns 0 or an errno.
+ */
+int restore_directory(const char *path, mode_t mode, uid_t user, gid_t group);
 
 #endif

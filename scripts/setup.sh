@@ -10,7 +10,7 @@ debian_packages=(
   "stress-ng stress-ng"
   "dbench dbench"
 )
-# Needed only where the kernel has no NFS client: src/user-mode-linux/main.ts then boots one that has.
+# Needed only where the kernel has no NFS client: src/in-kernel/main.ts then boots one that has.
 user_mode_linux_packages=(
   "linux.uml user-mode-linux"
   "modprobe kmod"

@@ -35,7 +35,7 @@ const stages: readonly Stage[] = [
     files: "test/kernel/**/*.test.ts",
     launcher: (scratch) => [
       process.execPath,
-      "src/user-mode-linux/main.ts",
+      "src/in-kernel/main.ts",
       "--timeout=1200",
       `--out=${scratch}`,
       "--",

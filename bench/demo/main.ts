@@ -9,7 +9,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 import { EmbeddedStorage } from "../../src/cluster/storage/embedded-storage.ts";
 import type { InputRootEntry } from "../../src/cluster/storage/import-input-root.ts";
-import { runInKernel } from "../../src/user-mode-linux/run-in-kernel.ts";
+import { runInKernel } from "../../src/in-kernel/run-in-kernel.ts";
 import { collectDebianRoot, type DebianRoot } from "./debian-root.ts";
 import type { DemoPlan } from "./plan.ts";
 import { rootEntries } from "./root-entries.ts";

@@ -1,8 +1,8 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { kernelCanMountNfs } from "../user-mode-linux/host-kernel.ts";
-import { GUEST_NETWORK, HOST_ADDRESS } from "../user-mode-linux/network.ts";
+import { kernelCanMountNfs } from "../in-kernel/host-kernel.ts";
+import { GUEST_NETWORK, HOST_ADDRESS } from "../in-kernel/network.ts";
 import {
   type RunnerPool,
   runnerConfiguration,

@@ -28,12 +28,7 @@ export class WorkerHostProcess {
   constructor({ kernel, settings, workFolder, sockets, logPath }: WorkerHostProcessOptions) {
     const program = (path: string) => join(import.meta.dirname, `${path}${extname(import.meta.filename)}`);
     const workerHost = [process.execPath, program("worker-host"), settings];
-    const isolated = [
-      process.execPath,
-      program("../user-mode-linux/isolated"),
-      workFolder,
-      sockets.join(":"),
-    ];
+    const isolated = [process.execPath, program("../in-kernel/isolated"), workFolder, sockets.join(":")];
     const unshare =
       kernel === "this"
         ? ["--mount", "--propagation=private", ...workerHost]

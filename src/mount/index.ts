@@ -1,4 +1,4 @@
-export { MountError } from "./mount-helper.ts";
+export { MountError, WriteBackError } from "./mount-helper.ts";
 export { isMounted, type MountTableEntry, parseMountTable, readMountTable } from "./mount-table.ts";
 export { NetworkNamespace } from "./network-namespace.ts";
 export { clearStaleMounts, NfsMount, type NfsMountSettings, shareMounts } from "./nfs-mount.ts";

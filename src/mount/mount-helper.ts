@@ -16,6 +16,12 @@ export class MountError extends Error {
   }
 }
 
+/**
+ * Everything has been written back but for what could not be: since this was last asked, a write to the mount has failed.
+ * The kernel does not say whose.
+ */
+export class WriteBackError extends MountError {}
+
 export interface MountArguments {
   readonly source: string;
   readonly target: string;
@@ -34,6 +40,9 @@ export interface MountedAt {
   readonly mountId: number;
 }
 
+/** The helper's descriptor for what it is given beside standard input, output and error. */
+const LISTENER = 3;
+
 interface Reply {
   /** "" or the name of the errno. */
   readonly error: string;
@@ -46,25 +55,31 @@ interface Reply {
  */
 export class MountHelper {
   readonly #process: ChildProcess;
+  /** Settles when it has ended, or has let go of what it does for this process. */
   readonly #closed: Promise<unknown>;
   readonly #failed = Promise.withResolvers<Error>();
   readonly #pending = new Map<string, PromiseWithResolvers<Reply>>();
   #nextId = 0;
   #failure: Error | undefined;
 
-  constructor() {
+  /**
+   * Starts it. `listener` is the descriptor of the socket at which the server of the mounts listens: see {@link close}.
+   */
+  constructor(listener?: number) {
     // Outside of any mount, which a working directory would keep busy.
-    this.#process = spawn(helperPath("bb_mount"), [], {
-      stdio: ["pipe", "pipe", "inherit"],
+    this.#process = spawn(helperPath("bb_mount"), listener === undefined ? [] : [String(LISTENER)], {
+      stdio: ["pipe", "pipe", "inherit", ...(listener === undefined ? [] : [listener])],
       cwd: "/",
       env: {},
     });
-    this.#closed = once(this.#process, "close").then(([code, signal]) =>
+    const ended = once(this.#process, "close").then(([code, signal]) =>
       this.#fail(new Error(`the mount helper has ended (${signal ?? code})`)),
     );
-    this.#closed.catch((error: Error) =>
-      this.#fail(new Error(`cannot run the mount helper: ${error.message}`)),
-    );
+    ended.catch((error: Error) => this.#fail(new Error(`cannot run the mount helper: ${error.message}`)));
+    const letGo = Promise.withResolvers<void>();
+    this.#process.stdout?.on("close", letGo.resolve);
+    this.#closed = Promise.race([ended, letGo.promise]);
+    this.#closed.catch(() => {});
     const decoder = new MessageDecoder();
     this.#process.stdout?.on("data", (chunk: Buffer) => {
       try {
@@ -116,6 +131,14 @@ export class MountHelper {
   }
 
   /**
+   * Takes a mount out of this namespace's tree; those who use it can go on to do so. Waits for the file server if that
+   * was the last use. Resolves as `unmount` does.
+   */
+  async detach({ target, mountId }: MountedAt): Promise<string> {
+    return (await this.#call("detach", target, mountId)).error;
+  }
+
+  /**
    * Removes a mount within five seconds, without waiting for a file server: calls that wait for one fail, what was not
    * written back is lost, and a mount still in use is finally detached from the tree. Resolves as `unmount` does.
    */
@@ -123,7 +146,10 @@ export class MountHelper {
     return (await this.#call("force-unmount", target, mountId)).error;
   }
 
-  /** syncfs(2) on a mount's file system. Resolves to "" or an errno: "ENOENT" or "EBUSY" as `unmount` does. */
+  /**
+   * syncfs(2) on a mount's file system. Resolves to "" or an errno: "ECANCELED" if everything is written back but for
+   * what failed since the last call, "ENOENT" or "EBUSY" as `unmount` does.
+   */
   async sync({ target, mountId }: MountedAt): Promise<string> {
     return (await this.#call("sync", target, mountId)).error;
   }
@@ -144,11 +170,16 @@ export class MountHelper {
     return (await this.#call("look", target, mountId)).error;
   }
 
-  /** Ends the helper, which ends pending calls and unmounts by force what is supervised and still mounted. */
+  /**
+   * Ends the helper, which ends pending calls and takes what is supervised and still mounted out of the tree. If it was
+   * given a listener, at which nobody else may accept connections from now on, it then answers all calls of those who still
+   * use its mounts with errors, as long as there are any; this process needs neither wait for that nor live on.
+   */
   async close(): Promise<void> {
     this.#keepAlive(true);
     this.#process.stdin?.destroy();
     await this.#closed.catch(() => {});
+    this.#keepAlive(false);
   }
 
   #call(...request: (string | number)[]): Promise<Reply> {

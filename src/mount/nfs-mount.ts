@@ -2,7 +2,7 @@ import { mkdir, readFile, realpath } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { MountError, type MountedAt, MountHelper } from "./mount-helper.ts";
+import { MountError, type MountedAt, MountHelper, WriteBackError } from "./mount-helper.ts";
 import { isMounted, type MountTableEntry, readMountTable } from "./mount-table.ts";
 import type { NetworkNamespace } from "./network-namespace.ts";
 import { describeMountFailure, type NfsVersion, nfsMountOptions } from "./nfs-mount-options.ts";
@@ -22,11 +22,27 @@ const UNSERVED = ["EINTR", "EIO", "ESTALE", "ETIMEDOUT"];
 /** How long a worker that has died may still be unmounting (native/bb_mount.c). */
 const PREDECESSOR_MILLISECONDS = 6000;
 
+/**
+ * What it takes to answer in the server's place, with errors, once it is gone: when this process has died, or after
+ * {@link NfsMount.unmount}. It lasts as long as anybody uses the mount, so that nobody waits for ever.
+ */
+export interface StandIn {
+  /** The descriptor of the socket at which the server listens. */
+  readonly listener: number;
+  /**
+   * Called when the mount has left this namespace's tree. Must end the server, and may take its time: until then those who
+   * still use the mount can go on to do so.
+   */
+  closeServer(): Promise<void>;
+}
+
 export interface NfsMountSettings {
   /** Where the server listens. Default: the network namespace of this process. */
   readonly network?: NetworkNamespace;
   /** The server's TCP port on 127.0.0.1. */
   readonly port: number;
+  /** Default: the server goes on when the mount has gone, and if it does not, whoever still uses the mount may wait for ever. */
+  readonly standIn?: StandIn;
   /** The server's directory to mount: absolute, "/"-separated. */
   readonly serverPath: string;
   /** Where to mount it: absolute. Made if it does not exist. */
@@ -36,7 +52,7 @@ export interface NfsMountSettings {
   readonly mountOptions?: readonly string[];
 }
 
-/** One mount of a server that runs in this process. Unmounted by force when this process dies. */
+/** One mount of a server that runs in this process. Leaves the tree when this process dies. */
 export class NfsMount implements AsyncDisposable {
   readonly path: string;
   /**
@@ -45,15 +61,17 @@ export class NfsMount implements AsyncDisposable {
    */
   readonly lost: Promise<MountError>;
   #unmounting = false;
-  #wentByForce = false;
+  #unmounted = false;
   readonly #at: MountedAt;
-  readonly #helper: MountHelper;
+  readonly #settings: NfsMountSettings;
+  #helper: MountHelper;
   readonly #syncs = new SharedCalls(() => this.#sync());
   readonly #refreshes = new SharedCalls(() => this.#refresh());
 
-  private constructor(at: MountedAt, helper: MountHelper) {
+  private constructor(at: MountedAt, helper: MountHelper, settings: NfsMountSettings) {
     this.path = at.target;
     this.#at = at;
+    this.#settings = settings;
     this.#helper = helper;
     const { promise, resolve } = Promise.withResolvers<MountError>();
     this.lost = promise;
@@ -70,11 +88,10 @@ export class NfsMount implements AsyncDisposable {
    * process serves what is mounted there. If the signal aborts, gives up and throws its reason.
    */
   static async mount(settings: NfsMountSettings, signal?: AbortSignal): Promise<NfsMount> {
-    const { network, port, version, mountOptions } = settings;
+    const { port, version, mountOptions } = settings;
     const { flags, data } = nfsMountOptions(port, version, mountOptions);
     const path = await withoutSymlinks(settings.mountPath);
-    // The kernel connects in the network namespace of the process that calls mount(2).
-    const helper = network ? network.within(() => new MountHelper()) : new MountHelper();
+    const helper = startHelper(settings);
     const giveUp = () => void helper.close();
     try {
       signal?.throwIfAborted();
@@ -94,7 +111,7 @@ export class NfsMount implements AsyncDisposable {
         throw new MountError(describeMountFailure(error, path, data), error);
       }
       signal?.throwIfAborted();
-      return new NfsMount({ target: path, mountId }, helper);
+      return new NfsMount({ target: path, mountId }, helper, settings);
     } catch (error) {
       await helper.close();
       throw signal?.aborted ? signal.reason : error;
@@ -105,7 +122,8 @@ export class NfsMount implements AsyncDisposable {
 
   /**
    * Has the kernel send the server everything written to the mount so far. Calls made while one is under way share the
-   * next one, so that many actions ending at once cost two.
+   * next one, so that many actions ending at once cost two. Rejects with {@link WriteBackError} if all that is left is
+   * what could not be written.
    */
   sync(): Promise<void> {
     return this.#syncs.call();
@@ -121,6 +139,9 @@ export class NfsMount implements AsyncDisposable {
 
   async #sync(): Promise<void> {
     const error = await this.#helper.sync(this.#at);
+    if (error === "ECANCELED") {
+      throw new WriteBackError(`something that was written to ${this.path} is lost`, error);
+    }
     if (error !== "") {
       throw failure(`cannot write ${this.path} back to its server`, error);
     }
@@ -134,29 +155,37 @@ export class NfsMount implements AsyncDisposable {
   }
 
   /**
-   * Unmounts: gently, for up to `graceMilliseconds` while processes still use it, then by force. The server must
-   * keep answering meanwhile, and, unless it went by force, until its client has gone: processes in mount namespaces of
-   * their own may still use the mount there. Does nothing if somebody else has unmounted it. Throws a
-   * {@link MountError} if the mount could not be removed at all, as when another covers it.
+   * Unmounts: waits up to `graceMilliseconds` while processes of this namespace use it, then takes it out of the tree
+   * though it is in use. The server must keep answering meanwhile. Does nothing if somebody else has unmounted it. Throws
+   * a {@link MountError} if the mount could not be removed, as when another covers it: it can then be tried again. In the
+   * end has the server closed, if {@link NfsMountSettings.standIn} says how.
    */
   async unmount(graceMilliseconds = 2000): Promise<void> {
     this.#unmounting = true;
-    const helper = this.#helper.failed ? new MountHelper() : this.#helper;
-    try {
-      this.#wentByForce = await unmountWith(helper, this.#at, graceMilliseconds);
-    } finally {
-      await helper.close();
+    if (this.#unmounted) {
+      return;
     }
-  }
-
-  /** Whether {@link unmount} had to use force. */
-  get wentByForce(): boolean {
-    return this.#wentByForce;
+    if (this.#helper.failed) {
+      this.#helper = startHelper(this.#settings);
+    }
+    await unmountWith(this.#helper, this.#at, graceMilliseconds);
+    this.#unmounted = true;
+    try {
+      await this.#settings.standIn?.closeServer();
+    } finally {
+      await this.#helper.close();
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.unmount();
   }
+}
+
+/** The kernel connects in the network namespace of the process that calls mount(2). */
+function startHelper({ network, standIn }: NfsMountSettings): MountHelper {
+  const start = () => new MountHelper(standIn?.listener);
+  return network ? network.within(start) : start();
 }
 
 function failure(what: string, code: string): MountError {
@@ -281,12 +310,7 @@ async function lockPath(helper: MountHelper, path: string): Promise<void> {
   throw new MountError(message, "EBUSY");
 }
 
-/** Resolves to whether it went by force. */
-async function unmountWith(
-  helper: MountHelper,
-  mount: MountedAt,
-  graceMilliseconds: number,
-): Promise<boolean> {
+async function unmountWith(helper: MountHelper, mount: MountedAt, graceMilliseconds: number): Promise<void> {
   const deadline = performance.now() + graceMilliseconds;
   let error = "EBUSY";
   while (error === "EBUSY" && performance.now() < deadline) {
@@ -299,13 +323,11 @@ async function unmountWith(
       await setTimeout(RETRY_MILLISECONDS);
     }
   }
-  if (error === "" || error === "ENOENT") {
-    return false;
+  if (error !== "" && error !== "ENOENT") {
+    error = await helper.detach(mount);
   }
-  const forced = await helper.forceUnmount(mount);
-  if (forced === "" || forced === "ENOENT") {
-    return true;
+  if (error !== "" && error !== "ENOENT") {
+    const meaning = error === "EBUSY" ? ": something else is mounted upon it" : "";
+    throw new MountError(`cannot unmount ${mount.target}: ${error}${meaning}`, error);
   }
-  const meaning = forced === "EBUSY" ? ": something else is mounted upon it" : "";
-  throw new MountError(`cannot unmount ${mount.target}: ${forced}${meaning}`, forced);
 }

@@ -171,6 +171,13 @@ export interface RegularFile extends NodeBase {
   redirectWriting?(): never;
 
   /**
+   * Immutable files only. A client that has the file open wants to change it by its handle, and may have no name for it,
+   * as for fchmod(2). Returns a file that can be changed, and has the handle from then on; undefined if somebody else may
+   * have got the handle, too: the change is then refused as any other.
+   */
+  takeOver?(): RegularFile | undefined;
+
+  /**
    * At most `count` bytes from `offset` on; fewer at the end of the file, or if the file system prefers a shorter
    * answer (before the end, at least one byte). The view must stay unchanged until the
    * reply is sent: hand out views of immutable data, or fresh copies.

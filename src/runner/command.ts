@@ -98,6 +98,8 @@ export type Stage =
   | "interpreter"
   | "readiness_path"
   | "path"
+  /** A directory could not be made what it was. */
+  | "clean"
   /** A directory is not empty yet. */
   | "empty"
   /** Somebody, or a lack of memory, killed a process of the helper itself: how the command ended is not known. */
@@ -210,13 +212,32 @@ export async function checkPaths(
 
 /**
  * Removes everything in a directory, whose path must have no symlink in it, in a process that can be killed, which the
- * signal does. What commands leave there
- * to stay goes as well, as far as this user may: modes that forbid it, immutable files, mounts, trees of any depth.
+ * signal does. What commands leave there to stay goes as well, as far as this user may: modes that forbid it, immutable
+ * files, mounts, trees of any depth.
  *
  * Throws a {@link HelperError} naming the first entry that is left, and the signal's reason.
  */
 export async function emptyDirectory(path: string, signal: AbortSignal): Promise<void> {
   await askHelper(encodeMessage(["empty", path]), signal);
+  signal.throwIfAborted();
+}
+
+/** A directory as it was when nobody had done anything to it. Its path is absolute, without a symlink in it. */
+export interface KeptDirectory {
+  readonly path: string;
+  /** Permission bits, set-user-id, set-group-id and sticky. */
+  readonly mode: number;
+  readonly userId: number;
+  readonly groupId: number;
+}
+
+/**
+ * {@link emptyDirectory}, after making the directory what it was: a command may have removed it, put a file or a symlink
+ * in its place, or changed its mode.
+ */
+export async function cleanDirectory(directory: KeptDirectory, signal: AbortSignal): Promise<void> {
+  const { path, mode, userId, groupId } = directory;
+  await askHelper(encodeMessage(["clean", path, mode, userId, groupId]), signal);
   signal.throwIfAborted();
 }
 

@@ -1,10 +1,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { realpath } from "node:fs/promises";
+import { realpath, stat } from "node:fs/promises";
 import type { BbRunnerSettings } from "../config/bb-runner/application.ts";
 import { StatusError, status } from "../grpc/status.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
-import { emptyDirectory, HelperError } from "./command.ts";
+import { cleanDirectory, HelperError, type KeptDirectory } from "./command.ts";
 import { killLaterProcesses } from "./process-table.ts";
 
 /** Removes what commands have left on the machine. Rejects if it cannot. */
@@ -84,14 +84,14 @@ export function cleanerOf(settings: BbRunnerSettings, signal: AbortSignal): Clea
   };
 }
 
-/** Cleans what the path led to at first: a command may put a symlink in its place, to have something else emptied. */
+/** Cleans what the path led to at first, and has that be what it was, whatever a command has put in its place. */
 function temporaryDirectoryCleaner(path: string, signal: AbortSignal): Cleaner {
-  let directory: string | undefined;
+  let directory: KeptDirectory | undefined;
   return async () => {
     const patience = AbortSignal.timeout(CLEANING_MILLISECONDS);
     try {
-      directory ??= await realpath(path);
-      await emptyDirectory(directory, AbortSignal.any([signal, patience]));
+      directory ??= await describe(path);
+      await cleanDirectory(directory, AbortSignal.any([signal, patience]));
     } catch (error) {
       const reason =
         error instanceof HelperError
@@ -102,6 +102,15 @@ function temporaryDirectoryCleaner(path: string, signal: AbortSignal): Cleaner {
       throw new Error(`cannot clean the temporary directory ${path}: ${reason}`, { cause: error });
     }
   };
+}
+
+async function describe(path: string): Promise<KeptDirectory> {
+  const found = await realpath(path);
+  const status = await stat(found);
+  if (!status.isDirectory()) {
+    throw new Error("it is not a directory");
+  }
+  return { path: found, mode: status.mode & 0o7777, userId: status.uid, groupId: status.gid };
 }
 
 async function runCleaningCommand(

@@ -44,6 +44,7 @@ export class BuildDirectory implements DirectoryAccount {
   readonly #onFault: ((fault: Fault) => void) | undefined;
   readonly #onWait: ((settled: Promise<unknown>) => void) | undefined;
   readonly #onRemove: (removed: BuildDirectory) => void;
+  readonly #onRefusal: () => void;
   readonly #faultsSeen = new Set<string>();
   /** File ids of the CAS files that the action knows. */
   readonly #knownFiles = new Set<number>();
@@ -60,6 +61,7 @@ export class BuildDirectory implements DirectoryAccount {
     name: Name,
     options: BuildDirectoryOptions,
     onRemove: (removed: BuildDirectory) => void,
+    onRefusal: () => void,
   ) {
     this.name = name;
     this.owner = options.owner ?? ROOT;
@@ -69,6 +71,7 @@ export class BuildDirectory implements DirectoryAccount {
     this.#onFault = options.onFault;
     this.#onWait = options.onWait;
     this.#onRemove = onRemove;
+    this.#onRefusal = onRefusal;
     this.directory = new TreeDirectory(tree, this, root, undefined, DIRECTORY_MODE, this.owner);
     root.add(name, this.directory);
   }
@@ -137,6 +140,7 @@ export class BuildDirectory implements DirectoryAccount {
   }
 
   report(fault: Fault): void {
+    this.#onRefusal();
     const key = faultKey(fault);
     if (this.#removed || this.#faultsSeen.has(key)) {
       return;
@@ -164,6 +168,11 @@ export class BuildDirectory implements DirectoryAccount {
       this.#faultsOfOthers.clear();
     }
     this.#faultsOfOthers.add(key);
+  }
+
+  tooLate(): FileSystemError {
+    this.#onRefusal();
+    return new FileSystemError(FileSystemStatus.STALE);
   }
 
   noteWait<T>(settled: Promise<T>): Promise<T> {

@@ -29,6 +29,8 @@ export interface CasFileContext {
    * inputs are read-only.
    */
   refuseChange(file: CasFile): never;
+  /** A writable file that has taken the place, and the handle, of the file; undefined if not only one name may have it. */
+  takeOver(file: CasFile): RegularFile | undefined;
 }
 
 /**
@@ -38,7 +40,8 @@ export interface CasFileContext {
  * It cannot be changed: an action that wants to change it gets a private copy in its place ({@link WritableFile}). If
  * the NFS client names the directory entry, as when it opens a file by name, that happens at once. SETATTR, SETXATTR
  * and LINK, and OPEN by handle, carry no name: they fail with STALE, once. Linux then walks the path again, with
- * lookups that bypass its caches, and those find the private copy (`TreeDirectory.lookup`).
+ * lookups that bypass its caches, and those find the private copy (`TreeDirectory.lookup`). There may be no path, as for
+ * fchmod(2): so a file that is open is taken over, if nobody else can have it (`TakenHandles`).
  */
 export class CasFile implements RegularFile, SparseFile, ExtendedAttributes {
   readonly type = FileType.REGULAR;
@@ -98,6 +101,10 @@ export class CasFile implements RegularFile, SparseFile, ExtendedAttributes {
   read(offset: number, count: number): MaybePromise<Uint8Array> {
     const available = Math.min(count, casFileSize(this.handle) - offset);
     return available <= 0 ? EMPTY : this.#context.readBlob(this, offset, available);
+  }
+
+  takeOver(): RegularFile | undefined {
+    return this.#context.takeOver(this);
   }
 
   redirectWriting(): never {

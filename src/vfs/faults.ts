@@ -45,13 +45,10 @@ export function toFilePoolFault(error: unknown): { fault?: FilePoolError; status
   if (code === "EFBIG") {
     return { status: new FileSystemError(FileSystemStatus.FBIG) };
   }
-  if (code === "EMFILE") {
-    return { status: new FileSystemError(FileSystemStatus.NOSPC) };
-  }
-  const full = code === "ENOSPC" || code === "EDQUOT";
+  const full = code === "ENOSPC" || code === "EDQUOT" || code === "EMFILE";
   return {
     fault: new FilePoolError(
-      full ? "the worker's file pool is full" : `the worker's file pool failed: ${message}`,
+      full ? `the worker's file pool is full: ${message}` : `the worker's file pool failed: ${message}`,
       { cause: error },
     ),
     status: new FileSystemError(full ? FileSystemStatus.NOSPC : FileSystemStatus.IO),

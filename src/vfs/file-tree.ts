@@ -12,7 +12,7 @@ import type { Digest } from "../reapi/digest.ts";
 import { BuildDirectory, type BuildDirectoryOptions } from "./build-directory.ts";
 import { CasFile, type CasFileContext } from "./cas-file.ts";
 import { type Clock, SystemClock } from "./clock.ts";
-import type { ContentPlaces } from "./content/content-places.ts";
+import type { ContentAccount, ContentPlaces } from "./content/content-places.ts";
 import type { FilePool } from "./content/file-pool.ts";
 import { MemoryBudget } from "./content/own-bytes.ts";
 import { CasDirectory } from "./directories/cas-directory.ts";
@@ -21,6 +21,7 @@ import { RootDirectory } from "./directories/root-directory.ts";
 import { toBlobError } from "./faults.ts";
 import { HandleCodec } from "./handles.ts";
 import type { NumberedNode, TreeContext } from "./node.ts";
+import { TakenHandles } from "./taken-handles.ts";
 import { WritableFile } from "./writable-file.ts";
 
 /** How long lookups answer with a private copy after a change was refused. Linux looks up the name at once. */
@@ -34,6 +35,13 @@ const MAXIMUM_FILE_SIZE = 2 ** 44 - 4096;
 
 /** For all small files together; once used up, small files go to the pool as well. */
 const SMALL_FILES_BYTES = 64 * 1024 * 1024;
+
+/** The handle does not say who wanted to change the file: one of the actions that had got it by then. */
+interface Wanted {
+  /** In milliseconds of the monotonic clock. */
+  readonly until: number;
+  readonly actions: WeakSet<ContentAccount>;
+}
 
 /** A regular expression, whichever's. */
 export interface NamePattern {
@@ -89,11 +97,13 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
   readonly #hiddenFiles: NamePattern | undefined;
   readonly #builds = new Set<BuildDirectory>();
   readonly #casDirectories = new WeakMap<InputDirectory, CasDirectory>();
+  readonly #taken = new TakenHandles(this.#codec);
   #recentCasFiles = new Map<string, CasFile>();
   #olderCasFiles = new Map<string, CasFile>();
-  /** Handles of CAS files that an action wanted to change, and until when that counts. */
-  readonly #wantedPrivate = new Map<string, number>();
+  /** By their handles: CAS files that an action wanted to change. */
+  readonly #wantedPrivate = new Map<string, Wanted>();
   #lastId = 0;
+  #refusals = 0;
 
   constructor(options: FileTreeOptions) {
     this.clock = options.clock ?? new SystemClock();
@@ -115,8 +125,13 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
     if (this.root.lookup(name) !== undefined) {
       throw new Error(`there is a build directory ${JSON.stringify(name)} already`);
     }
-    const build = new BuildDirectory(this, this.root, name, options, (removed) =>
-      this.#builds.delete(removed),
+    const build = new BuildDirectory(
+      this,
+      this.root,
+      name,
+      options,
+      (removed) => this.#builds.delete(removed),
+      () => this.#refusals++,
     );
     this.#builds.add(build);
     return build;
@@ -133,9 +148,16 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
     const id = this.#codec.numberedId(bytes);
     if (id !== undefined) {
       const node = this.#nodes.get(id);
-      return node?.handle.equals(bytes) ? (node as TreeDirectory | TreeLeaf) : undefined;
+      if (node?.handle.equals(bytes)) {
+        return node as TreeDirectory | TreeLeaf;
+      }
+      this.#refusals++;
+      return undefined;
     }
     const key = bytes.toString("latin1");
+    if (this.#taken.has(key)) {
+      return this.#taken.get(key);
+    }
     const remembered = this.#remembered(key);
     if (remembered !== undefined) {
       return remembered;
@@ -144,6 +166,14 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
       return undefined;
     }
     return this.#remember(key, new CasFile(this, Buffer.from(bytes)));
+  }
+
+  /**
+   * How often something failed that may have been a write: an action's, which it has been told of as a {@link Fault}, or
+   * one to a file that is gone. Where the kernel says that a write failed, and this has not risen, it knows more.
+   */
+  get refusals(): number {
+    return this.#refusals;
   }
 
   statistics(): FileSystemStatistics {
@@ -193,6 +223,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
 
   unregister(node: NumberedNode): void {
     this.#nodes.delete(node.id);
+    this.#taken.end(node.handle);
   }
 
   numberedHandle(id: number): Buffer {
@@ -209,7 +240,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
   }
 
   casFile(handle: Buffer): CasFile {
-    return new CasFile(this, handle);
+    return new CasFile(this, this.#taken.current(handle));
   }
 
   digestOf(handle: Buffer): Digest {
@@ -244,7 +275,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
     }
     const now = this.clock.monotonic();
     // Entries are in order of time: the first that still counts ends the loop.
-    for (const [handle, until] of this.#wantedPrivate) {
+    for (const [handle, { until }] of this.#wantedPrivate) {
       if (until > now) {
         break;
       }
@@ -252,23 +283,43 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
     }
     const key = file.handle.toString("latin1");
     this.#wantedPrivate.delete(key);
-    this.#wantedPrivate.set(key, now + WANTED_PRIVATE_MILLISECONDS);
+    this.#wantedPrivate.set(key, {
+      until: now + WANTED_PRIVATE_MILLISECONDS,
+      actions: new WeakSet([...this.#builds].filter((build) => build.knows(file))),
+    });
     throw new FileSystemError(FileSystemStatus.STALE);
   }
 
-  isWantedPrivate(file: CasFile): boolean {
+  takeOver(file: CasFile): WritableFile | undefined {
+    const [build, ...others] = [...this.#builds].filter((build) => build.knows(file));
+    if (
+      build === undefined ||
+      others.length > 0 ||
+      this.inputsReadOnly ||
+      !this.#taken.mayTake(file.handle)
+    ) {
+      return undefined;
+    }
+    const own = build.directory.takeOver(file, this.#codec.firstGeneration(file.handle));
+    if (own !== undefined) {
+      this.#taken.take(file.handle, own);
+    }
+    return own;
+  }
+
+  isWantedPrivate(file: CasFile, action: ContentAccount): boolean {
     if (this.#wantedPrivate.size === 0) {
       return false;
     }
-    const until = this.#wantedPrivate.get(file.handle.toString("latin1"));
-    return until !== undefined && until > this.clock.monotonic();
+    const wanted = this.#wantedPrivate.get(file.handle.toString("latin1"));
+    return wanted?.actions.has(action) === true && wanted.until > this.clock.monotonic();
   }
 
   /** A CAS file does not know who reads it: it may be any action that has looked into a directory with the file. */
   #blobFailed(file: CasFile, error: unknown): never {
     const fault = toBlobError(error, file.digest);
     for (const build of this.#builds) {
-      build.reportIfLookedUp(fault, file.handle);
+      build.reportIfLookedUp(fault, this.#codec.firstGeneration(file.handle));
     }
     throw new FileSystemError(FileSystemStatus.IO);
   }

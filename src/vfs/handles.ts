@@ -10,7 +10,8 @@ import type { Digest, DigestFunction } from "../reapi/digest.ts";
  * - **CAS file**: says everything about the file, so that the tree need not keep it, and the same blob is the same
  *   inode under every path and in every action.
  *   `2, flags (1), blob space (3), size (7), hash, authenticator (8)`. The blob space is a number for the instance
- *   name and digest function. The authenticator is a keyed hash of all before it, under a key of this tree.
+ *   name and digest function. The flags are the executable bit and, above it, the generation: 0, unless an action has
+ *   taken the handle of an earlier one ({@link TakenHandles}). The authenticator is a keyed hash of all before it, under a key of this tree.
  */
 const NUMBERED = 1;
 const CAS_FILE = 2;
@@ -21,6 +22,9 @@ const KEY_LENGTH = 32;
 /** RFC 8881 §3.1: NFS4_FHSIZE. */
 const MAXIMUM_HANDLE_LENGTH = 128;
 const EXECUTABLE = 1;
+/** The generation is the seven bits above the executable one. */
+const GENERATION = 2;
+const MAXIMUM_GENERATION = 127;
 const MAXIMUM_BLOB_SPACES = 2 ** 24;
 const SLAB_HANDLES = 512;
 
@@ -75,11 +79,7 @@ export class HandleCodec {
 
   /** Whether the bytes are a CAS file's handle that this tree has made. */
   isCasFile(handle: Buffer): boolean {
-    if (
-      handle.length <= CAS_FILE_HASH_OFFSET + AUTHENTICATOR_LENGTH ||
-      handle[0] !== CAS_FILE ||
-      handle[1]! > EXECUTABLE
-    ) {
+    if (handle.length <= CAS_FILE_HASH_OFFSET + AUTHENTICATOR_LENGTH || handle[0] !== CAS_FILE) {
       return false;
     }
     const space = this.#blobSpaces[handle.readUIntBE(2, 3)];
@@ -91,6 +91,17 @@ export class HandleCodec {
         handle.subarray(-AUTHENTICATOR_LENGTH),
       )
     );
+  }
+
+  /** Another handle of the same file; undefined after 127. */
+  nextGeneration(handle: Buffer): Buffer | undefined {
+    const generation = generationOf(handle) + 1;
+    return generation > MAXIMUM_GENERATION ? undefined : this.#withGeneration(handle, generation);
+  }
+
+  /** The handle as a CAS directory has it. */
+  firstGeneration(handle: Buffer): Buffer {
+    return generationOf(handle) === 0 ? handle : this.#withGeneration(handle, 0);
   }
 
   casFileDigest(handle: Buffer): Digest {
@@ -123,6 +134,14 @@ export class HandleCodec {
     return number;
   }
 
+  #withGeneration(handle: Buffer, generation: number): Buffer {
+    const other = Buffer.from(handle);
+    other[1] = (handle[1]! & EXECUTABLE) | (generation * GENERATION);
+    const end = handle.length - AUTHENTICATOR_LENGTH;
+    this.#authenticator(other, 0, end).copy(other, end);
+    return other;
+  }
+
   /** Of the bytes from `start` to `end`. All handles of one digest function have the same length. */
   #authenticator(source: Buffer, start: number, end: number): Buffer {
     const length = source.copy(this.#keyed, KEY_LENGTH, start, end);
@@ -141,10 +160,17 @@ export function casFileIsExecutable(handle: Buffer): boolean {
   return (handle[1]! & EXECUTABLE) !== 0;
 }
 
-/** 51 bits of the hash, and the executable bit: the same content is another inode if it is executable. */
+function generationOf(handle: Buffer): number {
+  return handle[1]! >>> 1;
+}
+
+/**
+ * 51 bits of the hash, and the executable bit: the same content is another inode if it is executable, and in another
+ * generation.
+ */
 export function casFileId(handle: Buffer): number {
   const high = handle.readUInt32BE(CAS_FILE_HASH_OFFSET);
-  const low = handle.readUIntBE(CAS_FILE_HASH_OFFSET + 4, 3) >>> 5;
+  const low = (handle.readUIntBE(CAS_FILE_HASH_OFFSET + 4, 3) >>> 5) ^ (generationOf(handle) << 12);
   return CAS_FILE_ID_BASE + (high * 2 ** 19 + low) * 2 + (casFileIsExecutable(handle) ? 1 : 0);
 }
 

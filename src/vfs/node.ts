@@ -12,6 +12,7 @@ import type { CasFile } from "./cas-file.ts";
 import type { Clock } from "./clock.ts";
 import type { ContentAccount, ContentPlaces } from "./content/content-places.ts";
 import type { CasDirectory } from "./directories/cas-directory.ts";
+import { casFileId } from "./handles.ts";
 import type { Owner } from "./owner.ts";
 import type { Quota } from "./quota.ts";
 
@@ -33,8 +34,8 @@ export interface TreeContext {
   casDirectory(directory: InputDirectory): CasDirectory;
   /** The file of a handle inside a CAS directory. */
   casFile(handle: Buffer): CasFile;
-  /** Whether a lookup should answer with a private copy of the file. */
-  isWantedPrivate(file: CasFile): boolean;
+  /** Whether a lookup by this action should answer with a private copy of the file. */
+  isWantedPrivate(file: CasFile, action: ContentAccount): boolean;
 }
 
 /** A node that the tree keeps, with attributes of its own and a number in its handle. */
@@ -48,18 +49,22 @@ export abstract class NumberedNode implements ExtendedAttributes {
   #extendedAttributesBytes = 0;
   #ended = false;
 
-  /** `time` undefined means now; `quota` is charged for extended attributes. */
+  /**
+   * `time` undefined means now; `quota` is charged for extended attributes. `taken`: the handle of the CAS file whose place
+   * the node takes; undefined for one of its own.
+   */
   constructor(
     tree: TreeContext,
     mode: number,
     owner: Owner,
     time: Timestamp | undefined,
     quota: Quota | undefined,
+    taken?: Buffer,
   ) {
     this.tree = tree;
     this.#quota = quota;
     this.id = tree.register(this);
-    this.handle = tree.numberedHandle(this.id);
+    this.handle = taken ?? tree.numberedHandle(this.id);
     const now = time ?? tree.clock.now();
     this.#attributes = {
       mode,
@@ -68,7 +73,7 @@ export abstract class NumberedNode implements ExtendedAttributes {
       groupId: owner.groupId,
       size: 0,
       spaceUsed: 0,
-      fileId: this.id,
+      fileId: taken === undefined ? this.id : casFileId(taken),
       change: 1,
       accessTime: now,
       modifyTime: now,
@@ -190,8 +195,9 @@ export abstract class Leaf extends NumberedNode {
     mode: number,
     owner: Owner,
     time: Timestamp | undefined,
+    taken?: Buffer,
   ) {
-    super(tree, mode, owner, time, account.quota);
+    super(tree, mode, owner, time, account.quota, taken);
     this.account = account;
   }
 

@@ -27,9 +27,15 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
   readonly immutable = false;
   readonly #content: FileContent;
   #retained = 0;
+  /** How many of the worker's own need the content. */
+  #keepers = 0;
+  #contentChanges = 0;
   #onReleased: (() => void)[] | undefined;
 
-  /** With the content of `base`, or none. Throws DQUOT if the quota has no room for it. */
+  /**
+   * With the content of `base`, or none. Throws DQUOT if the quota has no room for it. `taken`: the handle that it takes of
+   * a CAS file.
+   */
   constructor(
     tree: TreeContext,
     account: ContentAccount,
@@ -37,9 +43,10 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     mode: number,
     owner: Owner,
     time: Timestamp | undefined,
+    taken?: Buffer,
   ) {
     const content = new FileContent(tree.places, account, base);
-    super(tree, account, mode, owner, time);
+    super(tree, account, mode, owner, time, taken);
     this.#content = content;
     this.#updateSize();
   }
@@ -61,6 +68,25 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
   /** Whether a client has the file open. */
   get retained(): boolean {
     return this.#retained > 0;
+  }
+
+  /** How often the content has changed; counts a change once it is done. */
+  get contentChanges(): number {
+    return this.#contentChanges;
+  }
+
+  /** Keeps the content until the promise of `use` settles, whether the file has a name or not. Throws STALE if it is gone. */
+  async whileKept<T>(use: () => Promise<T>): Promise<T> {
+    if (!this.#isWanted) {
+      throw new FileSystemError(FileSystemStatus.STALE);
+    }
+    this.#keepers++;
+    try {
+      return await use();
+    } finally {
+      this.#keepers--;
+      this.#endUnlessWanted();
+    }
   }
 
   /** Resolves when no client has the file open any more. */
@@ -155,13 +181,19 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     for (const resolve of waiting ?? []) {
       resolve();
     }
-    if (this.attributes().linkCount === 0) {
-      this.end();
-    }
+    this.#endUnlessWanted();
   }
 
   protected override nameless(): void {
-    if (this.#retained === 0) {
+    this.#endUnlessWanted();
+  }
+
+  get #isWanted(): boolean {
+    return this.attributes().linkCount > 0 || this.#retained > 0 || this.#keepers > 0;
+  }
+
+  #endUnlessWanted(): void {
+    if (!this.#isWanted) {
       this.end();
     }
   }
@@ -193,6 +225,7 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
   }
 
   #contentChanged(): void {
+    this.#contentChanges++;
     this.#updateSize();
     this.markModified();
   }

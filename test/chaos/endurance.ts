@@ -1,7 +1,7 @@
 /** `npm run endurance`: mixed load on both file systems, and whether they are as small after it as before. */
 import { readdirSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { insideKernel, runInKernel } from "../../src/user-mode-linux/run-in-kernel.ts";
+import { insideKernel, runInKernel } from "../../src/in-kernel/run-in-kernel.ts";
 import { MountedFileSystem, sh } from "../kernel/mounted-file-systems.ts";
 import { Random } from "../kernel/random.ts";
 import { type Load, loads } from "./loads.ts";

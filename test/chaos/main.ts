@@ -3,7 +3,7 @@
 import { createWriteStream } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { insideKernel, runInKernel } from "../../src/user-mode-linux/run-in-kernel.ts";
+import { insideKernel, runInKernel } from "../../src/in-kernel/run-in-kernel.ts";
 import { runChaos } from "./run.ts";
 
 const HELP = `Usage: npm run chaos [-- OPTION…]

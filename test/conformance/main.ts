@@ -257,7 +257,7 @@ async function boot(
   writeFileSync(jobFile, JSON.stringify({ ...job, seconds, resultsFile } satisfies Job));
   mkdirSync(join(REPOSITORY, "node_modules/.cache"), { recursive: true });
   try {
-    const launcher = [process.execPath, join(REPOSITORY, "src/user-mode-linux/main.ts"), "--quiet"];
+    const launcher = [process.execPath, join(REPOSITORY, "src/in-kernel/main.ts"), "--quiet"];
     const limits = ["--timeout", String(seconds + GRACE_SECONDS), "--memory", "4G", "--out", out];
     const program = [process.execPath, "--no-warnings", join(import.meta.dirname, "inside.ts"), jobFile];
     const kernel = [...(values.behind?.split(" ") ?? []), ...launcher, ...limits, "--"];

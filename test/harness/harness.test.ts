@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, describe, it } from "node:test";
 
-const launcher = path.resolve(import.meta.dirname, "../../src/user-mode-linux/main.ts");
+const launcher = path.resolve(import.meta.dirname, "../../src/in-kernel/main.ts");
 const scratch = mkdtempSync(path.join(tmpdir(), "harness-"));
 after(() => rmSync(scratch, { recursive: true }));
 

@@ -1,11 +1,8 @@
 /** The kernel's client and another one on the same files: what the server calls either of them for. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { after, before, describe, it } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { NfsMount, type NfsVersion } from "../../src/mount/index.ts";
@@ -14,39 +11,11 @@ import { Status } from "../../src/nfs/protocol/status.ts";
 import { answerCallback, parseCallback } from "../unit/nfs/callback-client.ts";
 import { expectResult, handle, openFile, TestConnection, TestSession } from "../unit/nfs/client.ts";
 import { openDelegated } from "../unit/nfs/delegation.ts";
+import { Dialogue } from "./dialogue.ts";
 
 const inKernel = process.env.IN_KERNEL ? {} : { skip: "run it by npm run in-kernel" };
 const CHANGE_AND_SIZE = (1 << 3) | (1 << 4);
 const NO_DELEGATION_WANTED = 0x400;
-
-/** A shell in the folder that is told one line after the other. This process serves the folder: it must not wait. */
-class Shell implements AsyncDisposable {
-  readonly #child;
-  readonly #lines;
-
-  constructor(folder: string) {
-    this.#child = spawn("bash", ["-c", 'cd "$0" && exec bash -s', folder], {
-      stdio: ["pipe", "pipe", "inherit"],
-    });
-    this.#lines = createInterface(this.#child.stdout)[Symbol.asyncIterator]();
-  }
-
-  /** The first line that the command prints. */
-  async run(command: string): Promise<string> {
-    this.#child.stdin.write(`${command}\n`);
-    const { value, done } = await this.#lines.next();
-    if (done === true) {
-      throw new Error(`the shell ended at: ${command}`);
-    }
-    return value;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    const closed = once(this.#child, "close");
-    this.#child.stdin.end();
-    await closed;
-  }
-}
 
 describe("callbacks to the kernel's client", inKernel, () => {
   const work = mkdtempSync(join(tmpdir(), "nfs-delegations-"));
@@ -119,10 +88,10 @@ describe("callbacks to the kernel's client", inKernel, () => {
 
       it("recall delegations when another client writes, whose data is then seen", async () => {
         const file = `read-${version}`;
-        await using shell = new Shell(mount.path);
-        await shell.run(`echo before > ${file}; cat ${file}`);
+        await using shell = Dialogue.shell(mount.path);
+        await shell.ask(`echo before > ${file}; cat ${file}`);
         const returned = server.statistics().operations.DELEGRETURN ?? 0;
-        assert.equal(await shell.run(`exec 3< ${file}; cat ${file}`), "before");
+        assert.equal(await shell.ask(`exec 3< ${file}; cat ${file}`), "before");
         const opened = await openForWriting(file);
         assert.ok(opened.refusals > 0, "the kernel had no delegation");
         assert.ok((server.statistics().operations.DELEGRETURN ?? 0) > returned);
@@ -146,8 +115,8 @@ describe("callbacks to the kernel's client", inKernel, () => {
           ],
         ]);
         assert.equal(written.status, Status.OK);
-        assert.equal(await shell.run(`cat ${file}`), "behind");
-        assert.equal(await shell.run("cat <&3"), "behind", "the open has survived the recall");
+        assert.equal(await shell.ask(`cat ${file}`), "behind");
+        assert.equal(await shell.ask("cat <&3"), "behind", "the open has survived the recall");
       });
 
       it("ask the other client for the size of what it holds", async () => {
@@ -164,8 +133,8 @@ describe("callbacks to the kernel's client", inKernel, () => {
           });
         };
         connection.callbacks.on("call", answer);
-        await using shell = new Shell(mount.path);
-        assert.equal(await shell.run(`stat -c %s ${file}`), "4321");
+        await using shell = Dialogue.shell(mount.path);
+        assert.equal(await shell.ask(`stat -c %s ${file}`), "4321");
         assert.ok(calls > 0);
         connection.callbacks.off("call", answer);
       });
@@ -175,10 +144,10 @@ describe("callbacks to the kernel's client", inKernel, () => {
   it("ask for the size of what it has not written yet, vers=4.0", async () => {
     const mountPath = join(work, "writing");
     await using mount = await NfsMount.mount({ port, serverPath: "/", mountPath, version: "4.0" });
-    await using shell = new Shell(mount.path);
+    await using shell = Dialogue.shell(mount.path);
     // An NFSv4.0 client gets no delegation with its very first open.
-    await shell.run("echo first > first; cat first");
-    await shell.run("> written; exec 3<> written; printf 12345 >&3; echo");
+    await shell.ask("echo first > first; cat first");
+    await shell.ask("> written; exec 3<> written; printf 12345 >&3; echo");
     const { handle: file } = await openFile(other, "first", { access: 1 | NO_DELEGATION_WANTED });
     assert.equal(await size(file), 6);
     const { reader } = await other.call([
@@ -203,7 +172,7 @@ describe("callbacks to the kernel's client", inKernel, () => {
   it("tell of a lock that has become free, vers=4.1", { timeout: 20_000 }, async () => {
     const mountPath = join(work, "locking");
     await using mount = await NfsMount.mount({ port, serverPath: "/", mountPath, version: "4.1" });
-    await using shell = new Shell(mount.path);
+    await using shell = Dialogue.shell(mount.path);
     const file = await openFile(other, "locked", { create: "unchecked", access: 3 | NO_DELEGATION_WANTED });
     const { reader, status } = await other.call([
       ["PUTFH", handle(file.handle)],
@@ -229,7 +198,7 @@ describe("callbacks to the kernel's client", inKernel, () => {
     const lock = Buffer.from(reader.fixed(16));
     const locks = () => server.statistics().operations.LOCK ?? 0;
     const before = locks();
-    const got = shell.run("flock locked echo got");
+    const got = shell.ask("flock locked echo got");
     while (locks() === before) {
       await setTimeout(10);
     }

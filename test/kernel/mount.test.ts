@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,8 +12,8 @@ import {
   clearStaleMounts,
   isMounted,
   MountError,
+  NetworkNamespace,
   NfsMount,
-  parseMountTable,
   readMountTable,
   shareMounts,
 } from "../../src/mount/index.ts";
@@ -42,12 +42,23 @@ function makeFolder(scope: AsyncDisposableStack): string {
   return folder;
 }
 
-/** An empty server of this process, mounted. This process must not touch the mount synchronously. */
-async function mountServer(scope: AsyncDisposableStack, mountPath: string) {
+/**
+ * An empty server of this process, mounted in a network namespace of its own. This process must not touch the mount
+ * synchronously. `beforeClosing` is called when the mount has gone and its server will.
+ */
+async function mountServer(scope: AsyncDisposableStack, mountPath: string, beforeClosing = async () => {}) {
   const server = new NfsServer({ fileSystem: new MemoryFileSystem() });
   scope.defer(() => server.close());
-  const port = await server.listen();
-  const mount = await NfsMount.mount({ port, serverPath: "/", mountPath, version: "4.2" });
+  const network = NetworkNamespace.create();
+  scope.defer(() => network.close());
+  const listener = network.openTcpSocket();
+  const port = await server.listen({ fd: listener });
+  const closeServer = async () => {
+    await beforeClosing();
+    await server.close();
+  };
+  const standIn = { listener, closeServer };
+  const mount = await NfsMount.mount({ network, port, standIn, serverPath: "/", mountPath, version: "4.2" });
   scope.defer(() => mount.unmount(0));
   return { server, mount };
 }
@@ -97,12 +108,8 @@ async function startMountedServer(scope: AsyncDisposableStack, mountPath: string
 interface ProcessStatus {
   readonly pid: number;
   readonly name: string;
-  readonly state: string;
   readonly parent: number;
 }
-
-/** The parent of all threads of the kernel. */
-const KERNEL_THREADS = 2;
 
 function processes(): ProcessStatus[] {
   return readdirSync("/proc")
@@ -111,13 +118,41 @@ function processes(): ProcessStatus[] {
       try {
         const status = readFileSync(`/proc/${pid}/status`, "latin1");
         const field = (name: string) => new RegExp(`^${name}:\\s*(\\S+)`, "m").exec(status)?.[1] ?? "";
-        return [
-          { pid: Number(pid), name: field("Name"), state: field("State"), parent: Number(field("PPid")) },
-        ];
+        return [{ pid: Number(pid), name: field("Name"), parent: Number(field("PPid")) }];
       } catch {
         return [];
       }
     });
+}
+
+async function untilEnded(pid: number): Promise<void> {
+  while (existsSync(`/proc/${pid}`)) {
+    await setTimeout(20);
+  }
+}
+
+/** A shell in a mount namespace of its own, with a directory and files of the mount open; it runs its input. */
+async function startUser(scope: AsyncDisposableStack, path: string): Promise<ChildProcess> {
+  const prepare = `cd ${path}; echo written >file; exec 8>>kept 9<file; echo more >&8; echo ready`;
+  const user = spawn("unshare", ["-m", "--propagation", "private", "sh", "-c", `${prepare}; exec sh`], {
+    stdio: ["pipe", "pipe", "ignore"],
+  });
+  scope.defer(() => void user.kill("SIGKILL"));
+  assert.equal(String((await once(user.stdout, "data"))[0]), "ready\n");
+  return user;
+}
+
+/** What the commands print, then the status of the last one. */
+async function ask(user: ChildProcess, commands: string): Promise<string> {
+  user.stdin?.write(`out=$({ ${commands}; } 2>&1); echo $out $?\n`);
+  return String((await once(user.stdout!, "data"))[0]).trim();
+}
+
+/** Each system call that needs the server must fail, none wait for it. */
+async function assertUserFails(user: ChildProcess): Promise<void> {
+  for (const call of ["ls never-seen-2", "echo >new", "echo x >&8; sync -f kept"]) {
+    assert.match(await ask(user, call), /[1-9]$/, call);
+  }
 }
 
 /** Fails if that takes longer than the five seconds that are promised. Returns how many milliseconds it took. */
@@ -128,16 +163,6 @@ async function untilUnmounted(path: string): Promise<number> {
     await setTimeout(20);
   }
   return performance.now() - started;
-}
-
-/** In the mount namespace of a process; none if it has ended. */
-function mountPoints(pid: number): string[][] {
-  try {
-    const table = parseMountTable(readFileSync(`/proc/${pid}/mountinfo`));
-    return [table.map(({ mountPoint }) => mountPoint)];
-  } catch {
-    return [];
-  }
 }
 
 function mountHelper(worker: number): number {
@@ -254,6 +279,36 @@ describe("a mount of this process's own server", inKernel, () => {
     await once(writer, "exit");
   });
 
+  it("may still be used when the server has closed: there are errors, and nobody hangs", async (test) => {
+    const scope = makeScope(test);
+    const path = makeFolder(scope);
+    const { mount } = await mountServer(scope, path);
+    const user = await startUser(scope, path);
+    const helper = mountHelper(process.pid);
+    await mount.unmount();
+    assert.ok(!isMounted(path));
+    await assertUserFails(user);
+    // There is no lock that another worker would wait for.
+    const again = await mountServer(scope, path);
+    await again.mount.unmount();
+    user.kill("SIGKILL");
+    await once(user, "exit");
+    await untilEnded(helper);
+  });
+
+  it("is served for those who still use it, until the server has closed", async (test) => {
+    const scope = makeScope(test);
+    const path = makeFolder(scope);
+    const { mount } = await mountServer(scope, path, async () => {
+      assert.ok(!isMounted(path));
+      assert.equal(await ask(user, "cat file; test -e never-seen-1"), "written 1");
+      user.stdin?.end();
+      await once(user, "exit");
+    });
+    const user = await startUser(scope, path);
+    await mount.unmount();
+  });
+
   it("is not mistaken for what was mounted upon it", async (test) => {
     const scope = makeScope(test);
     const path = makeFolder(scope);
@@ -341,13 +396,6 @@ describe("when the process that serves a mount is killed", inKernel, () => {
     worker.kill("SIGKILL");
     const waiter = spawn("sh", ["-c", `exec ls ${path}/never-seen`], { stdio: "ignore" });
     test.diagnostic(`unmounted after ${Math.round(await untilUnmounted(path))} ms`);
-    const tables = processes()
-      .filter(({ name }) => name === "bb_mount")
-      .flatMap(({ pid }) => mountPoints(pid));
-    assert.ok(
-      tables.some((points) => points.sort().join() === "/,/mount"),
-      `no process keeps the mount, and nothing else: ${tables.join(" | ")}`,
-    );
     if (waiter.exitCode === null) {
       await once(waiter, "exit");
     }
@@ -355,14 +403,24 @@ describe("when the process that serves a mount is killed", inKernel, () => {
       process.kill("SIGKILL");
       await once(process, "exit");
     }
-    while (processes().some(({ pid }) => pid === helper.pid)) {
-      await setTimeout(20);
-    }
-    while (processes().some(({ state, parent }) => state === "D" && parent !== KERNEL_THREADS)) {
-      await setTimeout(20);
-    }
+    await untilEnded(helper.pid);
     const { mount } = await mountServer(scope, path);
     await mount.unmount();
+  });
+
+  it("who still uses the mount, however long, gets errors and can end", async (test) => {
+    const scope = makeScope(test);
+    const path = makeFolder(scope);
+    const worker = await startMountedServer(scope, path);
+    const user = await startUser(scope, path);
+    const helper = helperOf(worker);
+    assert.ok(helper);
+    worker.kill("SIGKILL");
+    await untilUnmounted(path);
+    await assertUserFails(user);
+    user.kill("SIGKILL");
+    await once(user, "exit");
+    await untilEnded(helper.pid);
   });
 
   it("along with its helper, the next one removes what they have left", async (test) => {

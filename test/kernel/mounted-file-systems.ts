@@ -9,7 +9,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe } from "node:test";
-import { NfsMount, type NfsVersion } from "../../src/mount/index.ts";
+import { NfsMount, type NfsMountSettings, type NfsVersion } from "../../src/mount/index.ts";
 import {
   type Directory,
   type FileSystem,
@@ -154,8 +154,8 @@ export function workersTree(folder: string): TestedFileSystem {
 
 const fileSystems = { memory, "the worker's tree": workersTree } as const;
 export type FileSystemName = keyof typeof fileSystems;
-const fileSystemNames = Object.keys(fileSystems) as FileSystemName[];
-const versions = ["4.0", "4.1", "4.2"] as const satisfies readonly NfsVersion[];
+export const fileSystemNames = Object.keys(fileSystems) as FileSystemName[];
+export const versions = ["4.0", "4.1", "4.2"] as const satisfies readonly NfsVersion[];
 
 /** What stands between the kernel and the server, at a port of its own. */
 export interface Detour {
@@ -163,20 +163,115 @@ export interface Detour {
   close(): Promise<void>;
 }
 
+export interface ServedSettings {
+  /** Whether the mounts come to the server through something in this process, not from reserved ports. */
+  readonly indirect?: boolean;
+  /** Whether the worker's tree is behind a gate. Default true. */
+  readonly gate?: boolean;
+  readonly leaseSeconds?: number;
+}
+
 /**
- * One file system, mounted. The worker's tree is behind a gate, as in the worker, except with 4.0, which has no
+ * One file system and its server. The worker's tree is behind a gate, as in the worker, except with 4.0, which has no
  * sessions to know the own mount by.
  */
+export class ServedFileSystem implements AsyncDisposable {
+  readonly name: FileSystemName;
+  readonly version: NfsVersion;
+  /** On this machine's disk, not on a mount; gone at the end. */
+  readonly folder = mkdtempSync(join(tmpdir(), "served-"));
+  readonly server: NfsServer;
+  readonly #tested: TestedFileSystem;
+  readonly #gate: Gate | undefined;
+  readonly #faults: unknown[] = [];
+  #port = 0;
+  #directories = 0;
+
+  private constructor(name: FileSystemName, version: NfsVersion, settings: ServedSettings) {
+    this.name = name;
+    this.version = version;
+    this.#tested = fileSystems[name](this.folder);
+    this.#gate =
+      name === "the worker's tree" && version !== "4.0" && settings.gate !== false
+        ? new Gate({ reservedPortsOnly: !settings.indirect })
+        : undefined;
+    this.server = new NfsServer({
+      fileSystem: this.fileSystem,
+      delegations: delegatesIn(version),
+      onFault: (error) => this.#faults.push(error),
+      ...(this.#gate && { gate: this.#gate }),
+      ...(settings.leaseSeconds !== undefined && { leaseSeconds: settings.leaseSeconds }),
+    });
+  }
+
+  static async start(
+    name: FileSystemName,
+    version: NfsVersion,
+    settings: ServedSettings = {},
+  ): Promise<ServedFileSystem> {
+    const served = new ServedFileSystem(name, version, settings);
+    served.#port = await served.server.listen();
+    return served;
+  }
+
+  get fileSystem(): FileSystem {
+    return this.#tested.fileSystem;
+  }
+
+  /** The server's. */
+  get port(): number {
+    return this.#port;
+  }
+
+  /** Mounts the file system at a name in the {@link folder}. To be unmounted before the end. */
+  mount(
+    mountName: string,
+    settings: Partial<Pick<NfsMountSettings, "port" | "network" | "mountOptions">> = {},
+  ): Promise<NfsMount> {
+    const mountPath = join(this.folder, mountName);
+    const mount = (name: string) =>
+      NfsMount.mount({
+        port: this.#port,
+        serverPath: `/${name}`,
+        mountPath,
+        version: this.version,
+        ...settings,
+      });
+    return this.#gate ? this.#gate.open(mount) : mount("");
+  }
+
+  /** A new directory with these files: its path from the root. */
+  makeDirectory(files: Files = {}): Promise<string> {
+    return this.#tested.makeDirectory(`directory-${++this.#directories}`, files);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      await this.server.close();
+      await this.#tested.end();
+      assert.deepEqual(this.#faults, []);
+    } finally {
+      rmSync(this.folder, { recursive: true, force: true });
+    }
+  }
+}
+
+/**
+ * Whether the server gives delegations. To NFSv4.0 it would give WRITE delegations: when Linux 6.1 returns one of a
+ * file on which several locks are held, it may read a lock that is gone, and panic (nfs_delegation_claim_locks).
+ */
+export function delegatesIn(version: NfsVersion): boolean {
+  return version !== "4.0";
+}
+
+/** One file system, mounted. */
 export class MountedFileSystem {
   readonly name: FileSystemName;
   readonly version: NfsVersion;
   readonly minor: number;
   readonly #makeDetour: ((port: number) => Promise<Detour>) | undefined;
   readonly #stack = new AsyncDisposableStack();
-  #tested: TestedFileSystem | undefined;
-  #server: NfsServer | undefined;
-  #folder = "";
-  #directories = 0;
+  #served: ServedFileSystem | undefined;
 
   constructor(name: FileSystemName, version: NfsVersion, makeDetour?: (port: number) => Promise<Detour>) {
     this.name = name;
@@ -185,61 +280,33 @@ export class MountedFileSystem {
     this.#makeDetour = makeDetour;
   }
 
-  /**
-   * Whether the server gives delegations. To NFSv4.0 it would give WRITE delegations: when Linux 6.1 returns one of a
-   * file on which several locks are held, it may read a lock that is gone, and panic (nfs_delegation_claim_locks).
-   */
   get delegates(): boolean {
-    return this.minor > 0;
+    return delegatesIn(this.version);
   }
 
   /** On this machine's disk, not on the mount; gone at the end. */
   get folder(): string {
-    return this.#folder;
+    return this.#started.folder;
   }
 
   statistics(): NfsServerStatistics {
-    assert.ok(this.#server, "start() first");
-    return this.#server.statistics();
+    return this.#started.server.statistics();
   }
 
   get fileSystem(): FileSystem {
-    assert.ok(this.#tested, "start() first");
-    return this.#tested.fileSystem;
+    return this.#started.fileSystem;
   }
 
   async start(): Promise<void> {
-    this.#folder = mkdtempSync(join(tmpdir(), "mounted-"));
-    this.#stack.defer(() => rmSync(this.#folder, { recursive: true, force: true }));
-    const tested = fileSystems[this.name](this.#folder);
-    this.#tested = tested;
-    const gate =
-      this.name === "the worker's tree" && this.minor > 0
-        ? new Gate({ reservedPortsOnly: this.#makeDetour === undefined })
-        : undefined;
-    const faults: unknown[] = [];
-    const server = new NfsServer({
-      fileSystem: tested.fileSystem,
-      delegations: this.delegates,
-      onFault: (error) => faults.push(error),
-      ...(gate && { gate }),
+    const served = await ServedFileSystem.start(this.name, this.version, {
+      indirect: this.#makeDetour !== undefined,
     });
-    this.#server = server;
-    this.#stack.defer(async () => {
-      await server.close();
-      await tested.end();
-      assert.deepEqual(faults, []);
-    });
-    const serverPort = await server.listen();
-    const detour = await this.#makeDetour?.(serverPort);
+    this.#served = this.#stack.use(served);
+    const detour = await this.#makeDetour?.(served.port);
     if (detour) {
       this.#stack.defer(() => detour.close());
     }
-    const port = detour?.port ?? serverPort;
-    const mount = (name: string) =>
-      NfsMount.mount({ port, serverPath: `/${name}`, mountPath: this.#mountPath, version: this.version });
-    const mounted = await (gate ? gate.open(mount) : mount(""));
-    this.#stack.defer(() => mounted.unmount());
+    this.#stack.use(await served.mount(MOUNT_NAME, detour && { port: detour.port }));
   }
 
   end(): Promise<void> {
@@ -248,9 +315,7 @@ export class MountedFileSystem {
 
   /** The path, through the mount, of a new directory with these files. */
   async directory(files: Files = {}): Promise<string> {
-    assert.ok(this.#tested, "start() first");
-    const name = `directory-${++this.#directories}`;
-    return join(this.#mountPath, await this.#tested.makeDirectory(name, files));
+    return join(this.#mountPath, await this.#started.makeDirectory(files));
   }
 
   /** A directory made by {@link directory}, as the server has it. */
@@ -259,9 +324,16 @@ export class MountedFileSystem {
   }
 
   get #mountPath(): string {
-    return join(this.#folder, "mount");
+    return join(this.folder, MOUNT_NAME);
+  }
+
+  get #started(): ServedFileSystem {
+    assert.ok(this.#served, "start() first");
+    return this.#served;
   }
 }
+
+const MOUNT_NAME = "mount";
 
 /** A group of tests for each file system and version. `makeDetour` is called with the server's port. */
 export function describeMounts(

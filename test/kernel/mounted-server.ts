@@ -7,7 +7,9 @@ import { MemoryFileSystem, NfsServer } from "../../src/nfs/index.ts";
 
 const server = new NfsServer({ fileSystem: new MemoryFileSystem() });
 const network = NetworkNamespace.create();
-const port = await server.listen({ fd: network.openTcpSocket() });
+const listener = network.openTcpSocket();
+const port = await server.listen({ fd: listener });
 const mountPath = process.argv[2] ?? "";
-await NfsMount.mount({ network, port, serverPath: "/", mountPath, version: "4.2" });
+const standIn = { listener, closeServer: () => server.close() };
+await NfsMount.mount({ network, port, standIn, serverPath: "/", mountPath, version: "4.2" });
 console.log("mounted");

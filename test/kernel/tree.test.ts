@@ -8,7 +8,7 @@ import { NfsServer } from "../../src/nfs/index.ts";
 import { SystemClock } from "../../src/vfs/clock.ts";
 import { DirectoryFilePool, type Fault, FileTree, QuotaExceededError } from "../../src/vfs/index.ts";
 import { executable, FakeInputSource, symlink, type Tree } from "../unit/vfs/fake-input-source.ts";
-import { inKernel, sh as run } from "./mounted-file-systems.ts";
+import { compile, inKernel, sh as run } from "./mounted-file-systems.ts";
 
 const TEXT = Array.from({ length: 2000 }, (_, i) => `line ${i}`)
   .join("\n")
@@ -291,6 +291,77 @@ for (const version of ["4.0", "4.1", "4.2"] satisfies NfsVersion[]) {
         },
         { ...INPUTS, missing: "only here\n" },
       ));
+
+    const only = (name: string) => ({ only: `#!/bin/sh\necho ${name} ${version}\n`, dir: { inner: name } });
+    const said = `descriptor ${version}`;
+    const script = `#!/bin/sh\necho ${said}`;
+    const perl = (program: string) => `perl -e 'open(F, "<", "only") or die $!; ${program}'`;
+    const stats = 'printf("%o %d ", (stat($_))[2] & 07777, (stat($_))[9]) for (*F, "only")';
+
+    it("changes an input through a descriptor that is open for reading", () =>
+      inAction(async ({ sh: first, faults }) => {
+        await first("cat only");
+        assert.equal(await first(perl(`chmod(0750, F) or die $!; ${stats}`)), "750 946684800 750 946684800");
+        assert.equal(
+          await first(perl(`utime(1, 2, F) or die $!; ${stats}; print <F>`)),
+          `750 2 750 2 ${script}`,
+        );
+        assert.equal(
+          await first("./only; echo more >>only; tail -1 only; stat -c %a only"),
+          `${said}\nmore\n750`,
+        );
+        await inAction(async ({ sh: second }) => {
+          assert.equal(await second("stat -c '%a %h %Y' only; cat only"), `444 9999 946684800\n${script}`);
+          // In both, the file is now known to one action alone.
+          assert.equal(
+            await second(perl(`chmod(0700, F) or die $!; ${stats}`)),
+            "700 946684800 700 946684800",
+          );
+          assert.equal(await first("stat -c %a only; tail -1 only"), "750\nmore");
+        }, only("descriptor"));
+        assert.deepEqual(faults, []);
+      }, only("descriptor")));
+    it("does not change through a descriptor what another action may have, too", () =>
+      inAction(
+        async ({ sh: first }) =>
+          inAction(async ({ sh: second }) => {
+            await first("cat only");
+            await second("cat only");
+            assert.equal(await first(perl('chmod(0750, F) or print "$!"')), "Stale file handle");
+            assert.equal(await second("stat -c %a only"), "444");
+            await first("chmod 750 only");
+            assert.equal(await first("stat -c %a only"), "750");
+            assert.equal(await second("stat -c %a only"), "444");
+          }, only("shared")),
+        only("shared"),
+      ));
+
+    it("is asked for a change of an input twice, whether that is delegated or not", () =>
+      inAction(async ({ sh }) => {
+        await sh("cat plain text >/dev/null");
+        const { SETATTR = 0 } = server.statistics().operations;
+        await sh(`perl -e 'truncate("plain", 3) or die $!'`);
+        await sh(`perl -e 'utime(1, 2, "text") or die $!'`);
+        assert.equal(server.statistics().operations.SETATTR, SETATTR + 4);
+        assert.equal(await sh("cat plain; stat -c ' %Y' text"), "pla 2");
+      }));
+
+    // Linux has no such handles of files of NFSv4.0.
+    if (version !== "4.0") {
+      it("opens files by handles that were given out, and not by those that an action makes up", () =>
+        inAction(
+          async ({ sh, path }) => {
+            const program = await compile(folder, `open-by-handle-${version}`, ["open-by-handle.c"]);
+            const secret = source.addBlob("in no input root");
+            const known = source.addBlob("a known input, \n");
+            assert.equal(await sh("cat known"), "a known input,");
+            assert.equal(await run(`${program} ${path}/known`, "/"), "a known input,");
+            const forged = `${program} ${path}/known ${known.hash} ${secret.hash}`;
+            assert.equal(await run(forged, "/"), "Stale file handle");
+          },
+          { ...INPUTS, known: "a known input, \n" },
+        ));
+    }
 
     it("shows the quota as it was once everything is gone, and holds no nodes", async () => {
       assert.equal(tree.counts().buildDirectories, 0);

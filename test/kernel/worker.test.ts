@@ -189,6 +189,30 @@ describe("worker", inKernel, () => {
       await goesOn();
     });
 
+    it("fails none that runs beside it when it exceeds its quota", async () => {
+      const exceed = async () => {
+        for (let time = 0; time < 3; time++) {
+          const response = await cluster.run({
+            script: "for i in 1 2 3 4 5 6 7 8; do dd if=/dev/zero of=file bs=65536 count=32; done",
+          });
+          endsWith(response, Code.INVALID_ARGUMENT, /quota/);
+        }
+      };
+      const exceeding = exceed();
+      let ended = false;
+      exceeding
+        .catch(() => {})
+        .finally(() => {
+          ended = true;
+        });
+      while (!ended) {
+        const response = await cluster.run({ script: "echo fine >out; cat out" });
+        assert.equal(response.status, undefined, response.status?.message);
+        assert.equal(await cluster.text(response.result?.stdoutDigest), "fine\n");
+      }
+      await exceeding;
+    });
+
     it("is killed when nobody wants its result any more", async () => {
       const abort = new AbortController();
       const { inputRoot, file } = await cluster.rootWith("seen", Buffer.from("read by the action"));

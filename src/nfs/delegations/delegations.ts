@@ -36,6 +36,9 @@ const NOTHING: GivenAttributes = {
   modifyTime: { seconds: 0, nanoseconds: 0 },
 };
 
+/** How long a request waits for its own client to return a delegation. Linux takes some milliseconds. */
+const RETURN_MILLISECONDS = 1000;
+
 /** Delegations per client, revoked ones that it has not freed included. Linux keeps up to 5000 unused. */
 const MAXIMUM_PER_CLIENT = 16_384;
 
@@ -65,6 +68,21 @@ export class Delegations {
    */
   recallForChange(caller: Client | undefined, file: RegularFile): Status {
     return this.#recall(caller, file, isAny, file.immutable);
+  }
+
+  /**
+   * As {@link recallForChange}; but if nobody but the caller has the file delegated, waits a while until it has returned
+   * that. Where Linux asks for a change without doing so by itself, as for truncate(2), it would repeat what is answered
+   * DELAY only after 100 ms.
+   */
+  async recalledForChange(caller: Client | undefined, file: RegularFile): Promise<Status> {
+    const status = this.recallForChange(caller, file);
+    const held = this.#state.findFile(file)?.delegations ?? [];
+    const [own] = held;
+    if (status !== Status.DELAY || own?.client !== caller || held.length > 1) {
+      return status;
+    }
+    return (await endsInTime(own)) ? this.recallForChange(caller, file) : status;
   }
 
   /**
@@ -277,6 +295,17 @@ export class Delegations {
     }
     this.#state.freeRevoked(state);
     return Status.OK;
+  }
+}
+
+/** Whether the delegation, which is being recalled, is returned so soon that a request may wait for it. */
+async function endsInTime(delegation: Delegation): Promise<boolean> {
+  const { promise: late, resolve } = Promise.withResolvers<boolean>();
+  const timer = setTimeout(resolve, RETURN_MILLISECONDS, false);
+  try {
+    return await Promise.race([delegation.ended.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

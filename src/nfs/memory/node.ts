@@ -5,6 +5,7 @@ import {
   type ExtendedAttributes,
   FileSystemError,
   FileSystemStatus,
+  type MaybePromise,
   type Name,
   type Timestamp,
 } from "../file-system.ts";
@@ -75,7 +76,7 @@ export abstract class MemoryNodeBase implements ExtendedAttributes {
     return this.values;
   }
 
-  setAttributes(changes: AttributeChanges): void {
+  setAttributes(changes: AttributeChanges): MaybePromise<void> {
     const { values } = this;
     const now = timeNow();
     const { size } = changes;

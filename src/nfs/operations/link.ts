@@ -1,4 +1,5 @@
 import { makeChange, writeChangeInfo } from "../compound/change-info.ts";
+import { changeable } from "../compound/changeable.ts";
 import type { Compound } from "../compound/compound.ts";
 import { readName } from "../compound/names.ts";
 import { FileType } from "../file-system.ts";
@@ -31,7 +32,9 @@ export async function link(compound: Compound): Promise<Status> {
       return recalled;
     }
   }
-  const linked = await makeChange(directory, () => directory.link(name, source));
+  const target = changeable(compound.context.state, source);
+  compound.savedNode = target;
+  const linked = await makeChange(directory, () => directory.link(name, target));
   writeChangeInfo(compound.writer, linked);
   return Status.OK;
 }

@@ -1,5 +1,6 @@
 import { SETTABLE_LATER, writeBitmap } from "../attributes/bitmap.ts";
 import type { ChangeRequest } from "../attributes/decode.ts";
+import { changeable } from "../compound/changeable.ts";
 import type { Compound } from "../compound/compound.ts";
 import { checkIo, isSameNode } from "../compound/io.ts";
 import { resolveStateid } from "../compound/stateid.ts";
@@ -57,7 +58,7 @@ export async function setattr(compound: Compound): Promise<Status> {
     return refuse(compound, permitted);
   }
   if (node.type === FileType.REGULAR && !setsTimesOnly(changeRequest)) {
-    const recalled = compound.context.delegations.recallForChange(compound.caller, node);
+    const recalled = await compound.context.delegations.recalledForChange(compound.caller, node);
     if (recalled !== Status.OK) {
       return refuse(compound, recalled);
     }
@@ -65,7 +66,8 @@ export async function setattr(compound: Compound): Promise<Status> {
   addSetIdChanges(node.type, attributes, credentials, changes);
   const { word0, word1, word2 } = changeRequest;
   if (word2 === 0 || addKeptTimes(compound, attributes)) {
-    await node.setAttributes(changes);
+    compound.node = changeable(compound.context.state, node);
+    await compound.node.setAttributes(changes);
   }
   writeBitmap(compound.writer, word0, word1, word2);
   return Status.OK;

@@ -1,4 +1,5 @@
 import { makeChange, writeChangeInfo } from "../compound/change-info.ts";
+import { changeable } from "../compound/changeable.ts";
 import type { Compound } from "../compound/compound.ts";
 import { isUtf8Name } from "../compound/names.ts";
 import {
@@ -56,7 +57,7 @@ export async function setxattr(compound: Compound): Promise<Status> {
   if (value.length > MAXIMUM_VALUE) {
     return Status.XATTR2BIG;
   }
-  return change(compound, node, () => node.setExtendedAttribute(name, Buffer.from(value), how));
+  return change(compound, node, (changed) => changed.setExtendedAttribute(name, Buffer.from(value), how));
 }
 
 /**
@@ -113,7 +114,7 @@ export async function removexattr(compound: Compound): Promise<Status> {
   if (typeof name === "number") {
     return name;
   }
-  return change(compound, node, () => node.removeExtendedAttribute(name));
+  return change(compound, node, (changed) => changed.removeExtendedAttribute(name));
 }
 
 function readName(compound: Compound): Name | Status {
@@ -152,15 +153,20 @@ function nodeFor(compound: Compound, wanted: number): NodeWithAttributes | Statu
 async function change(
   compound: Compound,
   node: NodeWithAttributes,
-  act: () => MaybePromise<void>,
+  act: (node: NodeWithAttributes) => MaybePromise<void>,
 ): Promise<Status> {
   if (node.type === FileType.REGULAR) {
-    const recalled = compound.context.delegations.recallForChange(compound.caller, node);
+    const recalled = await compound.context.delegations.recalledForChange(compound.caller, node);
     if (recalled !== Status.OK) {
       return recalled;
     }
   }
-  const changed = await makeChange(node, act);
+  const target = changeable(compound.context.state, node);
+  compound.node = target;
+  if (!hasExtendedAttributes(target)) {
+    return Status.NOTSUPP;
+  }
+  const changed = await makeChange(target, () => act(target));
   writeChangeInfo(compound.writer, changed);
   return Status.OK;
 }

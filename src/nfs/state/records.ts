@@ -278,8 +278,8 @@ export class Delegation extends State {
   recalledAt: number | undefined;
   /** The call that recalls it. */
   recall: RecallCall | undefined;
-  /** False once it has been returned or revoked. */
-  isHeld = true;
+  #isHeld = true;
+  #ended: PromiseWithResolvers<void> | undefined;
   /** The holder keeps the file's times (RFC 9754 §5). */
   readonly timestamps: boolean;
   /** The attributes that the holder was given, against which its answers are measured. */
@@ -295,12 +295,31 @@ export class Delegation extends State {
     this.timestamps = timestamps;
     this.given = given;
   }
+
+  /** False once it has been returned or revoked. */
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
+  /** Resolves when it has been returned or revoked. */
+  get ended(): Promise<void> {
+    this.#ended ??= Promise.withResolvers();
+    if (!this.#isHeld) {
+      this.#ended.resolve();
+    }
+    return this.#ended.promise;
+  }
+
+  end(): void {
+    this.#isHeld = false;
+    this.#ended?.resolve();
+  }
 }
 
 /** Everything the server remembers of a file that is open, locked or delegated. */
 export class FileState {
   readonly key: string;
-  readonly node: RegularFile;
+  #node: RegularFile;
   readonly opens: OpenState[] = [];
   delegations: Delegation[] | undefined;
   /** All locks, of all owners; undefined where there are none. */
@@ -321,7 +340,18 @@ export class FileState {
 
   constructor(key: string, node: RegularFile) {
     this.key = key;
-    this.node = node;
+    this.#node = node;
+  }
+
+  get node(): RegularFile {
+    return this.#node;
+  }
+
+  /** Another node has the file's handle from now on. */
+  become(node: RegularFile): void {
+    node.retain();
+    this.#node.release();
+    this.#node = node;
   }
 }
 

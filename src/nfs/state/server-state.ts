@@ -320,7 +320,7 @@ export class ServerState implements ClientStates {
       return;
     }
     siblings.splice(index, 1);
-    delegation.isHeld = false;
+    delegation.end();
     if (siblings.length === 0) {
       file.delegations = undefined;
     }

@@ -1,4 +1,5 @@
 import type { InputSource } from "../../cas/input-source.ts";
+import type { FileSystemError } from "../../nfs/file-system.ts";
 import type { Fault } from "../faults.ts";
 import type { Quota } from "../quota.ts";
 import type { WriteSpace } from "./own-bytes.ts";
@@ -12,6 +13,8 @@ export interface ContentPlaces extends WriteSpace {
 export interface ContentAccount {
   readonly quota: Quota;
   report(fault: Fault): void;
+  /** STALE, for a change that comes after the end of its file, as what the kernel writes back late does. */
+  tooLate(): FileSystemError;
   /** Somebody waits for storage until the promise settles. Returns it. */
   noteWait<T>(settled: Promise<T>): Promise<T>;
 }

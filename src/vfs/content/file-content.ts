@@ -369,7 +369,7 @@ export class FileContent {
   /** To be called before each change: the first one makes the file count. */
   #count(): void {
     if (this.#disposed) {
-      throw new FileSystemError(FileSystemStatus.STALE);
+      throw this.#account.tooLate();
     }
     if (!this.#counted) {
       this.#account.quota.takeFile();

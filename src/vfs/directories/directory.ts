@@ -254,6 +254,43 @@ export class TreeDirectory extends NumberedNode implements Directory {
   }
 
   /**
+   * Puts a private copy that has the file's handle in the place of the only entry, in or below this directory, that is the
+   * file; undefined if there are several, though a client may know but one. Walks everything that is in memory.
+   * `handleInCas`: as directories of the CAS have it.
+   */
+  takeOver(file: CasFile, handleInCas: Buffer): WritableFile | undefined {
+    let found: { directory: TreeDirectory; position: number } | undefined;
+    const pending: TreeDirectory[] = [this];
+    for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
+      const entries = directory.#entries.loaded;
+      const hasFile = entries?.origin?.hasFile(handleInCas) ?? false;
+      for (let position = 0; position < (entries?.positionCount ?? 0); position++) {
+        const kept = entries!.childAt(position);
+        if (kept instanceof TreeDirectory) {
+          pending.push(kept);
+          continue;
+        }
+        if (entries!.nameAt(position) === undefined || (kept === undefined && !hasFile)) {
+          continue;
+        }
+        const child = kept ?? directory.#fileAt(entries!, position);
+        if (!(child instanceof CasFile) || !child.handle.equals(file.handle)) {
+          continue;
+        }
+        if (found !== undefined) {
+          return undefined;
+        }
+        found = { directory, position };
+      }
+    }
+    if (found === undefined) {
+      return undefined;
+    }
+    const { directory, position } = found;
+    return directory.#makePrivate(directory.#entries.loaded!, position, file, false, file.handle);
+  }
+
+  /**
    * Removes the directory with everything in it, fetching nothing and yielding to others every few milliseconds. The
    * caller takes it out of its parent.
    */
@@ -306,7 +343,9 @@ export class TreeDirectory extends NumberedNode implements Directory {
     }
     this.account.noteKnown(child);
     this.#access?.noteFile(name);
-    return this.tree.isWantedPrivate(child) ? this.#makePrivate(entries, position, child, false) : child;
+    return this.tree.isWantedPrivate(child, this.account)
+      ? this.#makePrivate(entries, position, child, false)
+      : child;
   }
 
   #readDirectory(cookie: Cookie, visit: EntryVisitor): boolean {
@@ -360,13 +399,19 @@ export class TreeDirectory extends NumberedNode implements Directory {
     );
   }
 
-  /** Replaces a CAS file by a private copy, or an empty file, with the same attributes. */
-  #makePrivate(entries: Entries<TreeNode>, position: number, file: CasFile, empty: boolean): WritableFile {
+  /** Replaces a CAS file by a private copy, or an empty file, with the same attributes; `taken`: and with this handle. */
+  #makePrivate(
+    entries: Entries<TreeNode>,
+    position: number,
+    file: CasFile,
+    empty: boolean,
+    taken?: Buffer,
+  ): WritableFile {
     const { mode, userId, groupId } = file.attributes();
     const base = empty ? undefined : file.digest;
     const time = empty ? undefined : INPUT_TIME;
     const copy = this.#counted(
-      () => new WritableFile(this.tree, this.account, base, mode, { userId, groupId }, time),
+      () => new WritableFile(this.tree, this.account, base, mode, { userId, groupId }, time, taken),
     );
     entries.replace(position, copy);
     // No name has come or gone, so the modification time stays.
@@ -427,11 +472,12 @@ export class TreeDirectory extends NumberedNode implements Directory {
     if (child !== undefined) {
       return child;
     }
+    const file = this.#fileAt(entries, position);
+    if (file !== undefined) {
+      return file;
+    }
     const origin = entries.origin!;
     const originPosition = entries.originPosition(position);
-    if (origin.isFile(originPosition)) {
-      return this.tree.casFile(origin.fileHandle(originPosition));
-    }
     const { tree, account } = this;
     const digest = origin.subdirectoryDigest(originPosition);
     const access = this.#access && new InputAccess(origin.names[originPosition], this.#access);
@@ -442,6 +488,13 @@ export class TreeDirectory extends NumberedNode implements Directory {
     );
     entries.materialise(position, made);
     return made;
+  }
+
+  /** Of an entry that is still as the CAS directory has it: undefined if it is no file there. */
+  #fileAt(entries: Entries<TreeNode>, position: number): CasFile | undefined {
+    const origin = entries.origin!;
+    const originPosition = entries.originPosition(position);
+    return origin.isFile(originPosition) ? this.tree.casFile(origin.fileHandle(originPosition)) : undefined;
   }
 
   /** Counts one more name if `add` succeeds. */

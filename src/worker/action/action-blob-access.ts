@@ -2,6 +2,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { unlessAborted, waitAtMost } from "../../async/wait.ts";
 import type { StorageClient } from "../../cas/storage-client.ts";
 import { StatusError, status } from "../../grpc/status.ts";
+import { FileSystemError, FileSystemStatus } from "../../nfs/file-system.ts";
 import {
   type ActionResult,
   type Command,
@@ -54,20 +55,25 @@ export function actionBlobAccess(
           if (file instanceof WritableFile && file.retained) {
             await waitAtMost(file.released(), maximumUploadDelay, signal);
           }
-          const { size } = file.attributes();
-          const source = {
-            sizeBytes: size,
-            read: async (offset: number, count: number) => file.read(offset, count),
-          };
-          const known = knownDigest(file);
-          if (known === undefined) {
-            requirePossibleSize(file, path, filePoolBytes());
-            // The content of an input may never come.
-            return unlessAborted(storage.hashAndUpload(instanceName, digestFunction, source, signal), signal);
-          }
-          const digest = { ...known, instanceName };
-          await storage.upload(digest, source, signal);
-          return digest;
+          return unlessChanged(file, path, async () => {
+            const { size } = file.attributes();
+            const source = {
+              sizeBytes: size,
+              read: async (offset: number, count: number) => file.read(offset, count),
+            };
+            const known = knownDigest(file);
+            if (known === undefined) {
+              requirePossibleSize(file, path, filePoolBytes());
+              // The content of an input may never come.
+              return unlessAborted(
+                storage.hashAndUpload(instanceName, digestFunction, source, signal),
+                signal,
+              );
+            }
+            const digest = { ...known, instanceName };
+            await storage.upload(digest, source, signal);
+            return digest;
+          });
         },
       };
     },
@@ -96,6 +102,36 @@ function requirePossibleSize(file: ActionFile, path: string, filePoolBytes: numb
       ),
     );
   }
+}
+
+/**
+ * The content is read twice, to be hashed and to be sent. Something that the command has left behind may change the file
+ * in between: then its digest would be that of nothing. Once `upload` has begun, the file may lose its name.
+ */
+async function unlessChanged(file: ActionFile, path: string, upload: () => Promise<Digest>): Promise<Digest> {
+  if (!(file instanceof WritableFile)) {
+    return upload();
+  }
+  const before = file.contentChanges;
+  const [outcome] = await Promise.allSettled([file.whileKept(upload)]);
+  if (file.contentChanges !== before) {
+    throw goesOn(path, "was changed while it was uploaded");
+  }
+  if (outcome.status === "fulfilled") {
+    return outcome.value;
+  }
+  throw outcome.reason instanceof FileSystemError && outcome.reason.status === FileSystemStatus.STALE
+    ? goesOn(path, "was removed before it was uploaded")
+    : outcome.reason;
+}
+
+function goesOn(path: string, what: string): StatusError {
+  return new StatusError(
+    status(
+      Code.INVALID_ARGUMENT,
+      `output ${JSON.stringify(path)} ${what}: something that the command has started goes on after its end`,
+    ),
+  );
 }
 
 /** Unchanged inputs and clones of them need no hashing. */

@@ -2,7 +2,7 @@ import { RE2JS } from "re2js";
 import { waitAtMost } from "../../async/wait.ts";
 import type { InputSource } from "../../cas/input-source.ts";
 import type { VirtualBuildDirectorySettings } from "../../config/bb-worker/build-directory.ts";
-import { MountError } from "../../mount/index.ts";
+import { MountError, WriteBackError } from "../../mount/index.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { type FilePool, FileTree } from "../../vfs/index.ts";
@@ -17,7 +17,10 @@ const REFRESH_MILLISECONDS = 30_000;
 export interface MountedTree {
   /** Resolves with the reason when no action can run in it any more. Meaningless once {@link close} is called. */
   readonly lost: Promise<Error>;
-  /** Brings everything written to the mount so far into the tree. */
+  /**
+   * Brings everything written to the mount so far into the tree. Rejects with {@link WriteBackError} if all that is not
+   * there is what could not be written, by whomever.
+   */
   sync(): Promise<void>;
   /** Has the kernel forget which names the tree's root had, and which not, before the call. */
   refreshNames(): Promise<void>;
@@ -42,6 +45,8 @@ export class BuildDirectoryServer implements AsyncDisposable {
   readonly #mounted: MountedTree;
   readonly #syncTimeout: number;
   #lastNumber = 0;
+  /** {@link FileTree.refusals} that the kernel can have told of, and does not tell of again. */
+  #toldRefusals = 0;
 
   private constructor(tree: FileTree, mounted: MountedTree, syncTimeout: number) {
     this.tree = tree;
@@ -97,10 +102,24 @@ export class BuildDirectoryServer implements AsyncDisposable {
     }
   }
 
-  /** Rejects if it takes longer than `maximumWritableFileUploadDelay`. */
+  /**
+   * Resolves when everything written so far is in the tree, or was refused there. Rejects if it takes longer than
+   * `maximumWritableFileUploadDelay`, or if something was lost on the way.
+   */
   async sync(): Promise<void> {
-    if (!(await waitAtMost(this.#mounted.sync(), this.#syncTimeout))) {
-      throw new Error(`the kernel has not written everything back in ${this.#syncTimeout / 1000} s`);
+    const told = this.#toldRefusals;
+    const refused = this.tree.refusals;
+    try {
+      if (!(await waitAtMost(this.#mounted.sync(), this.#syncTimeout))) {
+        throw new Error(`the kernel has not written everything back in ${this.#syncTimeout / 1000} s`);
+      }
+      this.#toldRefusals = Math.max(this.#toldRefusals, refused);
+    } catch (error) {
+      // The kernel tells one caller for all. Whose it was, the tree has reported.
+      if (!(error instanceof WriteBackError) || this.tree.refusals === told) {
+        throw error;
+      }
+      this.#toldRefusals = Math.max(this.#toldRefusals, refused);
     }
   }
 

@@ -7,14 +7,14 @@ import type { FileTree } from "../../vfs/index.ts";
 import type { MountedTree } from "./build-directory-server.ts";
 
 /**
- * How long, after the mount has left this namespace, it is served for those who still have it in another, such as commands
- * that are being killed: when they end, the kernel has files to close.
+ * How long, after the mount has left the tree, it is served for those who still use it, such as commands that are being
+ * killed: when they end, the kernel has files to close. After that their calls fail.
  */
 const LAST_USERS_MILLISECONDS = 20_000;
 
 /**
  * Serves a tree by NFSv4, in a network namespace of its own, to nobody but the mount that is made here. When the process
- * dies without closing it, a supervisor unmounts it.
+ * dies without closing it, a supervisor takes it out of the tree, and answers in its place.
  */
 export async function mountByNfs(
   tree: FileTree,
@@ -46,11 +46,30 @@ export async function mountByNfs(
     onFault: (error, operation) =>
       log.error("the build directory's file system failed", { operation, error }),
   });
-  using network = NetworkNamespace.create();
-  const port = await server.listen({ fd: network.openTcpSocket() });
+  const network = NetworkNamespace.create();
+  const closeServer = async () => {
+    await server.close();
+    network.close();
+  };
   try {
+    const listener = network.openTcpSocket();
+    const port = await server.listen({ fd: listener });
+    const standIn = {
+      listener,
+      async closeServer() {
+        if (!(await waitAtMost(clientGone.promise, LAST_USERS_MILLISECONDS))) {
+          log.warn("a process still uses the build directory: its system calls there fail from now on", {
+            mountPath,
+          });
+        }
+        await closeServer();
+      },
+    };
     const mount = await gate.open((name) =>
-      NfsMount.mount({ network, port, serverPath: `/${name}`, mountPath, version, mountOptions }, signal),
+      NfsMount.mount(
+        { network, port, standIn, serverPath: `/${name}`, mountPath, version, mountOptions },
+        signal,
+      ),
     );
     log.info("mounted a build directory", { mountPath, port, version });
     return {
@@ -61,18 +80,14 @@ export async function mountByNfs(
         closing = true;
         try {
           await mount.unmount();
-          if (!mount.wentByForce && !(await waitAtMost(clientGone.promise, LAST_USERS_MILLISECONDS))) {
-            log.warn("a process in another mount namespace still uses the build directory, and will hang", {
-              mountPath,
-            });
-          }
-        } finally {
-          await server.close();
+        } catch (error) {
+          await closeServer();
+          throw error;
         }
       },
     };
   } catch (error) {
-    await server.close();
+    await closeServer();
     throw error;
   }
 }

@@ -10,6 +10,7 @@ import type { StorageClient } from "../../cas/storage-client.ts";
 import { ConfigurationError } from "../../config/error.ts";
 import { failure } from "../../grpc/status.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
+import { batchesOf } from "../../reapi/batches.ts";
 import { BlobError, blobName } from "../../reapi/blob-error.ts";
 import { type Digest, digestKey } from "../../reapi/digest.ts";
 import { INPUT_TIME } from "../../vfs/index.ts";
@@ -44,9 +45,6 @@ interface WantedFile {
   readonly key: string;
 }
 
-/** What is downloaded together. */
-const BATCH_BYTES = 4 * 1024 * 1024;
-const BATCH_COUNT = 1000;
 /** Files up to this size are written at once: that takes a quarter of the time of doing it by libuv's threads. */
 const SYNCHRONOUS_BYTES = 128 * 1024;
 /** Larger files that are open for being written. */
@@ -69,6 +67,8 @@ export class FileCache {
   readonly #downloading = new SingleFlight<void>();
   readonly #writing = new Semaphore(CONCURRENT_FILES);
   readonly #removals = new Set<Promise<void>>();
+  /** Read once: to read it, Node sets it to 0 for a moment, for all threads. */
+  readonly #umask = process.umask();
   #sizeBytes = 0;
 
   constructor(options: FileCacheOptions) {
@@ -93,8 +93,8 @@ export class FileCache {
   }
 
   /**
-   * Sees to it that the cache has the files until they are unpinned: each once, in `pinned`. Rejects with BlobError, with StatusError UNAVAILABLE if the disk is full or fails, and with the signal's
-   * reason.
+   * Sees to it that the cache has the files until they are unpinned: each once, in `pinned`. Rejects with BlobError, with
+   * StatusError UNAVAILABLE if the disk is full or fails, and with the signal's reason.
    */
   async pin(files: Iterable<InputFile>, pinned: PinnedFiles, signal: AbortSignal): Promise<void> {
     const missing = new Map<string, WantedFile>();
@@ -105,7 +105,7 @@ export class FileCache {
       }
     }
     await Promise.all(
-      batchesOf([...missing.values()]).map((batch) =>
+      batchesOf(missing.values()).map((batch) =>
         this.#options.downloads.run(signal, async () => {
           await Promise.all(batch.map((file) => this.#pinMissing(file, pinned, signal)));
           await this.#evict();
@@ -174,7 +174,7 @@ export class FileCache {
         for (let written = 0; written < content.length; ) {
           written += writeSync(file, content, written);
         }
-        fchmodSync(file, modeOf(isExecutable));
+        fchmodSync(file, this.#modeOf(isExecutable));
         futimesSync(file, INPUT_TIME.seconds, INPUT_TIME.seconds);
       } finally {
         closeSync(file);
@@ -192,13 +192,18 @@ export class FileCache {
     try {
       await using file = await open(temporary, "wx+", 0o600);
       await this.#writeContent(file, digest, first, signal);
-      await file.chmod(modeOf(isExecutable));
+      await file.chmod(this.#modeOf(isExecutable));
       await file.utimes(INPUT_TIME.seconds, INPUT_TIME.seconds);
       await rename(temporary, join(path, key));
     } catch (error) {
       await unlink(temporary).catch(() => {});
       throw diskFailure(error, path);
     }
+  }
+
+  /** Not left to open(2), as a directory's default ACL may add to what that gives. */
+  #modeOf(isExecutable: boolean): number {
+    return (isExecutable ? 0o555 : 0o444) & ~this.#umask;
   }
 
   async #writeContent(
@@ -291,11 +296,6 @@ export async function checkLinkable(cachePath: string, buildPath: string): Promi
   }
 }
 
-/** Not left to open(2), as a directory's default ACL may add to what that gives. */
-function modeOf(isExecutable: boolean): number {
-  return (isExecutable ? 0o555 : 0o444) & ~process.umask();
-}
-
 /** Another worker may have room, or a disk that works. */
 function diskFailure(error: unknown, path: string): unknown {
   const { code, syscall, message } = error as NodeJS.ErrnoException;
@@ -317,21 +317,4 @@ async function readPart(file: FileHandle, offset: number, count: number): Promis
   const buffer = Buffer.allocUnsafeSlow(count);
   const { bytesRead } = await file.read(buffer, 0, count, offset);
   return buffer.subarray(0, bytesRead);
-}
-
-/** Of up to so many bytes and files; a larger file is one of its own. */
-function batchesOf(files: readonly WantedFile[]): WantedFile[][] {
-  const batches: WantedFile[][] = [];
-  let room = 0;
-  for (const file of files) {
-    const batch = batches.at(-1);
-    room -= file.digest.sizeBytes;
-    if (batch !== undefined && room >= 0 && batch.length < BATCH_COUNT) {
-      batch.push(file);
-    } else {
-      batches.push([file]);
-      room = BATCH_BYTES - file.digest.sizeBytes;
-    }
-  }
-  return batches;
 }

@@ -206,7 +206,7 @@ export class NativeFile implements ActionFile {
 
   /**
    * Gives `work` the content, as large as it is now. It stays open until `work` is done. Throws FileSystemError STALE if
-   * another file, or something else, has taken its place.
+   * another file, or something else, has taken its place, or if it is changed meanwhile.
    */
   async whileOpen<T>(work: (source: Uint8Array | SizedSource) => Promise<T>): Promise<T> {
     try {
@@ -224,10 +224,19 @@ export class NativeFile implements ActionFile {
         if (!status.isFile() || dev !== this.#status.dev || ino !== this.#status.ino) {
           throw new FileSystemError(FileSystemStatus.STALE, "a file was replaced while it was read");
         }
-        if (size <= SMALL_FILE_BYTES) {
-          return await work(await readPart(file, 0, size));
+        const [outcome] = await Promise.allSettled([
+          size <= SMALL_FILE_BYTES
+            ? readPart(file, 0, size).then(work)
+            : work({ sizeBytes: size, read: (offset, count) => readPart(file, offset, count) }),
+        ]);
+        const now = await file.stat({ bigint: true });
+        if (now.size !== status.size || now.mtimeNs !== status.mtimeNs) {
+          throw new FileSystemError(FileSystemStatus.STALE, "a file was changed while it was read");
         }
-        return await work({ sizeBytes: size, read: (offset, count) => readPart(file, offset, count) });
+        if (outcome.status === "rejected") {
+          throw outcome.reason;
+        }
+        return outcome.value;
       });
     } catch (error) {
       throw asFileSystemError(error, this.#path);

@@ -3,6 +3,7 @@ import type { Semaphore } from "../../async/semaphore.ts";
 import type { AccessProfile, FileSystemAccessCacheClient } from "../../cas/file-system-access-cache.ts";
 import type { InputDirectory, InputFile, InputSource } from "../../cas/input-source.ts";
 import type { Action } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { batchesOf } from "../../reapi/batches.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import type { Log } from "../../telemetry/log.ts";
 import { InputAccess } from "../../vfs/index.ts";
@@ -18,10 +19,6 @@ export interface PrefetchingOptions {
   readonly batches: Semaphore;
   readonly log: Log;
 }
-
-/** What is asked for together: up to so many bytes of files, and so many files or directories. */
-const BATCH_BYTES = 4 * 1024 * 1024;
-const BATCH_COUNT = 1000;
 
 interface Subdirectory {
   readonly digest: Digest;
@@ -151,22 +148,6 @@ function takeMatches(
       matchingDirectories.push({ digest, path: child });
     }
   }
-}
-
-function batchesOf<T extends { readonly digest: Digest }>(items: readonly T[]): T[][] {
-  const batches: T[][] = [];
-  let room = 0;
-  for (const item of items) {
-    const batch = batches.at(-1);
-    room -= item.digest.sizeBytes;
-    if (batch !== undefined && room >= 0 && batch.length < BATCH_COUNT) {
-      batch.push(item);
-    } else {
-      batches.push([item]);
-      room = BATCH_BYTES - item.digest.sizeBytes;
-    }
-  }
-  return batches;
 }
 
 function isEqual(one: AccessProfile, other: AccessProfile): boolean {

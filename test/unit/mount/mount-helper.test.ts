@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
-import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
   chmodSync,
+  closeSync,
   existsSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -12,30 +14,20 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, it } from "node:test";
+import { buffer } from "node:stream/consumers";
+import { describe, it, type TestContext } from "node:test";
 import { setTimeout } from "node:timers/promises";
+import fc from "fast-check";
 import { MountHelper } from "../../../src/mount/mount-helper.ts";
 import { isMounted } from "../../../src/mount/mount-table.ts";
 
-/** Where the number of the next process can be chosen. */
-const lastPid = "/proc/sys/kernel/ns_last_pid";
-const asRoot = process.getuid?.() === 0 && existsSync(lastPid) ? {} : { skip: `needs root, and ${lastPid}` };
+const asRoot = process.getuid?.() === 0 ? {} : { skip: "needs root" };
 
 function childrenOf(pid: number): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").split(" ").filter(Boolean).map(Number);
-}
-
-/** Once it has just one, and that is not `former`. */
-async function onlyChildOf(pid: number, former: number): Promise<number> {
-  for (;;) {
-    const [child, ...more] = childrenOf(pid);
-    if (child !== undefined && child !== former && more.length === 0) {
-      return child;
-    }
-    await setTimeout(1);
-  }
 }
 
 /** Of a process that may open and close others meanwhile. */
@@ -59,62 +51,37 @@ function helperProcess(): number {
   return Number(helper);
 }
 
-describe("a supervised mount", { ...asRoot, timeout: 30_000 }, () => {
-  it("gets a new anchor when that is killed, whose number is then nobody's of ours", async (test) => {
-    const target = mkdtempSync(join(tmpdir(), "mount-helper-"));
-    const helper = new MountHelper();
-    test.after(async () => {
-      await helper.close();
-      rmdirSync(target);
-    });
-    const { error, mountId } = await helper.mount({
-      source: "none",
-      target,
-      type: "tmpfs",
-      flags: 0,
-      data: "",
-      supervised: true,
-    });
-    if (error === "EPERM") {
-      return test.skip("may not mount");
-    }
-    assert.equal(error, "");
-    assert.ok(isMounted(target));
-    const supervisor = helperProcess();
-    const anchor = await onlyChildOf(supervisor, 0);
-    process.kill(anchor, "SIGKILL");
-    await onlyChildOf(supervisor, anchor);
-    // Other processes may be started between these two lines.
-    let innocent = spawn("true");
-    for (let tries = 0; innocent.pid !== anchor && tries < 200; tries++) {
-      innocent.kill("SIGKILL");
-      writeFileSync(lastPid, String(anchor - 1));
-      innocent = spawn("sleep", ["1000"]);
-    }
-    test.after(() => innocent.kill("SIGKILL"));
-    assert.equal(innocent.pid, anchor);
-    const killed = once(innocent, "exit").then(() => "killed");
-    assert.equal(await helper.unmount({ target, mountId }), "");
+/** A supervised tmpfs in a new directory; undefined, and the test is skipped, if this process may not mount. */
+async function mountSupervised(test: TestContext, name = "mount-helper-") {
+  const target = mkdtempSync(join(tmpdir(), name));
+  const helper = new MountHelper();
+  test.after(async () => {
+    await helper.close();
     assert.ok(!isMounted(target));
-    assert.equal(await Promise.race([killed, setTimeout(100, "alive")]), "alive");
+    rmdirSync(target);
   });
+  const mount = () =>
+    helper.mount({ source: "none", target, type: "tmpfs", flags: 0, data: "", supervised: true });
+  const { error, mountId } = await mount();
+  if (error === "EPERM") {
+    test.skip("may not mount");
+    return undefined;
+  }
+  assert.equal(error, "");
+  return { helper, target, mountId, at: { target, mountId }, mount };
+}
 
+describe("a supervised mount", { ...asRoot, timeout: 30_000 }, () => {
   it("is left alone when another ID is named", async (test) => {
     // What /proc/self/mountinfo has escapes for.
-    const target = mkdtempSync(join(tmpdir(), "mount helper\t\n\\040#-"));
-    const helper = new MountHelper();
-    test.after(async () => {
-      await helper.close();
-      rmdirSync(target);
-    });
-    const mount = { source: "none", target, type: "tmpfs", flags: 0, data: "", supervised: true };
-    const below = await helper.mount(mount);
-    if (below.error === "EPERM") {
-      return test.skip("may not mount");
+    const below = await mountSupervised(test, "mount helper\t\n\\040#-");
+    if (below === undefined) {
+      return;
     }
-    const above = await helper.mount(mount);
+    const { helper, target } = below;
+    const above = await below.mount();
     const at = (mountId: number) => ({ target, mountId });
-    for (const call of ["sync", "statfs", "look", "unmount", "forceUnmount"] as const) {
+    for (const call of ["sync", "statfs", "look", "unmount", "detach", "forceUnmount"] as const) {
       assert.equal(await helper[call](at(below.mountId)), "EBUSY");
       assert.equal(await helper[call](at(2 ** 31 - 1)), "ENOENT");
     }
@@ -123,65 +90,165 @@ describe("a supervised mount", { ...asRoot, timeout: 30_000 }, () => {
       assert.equal(await helper.statfs(at(mountId)), "");
       assert.equal(await helper.look(at(mountId)), "");
       assert.equal(await helper.unmount(at(mountId)), "");
-      assert.equal(await helper.forceUnmount(at(mountId)), "ENOENT");
+      assert.equal(await helper.detach(at(mountId)), "ENOENT");
     }
     assert.ok(!isMounted(target));
+  });
+
+  it("leaves the tree although it is in use, when it has to, or with its helper", async (test) => {
+    for (const call of ["detach", "forceUnmount", "close"] as const) {
+      const mounted = await mountSupervised(test);
+      if (mounted === undefined) {
+        return;
+      }
+      const { helper, target, at } = mounted;
+      writeFileSync(join(target, "file"), "kept");
+      const file = openSync(join(target, "file"), "r");
+      assert.equal(await helper.unmount(at), "EBUSY");
+      await helper[call](at);
+      assert.ok(!isMounted(target));
+      assert.equal(readFileSync(file, "latin1"), "kept");
+      closeSync(file);
+    }
   });
 });
 
 describe("the process that looks at a mount", { ...asRoot, timeout: 30_000 }, () => {
   it("looks once at a time, and is replaced when it was killed", async (test) => {
-    const target = mkdtempSync(join(tmpdir(), "mount-helper-"));
-    const helper = new MountHelper();
-    test.after(async () => {
-      await helper.close();
-      rmdirSync(target);
-    });
-    const mount = { source: "none", target, type: "tmpfs", flags: 0, data: "", supervised: true };
-    const { error, mountId } = await helper.mount(mount);
-    if (error === "EPERM") {
-      return test.skip("may not mount");
+    const mounted = await mountSupervised(test);
+    if (mounted === undefined) {
+      return;
     }
-    const at = { target, mountId };
+    const { helper, at } = mounted;
     const supervisor = helperProcess();
-    const anchor = await onlyChildOf(supervisor, 0);
-    const findLooker = () => childrenOf(supervisor).find((child) => child !== anchor)!;
     assert.equal(await helper.look(at), "");
-    const looker = findLooker();
+    const [looker = 0] = childrenOf(supervisor);
     process.kill(looker, "SIGSTOP");
     const looks = [helper.look(at), helper.look(at)];
     assert.equal(await looks[1], "EAGAIN");
     process.kill(looker, "SIGKILL");
     assert.equal(await looks[0], "EINTR");
     assert.equal(await helper.look(at), "");
-    assert.notEqual(findLooker(), looker);
+    assert.notEqual(childrenOf(supervisor)[0], looker);
     assert.equal(await helper.unmount(at), "", "it keeps nothing in use");
   });
 });
 
-describe("a supervised mount that somebody else has unmounted", { ...asRoot, timeout: 30_000 }, () => {
-  it("is not kept in use", async (test) => {
-    const target = mkdtempSync(join(tmpdir(), "mount-helper-"));
-    const helper = new MountHelper();
-    test.after(async () => {
-      await helper.close();
-      rmdirSync(target);
+describe("standing in for a server that is gone", { timeout: 30_000 }, () => {
+  /** The message of a reply that was accepted with SYSTEM_ERR (RFC 5531, section 9), with its record mark. */
+  const systemError = (xid: number) => {
+    const reply = Buffer.alloc(28);
+    for (const [index, word] of [0x80000018, xid, 1, 0, 0, 0, 5].entries()) {
+      reply.writeUInt32BE(word, index * 4);
+    }
+    return reply;
+  };
+  const fragment = (bytes: Uint8Array, isLast: boolean) => {
+    const mark = Buffer.alloc(4);
+    mark.writeUInt32BE(bytes.length + (isLast ? 0x80000000 : 0));
+    return [mark, bytes];
+  };
+  /** XID, message type, and whatever follows. */
+  const message = (xid: number, type: number, rest: Uint8Array) => {
+    const start = Buffer.alloc(8);
+    start.writeUInt32BE(xid);
+    start.writeUInt32BE(type, 4);
+    return Buffer.concat([start, rest]);
+  };
+  const CALL = 0;
+  const LAST_CALL = (() => {
+    const words = [1, 57, 0, 0];
+    const end = Buffer.alloc(16);
+    for (const [index, word] of words.entries()) {
+      end.writeUInt32BE(word, index * 4);
+    }
+    return Buffer.concat(fragment(message(1, CALL, end), true));
+  })();
+
+  /** A helper whose input has ended, with connections that were made before. */
+  async function standIn(connectionCount: number) {
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    // What a worker that was killed leaves behind: nobody accepts, and the socket is the helper's alone.
+    const { fd } = (server as unknown as { _handle: { fd: number } })._handle;
+    const helper = new MountHelper(fd);
+    const pid = helperProcess();
+    const { port } = server.address() as AddressInfo;
+    server.close();
+    await once(server, "close");
+    const sockets = Array.from({ length: connectionCount + 1 }, () => connect(port, "127.0.0.1"));
+    await Promise.all(sockets.map((socket) => once(socket, "connect")));
+    await helper.close();
+    const [last, ...connections] = sockets as [Socket, ...Socket[]];
+    return {
+      connections,
+      /** Sends DESTROY_CLIENTID, after which nobody is left to stand in for. */
+      async end() {
+        const answer = buffer(last);
+        last.end(LAST_CALL);
+        assert.deepEqual(await answer, systemError(1));
+        while (existsSync(`/proc/${pid}`)) {
+          await setTimeout(5);
+        }
+      },
+    };
+  }
+
+  it("answers every call with an error, however it is cut, until the connections end", async () => {
+    const call = fc.record({
+      xid: fc.nat(2 ** 32 - 1),
+      type: fc.constantFrom(CALL, CALL, 1, 2),
+      rest: fc.uint8Array({ maxLength: 200 }),
+      cuts: fc.array(fc.nat(208), { maxLength: 4 }),
     });
-    const mount = { source: "none", target, type: "tmpfs", flags: 0, data: "", supervised: true };
-    const { error, mountId } = await helper.mount(mount);
-    if (error === "EPERM") {
-      return test.skip("may not mount");
-    }
-    const supervisor = helperProcess();
-    const [anchor = 0] = childrenOf(supervisor);
-    while (readlinkSync(`/proc/${anchor}/cwd`) !== target) {
-      await setTimeout(1);
-    }
-    execFileSync("umount", ["--lazy", target]);
-    while (childrenOf(supervisor).length > 0) {
-      await setTimeout(1);
-    }
-    assert.equal(await helper.unmount({ target, mountId }), "ENOENT");
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(call, { maxLength: 20 }),
+        fc.array(fc.nat(), { maxLength: 30 }),
+        async (calls, cuts) => {
+          const { connections, end } = await standIn(2);
+          const sent = Buffer.concat(
+            calls.flatMap(({ xid, type, rest, cuts }) => {
+              const bytes = message(xid, type, rest);
+              const ends = [...cuts.filter((cut) => cut < bytes.length).sort((a, b) => a - b), bytes.length];
+              return ends.flatMap((end, index) =>
+                fragment(bytes.subarray(ends[index - 1] ?? 0, end), index === ends.length - 1),
+              );
+            }),
+          );
+          const expected = Buffer.concat(
+            calls.filter(({ type }) => type === CALL).map(({ xid }) => systemError(xid)),
+          );
+          const places = [...cuts.map((cut) => cut % (sent.length + 1)).sort((a, b) => a - b), sent.length];
+          for (const connection of connections) {
+            const answers = buffer(connection);
+            for (const [index, place] of places.entries()) {
+              connection.write(sent.subarray(places[index - 1] ?? 0, place));
+            }
+            connection.end();
+            assert.deepEqual(await answers, expected);
+          }
+          await end();
+        },
+      ),
+      { numRuns: 20 },
+    );
+  });
+
+  it("survives any bytes", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 2000 }), async (bytes) => {
+        const { connections, end } = await standIn(2);
+        const [hostile, friendly] = connections as [Socket, Socket];
+        hostile.on("error", () => {}).end(bytes);
+        hostile.resume();
+        const answers = buffer(friendly);
+        friendly.end(Buffer.concat(fragment(message(7, CALL, bytes), true)));
+        assert.deepEqual(await answers, systemError(7));
+        await end();
+      }),
+      { numRuns: 20 },
+    );
   });
 });
 
@@ -226,18 +293,10 @@ describe("a lock", { timeout: 30_000 }, () => {
     const file = join(folder, "lock");
     assert.equal(await helper.lock(file, "holder"), "");
     const supervisor = helperProcess();
-    const mount = { source: "none", target: folder, type: "tmpfs", flags: 0, data: "", supervised: true };
-    const { error, mountId } = await helper.mount(mount);
-    if (error === "EPERM") {
-      return test.skip("may not mount");
-    }
-    const [anchor = 0] = childrenOf(supervisor);
-    // It has closed what it inherited by then.
-    while (readlinkSync(`/proc/${anchor}/cwd`) !== folder) {
-      await setTimeout(1);
-    }
-    assert.ok(!openFiles(anchor).includes(file), String(openFiles(anchor)));
-    assert.equal(await helper.unmount({ target: folder, mountId }), "");
+    // Has it started a process that stays.
+    assert.equal(await helper.look({ target: folder, mountId: 0 }), "ENOENT");
+    const [looker = 0] = childrenOf(supervisor);
+    assert.ok(looker > 0 && !openFiles(looker).includes(file), String(openFiles(looker)));
   });
 
   it("that cannot be taken is an errno", async (test) => {

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { describe, it, type TestContext } from "node:test";
 import { Claim } from "../../../src/nfs/protocol/constants.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
+import type { Tree } from "../vfs/fake-input-source.ts";
 import { makeFixture } from "../vfs/tree-fixture.ts";
 import { expectResult, handle, name, openArguments, type Step, TestSession } from "./client.ts";
 import { serve } from "./fixture.ts";
@@ -16,9 +17,10 @@ const RECALL_AT = 40 + 16 + 40;
 
 const TO_ROOT: Step[] = [["PUTROOTFH"], ["LOOKUP", name("action")], ["LOOKUP", name("root")]];
 
-/** Clients of a tree with input files of which each two have the same content. */
-async function serveInputs(t: TestContext) {
-  const inputs = { one: "content", two: "content", three: "another", four: "another" };
+const PAIRS = { one: "content", two: "content", three: "another", four: "another" };
+
+/** Clients of a tree with these input files. */
+async function serveInputs(t: TestContext, inputs: Tree = PAIRS) {
   const { tree } = await makeFixture(inputs, { build: { owner: { userId: 0, groupId: 0 } } });
   const { connect } = await serve(t, { fileSystem: tree, delegations: true });
   return async (owner: string) => TestSession.create(await connect(), owner, 1, true);
@@ -35,7 +37,8 @@ async function openForReading(session: TestSession, file: string, access = 1) {
     expectResult(reader, operation);
   }
   expectResult(reader, "OPEN");
-  reader.skip(16 + 20 + 4);
+  const open = Buffer.from(reader.fixed(16));
+  reader.skip(20 + 4);
   reader.skip(4 * reader.length(3));
   const type = reader.uint32();
   let stateid = Buffer.alloc(0);
@@ -47,7 +50,7 @@ async function openForReading(session: TestSession, file: string, access = 1) {
     reader.uint32();
   }
   expectResult(reader, "GETFH");
-  return { type, stateid, file: Buffer.from(reader.opaque(128)) };
+  return { type, stateid, open, file: Buffer.from(reader.opaque(128)) };
 }
 
 async function openForWriting(session: TestSession, file: string): Promise<number> {
@@ -99,13 +102,81 @@ async function openByHandle(session: TestSession, file: Buffer, userId: number):
   return status;
 }
 
-async function giveBack(session: TestSession, file: Buffer, stateid: Buffer): Promise<void> {
-  const { status } = await session.call([
-    ["PUTFH", handle(file)],
-    ["DELEGRETURN", (writer) => writer.fixed(stateid)],
-  ]);
+/** In a slot of its own where the first one waits. */
+async function giveBack(session: TestSession, file: Buffer, stateid: Buffer, slot = 0): Promise<void> {
+  const { status } = await session.call(
+    [
+      ["PUTFH", handle(file)],
+      ["DELEGRETURN", (writer) => writer.fixed(stateid)],
+    ],
+    { slot },
+  );
   assert.equal(status, Status.OK);
 }
+
+describe("an immutable file", () => {
+  const inputs = { only: "content", dir: {} };
+
+  async function attributesOf(session: TestSession, file: Buffer) {
+    const { status, reader } = await session.call([
+      ["PUTFH", handle(file)],
+      [
+        "GETATTR",
+        (writer) => {
+          for (const word of [2, 0, (1 << 1) | (1 << 3)]) {
+            writer.uint32(word);
+          }
+        },
+      ],
+    ]);
+    assert.equal(status, Status.OK);
+    expectResult(reader, "PUTFH");
+    expectResult(reader, "GETATTR");
+    reader.skip(12 + 4);
+    return { mode: reader.uint32(), linkCount: reader.uint32() };
+  }
+
+  it("that is open, and known under no other name, is changed under its handle", async (t) => {
+    const session = await (await serveInputs(t, inputs))("holder");
+    const { file, open } = await openForReading(session, "only", NO_DELEGATION_WANTED);
+    assert.deepEqual(await attributesOf(session, file), { mode: 0o444, linkCount: 9999 });
+    assert.equal(await changeMode(session, file), Status.OK);
+    assert.deepEqual(await attributesOf(session, file), { mode: 0o700, linkCount: 1 });
+    assert.deepEqual((await openForReading(session, "only", NO_DELEGATION_WANTED)).file, file);
+    const link: Step[] = [["PUTFH", handle(file)], ["SAVEFH"], ...TO_ROOT, ["LINK", name("linked")]];
+    assert.equal((await session.call(link)).status, Status.OK);
+    for (const linked of ["linked", "only"]) {
+      assert.equal((await session.call([...TO_ROOT, ["REMOVE", name(linked)]])).status, Status.OK);
+    }
+    // It stays as long as it is open.
+    assert.deepEqual(await attributesOf(session, file), { mode: 0o700, linkCount: 0 });
+    const close: Step[] = [
+      ["PUTFH", handle(file)],
+      [
+        "CLOSE",
+        (writer) => {
+          writer.uint32(0);
+          writer.fixed(open);
+        },
+      ],
+    ];
+    open.writeUInt32BE(0);
+    assert.equal((await session.call(close)).status, Status.OK);
+    assert.equal((await session.call([["PUTFH", handle(file)]])).status, Status.STALE);
+  });
+
+  it("that is not open is changed under another handle", async (t) => {
+    const session = await (await serveInputs(t, inputs))("holder");
+    const { reader } = await session.call([...TO_ROOT, ["LOOKUP", name("only")], ["GETFH"]]);
+    for (const [operation] of [...TO_ROOT, ["LOOKUP"] as const]) {
+      expectResult(reader, operation);
+    }
+    expectResult(reader, "GETFH");
+    const file = Buffer.from(reader.opaque(128));
+    assert.equal(await changeMode(session, file), Status.STALE);
+    assert.notDeepEqual((await openForReading(session, "only")).file, file);
+  });
+});
 
 describe("delegations of immutable files", () => {
   it("are given to every client that does not refuse them", async (t) => {
@@ -154,9 +225,16 @@ describe("delegations of immutable files", () => {
       assert.equal(call.readUInt32BE(RECALL_AT), CB_RECALL);
     }
     await giveBack(holders[1], file, held[1]!.stateid);
-    assert.equal(await changeMode(holders[0], file), Status.DELAY);
-    await giveBack(holders[0], file, held[0]!.stateid);
-    assert.equal(await changeMode(holders[0], file), Status.STALE);
+    // Its own client's: the answer waits for that.
+    let answer: number | undefined;
+    const answered = changeMode(holders[0], file).then((status) => {
+      answer = status;
+    });
+    assert.equal((await openForReading(holders[1], "one")).type, NO_DELEGATION);
+    assert.equal(answer, undefined);
+    await giveBack(holders[0], file, held[0]!.stateid, 1);
+    await answered;
+    assert.equal(answer, Status.STALE);
 
     const privateCopy = (await openForReading(holders[0], "one")).file;
     assert.notDeepEqual(privateCopy, file);
@@ -177,8 +255,18 @@ describe("delegations of immutable files", () => {
     const client = await serveInputs(t);
     const holder = await client("holder");
     const { file, stateid } = await openForReading(holder, "one");
+    const change = changeMode(holder, file);
+    await giveBack(holder, file, stateid, 1);
+    assert.equal(await change, Status.STALE);
+    assert.equal((await openForReading(holder, "two")).type, NO_DELEGATION);
+  });
+
+  it("that their holder does not return in time have it ask again", async (t) => {
+    const client = await serveInputs(t);
+    const holder = await client("holder");
+    const { file, stateid } = await openForReading(holder, "one");
     assert.equal(await changeMode(holder, file), Status.DELAY);
     await giveBack(holder, file, stateid);
-    assert.equal((await openForReading(holder, "two")).type, NO_DELEGATION);
+    assert.equal(await changeMode(holder, file), Status.STALE);
   });
 });

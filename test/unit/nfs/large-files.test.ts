@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, it, type TestContext } from "node:test";
 import fc from "fast-check";
+import { MemoryFileSystem } from "../../../src/nfs/index.ts";
 import { Attribute } from "../../../src/nfs/protocol/attribute.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
 import { expectResult, handle, openFile, type Step, type TestSession } from "./client.ts";
@@ -349,6 +350,33 @@ describe("large files", () => {
     assert.equal((await target.read(2n ** 51n, 3)).data.toString(), "far");
     assert.deepEqual(await target.readPlus(0n, 4096), { eof: false, hole: 2n ** 51n });
     assert.equal(await target.seek(2n ** 51n, "hole"), 2n ** 51n + 4096n);
+  });
+
+  it("are cloned in turns, between which others are answered", async (t) => {
+    const fileSystem = new MemoryFileSystem({ rootMode: 0o777 });
+    const owner = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
+    const many = await fileSystem.root.createFile("source", owner, {});
+    for (let chunk = 0; chunk < 10_000; chunk++) {
+      await many.write(chunk * 2 ** 20, Buffer.from("x"));
+    }
+    const { session } = await serve(t, { fileSystem });
+    const [one, another] = [await session("one"), await session("another")];
+    const openBy = async (client: TestSession, name: string) =>
+      new RemoteFile(client, await openFile(client, name, { create: "unchecked" }));
+    const [source, target] = [await openBy(one, "source"), await openBy(one, "target")];
+    const other = await openBy(another, "other");
+    let cloned: number | undefined;
+    const cloning = target.cloneFrom(source, 0n, 0n, 0n, "CLONE").then((status) => {
+      cloned = status;
+    });
+    let answers = 0;
+    for (; cloned === undefined; answers++) {
+      await other.write(0n, Buffer.from("meanwhile"));
+    }
+    await cloning;
+    assert.equal(cloned, Status.OK);
+    assert.ok(answers > 1, `${answers} answers`);
+    assert.equal(await target.attribute(Attribute.SIZE), await source.attribute(Attribute.SIZE));
   });
 
   it("are locked byte by byte up to 2^64-1", async (t) => {

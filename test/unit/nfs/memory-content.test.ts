@@ -1,9 +1,11 @@
 /** Data, holes and the space that is used, in the memory file system's files: against a model of their pages. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import fc from "fast-check";
 import { MemoryFileSystem } from "../../../src/nfs/index.ts";
 import { Content } from "../../../src/nfs/memory/content.ts";
+import { MemoryFile } from "../../../src/nfs/memory/file.ts";
 import { Attribute } from "../../../src/nfs/protocol/attribute.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
 import { expectResult, handle, openFile, type Step } from "./client.ts";
@@ -99,7 +101,9 @@ describe("content in memory", () => {
           assert.ok(memory >= content.spaceUsed);
         }
         const clone = new Content(() => {});
-        clone.cloneRange(content, 0, 0, content.size);
+        for (const _ of clone.cloning(content, 0, 0, content.size)) {
+          assert.fail("so few chunks are one step");
+        }
         for (let at = 0; at < model.size; at += PAGE / 2) {
           for (const data of [true, false]) {
             const found = model.seek(at, data);
@@ -112,6 +116,57 @@ describe("content in memory", () => {
       }),
       { numRuns: 150 },
     );
+  });
+
+  it("is cloned and cleared in turns where it has many chunks", async () => {
+    const fileSystem = new MemoryFileSystem({ capacity: 2 ** 30 });
+    const [source, target] = await Promise.all(
+      ["source", "target"].map((name) => fileSystem.root.createFile(name, ROOT, {})),
+    );
+    assert.ok(source instanceof MemoryFile && target instanceof MemoryFile);
+    const chunks = 5000;
+    for (let chunk = 0; chunk < chunks; chunk++) {
+      await source.write(chunk * CHUNK, Buffer.from("new"));
+    }
+    await target.write(0, Buffer.from("old"));
+    const turnsOf = async (work: unknown) => {
+      let ended = false;
+      const ending = Promise.resolve(work).then(() => {
+        ended = true;
+      });
+      let turns = 0;
+      for (; !ended; turns++) {
+        await setImmediate();
+      }
+      await ending;
+      return turns;
+    };
+    const size = (chunks - 1) * CHUNK + 3;
+    const cloning = target.cloneRange(source, 0, 0, size);
+    const { size: sizeMeanwhile, change } = { ...target.attributes() };
+    assert.equal(sizeMeanwhile, 3);
+    const read = target.read(0, 3);
+    const found = target.seek(0, "hole");
+    const written = source.write(0, Buffer.from("NEW"));
+    const sourceRead = source.read(0, 3);
+    assert.ok(sourceRead instanceof Uint8Array, "the source can be read meanwhile");
+    assert.equal(Buffer.from(sourceRead).toString(), "new");
+    await fileSystem.root.remove("source");
+    assert.ok((await turnsOf(cloning)) >= chunks / 1024 - 1);
+    assert.equal(Buffer.from(await read).toString(), "new");
+    assert.equal(await found, PAGE);
+    await written;
+    assert.deepEqual([target.attributes().size, target.attributes().change > change], [size, true]);
+    assert.equal(Buffer.from(await target.read(0, 3)).toString(), "new");
+    assert.equal(Buffer.from(await target.read(size - 3, 4)).toString(), "new");
+    assert.ok((await turnsOf(target.deallocate(0, size))) >= chunks / 1024 - 1);
+    assert.equal(target.attributes().spaceUsed, 0);
+    await fileSystem.root.remove("target");
+    const { totalSpace, freeSpace } = fileSystem.statistics();
+    const { totalSpace: totalOfEmpty, freeSpace: freeOfEmpty } = new MemoryFileSystem({
+      capacity: 2 ** 30,
+    }).statistics();
+    assert.equal(totalSpace - freeSpace, totalOfEmpty - freeOfEmpty);
   });
 
   it("has no data left of what a truncation has cut off", () => {

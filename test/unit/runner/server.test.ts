@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import {
+  chmodSync,
+  chownSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -372,21 +376,55 @@ describe("cleaning", () => {
     assert.ok(!existsSync(join(temporary, "old")) && !existsSync(join(temporary, "new")));
   });
 
-  it("does not follow a symlink that a command has put in a temporary directory's place", async (test) => {
+  const replacements = {
+    "a symlink": (kept: string) => `rmdir directory; ln -s ${kept} directory`,
+    "a symlink that leads nowhere": () => "rmdir directory; ln -s nowhere directory",
+    "a file": () => "rmdir directory; echo >directory",
+    "a FIFO": () => "rmdir directory; mkfifo directory",
+    "another directory": () => "rmdir directory; mkdir -m 111 directory; chmod 311 directory",
+    nothing: () => "rmdir directory",
+  };
+  for (const [what, script] of Object.entries(replacements)) {
+    it(`makes a temporary directory again where a command has left ${what}, and follows nothing`, async (test) => {
+      const kept = makeBuildDirectory(test);
+      const folder = makeBuildDirectory(test);
+      const directory = join(folder, "directory");
+      mkdirSync(join(kept, "kept"));
+      mkdirSync(directory);
+      chmodSync(directory, 0o1777);
+      if (process.getuid?.() === 0) {
+        chownSync(directory, 61234, 61235);
+      }
+      const { uid, gid } = statSync(directory);
+      symlinkSync(directory, join(folder, "temporary"));
+      writeFileSync(join(directory, "old"), "");
+      const { client, request } = await startTestRunner(test, {
+        cleanTemporaryDirectories: [join(folder, "temporary")],
+      });
+      assert.equal((await client.run(request(`cd ${folder}; ${script(kept)}`))).exitCode, 0n);
+      const now = lstatSync(directory);
+      assert.ok(now.isDirectory());
+      assert.deepEqual([now.mode & 0o7777, now.uid, now.gid], [0o1777, uid, gid]);
+      assert.deepEqual([readdirSync(directory), readdirSync(kept)], [[], ["kept"]]);
+      const next = { ...request(`echo >${folder}/temporary/new`), stdoutPath: "1/out", stderrPath: "1/err" };
+      assert.equal((await client.run(next)).exitCode, 0n);
+      assert.deepEqual(readdirSync(directory), []);
+    });
+  }
+
+  it("does not follow a symlink that a command has put on the way to a temporary directory", async (test) => {
     const kept = makeBuildDirectory(test);
     const folder = makeBuildDirectory(test);
-    mkdirSync(join(kept, "directory"));
-    mkdirSync(join(folder, "directory"));
-    symlinkSync(join(folder, "directory"), join(folder, "temporary"));
-    writeFileSync(join(folder, "directory/old"), "");
-    const { client, request } = await startTestRunner(test, {
-      cleanTemporaryDirectories: [join(folder, "temporary")],
+    mkdirSync(join(kept, "directory/kept"), { recursive: true });
+    mkdirSync(join(folder, "on/directory"), { recursive: true });
+    const { client } = await startTestRunner(test, {
+      cleanTemporaryDirectories: [join(folder, "on/directory")],
     });
-    const script = `cd ${folder}; rmdir directory; ln -s ${kept} directory`;
-    assert.equal((await client.run(request(script))).exitCode, 0n);
+    await client.checkReadiness({ path: "" });
+    renameSync(join(folder, "on"), join(folder, "off"));
+    symlinkSync(kept, join(folder, "on"));
     await assert.rejects(client.checkReadiness({ path: "" }), failsWith(Code.INTERNAL, /symbolic links/));
-    assert.deepEqual(readdirSync(kept), ["directory"]);
-    assert.ok(!existsSync(join(folder, "directory/old")));
+    assert.deepEqual(readdirSync(join(kept, "directory")), ["kept"]);
   });
 
   it("that fails makes the runner not ready", async (test) => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FileSystemStatus, type RegularFile } from "../../../src/nfs/file-system.ts";
-import { CasFile, WritableFile } from "../../../src/vfs/index.ts";
+import { CasFile, type Fault, type TreeDirectory, WritableFile } from "../../../src/vfs/index.ts";
 import { executable } from "./fake-input-source.ts";
 import {
   attributesOf,
@@ -68,6 +68,96 @@ test("truncating on open takes nothing of the old content", async () => {
   await a.write(0, Buffer.from("new"), false);
   assert.equal((await contentOf(a)).toString(), "new");
   assert.deepEqual(source.readsAsked, []);
+});
+
+test("a change by handle gives no private copy to an action that did not have the handle", async () => {
+  const { tree, source, root } = await makeFixture({ a: "original" });
+  const [looked, listed, late] = await Promise.all(
+    ["looked", "listed", "late"].map((action) =>
+      tree.createBuildDirectory(action).attachInputRoot(["root"], source.addTree({ a: "original" })),
+    ),
+  );
+  await lookup(looked!, "a");
+  await listed!.readDirectory(0, () => true);
+  const a = await lookup(root, "a");
+  assert.equal(await outcome(() => a.setAttributes({ mode: 0o600 })), STALE);
+  assert.deepEqual((await lookup(late!, "a")).handle, a.handle);
+  assert.equal((await attributesOf(await lookup(late!, "a"))).linkCount, 9999);
+  // It may have been these.
+  for (const directory of [root, looked!, listed!]) {
+    assert.ok((await lookup(directory, "a")) instanceof WritableFile);
+  }
+  // What it has found since then, it has not wanted to change.
+  assert.deepEqual((await lookup(late!, "a")).handle, a.handle);
+});
+
+test("a file that one action has under one name is taken over, and others get another inode", async () => {
+  const { tree, source, root, build } = await makeFixture({ a: "original", b: executable("original") });
+  const digest = source.addTree({ a: "original", b: executable("original") });
+  const other = await tree.createBuildDirectory("other").attachInputRoot(["root"], digest);
+  const a = await lookup<CasFile>(root, "a");
+  const b = await lookup<CasFile>(root, "b");
+  const own = a.takeOver();
+  assert.ok(own instanceof WritableFile);
+  assert.deepEqual(own.handle, a.handle);
+  const before = await attributesOf(a);
+  assert.deepEqual(await attributesOf(own), { ...before, linkCount: 1 });
+  await own.setAttributes({ mode: 0o600, size: 3 });
+  assert.equal(tree.resolve(a.handle), own);
+  assert.equal(await lookup(root, "a"), own);
+  assert.equal((await contentOf(own)).toString(), "ori");
+  assert.ok((await lookup(root, "b")) instanceof CasFile);
+  assert.equal(build.quota.fileCount, 1);
+
+  const others = await lookup<CasFile>(other, "a");
+  const { fileId, mode } = await attributesOf(others);
+  assert.notDeepEqual(others.handle, a.handle);
+  assert.notEqual(fileId, before.fileId);
+  assert.equal(mode, 0o444);
+  assert.equal(((await tree.resolve(others.handle)) as CasFile).handle.equals(others.handle), true);
+  assert.equal((await contentOf(others)).toString(), "original");
+  assert.deepEqual((await lookup(other, "b")).handle, b.handle);
+
+  // Each generation of the blob's handles can be taken, and none comes again.
+  const othersOwn = others.takeOver();
+  assert.deepEqual(othersOwn?.handle, others.handle);
+  await build.remove();
+  assert.equal(tree.resolve(a.handle), undefined);
+  const third = await tree.createBuildDirectory("third").attachInputRoot(["root"], digest);
+  const seen = await lookup<CasFile>(third, "a");
+  assert.ok(seen instanceof CasFile);
+  assert.equal(
+    [a, others].some(({ handle }) => handle.equals(seen.handle)),
+    false,
+  );
+});
+
+test("a file is not taken over where another action, or another name, may have it", async () => {
+  const inputs = { a: "original", twin: "original", dir: { inner: "alone" } };
+  const { tree, source, root } = await makeFixture(inputs);
+  assert.equal((await lookup<CasFile>(root, "a")).takeOver(), undefined, "there is a twin");
+  await root.remove("twin");
+  const other = await tree.createBuildDirectory("other").attachInputRoot(["root"], source.addTree(inputs));
+  await lookup(other, "twin");
+  assert.equal((await lookup<CasFile>(root, "a")).takeOver(), undefined, "another action has it");
+  const inner = await lookup<CasFile>(await lookup<TreeDirectory>(root, "dir"), "inner");
+  await root.rename("dir", root, "moved");
+  assert.ok(inner.takeOver());
+  const readOnly = await makeFixture({ a: "original" }, { inputsReadOnly: true });
+  assert.equal((await lookup<CasFile>(readOnly.root, "a")).takeOver(), undefined);
+});
+
+test("a blob that is missing is reported whatever the generation of its handle", async () => {
+  const { tree, source, root, faults } = await makeFixture({ a: "original" });
+  (await lookup<CasFile>(root, "a")).takeOver();
+  const otherFaults: Fault[] = [];
+  const build = tree.createBuildDirectory("other", { onFault: (fault) => otherFaults.push(fault) });
+  const other = await build.attachInputRoot(["root"], source.addTree({ a: "original" }));
+  const a = await lookup<CasFile>(other, "a");
+  source.lose(a.digest);
+  assert.equal(await outcome(() => a.read(0, 1)), IO);
+  assert.equal(otherFaults.length, 1);
+  assert.equal(faults.length, 1);
 });
 
 test("a change by handle is stale once, whereupon a lookup gives the private copy", async () => {

@@ -24,6 +24,7 @@ function setUp(pool: FilePool, limits: { maximumSizeBytes?: number; maximumFileC
   const account = {
     quota,
     report: (fault: Fault) => faults.push(fault),
+    tooLate: () => new FileSystemError(FileSystemStatus.STALE),
     noteWait: <T>(settled: Promise<T>) => settled,
   };
   const memory = new MemoryBudget(10_000);
@@ -339,14 +340,14 @@ test("a file larger than the pool's file system can hold is EFBIG, and no fault 
   assert.deepEqual([faults, quota.sizeBytes], [[], 0]);
 });
 
-test("the pool leaves descriptors to the rest of the worker: ENOSPC, and no fault", async () => {
+test("the pool leaves descriptors to the rest of the worker: ENOSPC, told to the account", async () => {
   const { faults, account, places } = setUp(new DirectoryFilePool(folder, 2));
   const contents = [1, 2, 3].map(() => new FileContent(places, account, undefined));
   const [first, second, third] = contents as [FileContent, FileContent, FileContent];
   await first.write(0, numbers(400, 1));
   await second.write(0, numbers(400, 2));
   assert.throws(() => third.write(0, numbers(400, 3)), hasStatus(FileSystemStatus.NOSPC));
-  assert.deepEqual(faults, []);
+  assert.match(faults[0]!.message, /pool is full: .*raise RLIMIT_NOFILE/);
   await first.resize(0);
   await third.write(0, numbers(400, 3));
   for (const content of contents) {

@@ -7,6 +7,7 @@ import {
   rmSync,
   symlinkSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -209,7 +210,15 @@ describe("a directory of an action on a local disk", () => {
         truncateSync(join(path, "file"), 70_000);
         return readAll(sizedSource(source));
       }),
-      /ends at 70000 of 100000/,
+      /changed while it was read/,
+    );
+    await assert.rejects(
+      file.whileOpen(async (source) => {
+        const content = await readAll(sizedSource(source));
+        utimesSync(join(path, "file"), 1, 1);
+        return content;
+      }),
+      /changed while it was read/,
     );
   });
 

@@ -1,21 +1,23 @@
 #!/bin/bash
-# The first process in user-mode Linux: main.ts boots the kernel with it, on the host's own tree.
+# The first process of a booted kernel: it starts on the host's own tree. From the launcher, in the environment:
+# $machine is uml or qemu; $modules has the modules of each kernel version in a folder.
 # $job holds the command (argv, env) and how to run it (settings), each a list of NUL-ended strings.
-# The serial lines are pipes to main.ts: ttyS1 and ttyS2 carry the command's output, ttyS3 what became of it.
+# $lines are pipes to the launcher: 1 and 2 carry the command's output, 3 what became of it.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 kernel=$(uname -r)
-modules=/usr/lib/uml/modules/$kernel
+modules=$modules/$kernel
+stdout=${lines}1 stderr=${lines}2 control=${lines}3
 
-tell() { printf '%s\n' "$*" >/dev/ttyS3; }
+tell() { printf '%s\n' "$*" >"$control"; }
 
-# Only a panic ends the kernel at once; main.ts then shows its log.
+# Only a panic ends the kernel at once; the launcher then shows its log.
 die() {
   echo "init.sh: $*" >/dev/kmsg
   echo c >/proc/sysrq-trigger
 }
 
 mount_host_tree_copy_on_write() {
-  insmod "$modules/kernel/fs/overlayfs/overlay.ko" &&
+  insmod "$modules"/kernel/fs/overlayfs/overlay.ko* &&
     mount -t tmpfs -o mode=755 tmpfs /mnt &&
     mkdir /mnt/upper /mnt/work /mnt/root &&
     mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/root &&
@@ -33,6 +35,15 @@ mount_system_folders() {
     ln -sf fd/2 /dev/stderr &&
     mount -t proc proc /proc && mount -t sysfs sys /sys && mount -t cgroup2 cgroup2 /sys/fs/cgroup &&
     mount -t tmpfs -o mode=755 run /run && mkdir -m 1777 /run/lock
+}
+
+# The one folder whose changes stay.
+mount_output_folder() {
+  mkdir -p "$out"
+  case $machine in
+  uml) mount -t hostfs -o "$out" out "$out" ;;
+  qemu) mount -t virtiofs host /mnt && mount --bind "/mnt$out" "$out" && umount /mnt ;;
+  esac
 }
 
 name_localhost() {
@@ -57,17 +68,17 @@ echo 1 >/proc/sys/kernel/panic_on_oops
 mapfile -d '' -t settings <"$job/settings"
 cwd=${settings[0]} out=${settings[1]} timeout=${settings[2]} tty=${settings[3]}
 mount_host_tree_copy_on_write || die "cannot put a tmpfs over the host's tree"
-mount_system_folders || die "cannot mount /dev, /proc, /sys and the like"
+mount_system_folders && [ -c "$control" ] || die "cannot mount /dev, /proc, /sys and the like, or there is no $control"
 name_localhost || die "cannot bring up the loopback network"
 modprobe -a nfs nfsv4 fuse || die "cannot load the NFS client's modules"
-mkdir -p "$out" && mount -t hostfs -o "$out" out "$out" || die "cannot mount the output folder $out"
+mount_output_folder || die "cannot mount the output folder $out"
 
-# ttyS lines begin as terminals: raw keeps every byte as it is.
-for line in /dev/ttyS1 /dev/ttyS2 /dev/ttyS3; do stty -F "$line" raw -echo; done
+# User-mode Linux has terminals as its lines: raw keeps every byte as it is.
+for line in "$stdout" "$stderr" "$control"; do [ "$machine" = qemu ] || stty -F "$line" raw -echo; done
 mkfifo /run/stdout /run/stderr
-cat /run/stdout >/dev/ttyS1 &
+cat /run/stdout >"$stdout" &
 relays=$!
-cat /run/stderr >/dev/ttyS2 &
+cat /run/stderr >"$stderr" &
 relays="$relays $!"
 
 mapfile -d '' -t environment <"$job/env"
@@ -77,7 +88,7 @@ cd "$cwd" || die "no folder $cwd"
 # A shell's background jobs ignore these signals, which the command must not inherit.
 clean_env=(env -i --default-signal=INT,QUIT "${environment[@]}")
 if [ "$tty" = yes ]; then
-  "${clean_env[@]}" setsid --ctty "${command[@]}" </dev/tty1 >/dev/tty1 2>&1 &
+  "${clean_env[@]}" setsid --ctty "${command[@]}" <"$terminal" >"$terminal" 2>&1 &
   child=$!
   : >/run/stdout 2>/run/stderr
 else
@@ -98,7 +109,7 @@ status=$?
   kill $relays
 ) &
 wait $relays
-for line in /dev/ttyS1 /dev/ttyS2; do stty -F "$line" drain raw; done
+for line in "$stdout" "$stderr"; do [ "$machine" = qemu ] || stty -F "$line" drain raw; done
 cd /
 umount "$out" || sync
 tell "exit $status"
