@@ -18,6 +18,7 @@ import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { Metadata } from "@grpc/grpc-js";
 import { bbRunnerSettings } from "../../../src/config/bb-runner/application.ts";
 import { createClient } from "../../../src/grpc/client.ts";
 import { openChannel } from "../../../src/grpc/endpoint.ts";
@@ -82,18 +83,27 @@ async function startTestRunner(test: TestContext, changes: Configuration = {}, s
 
 /** A TemporaryDirectoryInstaller that does as the test says. */
 async function startInstaller(test: TestContext) {
-  const state = { installed: [] as string[], onInstall: () => {}, onCheck: () => {} };
+  const state = {
+    installed: [] as string[],
+    /** Of the last installation, the header `from`. */
+    from: undefined as unknown,
+    onInstall: () => {},
+    onCheck: () => {},
+  };
   const server = await serve((server) =>
     addService(server, TemporaryDirectoryInstaller, {
       checkReadiness: unary(() => {
         state.onCheck();
         return {};
       }),
-      installTemporaryDirectory: unary(({ temporaryDirectory }: InstallTemporaryDirectoryRequest) => {
-        state.installed.push(temporaryDirectory);
-        state.onInstall();
-        return {};
-      }),
+      installTemporaryDirectory: unary(
+        ({ temporaryDirectory }: InstallTemporaryDirectoryRequest, { metadata }) => {
+          state.installed.push(temporaryDirectory);
+          [state.from] = metadata.get("from");
+          state.onInstall();
+          return {};
+        },
+      ),
     }),
   );
   test.after(() => server[Symbol.asyncDispose]());
@@ -218,6 +228,21 @@ describe("Run", { timeout: 60_000 }, () => {
     const message = /^temporaryDirectoryInstaller cannot install the temporary directory: no room$/;
     await assert.rejects(client.run(request("true", paths)), failsWith(Code.RESOURCE_EXHAUSTED, message));
     assert.ok(!existsSync(join(buildDirectory, "1/o")), "the command does not run");
+  });
+
+  it("tells the installer of the call that it is asked for, as its client's expression says", async (test) => {
+    const installer = await startInstaller(test);
+    const { client, request, buildDirectory } = await startTestRunner(test, {
+      temporaryDirectoryInstaller: {
+        address: installer.address,
+        addMetadataJmespathExpression: { expression: "{from: incomingGRPCMetadata.worker}" },
+      },
+    });
+    mkdirSync(join(buildDirectory, "1/tmp"));
+    const metadata = new Metadata();
+    metadata.set("worker", "the first");
+    await client.run(request("true"), { metadata });
+    assert.equal(installer.from, "the first");
   });
 
   it("refuses what is the action's fault as INVALID_ARGUMENT", async (test) => {
