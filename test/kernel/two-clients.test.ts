@@ -229,6 +229,8 @@ describe("two clients", inKernel, () => {
         // The last, since afterwards there is no first one any more.
         it("are freed at once from what the other held when it restarts", { timeout: 120_000 }, async () => {
           const { served, first, second } = clients;
+          // A process that is still there would keep the mount, and wait for its server, when the mount has gone.
+          await clients.ofFirst.ask("cd /; echo");
           const directory = await served.makeDirectory({ locked: "" });
           const holder = await use(first.path(directory), "locked");
           await using waiter = await use(second.path(directory), "locked");
