@@ -9,6 +9,9 @@ const repository = path.resolve(import.meta.dirname, "../..");
 
 /** Why it cannot run here. */
 function reasonToSkip(): string | false {
+  if (process.env.QEMU !== "1") {
+    return "takes minutes on a busy machine: QEMU=1 npm test -- harness/qemu";
+  }
   try {
     findQemu();
     return process.getuid?.() === 0 ? false : "root's: virtiofsd";

@@ -225,25 +225,6 @@ describe("two clients", inKernel, () => {
             });
           }
         }
-
-        // The last, since afterwards there is no first one any more.
-        it("are freed at once from what the other held when it restarts", { timeout: 120_000 }, async () => {
-          const { served, first, second } = clients;
-          const directory = await served.makeDirectory({ locked: "" });
-          const holder = await use(first.path(directory), "locked");
-          await using waiter = await use(second.path(directory), "locked");
-          assert.equal(await holder.ask("lock 0 0"), "ok");
-          const locks = clients.count("LOCK");
-          const waiting = waiter.ask("lock 0 0");
-          await clients.asked("LOCK", locks);
-          first.silence();
-          await using restarted = await SeparateClient.mount(served, "restarted", first.identifier);
-          assert.equal(await waiting, "ok");
-          await using other = await use(restarted.path(directory), "locked");
-          assert.equal(await other.ask("try 0 0"), "EAGAIN");
-          // Its close waits for the server, until the mount goes by force.
-          await Promise.all([holder.kill(), first[Symbol.asyncDispose]()]);
-        });
       });
     }
   }
