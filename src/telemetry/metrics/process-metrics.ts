@@ -10,6 +10,12 @@ import type { Metrics, Sample } from "./metrics.ts";
 /** Linux's, on all architectures that Node runs on. */
 const TICKS_PER_SECOND = 100;
 const NANOSECONDS = 1e9;
+const DELAYS = [
+  ["p50", 50],
+  ["p90", 90],
+  ["p99", 99],
+  ["max", 100],
+] as const;
 const DELAY_RESOLUTION_MILLISECONDS = 10;
 
 /**
@@ -96,18 +102,15 @@ function observeEventLoop(metrics: Metrics, resources: DisposableStack | AsyncDi
     "gauge",
     {
       name: "nodejs_eventloop_delay_seconds",
-      help: "How late the main thread's event loop was since the last scrape: quantiles, and 1 for the worst.",
+      help: "How late the main thread's event loop was since the last scrape: percentiles, and the worst.",
       unit: "seconds",
-      labels: ["quantile"],
+      labels: ["statistic"],
     },
     () => {
-      const samples = ["0.5", "0.9", "0.99", "1"].map((quantile) => ({
-        labels: [quantile],
+      const samples = DELAYS.map(([statistic, percentile]) => ({
+        labels: [statistic],
         // A timer that is on time is one resolution apart from the one before.
-        value: Math.max(
-          0,
-          delay.percentile(Number(quantile) * 100) / NANOSECONDS - DELAY_RESOLUTION_MILLISECONDS / 1000,
-        ),
+        value: Math.max(0, delay.percentile(percentile) / NANOSECONDS - DELAY_RESOLUTION_MILLISECONDS / 1000),
       }));
       delay.reset();
       return samples;
