@@ -17,7 +17,7 @@ enum {
   call_message = 0,
   reply_message = 1,
   message_accepted = 0,
-  system_error = 5,
+  program_unavailable = 1,
   /* What Linux's client sends last of all, as the only operation of a COMPOUND (RFC 8881, section 18.50). */
   destroy_client_id = 57,
   /* How long a client that the kernel does not list any more may take to say so: it connects again in its own time. */
@@ -63,7 +63,7 @@ static bool answer(const struct connection *connection) {
   is_destroyed = ntohl(end[0]) == 1 && ntohl(end[1]) == destroy_client_id;
   /* The verifier is AUTH_NONE, without a body. */
   uint32_t reply[] = {htonl(last_fragment | 6 * sizeof(uint32_t)), start[0],       htonl(reply_message),
-                      htonl(message_accepted), 0, 0, htonl(system_error)};
+                      htonl(message_accepted), 0, 0, htonl(program_unavailable)};
   return send(connection->socket, reply, sizeof reply, MSG_NOSIGNAL) == sizeof reply;
 }
 

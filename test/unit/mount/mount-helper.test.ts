@@ -135,10 +135,10 @@ describe("the process that looks at a mount", { ...asRoot, timeout: 30_000 }, ()
 });
 
 describe("standing in for a server that is gone", { timeout: 30_000 }, () => {
-  /** The message of a reply that was accepted with SYSTEM_ERR (RFC 5531, section 9), with its record mark. */
-  const systemError = (xid: number) => {
+  /** The message of a reply that was accepted with PROG_UNAVAIL (RFC 5531, section 9), with its record mark. */
+  const unavailable = (xid: number) => {
     const reply = Buffer.alloc(28);
-    for (const [index, word] of [0x80000018, xid, 1, 0, 0, 0, 5].entries()) {
+    for (const [index, word] of [0x80000018, xid, 1, 0, 0, 0, 1].entries()) {
       reply.writeUInt32BE(word, index * 4);
     }
     return reply;
@@ -186,7 +186,7 @@ describe("standing in for a server that is gone", { timeout: 30_000 }, () => {
       async end() {
         const answer = buffer(last);
         last.end(LAST_CALL);
-        assert.deepEqual(await answer, systemError(1));
+        assert.deepEqual(await answer, unavailable(1));
         while (existsSync(`/proc/${pid}`)) {
           await setTimeout(5);
         }
@@ -217,7 +217,7 @@ describe("standing in for a server that is gone", { timeout: 30_000 }, () => {
             }),
           );
           const expected = Buffer.concat(
-            calls.filter(({ type }) => type === CALL).map(({ xid }) => systemError(xid)),
+            calls.filter(({ type }) => type === CALL).map(({ xid }) => unavailable(xid)),
           );
           const places = [...cuts.map((cut) => cut % (sent.length + 1)).sort((a, b) => a - b), sent.length];
           for (const connection of connections) {
@@ -244,7 +244,7 @@ describe("standing in for a server that is gone", { timeout: 30_000 }, () => {
         hostile.resume();
         const answers = buffer(friendly);
         friendly.end(Buffer.concat(fragment(message(7, CALL, bytes), true)));
-        assert.deepEqual(await answers, systemError(7));
+        assert.deepEqual(await answers, unavailable(7));
         await end();
       }),
       { numRuns: 20 },
