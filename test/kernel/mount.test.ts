@@ -166,13 +166,13 @@ async function untilUnmounted(path: string): Promise<number> {
 }
 
 function mountHelper(worker: number): number {
-  const helper = processes().find(({ name, parent }) => name === "bb_mount" && parent === worker);
+  const helper = processes().findLast(({ name, parent }) => name === "bb_mount" && parent === worker);
   assert.ok(helper, `process ${worker} has no mount helper`);
   return helper.pid;
 }
 
 const helperOf = (worker: ChildProcess) =>
-  processes().find(({ name, parent }) => name === "bb_mount" && parent === worker.pid);
+  processes().findLast(({ name, parent }) => name === "bb_mount" && parent === worker.pid);
 
 describe("a mount of this process's own server", inKernel, () => {
   it("is there until it is unmounted", async (test) => {

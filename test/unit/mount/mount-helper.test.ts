@@ -41,12 +41,13 @@ function openFiles(pid: number): string[] {
   });
 }
 
+/** The one that was started last: one before may not have quite ended. */
 function helperProcess(): number {
   const tasks = readdirSync("/proc/self/task");
   const children = tasks.flatMap((task) =>
     readFileSync(`/proc/self/task/${task}/children`, "latin1").split(" ").filter(Boolean),
   );
-  const helper = children.find((pid) => readFileSync(`/proc/${pid}/comm`, "latin1") === "bb_mount\n");
+  const helper = children.findLast((pid) => readFileSync(`/proc/${pid}/comm`, "latin1") === "bb_mount\n");
   assert.ok(helper);
   return Number(helper);
 }
