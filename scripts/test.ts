@@ -36,7 +36,7 @@ const stages: readonly Stage[] = [
     launcher: (scratch) => [
       process.execPath,
       "src/in-kernel/main.ts",
-      "--timeout=1200",
+      "--timeout=1800",
       `--out=${scratch}`,
       "--",
     ],
