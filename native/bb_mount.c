@@ -32,7 +32,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/mount.h>
@@ -40,7 +39,6 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -554,7 +552,8 @@ static bool is_detached(void) {
   static bool left_tree;
   if (detacher > 0 && waitpid(detacher, &detacher_status, WNOHANG) == detacher)
     detacher = 0;
-  forget_unmounted();
+  if (!left_tree)
+    forget_unmounted();
   if (!left_tree && (supervised == NULL || detacher == 0)) {
     left_tree = true;
     close(STDOUT_FILENO);
@@ -596,7 +595,7 @@ int main(int argc, char **argv) {
     return 1;
   }
 
-  /* Without the table, mounts that others unmount would stay in use. */
+  /* Without the table, what others mount could be taken for what they have unmounted. */
   int table = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
   struct pollfd watched[] = {{.fd = signals, .events = POLLIN},
                              {.fd = STDIN_FILENO, .events = POLLIN},

@@ -43,7 +43,8 @@ export interface RunningRunner {
 
 /**
  * Starts the Runner service on every address of the settings, and sets this process's umask if they say so. `metrics`
- * gets what is counted, and `tracer` a span for each call. Throws a ConfigurationError for an address that cannot be had, and an Error if the native helper has not been built.
+ * gets what is counted, and `tracer` a span for each call. Throws a ConfigurationError for an address that cannot be had,
+ * and an Error if the native helper has not been built.
  */
 export async function startRunner(
   settings: BbRunnerSettings,

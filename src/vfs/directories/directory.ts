@@ -38,6 +38,8 @@ const DIRECTORY_SIZE = 4096;
 const EMPTY_LINK_COUNT = 2;
 /** What programs take to mean that subdirectories are not counted, as those of a lazy directory cannot be. */
 const UNKNOWN_LINK_COUNT = 1;
+/** Entries among which the only name of a file is looked for. */
+const MOST_SEARCHED = 20_000;
 /** Nodes; takes about 2 ms. */
 const DISCARDED_AT_ONCE = 1000;
 
@@ -255,14 +257,19 @@ export class TreeDirectory extends NumberedNode implements Directory {
 
   /**
    * Puts a private copy that has the file's handle in the place of the only entry, in or below this directory, that is the
-   * file; undefined if there are several, though a client may know but one. Walks everything that is in memory.
-   * `handleInCas`: as directories of the CAS have it.
+   * file; undefined if there are several, though a client may know but one, or if the directories in memory have so many
+   * entries that looking at them all would take long. `handleInCas`: as directories of the CAS have it.
    */
   takeOver(file: CasFile, handleInCas: Buffer): WritableFile | undefined {
     let found: { directory: TreeDirectory; position: number } | undefined;
+    let left = MOST_SEARCHED;
     const pending: TreeDirectory[] = [this];
     for (let directory = pending.pop(); directory !== undefined; directory = pending.pop()) {
       const entries = directory.#entries.loaded;
+      left -= entries?.positionCount ?? 0;
+      if (left < 0) {
+        return undefined;
+      }
       const hasFile = entries?.origin?.hasFile(handleInCas) ?? false;
       for (let position = 0; position < (entries?.positionCount ?? 0); position++) {
         const kept = entries!.childAt(position);

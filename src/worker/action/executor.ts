@@ -80,6 +80,11 @@ export interface ExecutorOptions extends PrepareOptions {
   readonly log: Log;
 }
 
+/** Of one action. */
+interface TracedOptions extends ExecutorOptions {
+  readonly trace: ActionTrace;
+}
+
 /**
  * Makes the function that runs an action: it makes the action's directory, has the runner run the command, uploads
  * the outputs and removes the directory. Errors end up in the response's status; the first one stays, as later ones
@@ -94,6 +99,12 @@ export function createExecutor(options: ExecutorOptions): Execute {
   return async (request, { signal: ordered, ...others }) => {
     const signal = noteResult ? AbortSignal.any([ordered, infrastructureFailures.signal]) : ordered;
     const trace = new ActionTrace(tracer, request);
+    const traced: TracedOptions = {
+      ...options,
+      trace,
+      blobAccess: trace.blobAccess(options.blobAccess),
+      inputs: trace.inputs(options.inputs),
+    };
     const running = options.runningActions?.begin(options.workerName, others.orderedAt);
     const context: ExecutionContext = {
       ...others,
@@ -112,12 +123,7 @@ export function createExecutor(options: ExecutorOptions): Execute {
     let directory: ActionDirectory | undefined;
     try {
       action = parseActionRequest(request, options.instanceNamePrefix);
-      const traced = {
-        ...options,
-        blobAccess: trace.blobAccess(options.blobAccess),
-        inputs: trace.inputs(options.inputs),
-      };
-      await executeAction(action, request.action!, response, stages, context, trace, traced, (created) => {
+      await executeAction(action, request.action!, response, stages, context, traced, (created) => {
         directory = created;
       });
     } catch (error) {
@@ -138,8 +144,7 @@ export function createExecutor(options: ExecutorOptions): Execute {
       }
     }
     if (action !== undefined && !ordered.aborted) {
-      const blobAccess = trace.blobAccess(options.blobAccess);
-      await recordResult(action, response, ordered, { ...options, blobAccess });
+      await recordResult(action, response, ordered, traced);
     }
     trace.end(response);
     if (running) {
@@ -169,8 +174,7 @@ async function executeAction(
   response: ExecuteResponse,
   stages: Stages,
   context: ExecutionContext,
-  trace: ActionTrace,
-  options: ExecutorOptions,
+  options: TracedOptions,
   onDirectory: (directory: ActionDirectory) => void,
 ): Promise<void> {
   const fault = new AbortController();
@@ -180,7 +184,7 @@ async function executeAction(
     onFault: (error) => fault.abort(error),
     onWait(settled, digest) {
       timeout?.suspendUntil(settled);
-      trace.waits(settled, digest);
+      options.trace.waits(settled, digest);
     },
   });
   onDirectory(actionDirectory);
@@ -213,7 +217,6 @@ async function executeAction(
     response,
     fault.signal,
     context.signal,
-    trace,
     options,
     (started) => {
       timeout = started;
@@ -254,8 +257,7 @@ async function runCommand(
   response: ExecuteResponse,
   fault: AbortSignal,
   cancelled: AbortSignal,
-  trace: ActionTrace,
-  { runner, environmentVariables, maximumTimeoutCompensation, executionTimeouts }: ExecutorOptions,
+  { runner, environmentVariables, maximumTimeoutCompensation, executionTimeouts, trace }: TracedOptions,
   onTimeout: (timeout: ExecutionTimeout) => void,
 ): Promise<void> {
   const expired = new AbortController();

@@ -14,7 +14,7 @@ const LAST_USERS_MILLISECONDS = 20_000;
 
 /**
  * Serves a tree by NFSv4, in a network namespace of its own, to nobody but the mount that is made here. When the process
- * dies without closing it, a supervisor takes it out of the tree, and answers in its place.
+ * dies without closing it, the mount's helper takes it out of the tree, and answers in its place.
  */
 export async function mountByNfs(
   tree: FileTree,
@@ -46,12 +46,10 @@ export async function mountByNfs(
     onFault: (error, operation) =>
       log.error("the build directory's file system failed", { operation, error }),
   });
-  const network = NetworkNamespace.create();
-  const closeServer = async () => {
-    await server.close();
-    network.close();
-  };
+  const served = new AsyncDisposableStack();
   try {
+    served.defer(() => server.close());
+    const network = served.use(NetworkNamespace.create());
     const listener = network.openTcpSocket();
     const port = await server.listen({ fd: listener });
     const standIn = {
@@ -62,7 +60,7 @@ export async function mountByNfs(
             mountPath,
           });
         }
-        await closeServer();
+        await served.disposeAsync();
       },
     };
     const mount = await gate.open((name) =>
@@ -81,14 +79,13 @@ export async function mountByNfs(
         closing = true;
         try {
           await mount.unmount();
-        } catch (error) {
-          await closeServer();
-          throw error;
+        } finally {
+          await served.disposeAsync();
         }
       },
     };
   } catch (error) {
-    await closeServer();
+    await served.disposeAsync();
     throw error;
   }
 }

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import type { X509Certificate } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer as createTcpServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
@@ -17,6 +16,7 @@ import { type GrpcEndpoint, openChannel } from "../../../src/grpc/endpoint.ts";
 import { addService, unary } from "../../../src/grpc/handlers.ts";
 import { createServer, type GrpcServerSettings, listen } from "../../../src/grpc/server.ts";
 import { Runner } from "../../../src/proto/gen/buildbarn/runner/runner_pb.ts";
+import { freePort } from "../grpc/free-port.ts";
 
 const nobody: Peer = { header: () => [], tls: undefined, unixSocket: undefined };
 const allow = (metadata: JsonObject = {}): AuthenticationSettings => ({ kind: "allow", metadata });
@@ -91,14 +91,6 @@ describe("createAuthenticator", () => {
 describe("a gRPC server", () => {
   const folder = mkdtempSync(join(tmpdir(), "authenticator-"));
   after(() => rmSync(folder, { recursive: true }));
-
-  async function freePort(): Promise<number> {
-    const probe = createTcpServer();
-    await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
-    const { port } = probe.address() as { port: number };
-    await new Promise((resolve) => probe.close(resolve));
-    return port;
-  }
 
   /** Serves by TCP and by a UNIX socket; the handler notes what is known of its caller. */
   async function serve(authentication: AuthenticationSettings, isTls = false) {

@@ -29,20 +29,12 @@ import {
   type ServerReflectionRequest,
 } from "../../../src/proto/gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionAlpha } from "../../../src/proto/gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { freePort } from "./free-port.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "grpc-server-"));
 after(() => rmSync(folder, { recursive: true }));
 const certificates = join(import.meta.dirname, "certificates");
 const pem = (name: string): string => readFileSync(join(certificates, `${name}.pem`), "utf8");
-
-/** A free port: settings name ports, and 0 would not say which it became. */
-async function freePort(): Promise<number> {
-  const probe = createTcpServer();
-  await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));
-  const { port } = probe.address() as { port: number };
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}
 
 async function serve(changes: Partial<GrpcServerSettings> = {}) {
   const port = await freePort();

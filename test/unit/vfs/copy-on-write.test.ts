@@ -147,6 +147,16 @@ test("a file is not taken over where another action, or another name, may have i
   assert.equal((await lookup<CasFile>(readOnly.root, "a")).takeOver(), undefined);
 });
 
+test("a file is not taken over where looking for another name of it would hold everybody up", async () => {
+  const many = Object.fromEntries(Array.from({ length: 20_001 }, (_, index) => [`${index}`, "other"]));
+  const { root } = await makeFixture({ a: "original", many });
+  const a = await lookup<CasFile>(root, "a");
+  await lookup(await lookup<TreeDirectory>(root, "many"), "0");
+  assert.equal(a.takeOver(), undefined);
+  await root.rename("a", root, "b");
+  assert.equal((await lookup<CasFile>(root, "b")).takeOver(), undefined, "nor by another name");
+});
+
 test("a blob that is missing is reported whatever the generation of its handle", async () => {
   const { tree, source, root, faults } = await makeFixture({ a: "original" });
   (await lookup<CasFile>(root, "a")).takeOver();
