@@ -1,12 +1,15 @@
 /**
  * `npm test [-- PATTERN…]`: the test files under test/ whose path contains one of the patterns (all without
- * a pattern), in stages: what runs on this host first, then what needs a kernel with an NFS client (one boot
- * for all of it), then end to end. Ends with "N passed, N failed, N skipped".
+ * a pattern), in stages: what runs on this host first, then what needs a kernel with an NFS client, then end to
+ * end. Where that kernel has to be booted, each file has a boot of its own, which has one processor, so that two of
+ * them run at the same time. Ends with "N passed, N failed, N skipped".
  */
 import { spawn } from "node:child_process";
 import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { eachAtMost } from "../src/async/each-at-most.ts";
+import { kernelCanMountNfs } from "../src/in-kernel/host-kernel.ts";
 import type { Counts } from "./count-reporter.ts";
 
 const repository = path.resolve(import.meta.dirname, "..");
@@ -17,32 +20,33 @@ interface Stage {
   readonly title: string;
   readonly files: string;
   /** What the test runner is started by. */
-  readonly launcher: (scratch: string) => string[];
+  readonly launcher?: (scratch: string) => string[];
   /** How many test files run at the same time. */
   readonly concurrency: number;
+  /** Whether each file has a test runner of its own. Its output is then printed when it has ended. */
+  readonly apart?: boolean;
 }
 
+const bootsKernel = !kernelCanMountNfs();
+
 const stages: readonly Stage[] = [
-  { title: "unit and protocol tests", files: "test/unit/**/*.test.ts", launcher: () => [], concurrency: 2 },
-  {
-    title: "the kernel harness itself",
-    files: "test/harness/**/*.test.ts",
-    launcher: () => [],
-    concurrency: 1,
-  },
+  { title: "unit and protocol tests", files: "test/unit/**/*.test.ts", concurrency: 2 },
+  { title: "the kernel harness itself", files: "test/harness/**/*.test.ts", concurrency: 1 },
   {
     title: "through the kernel's NFS client",
     files: "test/kernel/**/*.test.ts",
     launcher: (scratch) => [
       process.execPath,
       "src/in-kernel/main.ts",
-      "--timeout=1800",
+      "--quiet",
+      "--timeout=900",
       `--out=${scratch}`,
       "--",
     ],
-    concurrency: 1,
+    concurrency: bootsKernel ? 2 : 1,
+    apart: bootsKernel,
   },
-  { title: "end to end", files: "test/e2e/**/*.test.ts", launcher: () => [], concurrency: 1 },
+  { title: "end to end", files: "test/e2e/**/*.test.ts", concurrency: 1 },
 ];
 
 async function main(): Promise<number> {
@@ -64,9 +68,8 @@ async function main(): Promise<number> {
     }
     console.log(`\n── ${stage.title}: ${files.length} files`);
     const started = performance.now();
-    const counts = await runStage(stage, files);
+    const counts = await (stage.apart ? runApart(stage, files) : runTogether(stage, files));
     if (counts === undefined) {
-      console.log(`── ${stage.title}: the test runner ended without a result`);
       broken = true;
       continue;
     }
@@ -83,15 +86,51 @@ async function main(): Promise<number> {
   return broken || total.failed > 0 ? 1 : 0;
 }
 
-/** undefined when the runner died before it could count. */
-async function runStage(stage: Stage, files: readonly string[]): Promise<Counts | undefined> {
+/** undefined when the test runner ended without a result. */
+async function runTogether(stage: Stage, files: readonly string[]): Promise<Counts | undefined> {
+  const counts = await runFiles(stage, files, "inherit");
+  if (counts === undefined) {
+    console.log(`── ${stage.title}: the test runner ended without a result`);
+  }
+  return counts;
+}
+
+/** Each file by a test runner of its own. undefined when one of them ended without a result. */
+async function runApart(stage: Stage, files: readonly string[]): Promise<Counts | undefined> {
+  const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+  let broken = false;
+  await eachAtMost(stage.concurrency, files, async (file) => {
+    const started = performance.now();
+    const output: Uint8Array[] = [];
+    const counts = await runFiles(stage, [file], files.length === 1 ? "inherit" : output);
+    process.stdout.write(Buffer.concat(output));
+    const took = `${((performance.now() - started) / 1000).toFixed(0)} s`;
+    console.log(`── ${file}: ${counts ? took : `the test runner ended without a result after ${took}`}\n`);
+    broken ||= counts === undefined;
+    total.passed += counts?.passed ?? 0;
+    total.failed += counts?.failed ?? 0;
+    total.skipped += counts?.skipped ?? 0;
+  });
+  return broken ? undefined : total;
+}
+
+/**
+ * Runs a test runner. What it prints goes to this program's output, or to the end of a list.
+ *
+ * undefined when it died before it could count.
+ */
+async function runFiles(
+  stage: Stage,
+  files: readonly string[],
+  output: "inherit" | Uint8Array[],
+): Promise<Counts | undefined> {
   const scratch = mkdtempSync(path.join(tmpdir(), "test-stage-"));
   const countFile = path.join(scratch, "counts.json");
   const [command, ...args] = [
-    ...stage.launcher(scratch),
+    ...(stage.launcher?.(scratch) ?? []),
     process.execPath,
     "--test",
-    `--test-concurrency=${stage.concurrency}`,
+    `--test-concurrency=${stage.apart ? 1 : stage.concurrency}`,
     "--test-timeout=300000",
     "--test-reporter=spec",
     "--test-reporter-destination=stdout",
@@ -103,11 +142,14 @@ async function runStage(stage: Stage, files: readonly string[]): Promise<Counts 
     const exitCode = await new Promise<number | null>((resolve, reject) => {
       const child = spawn(command!, args, {
         cwd: repository,
-        stdio: ["ignore", "inherit", "inherit"],
+        stdio: output === "inherit" ? ["ignore", "inherit", "inherit"] : ["ignore", "pipe", "pipe"],
         env: { ...process.env, NODE_COMPILE_CACHE: compileCache },
       });
+      for (const stream of [child.stdout, child.stderr]) {
+        stream?.on("data", (data: Uint8Array) => output !== "inherit" && output.push(data));
+      }
       child.on("error", reject);
-      child.on("exit", resolve);
+      child.on("close", resolve);
     });
     const counts = JSON.parse(readFileSync(countFile, "utf8")) as Counts;
     return exitCode === 0 || counts.failed > 0 ? counts : undefined;

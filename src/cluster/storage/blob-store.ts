@@ -1,7 +1,7 @@
-import { renameSync, rmSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { mkdir, open, readdir, readFile, rm, unlink, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { LRUCache } from "lru-cache";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
@@ -75,11 +75,11 @@ export class BlobStore {
     await mkdir(join(folder, "tmp"), { recursive: true });
     for (const digestFunction of DIGEST_FUNCTIONS) {
       store.#empty.add(digestKey(computeDigest("", digestFunction, NOTHING)));
+      const shards = join(folder, digestFunction.name);
+      await mkdir(shards, { recursive: true });
       await Promise.all(
-        Array.from({ length: 256 }, async (_, shard) => {
-          const path = join(folder, digestFunction.name, shard.toString(16).padStart(2, "0"));
-          await mkdir(path, { recursive: true });
-          for (const name of await readdir(path)) {
+        (await readdir(shards)).map(async (shard) => {
+          for (const name of await readdir(join(shards, shard))) {
             store.#known.add(`${digestFunction.name}-${name}`, Number(name.slice(name.indexOf("-") + 1)));
           }
         }),
@@ -222,7 +222,9 @@ export class BlobStore {
 
   /** Without a pause between file and note, in which the file could be freed. */
   #adopt(digest: Digest, temporaryPath: string): void {
-    renameSync(temporaryPath, this.path(digest));
+    const path = this.path(digest);
+    mkdirSync(dirname(path), { recursive: true });
+    renameSync(temporaryPath, path);
     this.#known.add(digestKey(digest), digest.sizeBytes);
   }
 
