@@ -1,4 +1,7 @@
-/** `npm run bench -- NAME [OPTION…]`: runs one benchmark; without a name it says which there are. */
+/**
+ * `npm run bench [-- OPTION… SCENARIO…]`: the suite (suite/main.ts). `npm run bench -- NAME [OPTION…]`: a benchmark of one
+ * part; `--list` says which there are.
+ */
 import { spawn } from "node:child_process";
 import path from "node:path";
 
@@ -17,17 +20,16 @@ const benchmarks: Readonly<Record<string, readonly [file: string, subject: strin
   cas: ["cas/cas.ts", "latency and throughput of blob reads by tier"],
 };
 
-const [name, ...args] = process.argv.slice(2);
-const benchmark = benchmarks[name ?? ""];
-if (benchmark === undefined) {
-  console.log("Usage: npm run bench -- NAME [OPTION…]\n");
-  for (const [known, [, subject]] of Object.entries(benchmarks)) {
-    console.log(`  ${known.padEnd(14)}${subject}`);
+const args = process.argv.slice(2);
+const benchmark = benchmarks[args[0] ?? ""];
+if (args[0] === "--list") {
+  for (const [name, [, subject]] of Object.entries(benchmarks)) {
+    console.log(`  ${name.padEnd(14)}${subject}`);
   }
-  process.exitCode = name === undefined || name === "--help" ? 0 : 2;
 } else {
-  const script = path.join(import.meta.dirname, benchmark[0]);
-  const child = spawn(process.execPath, ["--expose-gc", script, ...args], { stdio: "inherit" });
+  const script = path.join(import.meta.dirname, benchmark?.[0] ?? "suite/main.ts");
+  const rest = benchmark ? args.slice(1) : args;
+  const child = spawn(process.execPath, ["--expose-gc", script, ...rest], { stdio: "inherit" });
   child.once("exit", (code) => {
     process.exitCode = code ?? 1;
   });

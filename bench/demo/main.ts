@@ -2,15 +2,14 @@
  * `npm run demo`: a C compiler's root file system out of this machine's own Debian packages goes into the CAS, and
  * actions run in it, chrooted, on a kernel NFS mount. See `README.md` beside this file.
  */
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { EmbeddedStorage } from "../../src/cluster/storage/embedded-storage.ts";
-import type { InputRootEntry } from "../../src/cluster/storage/import-input-root.ts";
 import { runInKernel } from "../../src/in-kernel/run-in-kernel.ts";
 import { collectDebianRoot, type DebianRoot } from "./debian-root.ts";
+import { CHANGED_SOURCE, luaSources } from "./lua-sources.ts";
 import type { DemoPlan } from "./plan.ts";
 import { rootEntries } from "./root-entries.ts";
 
@@ -61,36 +60,13 @@ async function demo(data: string): Promise<number> {
 /** The root with Lua's sources in `/build`, and the same with one source changed. */
 async function importRoots(storage: EmbeddedStorage, debian: DebianRoot): Promise<DemoPlan> {
   const system = rootEntries(debian);
-  const sourceFolder = path.join(
-    path.dirname(createRequire(import.meta.url).resolve("lua-src/package.json")),
-    "src",
-  );
-  const sources = (await readdir(sourceFolder)).map(
-    (name): InputRootEntry => ({
-      path: `build/${name}`,
-      type: "file",
-      isExecutable: false,
-      hostPath: path.join(sourceFolder, name),
-    }),
-  );
-  const root = await storage.importInputRoot([...system, ...sources]);
-  const changedPath = "build/lua.c";
-  const original = Buffer.from(await storage.blobs.read(root.fileDigests.get(changedPath)!)).toString();
-  const changed = await storage.importInputRoot([
-    ...system,
-    ...sources.filter((source) => source.path !== changedPath),
-    {
-      path: changedPath,
-      type: "file",
-      isExecutable: false,
-      content: Buffer.from(original.replace('#define LUA_PROMPT\t\t"> "', '#define LUA_PROMPT\t\t"lua> "')),
-    },
-  ]);
+  const root = await storage.importInputRoot([...system, ...(await luaSources("build", false))]);
+  const changed = await storage.importInputRoot([...system, ...(await luaSources("build", true))]);
   const digestOf = ({ hash, sizeBytes }: { hash: string; sizeBytes: number }) => ({ hash, sizeBytes });
   return {
     inputRoot: digestOf(root.digest),
     changedInputRoot: digestOf(changed.digest),
-    changedFile: digestOf(changed.fileDigests.get(changedPath)!),
+    changedFile: digestOf(changed.fileDigests.get(`build/${CHANGED_SOURCE}`)!),
     files: root.files,
     directories: root.directories,
     bytes: root.bytes,

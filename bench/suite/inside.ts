@@ -1,0 +1,103 @@
+/**
+ * The suite's half that runs where the kernel has an NFS client. Scheduler and storage are in this process, all sides are
+ * their clients. Argument: the folder that main.ts has filled; results.json is left there.
+ */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, release, tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Channel } from "@grpc/grpc-js";
+import { ClusterServer } from "../../src/cluster/server.ts";
+import { openChannel } from "../../src/grpc/endpoint.ts";
+import { ExecutionClient } from "../demo/execution-client.ts";
+import { LocalDirectory } from "./local-directory.ts";
+import { Recorder, type Results } from "./measurements.ts";
+import { Pair } from "./pair.ts";
+import { Bench, toDigest } from "./scenario.ts";
+import { SCENARIOS } from "./scenarios/index.ts";
+import { ShapingProxy } from "./shaping-proxy.ts";
+import type { Side } from "./side.ts";
+import { platformOf } from "./side-configuration.ts";
+import { OUR_SIDES, peerSides } from "./sides.ts";
+import type { SuitePlan } from "./suite-plan.ts";
+
+/** As many actions as any scenario has run at the same time. */
+const CONCURRENCY = 64;
+const CONCURRENCY_IF_QUICK = 8;
+
+async function main(data: string): Promise<void> {
+  const plan = JSON.parse(readFileSync(join(data, "plan.json"), "utf8")) as SuitePlan;
+  await using resources = new AsyncDisposableStack();
+  const folder = mkdtempSync(join(tmpdir(), "suite-"));
+  resources.defer(() => rmSync(folder, { recursive: true, force: true }));
+  const server = await ClusterServer.start({
+    folder: join(data, "storage"),
+    listen: "localhost:0",
+    listenForWorkers: `unix:${folder}/server`,
+    // A side that has not been started yet is waited for.
+    scheduler: { startupGrace: 24 * 3_600_000, platformWithoutWorkersTimeout: 24 * 3_600_000 },
+  });
+  resources.defer(() => server.close());
+  const proxy = await ShapingProxy.listen(join(folder, "storage"), join(folder, "server"));
+  resources.defer(() => proxy.close());
+  const channel = resources.adopt(openChannel({ address: server.address }), (open) => open.close());
+  const sides = makeSides(plan, folder, server, channel);
+  resources.defer(async () => {
+    for (const side of sides) {
+      await side.stop();
+    }
+  });
+
+  const started = performance.now();
+  const progress = (text: string) =>
+    console.log(`${((performance.now() - started) / 1000).toFixed(0).padStart(5)} s  ${text}`);
+  const recorder = new Recorder();
+  const failures: string[] = [];
+  const scenarios = SCENARIOS.filter(({ name }) => name in plan.scenarios);
+  for (const scenario of scenarios) {
+    const bench = new Bench(scenario.name, {
+      ...plan,
+      smallest: toDigest(plan.smallest),
+      sides,
+      proxy,
+      progress,
+      recorder,
+      failures,
+    });
+    await scenario.measure(bench, plan.scenarios[scenario.name]);
+  }
+  const results: Results = {
+    format: 1,
+    started: new Date().toISOString(),
+    kernel: `Linux ${release()} (${process.env.IN_KERNEL})`,
+    processors: availableParallelism(),
+    quick: plan.quick,
+    sides: sides.map(({ name, title }) => ({ name, title })),
+    scenarios: scenarios.map(({ name, question }) => ({ name, question })),
+    series: recorder.series,
+    failures,
+  };
+  writeFileSync(join(data, "results.json"), JSON.stringify(results));
+}
+
+function makeSides(plan: SuitePlan, folder: string, server: ClusterServer, channel: Channel): Side[] {
+  const pairs = [...OUR_SIDES, ...plan.peers.flatMap(peerSides)].map((definition) => {
+    const places = {
+      folder: join(folder, definition.name),
+      scheduler: join(folder, "server"),
+      storage: join(folder, "storage"),
+      concurrency: plan.quick ? CONCURRENCY_IF_QUICK : CONCURRENCY,
+    };
+    mkdirSync(places.folder);
+    const client = new ExecutionClient(server.storage, channel, platformOf(definition).properties);
+    return new Pair(definition, places, client);
+  });
+  const all = [...pairs, new LocalDirectory(server.storage, join(folder, "local"))];
+  const wanted = plan.sides;
+  const unknown = wanted?.find((name) => !all.some((side) => side.name === name));
+  if (unknown !== undefined) {
+    throw new Error(`there is no side ${JSON.stringify(unknown)}: ${all.map(({ name }) => name).join(", ")}`);
+  }
+  return all.filter(({ name }) => wanted === undefined || wanted.includes(name));
+}
+
+await main(process.argv[2]!);

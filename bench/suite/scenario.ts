@@ -1,0 +1,119 @@
+import { type Digest, makeDigest, SHA256 } from "../../src/reapi/digest.ts";
+import {
+  CALLS,
+  FETCHED,
+  type Metric,
+  ORDER_TO_RUN,
+  type Recorder,
+  RUN,
+  WALL,
+  WORKER_CPU,
+} from "./measurements.ts";
+import type { Preparation } from "./preparation.ts";
+import type { ShapingProxy } from "./shaping-proxy.ts";
+import type { Cost, Side } from "./side.ts";
+
+/** A digest as JSON. */
+export interface PlainDigest {
+  readonly hash: string;
+  readonly sizeBytes: number;
+}
+
+/** A question, and the measurements that answer it. */
+export interface Scenario<Plan> {
+  readonly name: string;
+  readonly question: string;
+  /**
+   * On this machine: puts into the storage what the scenario needs. What it gives reaches {@link measure} as JSON.
+   */
+  prepare(preparation: Preparation): Promise<Plan>;
+  /** Where the kernel has an NFS client. */
+  measure(bench: Bench, plan: Plan): Promise<void>;
+}
+
+/** What a scenario measures with. */
+export class Bench {
+  readonly sides: readonly Side[];
+  readonly quick: boolean;
+  /** How often everything is measured. */
+  readonly runs: number;
+  /** Between the storage and all sides. */
+  readonly proxy: ShapingProxy;
+  /** An input root for actions that do nothing. */
+  readonly smallest: Digest;
+  readonly progress: (text: string) => void;
+  readonly #recorder: Recorder;
+  readonly #failures: string[];
+  readonly #scenario: string;
+
+  constructor(
+    scenario: string,
+    parts: {
+      readonly sides: readonly Side[];
+      readonly quick: boolean;
+      readonly runs: number;
+      readonly proxy: ShapingProxy;
+      readonly smallest: Digest;
+      readonly progress: (text: string) => void;
+      readonly recorder: Recorder;
+      readonly failures: string[];
+    },
+  ) {
+    this.#scenario = scenario;
+    this.sides = parts.sides;
+    this.quick = parts.quick;
+    this.runs = parts.runs;
+    this.proxy = parts.proxy;
+    this.smallest = parts.smallest;
+    this.progress = parts.progress;
+    this.#recorder = parts.recorder;
+    this.#failures = parts.failures;
+  }
+
+  record(caseName: string, metric: Metric, side: Side, value: number): void {
+    this.#recorder.add(this.#scenario, caseName, metric, side.name, value);
+  }
+
+  recordCost(caseName: string, side: Side, cost: Cost): void {
+    const values: readonly [Metric, number | undefined][] = [
+      [WALL, cost.wall],
+      [RUN, cost.run],
+      [ORDER_TO_RUN, cost.orderToRun],
+      [WORKER_CPU, cost.workerCpu],
+      [FETCHED, cost.fetchedBytes === undefined ? undefined : cost.fetchedBytes / 1e6],
+      [CALLS, cost.calls],
+    ];
+    for (const [metric, value] of values) {
+      if (value !== undefined) {
+        this.record(caseName, metric, side, value);
+      }
+    }
+  }
+
+  /**
+   * Does the work for each side in turn, as often as everything is measured. A side that fails is reported, and left out
+   * from then on.
+   */
+  async interleaved(title: string, work: (side: Side, run: number) => Promise<void>): Promise<void> {
+    const failed = new Set<Side>();
+    for (let run = 0; run < this.runs; run++) {
+      for (const side of this.sides.filter((candidate) => !failed.has(candidate))) {
+        this.progress(`${this.#scenario}, ${title}: run ${run + 1} of ${this.runs}, ${side.title}`);
+        try {
+          await work(side, run);
+        } catch (error) {
+          failed.add(side);
+          this.#failures.push(`${this.#scenario}, ${title}, ${side.title}: ${(error as Error).message}`);
+        }
+      }
+    }
+  }
+}
+
+export function toDigest({ hash, sizeBytes }: PlainDigest): Digest {
+  return makeDigest("", SHA256, hash, sizeBytes);
+}
+
+export function toPlain({ hash, sizeBytes }: Digest): PlainDigest {
+  return { hash, sizeBytes };
+}

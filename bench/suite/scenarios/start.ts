@@ -1,0 +1,37 @@
+import { type PlainDigest, type Scenario, toDigest } from "../scenario.ts";
+import { importVisitedRoot } from "./visited-root.ts";
+
+interface Root {
+  readonly files: number;
+  readonly digest: PlainDigest;
+}
+
+/** With nothing in any cache, and again. */
+export const start: Scenario<Root[]> = {
+  name: "start",
+  question:
+    "How long until the command runs, and what is moved for it, by the number of files in the input root?",
+
+  async prepare({ storage, quick, progress }) {
+    const roots: Root[] = [];
+    for (const files of quick ? [1000, 4000] : [1000, 10_000, 100_000, 1_000_000]) {
+      progress(`an input root of ${files} files`);
+      roots.push({ files, digest: await importVisitedRoot(storage, files) });
+    }
+    return roots;
+  },
+
+  async measure(bench, roots) {
+    for (const { files, digest } of roots) {
+      const root = toDigest(digest);
+      await bench.interleaved(`${files} files`, async (side) => {
+        if (side.name === "local" || (files > 100_000 && /links/.test(side.name))) {
+          return;
+        }
+        await side.restart("cold", bench.smallest);
+        bench.recordCost(`${files} files, cold`, side, await side.run("", root));
+        bench.recordCost(`${files} files, again`, side, await side.run("", root));
+      });
+    }
+  },
+};

@@ -1,0 +1,45 @@
+import { join } from "node:path";
+
+/** How a worker gives actions their files. */
+export type BuildDirectory = "nfsv4" | "fuse" | "hard-links";
+
+/** A worker with its runner, which the suite compares with others. */
+export interface SideDefinition {
+  /** Also the value of the platform property by which actions choose it. */
+  readonly name: string;
+  readonly title: string;
+  readonly buildDirectory: BuildDirectory;
+  /** The commands, to which the configuration file is added. */
+  readonly worker: readonly string[];
+  readonly runner: readonly string[];
+}
+
+const sources = join(import.meta.dirname, "../../src");
+const ours = {
+  worker: [process.execPath, "--max-semi-space-size=4", join(sources, "worker/main.ts")],
+  runner: [process.execPath, join(sources, "runner/main.ts")],
+};
+
+export const OUR_SIDES: readonly SideDefinition[] = [
+  { name: "nfs", title: "lazy, NFSv4", buildDirectory: "nfsv4", ...ours },
+  { name: "hard-links", title: "hard links", buildDirectory: "hard-links", ...ours },
+];
+
+/** What `--peer NAME=DIR` adds. Throws for a name that it does not know. */
+export function peerSides(peer: string): SideDefinition[] {
+  const [name, folder] = peer.split("=", 2);
+  if (name !== "buildbarn" || !folder) {
+    throw new Error(`--peer ${peer}: must be buildbarn=DIR, DIR being where bb_worker and bb_runner are`);
+  }
+  const programs = { worker: [join(folder, "bb_worker")], runner: [join(folder, "bb_runner")] };
+  return [
+    { name: "buildbarn-fuse", title: "Buildbarn, FUSE", buildDirectory: "fuse", ...programs },
+    { name: "buildbarn-nfs", title: "Buildbarn, NFSv4", buildDirectory: "nfsv4", ...programs },
+    {
+      name: "buildbarn-hard-links",
+      title: "Buildbarn, hard links",
+      buildDirectory: "hard-links",
+      ...programs,
+    },
+  ];
+}

@@ -1,0 +1,15 @@
+import type { PlainDigest } from "./scenario.ts";
+
+/** What main.ts tells inside.ts, as JSON. */
+export interface SuitePlan {
+  readonly quick: boolean;
+  readonly runs: number;
+  /** Names. Default: all. */
+  readonly sides: readonly string[] | undefined;
+  /** As `--peer` has them. */
+  readonly peers: readonly string[];
+  /** An input root for actions that do nothing. */
+  readonly smallest: PlainDigest;
+  /** What each scenario's `prepare` gave, by name. */
+  readonly scenarios: Readonly<Record<string, unknown>>;
+}
