@@ -31,6 +31,8 @@ export class Pair implements Side {
   readonly #client: ExecutionClient;
   #runner: ChildProcess | undefined;
   #worker: ChildProcess | undefined;
+  /** Whether the folder is a mount of its own, which propagates to the runner. */
+  #isShared = false;
   #actions = 0;
 
   /** `client` is one whose actions ask for this side. */
@@ -59,10 +61,8 @@ export class Pair implements Side {
     for (const path of [buildPath(folder), join(folder, "store"), join(folder, "links")]) {
       mkdirSync(path, { recursive: true });
     }
-    if (!existsSync(join(folder, "shared"))) {
-      await shareMounts(folder);
-      writeFileSync(join(folder, "shared"), "");
-    }
+    await shareMounts(folder);
+    this.#isShared = true;
     rmSync(runnerSocket(folder), { force: true });
     this.#runner = this.#start("runner", runnerConfiguration(folder));
     while (!existsSync(runnerSocket(folder))) {
@@ -106,12 +106,11 @@ export class Pair implements Side {
     await end(this.#runner);
     this.#worker = undefined;
     this.#runner = undefined;
-    if (this.definition.buildDirectory === "fuse") {
-      // Buildbarn's worker leaves its mount behind.
-      const umount = spawn("umount", ["--lazy", "--quiet", buildPath(this.#places.folder)], {
-        stdio: "ignore",
-      });
+    if (this.#isShared) {
+      // With what Buildbarn's worker leaves behind: its mount.
+      const umount = spawn("umount", ["--lazy", "--recursive", this.#places.folder], { stdio: "inherit" });
       await once(umount, "exit");
+      this.#isShared = false;
     }
   }
 
