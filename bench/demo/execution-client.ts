@@ -20,6 +20,8 @@ export interface CommandLine {
   readonly arguments: readonly string[];
   readonly workingDirectory: string;
   readonly outputPaths: readonly string[];
+  /** Whether it runs even if its result is known. */
+  readonly doNotCache?: boolean;
 }
 
 export interface PlatformProperty {
@@ -75,6 +77,7 @@ export class ExecutionClient {
           commandDigest: digestMessage(command),
           inputRootDigest: digestMessage(inputRoot),
           platform: this.#platform,
+          doNotCache: commandLine.doNotCache ?? false,
         }),
       ),
     );

@@ -9,15 +9,16 @@ import type { Channel } from "@grpc/grpc-js";
 import { ClusterServer } from "../../src/cluster/server.ts";
 import { openChannel } from "../../src/grpc/endpoint.ts";
 import { ExecutionClient } from "../demo/execution-client.ts";
+import { AccessProfiles } from "./access-profiles.ts";
 import { LocalDirectory } from "./local-directory.ts";
 import { Recorder, type Results } from "./measurements.ts";
 import { Pair } from "./pair.ts";
 import { Bench, toDigest } from "./scenario.ts";
 import { SCENARIOS } from "./scenarios/index.ts";
-import { ShapingProxy } from "./shaping-proxy.ts";
+import { NEAR, ShapingProxy } from "./shaping-proxy.ts";
 import type { Side } from "./side.ts";
 import { platformOf } from "./side-configuration.ts";
-import { OUR_SIDES, peerSides } from "./sides.ts";
+import { OUR_SIDES, peerSides, type SideDefinition, VARIANTS } from "./sides.ts";
 import type { SuitePlan } from "./suite-plan.ts";
 
 /** As many actions as any scenario has run at the same time. */
@@ -37,12 +38,20 @@ async function main(data: string): Promise<void> {
     scheduler: { startupGrace: 24 * 3_600_000, platformWithoutWorkersTimeout: 24 * 3_600_000 },
   });
   resources.defer(() => server.close());
-  const proxy = await ShapingProxy.listen(join(folder, "storage"), join(folder, "server"));
-  resources.defer(() => proxy.close());
+  const accessProfiles = await AccessProfiles.listen(join(folder, "access-profiles-server"));
+  resources.defer(() => accessProfiles.close());
+  const distance = { ...NEAR };
+  for (const [path, target] of [
+    ["storage", "server"],
+    ["access-profiles", "access-profiles-server"],
+  ] as const) {
+    const proxy = await ShapingProxy.listen(join(folder, path), join(folder, target), distance);
+    resources.defer(() => proxy.close());
+  }
   const channel = resources.adopt(openChannel({ address: server.address }), (open) => open.close());
-  const sides = makeSides(plan, folder, server, channel);
+  const { sides, variants } = makeSides(plan, folder, server, channel);
   resources.defer(async () => {
-    for (const side of sides) {
+    for (const side of variants) {
       await side.stop();
     }
   });
@@ -58,7 +67,8 @@ async function main(data: string): Promise<void> {
       ...plan,
       smallest: toDigest(plan.smallest),
       sides,
-      proxy,
+      variants,
+      distance,
       progress,
       recorder,
       failures,
@@ -71,7 +81,7 @@ async function main(data: string): Promise<void> {
     kernel: `Linux ${release()} (${process.env.IN_KERNEL})`,
     processors: availableParallelism(),
     quick: plan.quick,
-    sides: sides.map(({ name, title }) => ({ name, title })),
+    sides: variants.map(({ name, title }) => ({ name, title })),
     scenarios: scenarios.map(({ name, question }) => ({ name, question })),
     series: recorder.series,
     failures,
@@ -79,25 +89,40 @@ async function main(data: string): Promise<void> {
   writeFileSync(join(data, "results.json"), JSON.stringify(results));
 }
 
-function makeSides(plan: SuitePlan, folder: string, server: ClusterServer, channel: Channel): Side[] {
-  const pairs = [...OUR_SIDES, ...plan.peers.flatMap(peerSides)].map((definition) => {
+/** The sides, and these with the variants of those of them that have any. */
+function makeSides(
+  plan: SuitePlan,
+  folder: string,
+  server: ClusterServer,
+  channel: Channel,
+): { sides: Side[]; variants: Side[] } {
+  const pair = (definition: SideDefinition) => {
     const places = {
       folder: join(folder, definition.name),
       scheduler: join(folder, "server"),
       storage: join(folder, "storage"),
+      accessProfiles: join(folder, "access-profiles"),
       concurrency: plan.quick ? CONCURRENCY_IF_QUICK : CONCURRENCY,
     };
     mkdirSync(places.folder);
     const client = new ExecutionClient(server.storage, channel, platformOf(definition).properties);
     return new Pair(definition, places, client);
-  });
-  const all = [...pairs, new LocalDirectory(server.storage, join(folder, "local"))];
+  };
+  const all = [
+    ...[...OUR_SIDES, ...plan.peers.flatMap(peerSides)].map(pair),
+    new LocalDirectory(server.storage, join(folder, "local")),
+  ];
   const wanted = plan.sides;
   const unknown = wanted?.find((name) => !all.some((side) => side.name === name));
   if (unknown !== undefined) {
     throw new Error(`there is no side ${JSON.stringify(unknown)}: ${all.map(({ name }) => name).join(", ")}`);
   }
-  return all.filter(({ name }) => wanted === undefined || wanted.includes(name));
+  const sides = all.filter(({ name }) => wanted === undefined || wanted.includes(name));
+  const variants = sides.flatMap((side) => [
+    side,
+    ...VARIANTS.filter(({ name }) => name.startsWith(`${side.name}-`)).map(pair),
+  ]);
+  return { sides, variants };
 }
 
 await main(process.argv[2]!);

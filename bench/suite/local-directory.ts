@@ -72,7 +72,7 @@ export class LocalDirectory implements Side {
   /** Resolves to the seconds that it took. */
   async #runChrooted(root: string, script: string): Promise<number> {
     const started = performance.now();
-    const child = spawn("chroot", [root, "/bin/sh", "-c", script, "sh", `${this.#actions}`], {
+    const child = spawn("chroot", [root, "/bin/sh", "-c", script], {
       stdio: ["ignore", "ignore", "pipe"],
       env: { PATH: "/usr/bin:/bin" },
     });

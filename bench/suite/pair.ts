@@ -33,7 +33,6 @@ export class Pair implements Side {
   #worker: ChildProcess | undefined;
   /** Whether the folder is a mount of its own, which propagates to the runner. */
   #isShared = false;
-  #actions = 0;
 
   /** `client` is one whose actions ask for this side. */
   constructor(definition: SideDefinition, places: SidePlaces, client: ExecutionClient) {
@@ -81,9 +80,10 @@ export class Pair implements Side {
     const callsBefore = this.#calls();
     const outcome = await this.#client.run(
       {
-        arguments: ["/bin/sh", "-c", script, "sh", `${process.pid}-${this.#actions++}`],
+        arguments: ["/bin/sh", "-c", script],
         workingDirectory: "",
         outputPaths,
+        doNotCache: true,
       },
       inputRoot,
     );

@@ -10,7 +10,7 @@ import {
   WORKER_CPU,
 } from "./measurements.ts";
 import type { Preparation } from "./preparation.ts";
-import type { ShapingProxy } from "./shaping-proxy.ts";
+import type { Distance } from "./shaping-proxy.ts";
 import type { Cost, Side } from "./side.ts";
 
 /** A digest as JSON. */
@@ -35,10 +35,12 @@ export interface Scenario<Plan> {
 export class Bench {
   readonly sides: readonly Side[];
   readonly quick: boolean;
+  /** As {@link sides}, and those that differ from one of them by one setting. */
+  readonly variants: readonly Side[];
   /** How often everything is measured. */
   readonly runs: number;
-  /** Between the storage and all sides. */
-  readonly proxy: ShapingProxy;
+  /** Of the storage from all sides but the local one. */
+  readonly distance: Distance;
   /** An input root for actions that do nothing. */
   readonly smallest: Digest;
   readonly progress: (text: string) => void;
@@ -50,9 +52,10 @@ export class Bench {
     scenario: string,
     parts: {
       readonly sides: readonly Side[];
+      readonly variants: readonly Side[];
       readonly quick: boolean;
       readonly runs: number;
-      readonly proxy: ShapingProxy;
+      readonly distance: Distance;
       readonly smallest: Digest;
       readonly progress: (text: string) => void;
       readonly recorder: Recorder;
@@ -61,9 +64,10 @@ export class Bench {
   ) {
     this.#scenario = scenario;
     this.sides = parts.sides;
+    this.variants = parts.variants;
     this.quick = parts.quick;
     this.runs = parts.runs;
-    this.proxy = parts.proxy;
+    this.distance = parts.distance;
     this.smallest = parts.smallest;
     this.progress = parts.progress;
     this.#recorder = parts.recorder;
@@ -94,10 +98,14 @@ export class Bench {
    * Does the work for each side in turn, as often as everything is measured. A side that fails is reported, and left out
    * from then on.
    */
-  async interleaved(title: string, work: (side: Side, run: number) => Promise<void>): Promise<void> {
+  async interleaved(
+    title: string,
+    work: (side: Side, run: number) => Promise<void>,
+    sides: readonly Side[] = this.sides,
+  ): Promise<void> {
     const failed = new Set<Side>();
     for (let run = 0; run < this.runs; run++) {
-      for (const side of this.sides.filter((candidate) => !failed.has(candidate))) {
+      for (const side of sides.filter((candidate) => !failed.has(candidate))) {
         this.progress(`${this.#scenario}, ${title}: run ${run + 1} of ${this.runs}, ${side.title}`);
         try {
           await work(side, run);

@@ -1,22 +1,29 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
 
-export interface Shape {
-  /** Added to each byte's way from the server to the client. */
-  readonly latencyMilliseconds: number;
-  /** Of all connections together. Default: any. */
-  readonly bytesPerSecond?: number;
+/** How far away the storage is. May change, for what arrives from then on. */
+export interface Distance {
+  /** Added to each byte's way from the storage to its client. */
+  latencyMilliseconds: number;
+  /** Of all connections of a proxy together. */
+  bytesPerSecond: number;
 }
+
+/** As it is on one machine. */
+export const NEAR: Readonly<Distance> = {
+  latencyMilliseconds: 0,
+  bytesPerSecond: Number.POSITIVE_INFINITY,
+};
 
 /** Stands between a storage and its clients, and makes it seem to be far away. */
 export class ShapingProxy {
-  /** For what arrives from now on. */
-  shape: Shape = { latencyMilliseconds: 0 };
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   /** When what has been taken so far is through the line, in milliseconds of `performance.now()`. */
   #lineFree = 0;
+  readonly #distance: Readonly<Distance>;
 
-  private constructor(target: string) {
+  private constructor(target: string, distance: Readonly<Distance>) {
+    this.#distance = distance;
     this.#server = createServer((client) => {
       const storage = connect(target);
       this.#track(client, storage);
@@ -26,8 +33,8 @@ export class ShapingProxy {
   }
 
   /** Listens at a socket's path, and connects to another's. */
-  static async listen(path: string, target: string): Promise<ShapingProxy> {
-    const proxy = new ShapingProxy(target);
+  static async listen(path: string, target: string, distance: Readonly<Distance>): Promise<ShapingProxy> {
+    const proxy = new ShapingProxy(target, distance);
     await new Promise<void>((resolve, reject) => {
       proxy.#server.once("error", reject);
       proxy.#server.listen(path, resolve);
@@ -58,14 +65,13 @@ export class ShapingProxy {
 
   #delay(from: Socket, to: Socket): void {
     from.on("data", (data) => {
-      const { latencyMilliseconds, bytesPerSecond } = this.shape;
-      if (latencyMilliseconds === 0 && bytesPerSecond === undefined) {
+      const { latencyMilliseconds, bytesPerSecond } = this.#distance;
+      if (latencyMilliseconds === 0 && bytesPerSecond === Number.POSITIVE_INFINITY) {
         to.write(data);
         return;
       }
       const now = performance.now();
-      this.#lineFree =
-        Math.max(now, this.#lineFree) + (bytesPerSecond ? (data.length / bytesPerSecond) * 1000 : 0);
+      this.#lineFree = Math.max(now, this.#lineFree) + (data.length / bytesPerSecond) * 1000;
       setTimeout(() => to.write(data), this.#lineFree + latencyMilliseconds - now);
     });
   }

@@ -7,6 +7,8 @@ export interface SidePlaces {
   /** Sockets of the scheduler, and of the storage for the CAS. */
   readonly scheduler: string;
   readonly storage: string;
+  /** The socket of the File System Access Cache. */
+  readonly accessProfiles: string;
   /** How many actions run at the same time. */
   readonly concurrency: number;
 }
@@ -65,6 +67,15 @@ export function workerConfiguration(side: SideDefinition, places: SidePlaces): o
       maximumSizeBytes: 64 * MIB,
       cacheReplacementPolicy: "LEAST_RECENTLY_USED",
     },
+    ...(side.prefetching
+      ? {
+          prefetching: {
+            fileSystemAccessCache: { grpc: { client: { address: `unix:${places.accessProfiles}` } } },
+            bloomFilterBitsPerPath: 14,
+            bloomFilterMaximumSizeBytes: 65_536,
+          },
+        }
+      : {}),
   };
 }
 

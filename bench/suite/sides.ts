@@ -9,6 +9,8 @@ export interface SideDefinition {
   readonly name: string;
   readonly title: string;
   readonly buildDirectory: BuildDirectory;
+  /** Whether it fetches what such actions have read before. */
+  readonly prefetching?: boolean;
   /** The commands, to which the configuration file is added. */
   readonly worker: readonly string[];
   readonly runner: readonly string[];
@@ -23,6 +25,17 @@ const ours = {
 export const OUR_SIDES: readonly SideDefinition[] = [
   { name: "nfs", title: "lazy, NFSv4", buildDirectory: "nfsv4", ...ours },
   { name: "hard-links", title: "hard links", buildDirectory: "hard-links", ...ours },
+];
+
+/** Where a scenario is about what they differ in. */
+export const VARIANTS: readonly SideDefinition[] = [
+  {
+    name: "nfs-prefetching",
+    title: "lazy, NFSv4, prefetching",
+    buildDirectory: "nfsv4",
+    prefetching: true,
+    ...ours,
+  },
 ];
 
 /** What `--peer NAME=DIR` adds. Throws for a name that it does not know. */

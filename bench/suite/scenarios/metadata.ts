@@ -25,7 +25,7 @@ function scripts(files: number): { cold: boolean; name: string; script: string; 
     {
       cold: false,
       name: `${files} small files made and uploaded`,
-      script: `mkdir /new; i=0; while [ $i -lt ${files} ]; do echo $1 $i > /new/$i; i=$((i + 1)); done`,
+      script: `mkdir /new; now=$(date +%s%N); i=0; while [ $i -lt ${files} ]; do echo $now $i > /new/$i; i=$((i + 1)); done`,
       outputs: ["new"],
     },
   ];
