@@ -2,6 +2,7 @@ import { type DiagnosticsSettings, startDiagnostics } from "./diagnostics.ts";
 import type { Log } from "./log.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { observeProcess } from "./metrics/process-metrics.ts";
+import type { StatusPage } from "./page/status-page.ts";
 import { ProblemLog } from "./problem-log.ts";
 import { ActiveSpans } from "./tracing/active-spans.ts";
 import type { OtlpConnection } from "./tracing/open-telemetry.ts";
@@ -59,12 +60,13 @@ export class Telemetry implements AsyncDisposable {
   }
 
   /**
-   * Serves diagnostics, once the program is up and all its metrics are known. Rejects with an Error that names the address
-   * that cannot be had.
+   * Serves diagnostics, once the program is up and all its metrics are known, and `page` for people. Rejects with an Error
+   * that names the address that cannot be had.
    */
-  async serve(): Promise<void> {
+  async serve(page?: StatusPage): Promise<void> {
     const { metrics } = this;
-    this.#resources.use(await startDiagnostics(this.#settings, { metrics, activeSpans: this.#activeSpans }));
+    const diagnosed = { metrics, activeSpans: this.#activeSpans, page };
+    this.#resources.use(await startDiagnostics(this.#settings, diagnosed));
   }
 
   /** Stops serving, and sends the last spans. */
