@@ -5,7 +5,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { BackendMetrics } from "../src/cas/backend-metrics.ts";
-import { countCalls } from "../src/runner/call-metrics.ts";
+import { countCalls } from "../src/runner/telemetry/call-metrics.ts";
 import { requestMetrics } from "../src/telemetry/diagnostics.ts";
 import { type MetricFamily, Metrics } from "../src/telemetry/metrics/metrics.ts";
 import { observeProcess } from "../src/telemetry/metrics/process-metrics.ts";

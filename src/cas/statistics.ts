@@ -61,6 +61,8 @@ export interface StorageStatistics {
   bytesUploadSpared: number;
   /** What the caches hold now; of large blobs, each chunk counts. */
   memoryBytes: number;
+  directoryCount: number;
+  directoryBytes: number;
   diskBytes: number;
   diskBlobs: number;
   /** What the memory caches have dropped, for want of room. */
@@ -73,6 +75,16 @@ export interface StorageStatistics {
   diskBytesEvicted: number;
   /** Milliseconds since the epoch: since when the block that was given up last was to go next. */
   lastGivenUpOldSince: number;
+}
+
+/** What a storage client's caches can hold. */
+export interface StorageCapacity {
+  readonly memoryBytes: number;
+  readonly directoryCount: number;
+  /** Of encoded messages. */
+  readonly directoryBytes: number;
+  /** With what entries need beside their content. */
+  readonly diskBytes: number;
 }
 
 export function newStatistics(): StorageStatistics {
@@ -96,6 +108,8 @@ export function newStatistics(): StorageStatistics {
     uploadsSpared: 0,
     bytesUploadSpared: 0,
     memoryBytes: 0,
+    directoryCount: 0,
+    directoryBytes: 0,
     diskBytes: 0,
     diskBlobs: 0,
     memoryEvictions: 0,

@@ -8,6 +8,7 @@ import type { Metrics } from "../telemetry/metrics/metrics.ts";
 import { ActionCacheClient } from "./action-cache.ts";
 import type { BlobBackend } from "./backend.ts";
 import { BackendMetrics } from "./backend-metrics.ts";
+import type { BlobRoute } from "./blob-server.ts";
 import { DirectoryCache } from "./cache/directory-cache.ts";
 import { MemoryCache } from "./cache/memory-cache.ts";
 import type { Combination } from "./combined/combination.ts";
@@ -16,7 +17,7 @@ import type { InputDirectory, InputSource } from "./input-source.ts";
 import { LocalStore } from "./local/local-store.ts";
 import type { LocalStoreOptions } from "./local/options.ts";
 import { BlobReader } from "./read/blob-reader.ts";
-import { newStatistics, type StorageStatistics } from "./statistics.ts";
+import { newStatistics, type StorageCapacity, type StorageStatistics } from "./statistics.ts";
 import { DEFAULT_RETRY_POLICY, type RetryPolicy, SYSTEM_CLOCK } from "./transfer/retry.ts";
 import { createTransferPool } from "./transfer/transfer-pool.ts";
 import type { UploadSource } from "./transfer/upload-source.ts";
@@ -84,6 +85,9 @@ export interface StorageClient extends InputSource, AsyncDisposable {
   ): Promise<Digest>;
   updateActionResult(actionDigest: Digest, result: ActionResult, signal?: AbortSignal): Promise<void>;
   statistics(): Readonly<StorageStatistics>;
+  readonly capacity: StorageCapacity;
+  /** Where a blob that somebody waits for comes from, in words. */
+  origin(digest: Digest): string;
   /** Ends all transfers; callers that wait for them, or want one later, get UNAVAILABLE. */
   endTransfers(): Promise<void>;
   /** The same, and closes the local store: nothing may be asked for any more. */
@@ -111,7 +115,8 @@ export async function createStorageClient(options: StorageClientOptions): Promis
       stores.set(combination, await open(combination.options));
     }
   }
-  const memory = new MemoryCache(options.memoryCacheSizeBytes ?? 32 * MiB, store.hierarchicalInstanceNames);
+  const memoryBytes = options.memoryCacheSizeBytes ?? 32 * MiB;
+  const memory = new MemoryCache(memoryBytes, store.hierarchicalInstanceNames);
   const backendMetrics = options.metrics && new BackendMetrics(options.metrics);
   const threads = createTransferPool({
     threads: options.transferThreads ?? (availableParallelism() < 8 ? 1 : 2),
@@ -131,12 +136,8 @@ export async function createStorageClient(options: StorageClientOptions): Promis
     chunkSizeBytes: options.chunkSizeBytes ?? chunkSizeFor(store.maximumContentBytes),
     readAheadBytes: options.readAheadBytes ?? 16 * MiB,
   });
-  const directories = new DirectoryCache(reader, statistics, {
-    maximumCount: 10_000,
-    maximumSizeBytes: 16 * MiB,
-    ...options.directoryCache,
-    maximumMessageSizeBytes,
-  });
+  const directoryLimits = { maximumCount: 10_000, maximumSizeBytes: 16 * MiB, ...options.directoryCache };
+  const directories = new DirectoryCache(reader, statistics, { ...directoryLimits, maximumMessageSizeBytes });
 
   const uploader = new Uploader({
     backend: storage,
@@ -187,15 +188,31 @@ export async function createStorageClient(options: StorageClientOptions): Promis
       ...statistics,
       corruptBlobs: statistics.corruptBlobs + store.corruptEntries,
       memoryBytes: memory.sizeBytes,
+      directoryCount: directories.count,
+      directoryBytes: directories.sizeBytes,
       diskBytes: store.sizeBytes,
       diskBlobs: store.count,
       memoryEvictions: memory.evictions,
       ...store.turnover(),
     }),
+    capacity: {
+      memoryBytes,
+      directoryCount: directoryLimits.maximumCount,
+      directoryBytes: directoryLimits.maximumSizeBytes,
+      diskBytes: store.capacityBytes,
+    },
+    origin: (digest) => originOf(reader.origin(digest), storage),
     endTransfers: () => pool.close(),
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+function originOf(route: BlobRoute | undefined, { servers, combinations }: BlobBackend): string {
+  if (route === undefined) {
+    return "the local cache";
+  }
+  return servers[route.server]?.endpoint.address ?? combinations[-1 - route.server]!.kind;
 }
 
 /** Several chunks should fit into a block, so that little of it is left over at its end. */

@@ -2,7 +2,8 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { kernelCanMountNfs } from "../in-kernel/host-kernel.ts";
-import { GUEST_NETWORK, HOST_ADDRESS } from "../in-kernel/network.ts";
+import { GUEST_ADDRESS, GUEST_NETWORK, HOST_ADDRESS } from "../in-kernel/network.ts";
+import { relay } from "../in-kernel/relay.ts";
 import {
   type RunnerPool,
   runnerConfiguration,
@@ -29,6 +30,8 @@ export interface ClusterOptions {
   readonly kernel?: Kernel;
   /** What blobs may take on the disk; beyond that, those used longest ago go. Default 32 GiB. */
   readonly maximumStorageBytes?: number;
+  /** Where the worker's page, metrics and profiles are served, "HOST:PORT"; by default nowhere. */
+  readonly diagnostics?: string;
   readonly scheduler?: BuildQueueOptions;
   /** See {@link ReadInterceptor}. */
   readonly onRead?: ReadInterceptor;
@@ -78,6 +81,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   // Paths of sockets must be short, which a folder that the user names may not be.
   const runFolder = await mkdtemp(join(tmpdir(), "bb-cluster-"));
   const serverSocket = join(runFolder, "server");
+  const diagnosticsSocket = join(runFolder, "diagnostics");
   await using started = new AsyncDisposableStack();
   started.defer(() => rm(runFolder, { recursive: true, force: true }));
   const server = await ClusterServer.start({
@@ -96,6 +100,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     mountPath: join(runFolder, "build"),
     filePoolPath: join(workFolder, "file-pool"),
     runnerSocket: (pool) => join(runFolder, `runner-${pool.name}`),
+    diagnostics: options.diagnostics && (kernel === "this" ? options.diagnostics : `${GUEST_ADDRESS}:1`),
   };
   await mkdir(places.filePoolPath, { recursive: true });
   const settings = await writeConfigurations(runFolder, pools, places, kernel, lifeline.path);
@@ -105,8 +110,14 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     settings,
     workFolder,
     sockets: [serverSocket, lifeline.path],
+    servedSockets: [diagnosticsSocket],
     logPath,
   });
+  if (options.diagnostics !== undefined && kernel !== "this") {
+    const [, host, port] = /^(.*):(\d+)$/.exec(options.diagnostics) ?? [];
+    const server = await relay({ host, port: Number(port) }, { path: diagnosticsSocket });
+    started.defer(() => void server.close());
+  }
   started.defer(async () => {
     lifeline.cut();
     await workerHost.end(STOP_MILLISECONDS);

@@ -24,6 +24,8 @@ export interface WorkerPlaces {
   readonly filePoolPath: string;
   /** Where a pool's runner listens: a socket's absolute path. */
   readonly runnerSocket: (pool: RunnerPool) => string;
+  /** Where the worker serves its diagnostics, "HOST:PORT"; absent if it does not. */
+  readonly diagnostics?: string | undefined;
 }
 
 /** What the worker host is told, as JSON. */
@@ -85,6 +87,21 @@ export function workerConfiguration(pools: readonly RunnerPool[], places: Worker
           })),
         },
       ],
+      ...(places.diagnostics !== undefined && {
+        global: {
+          diagnosticsHttpServer: {
+            httpServers: [
+              {
+                listenAddresses: [places.diagnostics],
+                authenticationPolicy: { policy: { case: "allow", value: {} } },
+              },
+            ],
+            enablePrometheus: true,
+            enableActiveSpans: true,
+            enablePprof: true,
+          },
+        },
+      }),
     }),
     { prettySpaces: 2 },
   );

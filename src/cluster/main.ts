@@ -15,6 +15,7 @@ user-mode Linux. Actions run as root.
   --data DIR         where blobs and action results are kept (default: ./data)
   --storage-gib N    what blobs may take of the disk (default: 32); then those used longest ago go
   --listen ADDRESS   where clients connect (default: localhost:8980)
+  --diagnostics ADDR where the worker shows what it does, such as localhost:9980, and has its metrics and profiles
   --concurrency N    how many actions run at the same time (default: ${defaultConcurrency()})
   --help             this text
 
@@ -25,6 +26,7 @@ const OPTIONS = {
   data: { type: "string", default: "data" },
   "storage-gib": { type: "string", default: "32" },
   listen: { type: "string", default: "localhost:8980" },
+  diagnostics: { type: "string" },
   concurrency: { type: "string", default: String(defaultConcurrency()) },
   help: { type: "boolean", default: false },
 } as const;
@@ -44,6 +46,9 @@ async function main(): Promise<number> {
   if (!/:\d+$/.test(values.listen)) {
     throw new UsageError(`--listen ${values.listen}: expected an address such as localhost:8980`);
   }
+  if (values.diagnostics !== undefined && !/:\d+$/.test(values.diagnostics)) {
+    throw new UsageError(`--diagnostics ${values.diagnostics}: expected an address such as localhost:9980`);
+  }
   const storageGibibytes = Number(values["storage-gib"]);
   if (!(storageGibibytes > 0)) {
     throw new UsageError(`--storage-gib ${values["storage-gib"]}: expected a number such as 32`);
@@ -61,6 +66,7 @@ async function main(): Promise<number> {
     listen: values.listen,
     pools: defaultPools(concurrency),
     maximumStorageBytes: storageGibibytes * 1024 ** 3,
+    ...(values.diagnostics !== undefined && { diagnostics: values.diagnostics }),
   });
   console.log(`
 Ready. To build with Bazel:
@@ -72,7 +78,9 @@ For actions whose input root is a whole root file system, which is to be all tha
   --remote_default_exec_properties=${CHROOT_PROPERTY.name}=${CHROOT_PROPERTY.value}
 
 Blobs and results:   ${resolve(values.data)}
-Worker and runners:  ${cluster.logPath}
+Worker and runners:  ${cluster.logPath}${
+    values.diagnostics === undefined ? "" : `\nWhat the worker does: http://${values.diagnostics}/`
+  }
 Ctrl-C stops.`);
 
   const reason = await Promise.race([

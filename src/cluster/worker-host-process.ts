@@ -14,6 +14,8 @@ export interface WorkerHostProcessOptions {
   readonly workFolder: string;
   /** What it has to reach. */
   readonly sockets: readonly string[];
+  /** Where it can be reached: only what is in user-mode Linux needs that. */
+  readonly servedSockets: readonly string[];
   /** Receives what worker and runners say. */
   readonly logPath: string;
 }
@@ -25,10 +27,11 @@ export class WorkerHostProcess {
   readonly #child: ChildProcess;
   readonly #logPath: string;
 
-  constructor({ kernel, settings, workFolder, sockets, logPath }: WorkerHostProcessOptions) {
+  constructor({ kernel, settings, workFolder, sockets, servedSockets, logPath }: WorkerHostProcessOptions) {
     const program = (path: string) => join(import.meta.dirname, `${path}${extname(import.meta.filename)}`);
     const workerHost = [process.execPath, program("worker-host"), settings];
-    const isolated = [process.execPath, program("../in-kernel/isolated"), workFolder, sockets.join(":")];
+    const places = [workFolder, sockets.join(":"), servedSockets.join(":")];
+    const isolated = [process.execPath, program("../in-kernel/isolated"), ...places];
     const unshare =
       kernel === "this"
         ? ["--mount", "--propagation=private", ...workerHost]

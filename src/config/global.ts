@@ -10,6 +10,7 @@ import type { TelemetrySettings } from "../telemetry/telemetry.ts";
 import { ConfigurationError } from "./error.ts";
 import { all, each, type FieldPath } from "./field-path.ts";
 import { httpServerSettings } from "./network/http-server.ts";
+import { pushgatewaySettings } from "./pushgateway.ts";
 import { accept, refuse } from "./refuse.ts";
 import { tracingSettings } from "./tracing.ts";
 
@@ -38,13 +39,21 @@ export function globalSettings(configuration: Configuration | undefined, path: F
       resourceLimits: [],
       logPaths: [],
       diagnostics: NO_DIAGNOSTICS,
+      pushgateway: undefined,
       tracing: undefined,
     };
   }
-  const { setUmask, setResourceLimits, logPaths, diagnosticsHttpServer, tracing, ...rest } = configuration;
+  const {
+    setUmask,
+    setResourceLimits,
+    logPaths,
+    diagnosticsHttpServer,
+    prometheusPushgateway,
+    tracing,
+    ...rest
+  } = configuration;
   const others = accept(rest, path, {
     mutexProfileFraction: "there are no mutexes to profile",
-    prometheusPushgateway: "no metrics are pushed",
     grpcForwardAndReuseMetadata: "no call is made on behalf of one that comes in",
   });
   refuse(others, path, {
@@ -62,6 +71,9 @@ export function globalSettings(configuration: Configuration | undefined, path: F
       diagnosticsHttpServer === undefined
         ? NO_DIAGNOSTICS
         : diagnosticsSettings(diagnosticsHttpServer, path.field("diagnosticsHttpServer")),
+    pushgateway: () =>
+      prometheusPushgateway &&
+      pushgatewaySettings(prometheusPushgateway, path.field("prometheusPushgateway")),
     tracing: () => tracing && tracingSettings(tracing, path.field("tracing")),
   });
 }

@@ -12,7 +12,7 @@ export interface HttpClientSettings {
 }
 
 export interface HttpRequest {
-  readonly method?: "GET" | "POST";
+  readonly method?: "GET" | "POST" | "PUT";
   readonly headers?: HttpClientSettings["headers"];
   readonly body?: string;
 }

@@ -1,22 +1,22 @@
 /**
  * Program: runs a command in user-mode Linux with a network that reaches nothing but the given UNIX sockets of
- * this machine. To be started as root, in a network namespace of its own. Arguments: a folder whose changes stay,
- * the sockets' paths separated by ":", and the command. Inside, the sockets are ports of HOST_ADDRESS, counted
- * from 1, once the network device has been set up as GUEST_NETWORK says (network.ts).
+ * this machine. To be started as root, in a network namespace of its own. Arguments: a folder whose changes stay, the
+ * paths of sockets that are to be reached from inside, those of sockets that are to reach what listens inside, each
+ * separated by ":", and the command. Inside, the former are ports of HOST_ADDRESS, counted from 1, once the network device
+ * has been set up as GUEST_NETWORK says (network.ts); what the latter reach are ports of GUEST_ADDRESS, counted alike.
  */
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { connect, createServer } from "node:net";
 import { extname, join } from "node:path";
-import { pipeline } from "node:stream";
-import { HOST_ADDRESS } from "./network.ts";
+import { GUEST_ADDRESS, HOST_ADDRESS } from "./network.ts";
+import { relay } from "./relay.ts";
 
 const DEVICE = "tap0";
 const LAUNCHER = join(import.meta.dirname, `main${extname(import.meta.filename)}`);
 /** As long as setTimeout can wait, as the cluster decides when to stop. */
 const SECONDS_UNTIL_TIMEOUT = 2_000_000;
 
-async function main([out, sockets, ...command]: string[]): Promise<number> {
+async function main([out, sockets, served, ...command]: string[]): Promise<number> {
   for (const ip of [
     ["link", "set", "lo", "up"],
     ["tuntap", "add", "dev", DEVICE, "mode", "tap"],
@@ -29,7 +29,10 @@ async function main([out, sockets, ...command]: string[]): Promise<number> {
     }
   }
   for (const [index, path] of sockets!.split(":").entries()) {
-    await relay(index + 1, path);
+    await relay({ host: HOST_ADDRESS, port: index + 1 }, { path });
+  }
+  for (const [index, path] of served!.split(":").filter(Boolean).entries()) {
+    await relay({ path }, { host: GUEST_ADDRESS, port: index + 1 });
   }
 
   const options = [
@@ -46,17 +49,6 @@ async function main([out, sockets, ...command]: string[]): Promise<number> {
   process.once("SIGTERM", () => child.kill("SIGTERM"));
   const [code] = await once(child, "exit");
   return code ?? 1;
-}
-
-async function relay(port: number, path: string): Promise<void> {
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (incoming) => {
-    const outgoing = connect({ path, allowHalfOpen: true });
-    // A connection that breaks on one side ends on the other; there is nobody to tell.
-    pipeline(incoming, outgoing, () => {});
-    pipeline(outgoing, incoming, () => {});
-  });
-  server.listen(port, HOST_ADDRESS);
-  await once(server, "listening");
 }
 
 process.exit(await main(process.argv.slice(2)));

@@ -41,7 +41,7 @@ async function main(): Promise<void> {
   }
   const telemetry = await Telemetry.start(settings, connectOtlp, log);
   const runner = await startRunner(settings, log, telemetry);
-  await telemetry.serve().catch(async (error: unknown) => {
+  await telemetry.serve(runner.page).catch(async (error: unknown) => {
     await runner.close();
     throw error;
   });

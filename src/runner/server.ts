@@ -19,11 +19,14 @@ import { TemporaryDirectoryInstaller as InstallerService } from "../proto/gen/bu
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics/metrics.ts";
+import type { StatusPage } from "../telemetry/page/status-page.ts";
 import type { Tracer } from "../telemetry/tracing/spans.ts";
-import { countCalls } from "./call-metrics.ts";
 import { Cgroups } from "./cgroups.ts";
 import { possibleHold } from "./hold.ts";
 import { Runner } from "./runner.ts";
+import { countCalls } from "./telemetry/call-metrics.ts";
+import { Commands } from "./telemetry/commands.ts";
+import { runnerPage } from "./telemetry/page.ts";
 import { TemporaryDirectoryInstaller } from "./temporary-directory-installer.ts";
 
 /** How long clients may take to receive the last responses when the runner stops. */
@@ -34,6 +37,8 @@ const LAST_CLEANING_MILLISECONDS = 3000;
 
 /** A runner that serves, until it is closed. */
 export interface RunningRunner {
+  /** For people. */
+  readonly page: StatusPage;
   /**
    * Takes no more calls; ends running commands, where the configuration says stopGracefully after they have had
    * `graceMilliseconds` to end by themselves. Resolves when no process of a command is left.
@@ -67,6 +72,7 @@ export async function startRunner(
     temporaryDirectoryInstaller: installer?.client,
     cleaningSignal: calls.overdue,
   });
+  const commands = new Commands(log);
   const servers: Server[] = [];
   const policies = new DisposableStack();
   const close = async (graceMilliseconds = 0) => {
@@ -96,7 +102,7 @@ export async function startRunner(
         authenticating(authenticate),
       ]);
       servers.push(server);
-      addRunnerService(server, runner, calls, log);
+      addRunnerService(server, runner, calls, commands, log);
       addStandardServices(server, serverSettings, [RunnerService]);
       await listen(server, serverSettings).catch((error: Error) => {
         throw new ConfigurationError(`grpcServers[${index}]: ${error.message}`, { cause: error });
@@ -113,7 +119,7 @@ export async function startRunner(
     ]),
     buildDirectory: settings.buildDirectoryPath,
   });
-  return { close };
+  return { page: runnerPage(commands, settings, hold, cgroups !== undefined), close };
 }
 
 function connectInstaller(
@@ -181,7 +187,7 @@ class Calls {
   }
 }
 
-function addRunnerService(server: Server, runner: Runner, calls: Calls, log: Log): void {
+function addRunnerService(server: Server, runner: Runner, calls: Calls, commands: Commands, log: Log): void {
   const served = <T>(
     { path, signal }: CallContext,
     work: (signal: AbortSignal) => Promise<T>,
@@ -213,7 +219,7 @@ function addRunnerService(server: Server, runner: Runner, calls: Calls, log: Log
       }),
     ),
     run: unary((request: RunRequest, context) =>
-      served(context, (signal) => runner.run(request, signal, context)),
+      served(context, (signal) => commands.watch(request, () => runner.run(request, signal, context))),
     ),
   });
 }

@@ -1,6 +1,7 @@
 import { type HttpServerSettings, type Page, type Pages, serveDiagnostics } from "./diagnostics-server.ts";
 import { SECONDS } from "./metrics/buckets.ts";
 import type { Histogram, Metrics } from "./metrics/metrics.ts";
+import { type StatusPage, statusPages } from "./page/status-page.ts";
 import { profilePages } from "./profiles/pages.ts";
 import type { ActiveSpans } from "./tracing/active-spans.ts";
 import { activeSpansPage } from "./tracing/active-spans-page.ts";
@@ -21,21 +22,23 @@ export interface Diagnosed {
   /** With all its families; absent where nobody may see them. */
   readonly metrics: Metrics | undefined;
   readonly activeSpans: ActiveSpans | undefined;
+  /** For people, at `/`. */
+  readonly page: StatusPage | undefined;
 }
 
 /** Serves what the settings say, as {@link serveDiagnostics}. What only some pages need is loaded when they are served. */
 export async function startDiagnostics(
   { servers, prometheus, profiles }: DiagnosticsSettings,
-  { metrics, activeSpans }: Diagnosed,
+  { metrics, activeSpans, page }: Diagnosed,
 ): ReturnType<typeof serveDiagnostics> {
   const requests = metrics && servers.length > 0 ? requestMetrics(metrics) : undefined;
-  const pages: Pages = {
+  const others: Pages = {
     ...(prometheus && metrics && servers.length > 0 && { "/metrics": await metricsPage(metrics) }),
     ...(profiles && profilePages()),
     ...(activeSpans && { "/active_spans": activeSpansPage(activeSpans) }),
   };
   return serveDiagnostics(servers, {
-    pages,
+    pages: { ...others, ...(page && statusPages(page, Object.keys(others))) },
     onRequest: (method, status, seconds) =>
       requests?.observe(seconds, "Diagnostics", String(status), methodLabel(method)),
   });

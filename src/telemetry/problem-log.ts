@@ -4,11 +4,16 @@ import type { Log } from "./log.ts";
 export class ProblemLog {
   readonly #log: Log;
   readonly #now: () => number;
-  #reported: { readonly problem: string; readonly at: number } | undefined;
+  #reported: { readonly problem: string; readonly text: string; readonly at: number } | undefined;
 
   constructor(log: Log, now: () => number = () => performance.now()) {
     this.#log = log;
     this.#now = now;
+  }
+
+  /** The problem that lasts, if there is one. */
+  get current(): string | undefined {
+    return this.#reported?.text;
   }
 
   report(message: string, error: unknown): void {
@@ -17,8 +22,8 @@ export class ProblemLog {
     const problem = `${message}: ${(error as { code?: number } | undefined)?.code ?? text}`;
     const now = this.#now();
     if (this.#reported?.problem !== problem || now - this.#reported.at > REPEAT_MILLISECONDS) {
-      this.#reported = { problem, at: now };
-      this.#log.warn(`${message}: ${text}`);
+      this.#reported = { problem, text: `${message}: ${text}`, at: now };
+      this.#log.warn(this.#reported.text);
     }
   }
 

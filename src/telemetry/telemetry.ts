@@ -2,6 +2,8 @@ import { type DiagnosticsSettings, startDiagnostics } from "./diagnostics.ts";
 import type { Log } from "./log.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { observeProcess } from "./metrics/process-metrics.ts";
+import type { PushgatewaySettings } from "./metrics/pushgateway.ts";
+import type { StatusPage } from "./page/status-page.ts";
 import { ProblemLog } from "./problem-log.ts";
 import { ActiveSpans } from "./tracing/active-spans.ts";
 import type { OtlpConnection } from "./tracing/open-telemetry.ts";
@@ -11,6 +13,8 @@ import { NO_TRACER, type Tracer } from "./tracing/spans.ts";
 /** What is configured of a program's telemetry, beside its log. */
 export interface TelemetrySettings<Endpoint> {
   readonly diagnostics: DiagnosticsSettings;
+  /** Where metrics are pushed to; absent if they are not. */
+  readonly pushgateway: PushgatewaySettings | undefined;
   /** Absent where no spans are recorded. */
   readonly tracing: TracingSettings<Endpoint> | undefined;
 }
@@ -21,20 +25,25 @@ export class Telemetry implements AsyncDisposable {
   readonly metrics: Metrics | undefined;
   /** For whoever does something of which spans can tell. */
   readonly tracer: Tracer | undefined;
-  readonly #settings: DiagnosticsSettings;
+  readonly #diagnostics: DiagnosticsSettings;
+  readonly #pushgateway: PushgatewaySettings | undefined;
+  readonly #log: Log;
   readonly #activeSpans: ActiveSpans | undefined;
   readonly #resources: AsyncDisposableStack;
 
   private constructor(
-    { diagnostics }: TelemetrySettings<unknown>,
+    { diagnostics, pushgateway }: TelemetrySettings<unknown>,
     tracer: Tracer | undefined,
+    log: Log,
     resources: AsyncDisposableStack,
   ) {
-    this.#settings = diagnostics;
+    this.#diagnostics = diagnostics;
+    this.#pushgateway = pushgateway;
+    this.#log = log;
     this.#resources = resources;
     this.#activeSpans = diagnostics.activeSpans ? new ActiveSpans(tracer ?? NO_TRACER) : undefined;
     this.tracer = this.#activeSpans ?? tracer;
-    this.metrics = diagnostics.prometheus ? new Metrics() : undefined;
+    this.metrics = diagnostics.prometheus || pushgateway ? new Metrics() : undefined;
     if (this.metrics !== undefined) {
       observeProcess(this.metrics, resources);
     }
@@ -55,19 +64,32 @@ export class Telemetry implements AsyncDisposable {
         startTracing(settings.tracing, connectOtlp, (error) => problems.report("spans are lost", error)),
       );
     }
-    return new Telemetry(settings, tracer, resources.move());
+    return new Telemetry(settings, tracer, log, resources.move());
   }
 
   /**
-   * Serves diagnostics, once the program is up and all its metrics are known. Rejects with an Error that names the address
-   * that cannot be had.
+   * Serves diagnostics, and `page` for people, and begins to push metrics, once the program is up and has all of them. Rejects with an Error
+   * that names the address that cannot be had.
    */
-  async serve(): Promise<void> {
+  async serve(page?: StatusPage): Promise<void> {
     const { metrics } = this;
-    this.#resources.use(await startDiagnostics(this.#settings, { metrics, activeSpans: this.#activeSpans }));
+    const diagnosed = { metrics, activeSpans: this.#activeSpans, page };
+    this.#resources.use(await startDiagnostics(this.#diagnostics, diagnosed));
+    if (this.#pushgateway !== undefined && metrics !== undefined) {
+      const [{ pushMetrics }, { expose }] = await Promise.all([
+        import("./metrics/pushgateway.ts"),
+        import("./metrics/exposition.ts"),
+      ]);
+      const problems = new ProblemLog(this.#log);
+      const onPush = (error: unknown) =>
+        error === undefined
+          ? problems.over("metrics are pushed again")
+          : problems.report("cannot push metrics", error);
+      this.#resources.use(pushMetrics(this.#pushgateway, expose(metrics), onPush));
+    }
   }
 
-  /** Stops serving, and sends the last spans. */
+  /** Stops serving and pushing, and sends the last spans. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#resources.disposeAsync();
   }

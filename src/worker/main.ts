@@ -50,7 +50,7 @@ async function main(): Promise<number> {
     const telemetry = resources.use(await Telemetry.start(settings, connectOtlp, log));
     const { metrics, tracer } = telemetry;
     worker = await Worker.start(settings, mountByNfs, log, stopping.signal, { reformat, metrics, tracer });
-    await telemetry.serve().catch(async (error: unknown) => {
+    await telemetry.serve(worker.page).catch(async (error: unknown) => {
       await worker.stop(0);
       throw error;
     });

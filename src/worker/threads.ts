@@ -1,3 +1,4 @@
+import { connectivityState } from "@grpc/grpc-js";
 import type { StorageClient } from "../cas/storage-client.ts";
 import type { BbWorkerSettings } from "../config/bb-worker/application.ts";
 import {
@@ -139,6 +140,13 @@ function runnerThreads(
     filePoolBytes: () => pool.space().totalBytes,
   });
   const problems = new ProblemLog(log.with({ runner: settingsOfRunner.endpoint.address }));
+
+  watch.runners.push({
+    address: settingsOfRunner.endpoint.address,
+    concurrency,
+    connection: () => connectivityState[channel.getConnectivityState(false)] ?? "",
+    problem: () => problems.current,
+  });
 
   return Array.from({ length: concurrency }, (_, thread) => {
     const workerId = workerIdOf(settingsOfRunner, thread);

@@ -7,6 +7,7 @@ import { CompletedActionLogger as CompletedActionLoggerService } from "../proto/
 import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics/metrics.ts";
+import type { StatusPage } from "../telemetry/page/status-page.ts";
 import type { Tracer } from "../telemetry/tracing/spans.ts";
 import { BlockFilePool, DirectoryFilePool, type FilePool, MemoryFilePool } from "../vfs/index.ts";
 import { TestInfrastructureFailures } from "./action/test-infrastructure-failures.ts";
@@ -18,6 +19,7 @@ import { CompletedActionLogger } from "./completed-actions/completed-action-logg
 import type { CompletedActionLogging } from "./completed-actions/completed-action-logging.ts";
 import { connect } from "./connect.ts";
 import { NativeBuildDirectory } from "./native/native-build-directory.ts";
+import { workerPage } from "./page/worker-page.ts";
 import type { PrefetchingOptions } from "./prefetching/prefetching.ts";
 import type { BuildClient } from "./scheduler/build-client.ts";
 import { WorkerWatch } from "./telemetry/worker-watch.ts";
@@ -37,14 +39,22 @@ export class Worker {
   readonly storage: StorageClient;
   /** Resolves with the reason when a build directory has become unusable: stop at once, and start again. */
   readonly lost: Promise<Error>;
+  /** For people. */
+  readonly page: StatusPage;
   readonly #resources: AsyncDisposableStack;
   readonly #drain = new AbortController();
   readonly #handBack = new AbortController();
   readonly #threads: Promise<void>[] = [];
 
-  private constructor(storage: StorageClient, lost: Promise<Error>, resources: AsyncDisposableStack) {
+  private constructor(
+    storage: StorageClient,
+    lost: Promise<Error>,
+    page: StatusPage,
+    resources: AsyncDisposableStack,
+  ) {
     this.storage = storage;
     this.lost = lost;
+    this.page = page;
     this.#resources = resources;
   }
 
@@ -89,16 +99,15 @@ export class Worker {
         log,
       };
       if (settings.backend === "native") {
-        const directory = await NativeBuildDirectory.open(settings, storage, inputDownloads);
-        clients.push(
-          ...buildDirectoryThreads(context, ofNative(settings, resources.use(directory), configuration)),
-        );
+        const directory = resources.use(await NativeBuildDirectory.open(settings, storage, inputDownloads));
+        watch.nativeDirectories.push(directory);
+        clients.push(...buildDirectoryThreads(context, ofNative(settings, directory, configuration)));
       } else {
         const server = resources.use(
           await BuildDirectoryServer.start(settings, storage, pool, mount, log, signal),
         );
         lost.push(server.lost);
-        watch.addMount(server);
+        watch.mounts.push(server);
         clients.push(
           ...buildDirectoryThreads(context, ofVirtual(settings, server, prefetching, configuration)),
         );
@@ -107,7 +116,8 @@ export class Worker {
     watch.observe(storage, clients.length);
     await storage.start();
     signal?.throwIfAborted();
-    const worker = new Worker(storage, Promise.race(lost), resources.move());
+    const page = workerPage(watch, storage, pool, clients.length);
+    const worker = new Worker(storage, Promise.race(lost), page, resources.move());
     worker.#threads.push(
       ...clients.map((client) => client.run(worker.#drain.signal, worker.#handBack.signal)),
     );

@@ -38,6 +38,15 @@ export class DirectoryCache {
     });
   }
 
+  get count(): number {
+    return this.#directories.size;
+  }
+
+  /** Of the encoded messages. */
+  get sizeBytes(): number {
+    return this.#directories.calculatedSize;
+  }
+
   /** See InputSource. */
   get(digest: Digest): InputDirectory | Promise<InputDirectory> {
     // Under another instance name, the same content holds other digests.

@@ -196,3 +196,8 @@ function keyAt(bytes: Buffer, offset: number): EntryKey {
   }
   return key;
 }
+
+/** Where in its block an entry begins: in bytes, of an offset that is counted in {@link ALIGNMENT_BYTES}. */
+export function offsetOf({ offset }: { readonly offset: number }): number {
+  return offset * ALIGNMENT_BYTES;
+}

@@ -16,6 +16,7 @@ import {
   type Frame,
   frameCheck,
   isEntry,
+  offsetOf,
   setEntryHeader,
 } from "./layout.ts";
 import { type OpenedDevice, openDevice } from "./open-device.ts";
@@ -36,6 +37,8 @@ export class LocalStore {
   readonly path: string | undefined;
   /** Content that is larger cannot be stored. */
   readonly maximumContentBytes: number;
+  /** Of all blocks. */
+  readonly capacityBytes: number;
   readonly hierarchicalInstanceNames: boolean;
   readonly #access: BlockAccess;
   readonly #opened: OpenedDevice;
@@ -51,6 +54,7 @@ export class LocalStore {
   private constructor(options: LocalStoreOptions, context: LocalStoreContext, opened: OpenedDevice) {
     this.#opened = opened;
     this.path = opened.path;
+    this.capacityBytes = opened.geometry.blockBytes * opened.geometry.blockCount;
     this.hierarchicalInstanceNames = options.hierarchicalInstanceNames;
     this.#trustMilliseconds = options.trustMilliseconds;
     this.#log = context.log;
@@ -173,7 +177,7 @@ export class LocalStore {
     const { location } = entry;
     const frame = Buffer.allocUnsafeSlow(entryBytes(location.contentBytes));
     try {
-      this.#access.readNow(entry.block, offsetOf(entry), frame);
+      this.#access.readNow(entry.block, offsetOf(entry.location), frame);
     } catch (error) {
       return this.#drop(entry, error);
     }
@@ -188,7 +192,7 @@ export class LocalStore {
     count: number,
   ): Uint8Array | Promise<Uint8Array | undefined> | undefined {
     const content = Buffer.allocUnsafeSlow(count);
-    const start = offsetOf(entry) + ENTRY_HEADER_BYTES + offset;
+    const start = offsetOf(entry.location) + ENTRY_HEADER_BYTES + offset;
     if (count <= SYNCHRONOUS_BYTES) {
       try {
         this.#access.readNow(entry.block, start, content);
@@ -207,7 +211,7 @@ export class LocalStore {
   readCheck(entry: StoredEntry): Buffer | undefined {
     const header = Buffer.alloc(ENTRY_HEADER_BYTES);
     try {
-      this.#access.readNow(entry.block, offsetOf(entry), header);
+      this.#access.readNow(entry.block, offsetOf(entry.location), header);
     } catch (error) {
       return this.#drop(entry, error);
     }
@@ -221,7 +225,7 @@ export class LocalStore {
   lease(entry: StoredEntry): { readonly position: number; release(): void } {
     entry.block.leases++;
     return {
-      position: this.#access.position(entry.block, offsetOf(entry) + ENTRY_HEADER_BYTES),
+      position: this.#access.position(entry.block, offsetOf(entry.location) + ENTRY_HEADER_BYTES),
       release: () => this.#ring.release(entry.block),
     };
   }
@@ -310,7 +314,7 @@ export class LocalStore {
     const { contentBytes } = entry.location;
     const frame = Buffer.allocUnsafeSlow(entryBytes(contentBytes));
     try {
-      await this.#access.read(this.#ring, entry.block, offsetOf(entry), frame);
+      await this.#access.read(this.#ring, entry.block, offsetOf(entry.location), frame);
     } catch (error) {
       return this.#drop(entry, error);
     }
@@ -392,9 +396,4 @@ export class LocalStore {
   #seconds(): number {
     return Math.floor(this.#now() / 1000) + 1;
   }
-}
-
-/** Where in its block an entry begins. */
-function offsetOf({ location }: StoredEntry): number {
-  return location.offset * ALIGNMENT_BYTES;
 }

@@ -2,6 +2,7 @@ import { LRUCache } from "lru-cache";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError, blobName } from "../../reapi/blob-error.ts";
 import { type Digest, digestKey } from "../../reapi/digest.ts";
+import type { BlobRoute } from "../blob-server.ts";
 import type { MemoryCache } from "../cache/memory-cache.ts";
 import type { LocalStore } from "../local/local-store.ts";
 import type { StorageStatistics } from "../statistics.ts";
@@ -98,6 +99,22 @@ export class BlobReader {
       this.#fetcher.pending(key) ??
       this.#fetcher.fetch(digest, key, use)
     );
+  }
+
+  /** Where who waits for a blob gets it from: `undefined` is the local store, else the route is to storage. */
+  origin(digest: Digest): BlobRoute | undefined {
+    const key = this.#key(digest);
+    const large = this.#large.peek(key);
+    const isStored =
+      large === undefined
+        ? this.#fetcher.pending(key) === undefined && this.#isStored(digest)
+        : !large.isFetching;
+    return isStored ? undefined : this.#fetcher.route(digest);
+  }
+
+  #isStored(digest: Digest): boolean {
+    const keys = this.#store.keysOf(digestKey(digest), digest.instanceName);
+    return this.#store.find(keys, digest.sizeBytes) !== undefined;
   }
 
   #readElsewhere(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array> {

@@ -87,6 +87,10 @@ export class LargeBlob {
     return this.#checks !== undefined;
   }
 
+  get isFetching(): boolean {
+    return this.#chunks.some(({ fetch }) => fetch !== undefined);
+  }
+
   /** As long as not all is known to be right, the answer does not go beyond the chunk that `offset` is in. */
   read(offset: number, count: number): Uint8Array | Promise<Uint8Array> {
     const chunkEnd = offset - (offset % this.#context.chunkSizeBytes) + this.#context.chunkSizeBytes;

@@ -39,8 +39,8 @@ function addressOf(address: string, path: FieldPath): { host: string; port: numb
 const ALLOW_ALL = 'give {"allow": {}}, and restrict who can reach the server by its address';
 
 const REFUSED_POLICIES = {
-  oidc: "there are no pages that somebody could log in to; give jwt, or restrict who can reach the server by its address",
-  acceptHeader: "all answers are plain text, which is not negotiated; give its policy by itself",
+  oidc: "nobody can log in here; give jwt, or restrict who can reach the server by its address",
+  acceptHeader: "no answer is negotiated; give its policy by itself",
   remote:
     "callers are not asked about elsewhere; give jwt, or restrict who can reach the server by its address",
 } as const;

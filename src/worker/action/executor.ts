@@ -27,9 +27,16 @@ import type { ExecutionTimeouts } from "../compensation/execution-timeouts.ts";
 import { type InputRootUsage, inputRootUsage } from "../prefetching/access-profile.ts";
 import { Prefetching, type PrefetchingOptions } from "../prefetching/prefetching.ts";
 import type { Execute, ExecutionContext } from "../scheduler/build-client.ts";
+import { logEnded } from "../telemetry/action-log.ts";
 import type { ActionMetrics } from "../telemetry/action-metrics.ts";
+import {
+  type ActionObserver,
+  observedBlobAccess,
+  observedInputs,
+  together,
+} from "../telemetry/action-observer.ts";
 import { ActionTrace } from "../telemetry/action-trace.ts";
-import type { RunningActions } from "../telemetry/running-actions.ts";
+import { RunningActions } from "../telemetry/running-actions.ts";
 import type { ActionDirectory, CreateActionDirectory } from "./action-directory.ts";
 import type { ActionFolder } from "./action-files.ts";
 import { type ActionRequest, parseActionRequest } from "./action-request.ts";
@@ -69,7 +76,7 @@ export interface ExecutorOptions extends PrepareOptions {
   readonly infrastructureFailures: TestInfrastructureFailures;
   /** undefined if they do not matter. */
   readonly maximumConsecutiveInfrastructureFailures: number | undefined;
-  /** Gets each action while it runs. */
+  /** Gets each action while it runs, and remembers it for a while. */
   readonly runningActions?: RunningActions | undefined;
   /** Absent where there is no tracing. */
   readonly tracer?: Tracer | undefined;
@@ -81,8 +88,9 @@ export interface ExecutorOptions extends PrepareOptions {
 }
 
 /** Of one action. */
-interface TracedOptions extends ExecutorOptions {
+interface ObservedOptions extends ExecutorOptions {
   readonly trace: ActionTrace;
+  readonly observer: ActionObserver;
 }
 
 /**
@@ -95,25 +103,29 @@ export function createExecutor(options: ExecutorOptions): Execute {
   const noteResult =
     maximumConsecutiveInfrastructureFailures &&
     infrastructureFailures.thread(maximumConsecutiveInfrastructureFailures);
-  const tracer = options.tracer ?? NO_TRACER;
+  const { tracer = NO_TRACER, runningActions = new RunningActions() } = options;
   return async (request, { signal: ordered, ...others }) => {
     const signal = noteResult ? AbortSignal.any([ordered, infrastructureFailures.signal]) : ordered;
     const trace = new ActionTrace(tracer, request);
-    const traced: TracedOptions = {
+    const { workerName: worker, instanceNamePrefix } = options;
+    const progress = runningActions.begin(request, {
+      worker,
+      instanceNamePrefix,
+      orderedAt: others.orderedAt,
+    });
+    const observer = together([trace, progress]);
+    const observed: ObservedOptions = {
       ...options,
       trace,
-      blobAccess: trace.blobAccess(options.blobAccess),
-      inputs: trace.inputs(options.inputs),
+      observer,
+      blobAccess: observedBlobAccess(options.blobAccess, observer),
+      inputs: observedInputs(options.inputs, observer),
     };
-    const running = options.runningActions?.begin(options.workerName, others.orderedAt);
     const context: ExecutionContext = {
       ...others,
       signal,
       onStage(stage) {
-        if (running) {
-          running.stage = stage;
-        }
-        trace.enter(stage);
+        observer.enter(stage);
         others.onStage(stage);
       },
     };
@@ -123,14 +135,15 @@ export function createExecutor(options: ExecutorOptions): Execute {
     let directory: ActionDirectory | undefined;
     try {
       action = parseActionRequest(request, options.instanceNamePrefix);
-      await executeAction(action, request.action!, response, stages, context, traced, (created) => {
+      await executeAction(action, request.action!, response, stages, context, observed, (created) => {
         directory = created;
+        progress.hasDirectory(created);
       });
     } catch (error) {
       attachError(response, context.signal.aborted ? context.signal.reason : error, "run the action");
     }
     stages.end();
-    trace.endStage();
+    observer.endStage();
     const metadata = response.result!.executionMetadata!;
     if (options.reportsUnknownAccess) {
       addInputRootUsage(metadata, inputRootUsage(new InputAccess()));
@@ -144,12 +157,11 @@ export function createExecutor(options: ExecutorOptions): Execute {
       }
     }
     if (action !== undefined && !ordered.aborted) {
-      await recordResult(action, response, ordered, traced);
+      await recordResult(action, response, ordered, observed);
     }
     trace.end(response);
-    if (running) {
-      options.runningActions?.end(running);
-    }
+    runningActions.end(progress, response);
+    logEnded(options.log, progress);
     options.metrics?.ended(response, directory?.inputUsage());
     return response;
   };
@@ -174,7 +186,7 @@ async function executeAction(
   response: ExecuteResponse,
   stages: Stages,
   context: ExecutionContext,
-  options: TracedOptions,
+  options: ObservedOptions,
   onDirectory: (directory: ActionDirectory) => void,
 ): Promise<void> {
   const fault = new AbortController();
@@ -184,7 +196,7 @@ async function executeAction(
     onFault: (error) => fault.abort(error),
     onWait(settled, digest) {
       timeout?.suspendUntil(settled);
-      options.trace.waits(settled, digest);
+      options.observer.waitsFor({ kind: "fetch", digest }, settled);
     },
   });
   onDirectory(actionDirectory);
@@ -209,7 +221,6 @@ async function executeAction(
   );
 
   stages.enter("running");
-  const millisecondsToRun = performance.now() - context.orderedAt;
   await runCommand(
     action,
     prepared.command,
@@ -222,12 +233,6 @@ async function executeAction(
       timeout = started;
     },
   );
-  options.log.info("ran the command", {
-    action: action.actionDigest.hash,
-    millisecondsToRun: Math.round(millisecondsToRun * 10) / 10,
-    exitCode: response.result!.exitCode,
-    status: response.status?.code,
-  });
   if (context.signal.aborted) {
     return;
   }
@@ -257,7 +262,7 @@ async function runCommand(
   response: ExecuteResponse,
   fault: AbortSignal,
   cancelled: AbortSignal,
-  { runner, environmentVariables, maximumTimeoutCompensation, executionTimeouts, trace }: TracedOptions,
+  { runner, environmentVariables, maximumTimeoutCompensation, executionTimeouts, trace }: ObservedOptions,
   onTimeout: (timeout: ExecutionTimeout) => void,
 ): Promise<void> {
   const expired = new AbortController();

@@ -45,16 +45,26 @@ export type MountTree = (
  */
 export class BuildDirectoryServer implements AsyncDisposable {
   readonly tree: FileTree;
+  readonly mountPath: string;
+  /** Such as "4.2". */
+  readonly nfsVersion: string;
+  /** Why no action can run in it any more; undefined as long as they can. */
+  problem: string | undefined;
   readonly #mounted: MountedTree;
   readonly #syncTimeout: number;
   #lastNumber = 0;
   /** {@link FileTree.refusals} that the kernel can have told of, and does not tell of again. */
   #toldRefusals = 0;
 
-  private constructor(tree: FileTree, mounted: MountedTree, syncTimeout: number) {
+  private constructor(tree: FileTree, mounted: MountedTree, settings: VirtualBuildDirectorySettings) {
     this.tree = tree;
+    this.mountPath = settings.mountPath;
+    this.nfsVersion = settings.nfsVersion;
     this.#mounted = mounted;
-    this.#syncTimeout = syncTimeout;
+    this.#syncTimeout = settings.maximumWritableFileUploadDelay;
+    mounted.lost.then((error) => {
+      this.problem = error.message;
+    });
   }
 
   static async start(
@@ -74,7 +84,7 @@ export class BuildDirectoryServer implements AsyncDisposable {
       ...(hiddenFilesPattern !== undefined && { hiddenFiles: RE2JS.compile(hiddenFilesPattern) }),
     });
     const mounted = await mount(tree, settings, log, signal);
-    return new BuildDirectoryServer(tree, mounted, settings.maximumWritableFileUploadDelay);
+    return new BuildDirectoryServer(tree, mounted, settings);
   }
 
   /** See {@link MountedTree.lost}. */

@@ -80,6 +80,11 @@ export class FileCache {
     return this.#options.path;
   }
 
+  /** Files and bytes that it may hold. */
+  get limits(): Pick<FileCacheOptions, "maximumFileCount" | "maximumSizeBytes"> {
+    return this.#options;
+  }
+
   get count(): number {
     return this.#files.size;
   }

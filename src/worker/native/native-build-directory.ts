@@ -35,11 +35,12 @@ const NOBODY_ELSE = { userId: 0, groupId: 0, supplementaryGroupIds: [] };
  * files in a cache.
  */
 export class NativeBuildDirectory implements AsyncDisposable {
-  readonly #path: string;
+  /** Absolute. */
+  readonly path: string;
   readonly #handle: FileHandle;
   readonly #cleaner: DirectoryCleaner;
   readonly #source: StorageClient;
-  readonly #cache: FileCache;
+  readonly cache: FileCache;
   readonly #limits: OpenLimits = {
     steps: new Semaphore(CONCURRENT_STEPS),
     files: new Semaphore(CONCURRENT_UPLOADS),
@@ -47,11 +48,11 @@ export class NativeBuildDirectory implements AsyncDisposable {
   #nextNumber = 1;
 
   private constructor(path: string, handle: FileHandle, source: StorageClient, cache: FileCache) {
-    this.#path = path;
+    this.path = path;
     this.#handle = handle;
     this.#cleaner = new DirectoryCleaner(path, handle);
     this.#source = source;
-    this.#cache = cache;
+    this.cache = cache;
   }
 
   /**
@@ -91,16 +92,16 @@ export class NativeBuildDirectory implements AsyncDisposable {
     try {
       const name = await this.#makeDirectory(actionDigest);
       return new NativeActionDirectory(name, {
-        buildPath: this.#path,
+        buildPath: this.path,
         build: this.#handle,
         cleaner: this.#cleaner,
         source: this.#source,
-        cache: this.#cache,
+        cache: this.cache,
         limits: this.#limits,
       });
     } catch (error) {
       await this.#cleaner.release(undefined);
-      throw failure(Code.INTERNAL, `cannot make a directory in ${this.#path}: ${(error as Error).message}`, {
+      throw failure(Code.INTERNAL, `cannot make a directory in ${this.path}: ${(error as Error).message}`, {
         cause: error,
       });
     }

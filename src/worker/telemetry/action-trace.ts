@@ -1,12 +1,10 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import type { InputSource } from "../../cas/input-source.ts";
 import type { ExecuteResponse } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { DesiredState_Executing } from "../../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
-import type { Digest } from "../../reapi/digest.ts";
 import { during, type Span, type Tracer } from "../../telemetry/tracing/spans.ts";
-import type { ActionBlobAccess } from "../action/action-blob-access.ts";
 import type { ExecutionStage } from "../scheduler/build-client.ts";
+import type { ActionObserver, ActionPart } from "./action-observer.ts";
 
 /** Spans of one kind in an action's trace. An action can wait for storage a million times. */
 const MAXIMUM_PARTS = 500;
@@ -21,7 +19,7 @@ const STAGES: Readonly<Record<ExecutionStage, string>> = {
  * An action's spans: one for the action, which continues the scheduler's trace; in it one for the time in the queue and
  * one for each stage; and in these one for each time that it waited for storage, and for each upload.
  */
-export class ActionTrace {
+export class ActionTrace implements ActionObserver {
   readonly #span: Span;
   #stage: Span | undefined;
   readonly #fetches = { count: 0, withoutSpan: "fetches_without_span" };
@@ -58,39 +56,11 @@ export class ActionTrace {
     this.#stage = undefined;
   }
 
-  /** The action waits for storage until the promise settles, for this blob if it is known. */
-  waits(settled: Promise<unknown>, digest?: Digest): void {
-    const span = this.#part("fetch", digest);
+  waitsFor(part: ActionPart, settled: Promise<unknown>): void {
+    const span = this.#part(part);
     if (span !== undefined) {
       during(span, settled).catch(() => {});
     }
-  }
-
-  /** Blob access whose work shows in the trace. */
-  blobAccess(base: ActionBlobAccess): ActionBlobAccess {
-    return {
-      command: (digest, signal) => this.#fetched(base.command(digest, signal), digest),
-      outputUploader: (action, signal) => {
-        const uploader = base.outputUploader(action, signal);
-        return {
-          ...uploader,
-          uploadFile: (file, path) => this.#uploaded(path, uploader.uploadFile(file, path)),
-          uploadBytes: (digest, bytes) => this.#uploaded(undefined, uploader.uploadBytes(digest, bytes)),
-        };
-      },
-      updateActionResult: (action, result, signal) =>
-        during(this.#span.child("UpdateActionResult"), base.updateActionResult(action, result, signal)),
-    };
-  }
-
-  /** The same for the directories of the input root that the worker itself needs. */
-  inputs(base: Pick<InputSource, "directory">): Pick<InputSource, "directory"> {
-    return {
-      directory: (digest) => {
-        const directory = base.directory(digest);
-        return directory instanceof Promise ? this.#fetched(directory, digest) : directory;
-      },
-    };
   }
 
   end({ status, result }: ExecuteResponse): void {
@@ -104,22 +74,15 @@ export class ActionTrace {
     this.#span.end(status !== undefined && status.code !== Code.OK ? status.message : undefined);
   }
 
-  #fetched<T>(fetch: Promise<T>, digest: Digest): Promise<T> {
-    const span = this.#part("fetch", digest);
-    return span === undefined ? fetch : during(span, fetch);
-  }
-
-  #uploaded<T>(path: string | undefined, upload: Promise<T>): Promise<T> {
-    const span = this.#part("upload", undefined, path);
-    return span === undefined ? upload : during(span, upload);
-  }
-
-  #part(name: "fetch" | "upload", digest?: Digest, path?: string): Span | undefined {
-    const counted = name === "fetch" ? this.#fetches : this.#uploads;
+  #part({ kind, digest, path }: ActionPart): Span | undefined {
+    if (kind === "record") {
+      return this.#span.child("UpdateActionResult");
+    }
+    const counted = kind === "fetch" ? this.#fetches : this.#uploads;
     if (!this.current.isRecording || counted.count++ >= MAXIMUM_PARTS) {
       return undefined;
     }
-    return this.current.child(name, {
+    return this.current.child(kind, {
       attributes: {
         ...(digest && { "digest.hash": digest.hash, "digest.size_bytes": digest.sizeBytes }),
         ...(path !== undefined && { path }),

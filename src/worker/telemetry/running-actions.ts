@@ -1,32 +1,35 @@
-import type { ExecutionStage } from "../scheduler/build-client.ts";
+import type { ExecuteResponse } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import type { DesiredState_Executing } from "../../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
+import { type ActionOrigin, ActionProgress } from "./action-progress.ts";
 
-/** What an action does, or "preparing" until it has a stage. */
-export type RunningStage = ExecutionStage | "preparing";
+/** Actions that have ended and are remembered. */
+const REMEMBERED = 50;
 
-/** An action that is being run. */
-export interface RunningAction {
-  readonly worker: string;
-  /** Milliseconds, as of `performance.now()`. */
-  readonly orderedAt: number;
-  stage: RunningStage;
-}
-
-/** The actions of a process that are being run, for whoever wants to know. */
+/** The actions of a process that are being run, and those that ended last, for whoever wants to know. */
 export class RunningActions {
-  readonly #actions = new Set<RunningAction>();
+  readonly #running = new Set<ActionProgress>();
+  readonly #ended: ActionProgress[] = [];
 
   /** In the order in which they began. */
-  get all(): Iterable<RunningAction> {
-    return this.#actions;
+  get all(): Iterable<ActionProgress> {
+    return this.#running;
   }
 
-  begin(worker: string, orderedAt: number): RunningAction {
-    const action: RunningAction = { worker, orderedAt, stage: "preparing" };
-    this.#actions.add(action);
+  /** The last one first; at most {@link REMEMBERED}. */
+  get ended(): readonly ActionProgress[] {
+    return this.#ended;
+  }
+
+  begin(request: DesiredState_Executing, origin: ActionOrigin): ActionProgress {
+    const action = new ActionProgress(request, origin);
+    this.#running.add(action);
     return action;
   }
 
-  end(action: RunningAction): void {
-    this.#actions.delete(action);
+  end(action: ActionProgress, response: ExecuteResponse): void {
+    action.end(response);
+    this.#running.delete(action);
+    this.#ended.unshift(action);
+    this.#ended.length = Math.min(this.#ended.length, REMEMBERED);
   }
 }

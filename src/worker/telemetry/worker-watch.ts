@@ -3,7 +3,6 @@ import type { StorageClient } from "../../cas/storage-client.ts";
 import { countingClient } from "../../grpc/calls/counting.ts";
 import { CallCounts } from "../../grpc/calls/counts.ts";
 import { observeCalls } from "../../grpc/calls/metrics.ts";
-import type { NfsServerStatistics } from "../../nfs/index.ts";
 import {
   ActionCache,
   Capabilities,
@@ -18,14 +17,17 @@ import { SECONDS } from "../../telemetry/metrics/buckets.ts";
 import type { Metrics } from "../../telemetry/metrics/metrics.ts";
 import { NO_TRACER, type Tracer } from "../../telemetry/tracing/spans.ts";
 import type { FilePool } from "../../vfs/index.ts";
+import type { BuildDirectoryServer } from "../build-directory/build-directory-server.ts";
 import { CountedFilePool } from "../build-directory/counted-file-pool.ts";
 import type {
   CompletedActionCounts,
   CompletedActionLogger,
 } from "../completed-actions/completed-action-logger.ts";
+import type { NativeBuildDirectory } from "../native/native-build-directory.ts";
 import { ActionMetrics } from "./action-metrics.ts";
+import type { RunningStage } from "./action-progress.ts";
 import { observeNfs } from "./nfs-metrics.ts";
-import { RunningActions, type RunningStage } from "./running-actions.ts";
+import { RunningActions } from "./running-actions.ts";
 import { observeStorage } from "./storage-metrics.ts";
 
 /** The services that a worker calls. */
@@ -47,12 +49,17 @@ const STAGES: Readonly<Record<RunningStage, string>> = {
   uploadingOutputs: "UploadingOutputs",
 };
 
-/** What has statistics of an NFS server. */
-interface Served {
-  statistics(): NfsServerStatistics;
+/** A runner, as the worker sees it. */
+export interface WatchedRunner {
+  readonly address: string;
+  readonly concurrency: number;
+  /** Of the connection to it: one of gRPC's states. */
+  connection(): string;
+  /** Why it gets no work; undefined as long as it does. */
+  problem(): string | undefined;
 }
 
-/** Watches a worker's parts for its metrics. Without metrics, it watches nothing but which actions run. */
+/** Knows a worker's parts, for its page, and has them counted, where there are metrics. */
 export class WorkerWatch {
   readonly runningActions = new RunningActions();
   readonly callCounts: CallCounts | undefined;
@@ -61,7 +68,9 @@ export class WorkerWatch {
   readonly interceptors: readonly Interceptor[] | undefined;
   readonly tracer: Tracer;
   readonly #metrics: Metrics | undefined;
-  readonly #mounts: Served[] = [];
+  readonly mounts: BuildDirectoryServer[] = [];
+  readonly nativeDirectories: NativeBuildDirectory[] = [];
+  readonly runners: WatchedRunner[] = [];
   readonly #loggers: CompletedActionLogger[] = [];
 
   constructor(metrics: Metrics | undefined, tracer: Tracer = NO_TRACER) {
@@ -72,7 +81,7 @@ export class WorkerWatch {
       this.callCounts = CallCounts.of(CALLED, SECONDS);
       this.interceptors = [countingClient(this.callCounts)];
       observeCalls(metrics, "client", this.callCounts);
-      observeNfs(metrics, () => this.#mounts.map((mount) => mount.statistics()));
+      observeNfs(metrics, () => this.mounts.map((mount) => mount.statistics()));
       this.#observeLoggers(metrics);
     }
   }
@@ -85,10 +94,6 @@ export class WorkerWatch {
     const counted = new CountedFilePool(pool);
     observeFilePool(this.#metrics, counted);
     return counted;
-  }
-
-  addMount(mount: Served): void {
-    this.#mounts.push(mount);
   }
 
   addLogger(logger: CompletedActionLogger): void {

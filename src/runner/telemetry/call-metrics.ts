@@ -1,12 +1,12 @@
 import type { Interceptor, ServerInterceptor } from "@grpc/grpc-js";
-import { countingClient, countingServer } from "../grpc/calls/counting.ts";
-import { CallCounts } from "../grpc/calls/counts.ts";
-import { observeCalls } from "../grpc/calls/metrics.ts";
-import { Runner } from "../proto/gen/buildbarn/runner/runner_pb.ts";
-import { TemporaryDirectoryInstaller } from "../proto/gen/buildbarn/tmp_installer/tmp_installer_pb.ts";
-import { Health } from "../proto/gen/grpc/health/v1/health_pb.ts";
-import { SECONDS } from "../telemetry/metrics/buckets.ts";
-import type { Metrics } from "../telemetry/metrics/metrics.ts";
+import { countingClient, countingServer } from "../../grpc/calls/counting.ts";
+import { CallCounts } from "../../grpc/calls/counts.ts";
+import { observeCalls } from "../../grpc/calls/metrics.ts";
+import { Runner } from "../../proto/gen/buildbarn/runner/runner_pb.ts";
+import { TemporaryDirectoryInstaller } from "../../proto/gen/buildbarn/tmp_installer/tmp_installer_pb.ts";
+import { Health } from "../../proto/gen/grpc/health/v1/health_pb.ts";
+import { SECONDS } from "../../telemetry/metrics/buckets.ts";
+import type { Metrics } from "../../telemetry/metrics/metrics.ts";
 
 /** Has the runner's calls counted, where there are metrics. */
 export function countCalls(metrics: Metrics | undefined): {
