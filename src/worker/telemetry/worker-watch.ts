@@ -1,6 +1,4 @@
-import type { Interceptor } from "@grpc/grpc-js";
 import type { StorageClient } from "../../cas/storage-client.ts";
-import { countingClient } from "../../grpc/calls/counting.ts";
 import { CallCounts } from "../../grpc/calls/counts.ts";
 import { observeCalls } from "../../grpc/calls/metrics.ts";
 import type { NfsServerStatistics } from "../../nfs/index.ts";
@@ -55,10 +53,9 @@ interface Served {
 /** Watches a worker's parts for its metrics. Without metrics, it watches nothing but which actions run. */
 export class WorkerWatch {
   readonly runningActions = new RunningActions();
+  /** For clients, so that their calls are counted. */
   readonly callCounts: CallCounts | undefined;
   readonly actionMetrics: ActionMetrics | undefined;
-  /** For clients, so that their calls are counted. */
-  readonly interceptors: readonly Interceptor[] | undefined;
   readonly tracer: Tracer;
   readonly #metrics: Metrics | undefined;
   readonly #mounts: Served[] = [];
@@ -70,7 +67,6 @@ export class WorkerWatch {
     if (metrics !== undefined) {
       this.actionMetrics = new ActionMetrics(metrics);
       this.callCounts = CallCounts.of(CALLED, SECONDS);
-      this.interceptors = [countingClient(this.callCounts)];
       observeCalls(metrics, "client", this.callCounts);
       observeNfs(metrics, () => this.#mounts.map((mount) => mount.statistics()));
       this.#observeLoggers(metrics);
