@@ -17,7 +17,7 @@ const benchmarks: Readonly<Record<string, readonly [file: string, subject: strin
   "nfs-moved": ["nfs/moved.ts", "the NFS server's memory while 10 GiB are read and written"],
   vfs: ["vfs/find.ts", "the file tree alone: listings, look-ups and memory per file in 200,000 files"],
   "vfs-write": ["vfs/write.ts", "the file tree alone: creating and writing files"],
-  cas: ["cas/cas.ts", "latency and throughput of blob reads by tier"],
+  cas: ["cas/cas.ts", "blobs read and uploaded, beside bare grpc-js"],
 };
 
 const args = process.argv.slice(2);

@@ -1,177 +1,175 @@
 /**
- * Throughput and latency of src/cas beside bare gRPC against the same storage, which is a process of its own on this
- * machine: `node bench/cas/cas.ts [threads…]`. The figure for RSS is right for the first number of threads only, as
- * what that leaves behind stays in this process.
+ * src/cas beside bare grpc-js, against the same storage, which is a process of its own on this machine:
+ *
+ *     node bench/cas/cas.ts [--rounds 9] [--threads N] [--beside TREE] [--only WORK] [--compression none|zstd]
+ *
+ * Each side is a process of its own, too: they take turns, `--rounds` times, and the table shows the medians of what a
+ * blob or a MiB took in time and in CPU of all threads, with the ratios to bare grpc-js. With `--beside`, the storage
+ * client of another checkout is one more side.
  */
-import { fork } from "node:child_process";
+import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { grpcBackend } from "../../src/cas/backend.ts";
-import { createStorageClient, type StorageClientOptions } from "../../src/cas/storage-client.ts";
-import { DEFAULT_RETRY_POLICY, SYSTEM_CLOCK } from "../../src/cas/transfer/retry.ts";
-import { ServerConnection } from "../../src/cas/transfer/server-connection.ts";
-import { defaultLocalStore } from "../../src/config/blobstore/local.ts";
-import { type Digest, SHA256 } from "../../src/reapi/digest.ts";
-import { readResourceName } from "../../src/reapi/resource-name.ts";
-import type { StorageContents } from "./storage-process.ts";
+import path from "node:path";
+import { parseArgs } from "node:util";
+import { formatTable } from "../table.ts";
+import type { Cost, PlainDigest, SideSettings, Work } from "./side-messages.ts";
+import type { StorageContents, StorageReady } from "./storage-process.ts";
 
 const MiB = 1024 * 1024;
-const contents: StorageContents = { smallCount: 4000, smallBytes: 4096, largeBytes: 512 * MiB };
+const LARGE_BYTES = 64 * MiB;
+/** By concurrency, how many small blobs are read in one round. */
+const SMALL_COUNTS = new Map([
+  [1, 200],
+  [8, 400],
+  [64, 1280],
+]);
+const WARM_UP = 640;
+const WARM_UP_ROUND = -1;
 
-const storage = fork(new URL("storage-process.ts", import.meta.url), [JSON.stringify(contents)]);
-const [{ address, small, large }] = (await once(storage, "message")) as [
-  { address: string; small: Pick<Digest, "hash" | "sizeBytes">[]; large: Pick<Digest, "hash" | "sizeBytes"> },
-];
-const digest = (plain: Pick<Digest, "hash" | "sizeBytes">): Digest => ({
-  instanceName: "",
-  function: SHA256,
-  ...plain,
+const { values } = parseArgs({
+  options: {
+    rounds: { type: "string", default: "9" },
+    threads: { type: "string" },
+    beside: { type: "string" },
+    only: { type: "string", default: "" },
+    compression: { type: "string" },
+  },
 });
-const smallDigests = small.map(digest);
-const largeDigest = digest(large);
+const rounds = Number(values.rounds);
+const perRound = [...SMALL_COUNTS.values()].reduce((sum, count) => sum + count, 0);
+const contents: StorageContents = {
+  smallCount: WARM_UP * SMALL_COUNTS.size + rounds * perRound,
+  smallBytes: 4096,
+  largeCount: rounds + 1,
+  largeBytes: LARGE_BYTES,
+};
+const storage = fork(new URL("storage-process.ts", import.meta.url), [JSON.stringify(contents)]);
+const [{ address, small, large }] = (await once(storage, "message")) as [StorageReady];
 
-const rows: Record<string, Record<string, string>> = {};
-function report(what: string, how: string, figure: string): void {
-  rows[what] = { ...rows[what], [how]: figure };
+interface Side {
+  readonly name: string;
+  readonly process: ChildProcess;
 }
 
-/** Median in microseconds of a call done once per item, one after the other. */
-async function latency<T>(items: readonly T[], call: (item: T) => unknown): Promise<string> {
-  const times: number[] = [];
-  for (const item of items) {
-    const start = performance.now();
-    const result = call(item);
-    if (result instanceof Promise) {
-      await result;
-    }
-    times.push(performance.now() - start);
+async function start(name: string, settings: Omit<SideSettings, "address">): Promise<Side> {
+  const process = fork(new URL("side.ts", import.meta.url), [JSON.stringify({ address, ...settings })]);
+  await once(process, "message");
+  return { name, process };
+}
+
+/** For each kind of transport, bare grpc-js first. */
+async function startSides(compression: boolean): Promise<Side[]> {
+  const own = path.resolve(import.meta.dirname, "../..");
+  const threads = values.threads === undefined ? {} : { threads: Number(values.threads) };
+  const sides = [
+    await start("grpc-js", { compression }),
+    await start("src/cas", { compression, tree: own, ...threads }),
+  ];
+  if (values.beside !== undefined) {
+    sides.push(await start(values.beside, { compression, tree: path.resolve(values.beside), ...threads }));
   }
-  times.sort((a, b) => a - b);
-  return `${(times[times.length >> 1]! * 1000).toFixed(times[times.length >> 1]! < 0.01 ? 2 : 0)} µs`;
+  return sides;
 }
 
-/** CPU time of the whole process, threads included, for each of so many. */
-async function cpuEach<T>(count: number, work: () => Promise<T>): Promise<{ cpu: string; result: T }> {
-  const before = process.cpuUsage();
-  const result = await work();
-  const { user, system } = process.cpuUsage(before);
-  return { cpu: `${((user + system) / count).toFixed(0)} µs`, result };
+/** What of one kind of work is measured, by side. */
+type Costs = Map<Side, Cost[]>;
+
+async function takeTurns(sides: readonly Side[], work: Work, costs: Costs): Promise<void> {
+  for (const side of sides) {
+    side.process.send(work);
+    const [cost] = (await once(side.process, "message")) as [Cost];
+    costs.set(side, [...(costs.get(side) ?? []), cost]);
+  }
 }
 
-async function throughput(bytes: number, work: () => Promise<unknown>): Promise<string> {
-  const start = performance.now();
-  await work();
-  return `${(bytes / MiB / ((performance.now() - start) / 1000)).toFixed(0)} MiB/s`;
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }
 
-async function perSecond(count: number, work: () => Promise<unknown>): Promise<string> {
-  const start = performance.now();
-  await work();
-  return `${(count / ((performance.now() - start) / 1000)).toFixed(0)}/s`;
+/** The row of one kind of work: for each side its figure, for all but the first with the ratio to that. */
+function row(
+  name: string,
+  sides: readonly Side[],
+  costs: Costs,
+  figure: (cost: Cost) => number,
+  digits = 0,
+): string[] {
+  const medians = sides.map((side) => median(costs.get(side)!.map(figure)));
+  return [
+    name,
+    ...medians.flatMap((value, index) =>
+      index === 0 ? [value.toFixed(digits)] : [value.toFixed(digits), (value / medians[0]!).toFixed(2)],
+    ),
+  ];
 }
 
-/** Calls for all items, 64 at a time. */
-async function atOnce<T>(items: readonly T[], call: (item: T) => unknown): Promise<void> {
-  const iterator = items.values();
-  await Promise.all(
-    Array.from({ length: 64 }, async () => {
-      for (const item of iterator) {
-        await call(item);
-      }
-    }),
-  );
+const perSecond = ({ units, milliseconds }: Cost) => units / (milliseconds / 1000);
+const cpu = ({ units, cpuMilliseconds }: Cost) => (cpuMilliseconds * 1000) / units;
+
+/** The kinds of work, by what they are called in the table and by `--only`, with how often each is done in a round. */
+function works(
+  compression: boolean,
+  take: (count: number) => PlainDigest[],
+): Map<string, (round: number) => Work> {
+  const all = new Map<string, (round: number) => Work>();
+  for (const [concurrency, count] of SMALL_COUNTS) {
+    all.set(`small blobs, ${concurrency} at a time`, (round) => ({
+      kind: "small",
+      concurrency,
+      digests: take(round === WARM_UP_ROUND ? WARM_UP : count),
+    }));
+  }
+  if (!compression) {
+    // Large blobs are never compressed on their way here.
+    all.set("large blob, sequential", (round) => ({ kind: "large", digest: large[round + 1]! }));
+  }
+  all.set("hash and upload", (round) => ({
+    kind: "upload",
+    sizeBytes: round === WARM_UP_ROUND ? 8 * MiB : LARGE_BYTES,
+  }));
+  return all;
 }
 
-async function bareGrpc(): Promise<void> {
-  const how = "bare gRPC";
-  const server = { endpoint: { address }, compression: false };
-  const connection = new ServerConnection(server, DEFAULT_RETRY_POLICY, SYSTEM_CLOCK);
-  const readOne = ({ hash, sizeBytes }: Digest) =>
-    connection.storage.batchReadBlobs({ digests: [{ hash, sizeBytes: BigInt(sizeBytes) }] });
-  await latency(smallDigests.slice(0, 500), readOne);
-  const one = await cpuEach(1000, () => latency(smallDigests.slice(0, 1000), readOne));
-  report("small blob, cold", how, one.result);
-  report("  its CPU", how, one.cpu);
-  const at64 = await cpuEach(2000, () => perSecond(2000, () => atOnce(smallDigests.slice(0, 2000), readOne)));
-  report("small blobs, 64 at a time", how, at64.result);
-  report("  CPU of one", how, at64.cpu);
-  const streamed = await cpuEach(large.sizeBytes / MiB, () =>
-    throughput(large.sizeBytes, async () => {
-      for await (const _ of connection.byteStream.read({
-        resourceName: readResourceName(largeDigest, "identity"),
-      })) {
-        // Only received.
-      }
-    }),
-  );
-  report("large blob, sequential", how, streamed.result);
-  report("  CPU of one MiB", how, streamed.cpu);
-  connection.close();
+async function compare(compression: boolean): Promise<void> {
+  const sides = await startSides(compression);
+  let taken = 0;
+  const take = (count: number) => {
+    taken += count;
+    return small.slice(taken - count, taken);
+  };
+  const wanted = [...works(compression, take)].filter(([name]) => name.includes(values.only));
+  const measured = wanted.map(([name, work]) => ({ name, work, costs: new Map<Side, Cost[]>() }));
+  for (const { work } of measured) {
+    await takeTurns(sides, work(WARM_UP_ROUND), new Map());
+  }
+  for (let round = 0; round < rounds; round++) {
+    for (const { work, costs } of measured) {
+      await takeTurns(sides, work(round), costs);
+    }
+  }
+  const rows = measured.flatMap(({ name, costs }) => {
+    const unit = name.startsWith("small") ? "blob" : "MiB";
+    return [
+      row(`${name}: ${unit}s per second`, sides, costs, perSecond),
+      row(`  µs of CPU of one ${unit}`, sides, costs, cpu),
+    ];
+  });
+  const { costs } = measured.at(-1)!;
+  rows.push(row("RSS, MiB", sides, costs, ({ rss }) => rss));
+  const header = [
+    compression ? "with zstd" : "without compression",
+    ...sides.flatMap(({ name }, index) => (index === 0 ? [name] : [name, "ratio"])),
+  ];
+  console.log(`\n${formatTable(header, rows)}`);
+  for (const { process } of sides) {
+    process.disconnect();
+  }
 }
 
-async function store(how: string, options: Partial<StorageClientOptions>): Promise<void> {
-  const directory = await mkdtemp(join(tmpdir(), "cas-bench-"));
-  const backend = grpcBackend({ address });
-  const open = () =>
-    createStorageClient({
-      contentAddressableStorage: backend,
-      actionCache: backend,
-      localStore: defaultLocalStore(directory, 1e10),
-      ...options,
-    });
-  const first = await open();
-  const warmUp = smallDigests.slice(0, 500);
-  const some = smallDigests.slice(500, 1500);
-  const many = smallDigests.slice(1500, 3500);
-  await latency(warmUp, (each) => first.read(each, 0, 4096));
-  const one = await cpuEach(1000, () => latency(some, (each) => first.read(each, 0, 4096)));
-  report("small blob, cold", how, one.result);
-  report("  its CPU", how, one.cpu);
-  report("small blob, in memory", how, await latency(some, (each) => first.read(each, 0, 4096)));
-  const at64 = await cpuEach(many.length, () =>
-    perSecond(many.length, () => atOnce(many, (each) => first.read(each, 0, 4096))),
-  );
-  report("small blobs, 64 at a time", how, at64.result);
-  report("  CPU of one", how, at64.cpu);
-  const streamed = await cpuEach(large.sizeBytes / MiB, () =>
-    throughput(large.sizeBytes, async () => {
-      for (let offset = 0; offset < large.sizeBytes; ) {
-        offset += (await first.read(largeDigest, offset, MiB)).length;
-      }
-    }),
-  );
-  report("large blob, sequential", how, streamed.result);
-  report("  CPU of one MiB", how, streamed.cpu);
-  report(
-    "large blob, from disk",
-    how,
-    await throughput(large.sizeBytes, async () => {
-      for (let offset = 0; offset < large.sizeBytes; ) {
-        offset += (await first.read(largeDigest, offset, MiB)).length;
-      }
-    }),
-  );
-  report("RSS after all that", how, `${(process.memoryUsage.rss() / MiB).toFixed(0)} MiB`);
-  const upload = Buffer.alloc(128 * MiB, crypto.randomUUID());
-  report(
-    "hash and upload 128 MiB",
-    how,
-    await throughput(upload.length, () => first.hashAndUpload("", SHA256, upload)),
-  );
-  await first.close();
-  const second = await open();
-  report("small blob, first time from disk", how, await latency(some, (each) => second.read(each, 0, 4096)));
-  await second.close();
-  await rm(directory, { recursive: true, force: true });
+console.log(`Medians of ${rounds} rounds; small blobs have 4 KiB, large ones ${LARGE_BYTES / MiB} MiB.`);
+for (const compression of values.compression === undefined
+  ? [false, true]
+  : [values.compression === "zstd"]) {
+  await compare(compression);
 }
-
-console.log(`RSS before: ${(process.memoryUsage.rss() / MiB).toFixed(0)} MiB`);
-await bareGrpc();
-const threads = process.argv.slice(2).map(Number);
-for (const transferThreads of threads.length > 0 ? threads : [1]) {
-  await store(`${transferThreads} threads`, { transferThreads });
-}
-console.table(rows);
 storage.disconnect();

@@ -1,17 +1,37 @@
 import { randomBytes } from "node:crypto";
+import type { Digest } from "../../src/reapi/digest.ts";
 import { FakeStorage } from "../../test/unit/cas/fake-storage.ts";
+import type { PlainDigest } from "./side-messages.ts";
 
-/** What the benchmark's storage holds: given by the parent process, answered with the digests. */
+/** What the benchmark's storage holds: given by the parent process. */
 export interface StorageContents {
   readonly smallCount: number;
   readonly smallBytes: number;
+  readonly largeCount: number;
   readonly largeBytes: number;
 }
 
-const { smallCount, smallBytes, largeBytes } = JSON.parse(process.argv[2]!) as StorageContents;
-const storage = await FakeStorage.start({ pieceBytes: 1024 * 1024 });
-const digests = Array.from({ length: smallCount }, () => storage.add(randomBytes(smallBytes)));
-const large = storage.add(Buffer.alloc(largeBytes, randomBytes(1024 * 1024)));
-const plain = ({ hash, sizeBytes }: { hash: string; sizeBytes: number }) => ({ hash, sizeBytes });
-process.send!({ address: storage.address, small: digests.map(plain), large: plain(large) });
+/** Its answer, by which it is ready. */
+export interface StorageReady {
+  readonly address: string;
+  readonly small: readonly PlainDigest[];
+  readonly large: readonly PlainDigest[];
+}
+
+const { smallCount, smallBytes, largeCount, largeBytes } = JSON.parse(process.argv[2]!) as StorageContents;
+const storage = await FakeStorage.start({ zstd: true, pieceBytes: 1024 * 1024 });
+const add = (content: Uint8Array): PlainDigest => {
+  const { hash, sizeBytes }: Digest = storage.add(content);
+  return { hash, sizeBytes };
+};
+/** Half of it can be compressed. */
+const content = (sizeBytes: number) =>
+  Buffer.concat([randomBytes(sizeBytes / 2), Buffer.alloc(sizeBytes / 2, "int main(void) { return 0; }\n")]);
+const repeated = (sizeBytes: number) => Buffer.alloc(sizeBytes, content(1024 * 1024));
+const ready: StorageReady = {
+  address: storage.address,
+  small: Array.from({ length: smallCount }, () => add(content(smallBytes))),
+  large: Array.from({ length: largeCount }, () => add(repeated(largeBytes))),
+};
+process.send!(ready);
 process.on("disconnect", () => process.exit());

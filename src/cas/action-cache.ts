@@ -1,4 +1,4 @@
-import type { Interceptor } from "@grpc/grpc-js";
+import type { CallCounts } from "../grpc/calls/counts.ts";
 import {
   ActionCache,
   type ActionResult,
@@ -15,13 +15,8 @@ export class ActionCacheClient {
   readonly #policy: RetryPolicy;
   readonly #clock: Clock;
 
-  constructor(
-    backend: BlobBackend,
-    policy: RetryPolicy,
-    clock: Clock,
-    interceptors?: readonly Interceptor[],
-  ) {
-    this.#connections = new ServiceConnections(ActionCache, backend, interceptors);
+  constructor(backend: BlobBackend, policy: RetryPolicy, clock: Clock, callCounts?: CallCounts) {
+    this.#connections = new ServiceConnections(ActionCache, backend, callCounts);
     this.#policy = policy;
     this.#clock = clock;
   }

@@ -1,4 +1,4 @@
-import type { Interceptor } from "@grpc/grpc-js";
+import type { CallCounts } from "../grpc/calls/counts.ts";
 import type { DigestFunction_Value } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { FileSystemAccessCache, type FileSystemAccessProfile } from "../proto/gen/buildbarn/fsac/fsac_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
@@ -26,12 +26,8 @@ export class FileSystemAccessCacheClient implements Disposable {
   readonly #connections: ServiceConnections<typeof FileSystemAccessCache>;
   readonly #policy: RetryPolicy;
 
-  constructor(
-    backend: BlobBackend,
-    policy: RetryPolicy = DEFAULT_RETRY_POLICY,
-    interceptors?: readonly Interceptor[],
-  ) {
-    this.#connections = new ServiceConnections(FileSystemAccessCache, backend, interceptors);
+  constructor(backend: BlobBackend, policy: RetryPolicy = DEFAULT_RETRY_POLICY, callCounts?: CallCounts) {
+    this.#connections = new ServiceConnections(FileSystemAccessCache, backend, callCounts);
     this.#policy = policy;
   }
 

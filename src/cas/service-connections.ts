@@ -1,5 +1,6 @@
 import type { GenService, GenServiceMethods } from "@bufbuild/protobuf/codegenv2";
-import type { Channel, Interceptor } from "@grpc/grpc-js";
+import type { Channel } from "@grpc/grpc-js";
+import type { CallCounts } from "../grpc/calls/counts.ts";
 import { type Client, createClient } from "../grpc/client.ts";
 import { openChannel } from "../grpc/endpoint.ts";
 import type { Digest } from "../reapi/digest.ts";
@@ -21,12 +22,12 @@ export type Connected<S extends GenService<GenServiceMethods>> = Connection<S> &
 export class ServiceConnections<S extends GenService<GenServiceMethods>> {
   readonly #service: S;
   readonly #backend: BlobBackend;
-  readonly #interceptors: readonly Interceptor[] | undefined;
+  readonly #callCounts: CallCounts | undefined;
   readonly #connections: (Connection<S> | undefined)[] = [];
 
-  constructor(service: S, backend: BlobBackend, interceptors?: readonly Interceptor[]) {
+  constructor(service: S, backend: BlobBackend, callCounts?: CallCounts) {
     this.#service = service;
-    this.#interceptors = interceptors;
+    this.#callCounts = callCounts;
     this.#backend = backend;
   }
 
@@ -51,7 +52,7 @@ export class ServiceConnections<S extends GenService<GenServiceMethods>> {
       const channel = openChannel(server.endpoint);
       const client = createClient(this.#service, channel, {
         tracing: server.endpoint.tracing,
-        interceptors: this.#interceptors,
+        callCounts: this.#callCounts,
       });
       connection = { server, channel, client };
       this.#connections[index] = connection;

@@ -1,5 +1,4 @@
 import { availableParallelism } from "node:os";
-import { countingClient } from "../grpc/calls/counting.ts";
 import { CallCounts, type SharedCallCounts } from "../grpc/calls/counts.ts";
 import type { ActionResult } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { Digest, DigestFunction } from "../reapi/digest.ts";
@@ -149,7 +148,7 @@ export async function createStorageClient(options: StorageClientOptions): Promis
     options.actionCache,
     retryPolicy,
     SYSTEM_CLOCK,
-    options.callCounts && [countingClient(new CallCounts(options.callCounts))],
+    options.callCounts && new CallCounts(options.callCounts),
   );
 
   async function hashAndUpload(
@@ -165,6 +164,7 @@ export async function createStorageClient(options: StorageClientOptions): Promis
 
   async function close(): Promise<void> {
     await pool.close();
+    reader.flush();
     actionCache.close();
     memory.clear();
     await opened.disposeAsync();

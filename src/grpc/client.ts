@@ -1,10 +1,13 @@
 import type { DescMethod, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
-import type { Channel, Deadline, Interceptor } from "@grpc/grpc-js";
+import type { Channel, Deadline, ServiceError } from "@grpc/grpc-js";
 import { credentials, Client as GrpcClient, type Metadata, status } from "@grpc/grpc-js";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import type { Span } from "../telemetry/tracing/spans.ts";
 import { CallHeaders } from "./call-headers.ts";
+import { countingClient } from "./calls/counting.ts";
+import type { CallCounts } from "./calls/counts.ts";
 import { CallTracing, type TracedMethods } from "./calls/tracing.ts";
+import { unaryCall } from "./calls/unary-call.ts";
 import { EndpointChannel } from "./endpoint.ts";
 import type { IncomingCall } from "./incoming-call.ts";
 import { sendAll } from "./send-all.ts";
@@ -13,8 +16,8 @@ import { failure } from "./status.ts";
 
 export interface ClientOptions<S extends Service> {
   readonly codecs?: Codecs<S>;
-  /** Who sees the calls, the outermost first. */
-  readonly interceptors?: readonly Interceptor[] | undefined;
+  /** What counts the calls. */
+  readonly callCounts?: CallCounts | undefined;
   /** What spans of calls show, as of an endpoint. */
   readonly tracing?: TracedMethods | undefined;
 }
@@ -67,12 +70,12 @@ type Items<T> = AsyncIterable<T> | Iterable<T>;
 export function createClient<S extends Service>(
   service: S,
   channel: Channel,
-  { codecs = {}, interceptors = [], tracing }: ClientOptions<S> = {},
+  { codecs = {}, callCounts, tracing }: ClientOptions<S> = {},
 ): Client<S> {
   // With a channel given, grpc-js uses neither the address nor the credentials.
   const client = new GrpcClient("", credentials.createInsecure(), {
     channelOverride: channel,
-    interceptors: [...interceptors],
+    interceptors: callCounts ? [countingClient(callCounts)] : [],
   });
   const definitions = serviceDefinition(service, codecs);
   const headers = channel instanceof EndpointChannel ? channel.headers : NO_HEADERS;
@@ -80,7 +83,17 @@ export function createClient<S extends Service>(
     Object.entries<DescMethod>(service.method).map(([name, { methodKind, input, output }]) => {
       const definition = definitions[name]!;
       const callTracing = new CallTracing({ path: definition.path, input, output }, tracing);
-      return [name, CLIENT_METHODS[methodKind]({ client, definition, headers, tracing: callTracing })];
+      return [
+        name,
+        CLIENT_METHODS[methodKind]({
+          client,
+          channel,
+          definition,
+          headers,
+          tracing: callTracing,
+          callCounts,
+        }),
+      ];
     }),
   ) as Client<S>;
 }
@@ -89,9 +102,11 @@ const NO_HEADERS = new CallHeaders({});
 
 interface Callee {
   readonly client: GrpcClient;
+  readonly channel: Channel;
   readonly definition: Definition;
   readonly headers: CallHeaders;
   readonly tracing: CallTracing;
+  readonly callCounts: CallCounts | undefined;
 }
 
 const CLIENT_METHODS = {
@@ -100,7 +115,6 @@ const CLIENT_METHODS = {
     const { tracing } = callee;
     return async (request: unknown, options: CallOptions = {}) => {
       const metadata = await headersOf(callee, options);
-      const { promise, resolve, reject } = Promise.withResolvers<unknown>();
       const span = options.span?.child(tracing.name, { kind: "client", attributes: tracing.attributes });
       if (span !== undefined) {
         tracing.request(span, request);
@@ -108,32 +122,26 @@ const CLIENT_METHODS = {
           metadata.set(name, value);
         }
       }
-      const call = callee.client.makeUnaryRequest(
-        path,
-        requestSerialize,
-        responseDeserialize,
-        request,
-        metadata,
-        { deadline: options.deadline ?? Infinity },
-        (error, response) => {
-          if (span !== undefined) {
-            tracing.response(span, response);
-            tracing.ended(span, error?.code ?? status.OK, error?.details ?? "");
-          }
-          if (error) {
-            reject(error);
-          } else {
-            resolve(response);
-          }
-        },
-      );
-      const release = cancelOnAbort(call, options.signal);
       try {
-        const response = await promise;
+        const bytes = coded("the request cannot be encoded", () => requestSerialize(request));
+        const answer = await unaryCall(callee.channel, path, bytes, metadata, {
+          deadline: options.deadline ?? Infinity,
+          signal: options.signal,
+          counted: callee.callCounts?.start(path),
+        });
+        const response = coded("the response cannot be decoded", () => responseDeserialize(answer));
+        if (span !== undefined) {
+          tracing.response(span, response);
+          tracing.ended(span, status.OK, "");
+        }
         callee.headers.succeeded(options.incoming);
         return response;
-      } finally {
-        release();
+      } catch (error) {
+        const { code = status.UNKNOWN, details = "" } = error as Partial<ServiceError>;
+        if (span !== undefined) {
+          tracing.ended(span, code, details);
+        }
+        throw error;
       }
     };
   },
@@ -207,6 +215,15 @@ const CLIENT_METHODS = {
     };
   },
 };
+
+/** What the codec returns; fails as a call does if that throws. */
+function coded<T>(what: string, codec: () => T): T {
+  try {
+    return codec();
+  } catch (error) {
+    throw failure(Code.INTERNAL, `${what}: ${(error as Error).message}`, { cause: error });
+  }
+}
 
 /** setTimeout's limit, which is longer than a token takes. */
 const LONGEST_TIMER_MILLISECONDS = 2 ** 31 - 1;

@@ -1,8 +1,9 @@
-import type { Channel, Interceptor, Server } from "@grpc/grpc-js";
+import type { Channel, Server } from "@grpc/grpc-js";
 import { createAuthenticator } from "../authentication/authenticator.ts";
 import { authenticating } from "../authentication/grpc-interceptor.ts";
 import type { BbRunnerSettings } from "../config/bb-runner/application.ts";
 import { ConfigurationError } from "../config/error.ts";
+import type { CallCounts } from "../grpc/calls/counts.ts";
 import { tracingServer } from "../grpc/calls/tracing.ts";
 import { createClient } from "../grpc/client.ts";
 import { type GrpcEndpoint, openChannel } from "../grpc/endpoint.ts";
@@ -63,9 +64,9 @@ export async function startRunner(
     process.umask(settings.umask);
   }
   const calls = new Calls();
-  const { clients, servers: observers } = countCalls(metrics);
+  const { called, servers: observers } = countCalls(metrics);
   const installer =
-    settings.temporaryDirectoryInstaller && connectInstaller(settings.temporaryDirectoryInstaller, clients);
+    settings.temporaryDirectoryInstaller && connectInstaller(settings.temporaryDirectoryInstaller, called);
   const runner = new Runner(settings, {
     hold,
     cgroups,
@@ -124,13 +125,13 @@ export async function startRunner(
 
 function connectInstaller(
   endpoint: GrpcEndpoint,
-  interceptors: readonly Interceptor[],
+  callCounts: CallCounts | undefined,
 ): {
   readonly client: TemporaryDirectoryInstaller;
   readonly channel: Channel;
 } {
   const channel = openChannel(endpoint);
-  const client = createClient(InstallerService, channel, { tracing: endpoint.tracing, interceptors });
+  const client = createClient(InstallerService, channel, { tracing: endpoint.tracing, callCounts });
   return { client: new TemporaryDirectoryInstaller(client), channel };
 }
 

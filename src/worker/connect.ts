@@ -1,5 +1,6 @@
 import type { GenService, GenServiceMethods } from "@bufbuild/protobuf/codegenv2";
-import { type Channel, connectivityState, type Interceptor } from "@grpc/grpc-js";
+import { type Channel, connectivityState } from "@grpc/grpc-js";
+import type { CallCounts } from "../grpc/calls/counts.ts";
 import { type Client, createClient } from "../grpc/client.ts";
 import { type GrpcEndpoint, openChannel } from "../grpc/endpoint.ts";
 
@@ -8,15 +9,15 @@ export interface Connection<S extends GenService<GenServiceMethods>> {
   readonly channel: Channel;
 }
 
-/** A client for a service at an endpoint. Its channel belongs to `resources`; `interceptors` see its calls. */
+/** A client for a service at an endpoint. Its channel belongs to `resources`; `callCounts` counts its calls. */
 export function connect<S extends GenService<GenServiceMethods>>(
   service: S,
   endpoint: GrpcEndpoint,
   resources: AsyncDisposableStack,
-  interceptors?: readonly Interceptor[],
+  callCounts?: CallCounts,
 ): Connection<S> {
   const channel = resources.adopt(openChannel(endpoint), (channel) => channel.close());
-  return { client: createClient(service, channel, { tracing: endpoint.tracing, interceptors }), channel };
+  return { client: createClient(service, channel, { tracing: endpoint.tracing, callCounts }), channel };
 }
 
 /**

@@ -110,7 +110,7 @@ export function buildDirectoryThreads(context: ThreadsContext, directory: BuildD
       context,
       directory,
       runner,
-      connect(Runner, runner.endpoint, context.resources, context.watch.interceptors),
+      connect(Runner, runner.endpoint, context.resources, context.watch.callCounts),
     ),
   );
 }

@@ -75,8 +75,8 @@ export class Worker {
     const watch = new WorkerWatch(options.metrics, options.tracer);
     const storage = resources.use(await openStorage(configuration, log, options, watch));
     const pool = watch.filePool(openFilePool(configuration.filePool, resources));
-    const { interceptors } = watch;
-    const { client: scheduler } = connect(OperationQueue, configuration.scheduler, resources, interceptors);
+    const { callCounts } = watch;
+    const { client: scheduler } = connect(OperationQueue, configuration.scheduler, resources, callCounts);
 
     const inputDownloads = new Semaphore(configuration.inputDownloadConcurrency);
     const prefetching = prefetchingOptions(configuration, storage, inputDownloads, watch, resources, log);
@@ -166,7 +166,7 @@ function completedActionLoggings(
   log: Log,
 ): readonly CompletedActionLogging[] {
   return completedActionLoggers.map(({ endpoint, maximumSendQueueSize, addInstanceNamePrefix }) => {
-    const { client } = connect(CompletedActionLoggerService, endpoint, resources, watch.interceptors);
+    const { client } = connect(CompletedActionLoggerService, endpoint, resources, watch.callCounts);
     const logger = new CompletedActionLogger({
       client,
       maximumQueueSize: maximumSendQueueSize,
@@ -194,7 +194,7 @@ function prefetchingOptions(
   { prefetching, buildDirectories }: BbWorkerSettings,
   source: StorageClient,
   batches: Semaphore,
-  { interceptors }: WorkerWatch,
+  { callCounts }: WorkerWatch,
   resources: AsyncDisposableStack,
   log: Log,
 ): PrefetchingOptions | undefined {
@@ -203,7 +203,7 @@ function prefetchingOptions(
   }
   return {
     cache: resources.use(
-      new FileSystemAccessCacheClient(prefetching.fileSystemAccessCache, undefined, interceptors),
+      new FileSystemAccessCacheClient(prefetching.fileSystemAccessCache, undefined, callCounts),
     ),
     source,
     filterSize: {

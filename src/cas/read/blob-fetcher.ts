@@ -8,6 +8,7 @@ import type { MemoryCache } from "../cache/memory-cache.ts";
 import { contentOf } from "../local/layout.ts";
 import type { LocalStore } from "../local/local-store.ts";
 import type { NewEntry } from "../local/options.ts";
+import { WriteBehind } from "../local/write-behind.ts";
 import type { StorageStatistics } from "../statistics.ts";
 import { toPortable } from "../transfer/portable.ts";
 import type { TransferPool } from "../transfer/transfer-pool.ts";
@@ -38,6 +39,7 @@ export class BlobFetcher {
   readonly #backend: BlobBackend;
   readonly #pool: TransferPool;
   readonly #store: LocalStore;
+  readonly #writeBehind: WriteBehind;
   readonly #memory: MemoryCache;
   readonly #statistics: StorageStatistics;
   readonly #batcher: Batcher<Wanted, Arrived>;
@@ -47,6 +49,7 @@ export class BlobFetcher {
     this.#backend = backend;
     this.#pool = pool;
     this.#store = store;
+    this.#writeBehind = new WriteBehind(store);
     this.#memory = memory;
     this.#statistics = statistics;
     this.#batcher = new Batcher<Wanted, Arrived>({
@@ -73,6 +76,11 @@ export class BlobFetcher {
     // Until it is in the store, nobody else would find it there.
     arrival.then(({ kept }) => (kept instanceof Promise ? void kept.then(forget) : forget()), forget);
     return fetch;
+  }
+
+  /** Has what was fetched written to the store. */
+  flush(): void {
+    this.#writeBehind.flush();
   }
 
   /** Where to fetch the blob from. Throws {@link BlobError} if no server has its instance. */
@@ -133,7 +141,7 @@ export class BlobFetcher {
         entries.push({ key, frame: Buffer.from(frame.buffer), contentBytes: digest.sizeBytes });
       }
     }
-    const kept = this.#store.put(entries);
+    const kept = this.#writeBehind.put(entries);
     return fetched.map((frame, index) =>
       frame instanceof Uint8Array
         ? { content: contentOf(Buffer.from(frame.buffer), wanted[index]!.digest.sizeBytes), kept }

@@ -117,6 +117,11 @@ export class BlobReader {
     return this.#store.find(keys, digest.sizeBytes) !== undefined;
   }
 
+  /** Has what was fetched written to the store. */
+  flush(): void {
+    this.#fetcher.flush();
+  }
+
   #readElsewhere(digest: Digest, offset: number, count: number): Uint8Array | Promise<Uint8Array> {
     if (digest.sizeBytes > this.#chunkSizeBytes) {
       return this.#largeBlob(digest).read(offset, count);

@@ -1,5 +1,6 @@
-import type { Channel, Interceptor } from "@grpc/grpc-js";
+import type { Channel } from "@grpc/grpc-js";
 import { BYTE_STREAM_CODECS } from "../../grpc/byte-stream-codecs.ts";
+import type { CallCounts } from "../../grpc/calls/counts.ts";
 import { type Client, createClient } from "../../grpc/client.ts";
 import { openChannel } from "../../grpc/endpoint.ts";
 import {
@@ -45,12 +46,12 @@ export class ServerConnection {
   readonly #policy: RetryPolicy;
   readonly #clock: Clock;
 
-  constructor(server: BlobServer, policy: RetryPolicy, clock: Clock, interceptors?: readonly Interceptor[]) {
+  constructor(server: BlobServer, policy: RetryPolicy, clock: Clock, callCounts?: CallCounts) {
     this.#server = server;
     this.#policy = policy;
     this.#clock = clock;
     this.#channel = openChannel({ initialWindowSizeBytes: WINDOW_BYTES, ...server.endpoint });
-    const options = { interceptors };
+    const options = { callCounts };
     this.storage = createClient(ContentAddressableStorage, this.#channel, options);
     this.byteStream = createClient(ByteStream, this.#channel, { ...options, codecs: BYTE_STREAM_CODECS });
     this.#capabilitiesClient = createClient(Capabilities, this.#channel, options);

@@ -1,5 +1,4 @@
 import { open } from "node:fs/promises";
-import { countingClient } from "../../grpc/calls/counting.ts";
 import { CallCounts } from "../../grpc/calls/counts.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError, BlobError, blobFailure } from "../../reapi/blob-error.ts";
@@ -24,14 +23,13 @@ export interface TaskRunner {
 export function createTaskRunner(settings: TransferSettings): TaskRunner {
   const connections: (ServerConnection | undefined)[] = [];
   const closing = new AbortController();
-  const { callCounts } = settings;
-  const interceptors = callCounts && [countingClient(new CallCounts(callCounts))];
+  const callCounts = settings.callCounts && new CallCounts(settings.callCounts);
   const connection = (server: number) =>
     (connections[server] ??= new ServerConnection(
       settings.servers[server]!,
       settings.retryPolicy,
       SYSTEM_CLOCK,
-      interceptors,
+      callCounts,
     ));
 
   const handlers: {

@@ -2,12 +2,13 @@ import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { Piscina } from "piscina";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
+import { LightTasks } from "./light-tasks.ts";
 import { closed, createTaskRunner } from "./task-runner.ts";
 import type { PoolMessage, ThreadMessage, ThreadResult, ThreadTask } from "./thread-messages.ts";
 import type { TransferContext, TransferResults, TransferSettings, TransferTask } from "./transfer-task.ts";
 import type { RandomAccess } from "./upload-source.ts";
 
-/** Transfers, decompresses and hashes blobs, in threads of its own. */
+/** Transfers, decompresses and hashes blobs, in threads of its own but for light tasks: see LightTasks. */
 export interface TransferPool {
   /** Rejects with {@link BlobError}; with the signal's reason once that aborts. */
   run<T extends TransferTask>(task: T, context?: TransferContext): Promise<TransferResults[T["kind"]]>;
@@ -58,14 +59,23 @@ function threadPool(threads: number, thread: URL, settings: TransferSettings): T
   });
   // A thread has died without a task; piscina starts another.
   piscina.on("error", () => {});
+  const own = createTaskRunner(settings);
+  const light = new LightTasks(own);
   const calls = new Map<number, (message: ThreadMessage) => void>();
   let lastCall = 0;
   piscina.on("message", (message: ThreadMessage) => calls.get(message.call)?.(message));
   const closing = new AbortController();
 
-  async function run<T extends TransferTask>(
+  function run<T extends TransferTask>(
     task: T,
     context: TransferContext = {},
+  ): Promise<TransferResults[T["kind"]]> {
+    return light.run(task, context) ?? runInThread(task, context);
+  }
+
+  async function runInThread<T extends TransferTask>(
+    task: T,
+    context: TransferContext,
   ): Promise<TransferResults[T["kind"]]> {
     for (let deaths = 0; ; ) {
       context.signal?.throwIfAborted();
@@ -131,13 +141,15 @@ function threadPool(threads: number, thread: URL, settings: TransferSettings): T
     run,
     async start() {
       // One each, as a task goes to the thread that has the fewest.
-      await Promise.all(Array.from({ length: threads }, () => run({ kind: "connect" })));
+      const threadStarts = Array.from({ length: threads }, () => run({ kind: "connect" }));
+      await Promise.all([own.run({ kind: "connect" }), ...threadStarts]);
     },
     async close() {
       if (closing.signal.aborted) {
         return;
       }
       closing.abort();
+      own.close();
       await piscina.destroy();
     },
   };

@@ -1,5 +1,5 @@
-import type { Interceptor, ServerInterceptor } from "@grpc/grpc-js";
-import { countingClient, countingServer } from "../../grpc/calls/counting.ts";
+import type { ServerInterceptor } from "@grpc/grpc-js";
+import { countingServer } from "../../grpc/calls/counting.ts";
 import { CallCounts } from "../../grpc/calls/counts.ts";
 import { observeCalls } from "../../grpc/calls/metrics.ts";
 import { Runner } from "../../proto/gen/buildbarn/runner/runner_pb.ts";
@@ -10,15 +10,15 @@ import type { Metrics } from "../../telemetry/metrics/metrics.ts";
 
 /** Has the runner's calls counted, where there are metrics. */
 export function countCalls(metrics: Metrics | undefined): {
-  readonly clients: readonly Interceptor[];
+  readonly called: CallCounts | undefined;
   readonly servers: readonly ServerInterceptor[];
 } {
   if (metrics === undefined) {
-    return { clients: [], servers: [] };
+    return { called: undefined, servers: [] };
   }
   const called = CallCounts.of([TemporaryDirectoryInstaller], SECONDS);
   const served = CallCounts.of([Runner, Health], SECONDS);
   observeCalls(metrics, "client", called);
   observeCalls(metrics, "server", served);
-  return { clients: [countingClient(called)], servers: [countingServer(served)] };
+  return { called, servers: [countingServer(served)] };
 }

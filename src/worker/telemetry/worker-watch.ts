@@ -1,6 +1,4 @@
-import type { Interceptor } from "@grpc/grpc-js";
 import type { StorageClient } from "../../cas/storage-client.ts";
-import { countingClient } from "../../grpc/calls/counting.ts";
 import { CallCounts } from "../../grpc/calls/counts.ts";
 import { observeCalls } from "../../grpc/calls/metrics.ts";
 import {
@@ -62,10 +60,9 @@ export interface WatchedRunner {
 /** Knows a worker's parts, for its page, and has them counted, where there are metrics. */
 export class WorkerWatch {
   readonly runningActions = new RunningActions();
+  /** For clients, so that their calls are counted. */
   readonly callCounts: CallCounts | undefined;
   readonly actionMetrics: ActionMetrics | undefined;
-  /** For clients, so that their calls are counted. */
-  readonly interceptors: readonly Interceptor[] | undefined;
   readonly tracer: Tracer;
   readonly #metrics: Metrics | undefined;
   readonly mounts: BuildDirectoryServer[] = [];
@@ -79,7 +76,6 @@ export class WorkerWatch {
     if (metrics !== undefined) {
       this.actionMetrics = new ActionMetrics(metrics);
       this.callCounts = CallCounts.of(CALLED, SECONDS);
-      this.interceptors = [countingClient(this.callCounts)];
       observeCalls(metrics, "client", this.callCounts);
       observeNfs(metrics, () => this.mounts.map((mount) => mount.statistics()));
       this.#observeLoggers(metrics);

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
+import { contentOf } from "../../../src/cas/local/layout.ts";
+import { toPortable } from "../../../src/cas/transfer/portable.ts";
 import { DEFAULT_RETRY_POLICY } from "../../../src/cas/transfer/retry.ts";
 import { createTransferPool } from "../../../src/cas/transfer/transfer-pool.ts";
 import type { TransferTask } from "../../../src/cas/transfer/transfer-task.ts";
@@ -82,6 +84,32 @@ test("a thread that dies is replaced: its tasks go to the next one, but not for 
   await assert.rejects(threads.run(dying(100)), blobError(Code.INTERNAL, /thread died/));
   assert.equal(await threads.run(dying(0)), "survived");
   await threads.close();
+});
+
+test("a light task alone is done by the calling thread, what comes meanwhile by the pool's", async () => {
+  await using f = await fixture();
+  const threads = pool(f, new URL("dying-thread.ts", import.meta.url));
+  const digest = f.storage.add("small");
+  const gate = Promise.withResolvers<void>();
+  f.storage.gate = gate.promise;
+  const fetch = {
+    kind: "fetchBlobs",
+    server: 0,
+    together: true,
+    digests: [toPortable(digest, "")],
+    deaths: new Int32Array(new SharedArrayBuffer(8)),
+    times: 0,
+  } as const;
+  const alone = threads.run(fetch);
+  assert.equal(await threads.run(fetch), "survived");
+  gate.resolve();
+  const [frame] = await alone;
+  assert.ok(frame instanceof Uint8Array);
+  assert.equal(contentOf(Buffer.from(frame.buffer), digest.sizeBytes).toString(), "small");
+  const large = { ...fetch, digests: Array(100).fill(fetch.digests[0]) };
+  assert.equal(await threads.run(large), "survived");
+  await threads.close();
+  await assert.rejects(threads.run(fetch), blobError(Code.UNAVAILABLE, /closed/));
 });
 
 for (const transferThreads of [0, 1]) {
