@@ -3,7 +3,7 @@
  * a pattern), in stages: what runs on this host first, then what needs a kernel with an NFS client (one boot
  * for all of it), then end to end. Ends with "N passed, N failed, N skipped".
  */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -12,6 +12,8 @@ import type { Counts } from "./count-reporter.ts";
 const repository = path.resolve(import.meta.dirname, "..");
 /** Compiling all modules anew takes each process in user-mode Linux a second. */
 const compileCache = path.join(repository, "node_modules/.cache/compile");
+
+let packagesAreMade = false;
 
 interface Stage {
   readonly title: string;
@@ -62,6 +64,9 @@ async function main(): Promise<number> {
     if (files.length === 0) {
       continue;
     }
+    if (files.some((file) => file.endsWith("packaged.test.ts")) && !makePackages()) {
+      return 1;
+    }
     console.log(`\n── ${stage.title}: ${files.length} files`);
     const started = performance.now();
     const counts = await runStage(stage, files);
@@ -81,6 +86,16 @@ async function main(): Promise<number> {
   }
   console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
   return broken || total.failed > 0 ? 1 : 0;
+}
+
+/** What the tests of packages run; once. Returns false if they cannot be made. */
+function makePackages(): boolean {
+  packagesAreMade ||=
+    spawnSync(process.execPath, ["scripts/package/main.ts", "--output", "node_modules/.cache/package"], {
+      cwd: repository,
+      stdio: "inherit",
+    }).status === 0;
+  return packagesAreMade;
 }
 
 /** undefined when the runner died before it could count. */
