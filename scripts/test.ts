@@ -4,7 +4,7 @@
  * end. Where that kernel has to be booted, each file has a boot of its own, which has one processor, so that two of
  * them run at the same time. Ends with "N passed, N failed, N skipped".
  */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -15,6 +15,8 @@ import type { Counts } from "./count-reporter.ts";
 const repository = path.resolve(import.meta.dirname, "..");
 /** Compiling all modules anew takes each process in user-mode Linux a second. */
 const compileCache = path.join(repository, "node_modules/.cache/compile");
+
+let packagesAreMade = false;
 
 interface Stage {
   readonly title: string;
@@ -66,6 +68,9 @@ async function main(): Promise<number> {
     if (files.length === 0) {
       continue;
     }
+    if (files.some((file) => file.endsWith("packaged.test.ts")) && !makePackages()) {
+      return 1;
+    }
     console.log(`\n── ${stage.title}: ${files.length} files`);
     const started = performance.now();
     const counts = await (stage.apart ? runApart(stage, files) : runTogether(stage, files));
@@ -84,6 +89,16 @@ async function main(): Promise<number> {
   }
   console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
   return broken || total.failed > 0 ? 1 : 0;
+}
+
+/** What the tests of packages run; once. Returns false if they cannot be made. */
+function makePackages(): boolean {
+  packagesAreMade ||=
+    spawnSync(process.execPath, ["scripts/package/main.ts", "--output", "node_modules/.cache/package"], {
+      cwd: repository,
+      stdio: "inherit",
+    }).status === 0;
+  return packagesAreMade;
 }
 
 /** undefined when the test runner ended without a result. */

@@ -7,11 +7,11 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
-import { extname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { createLog } from "../telemetry/log.ts";
 import type { WorkerHostSettings } from "./configurations.ts";
 import { READY, STOP } from "./lifeline.ts";
+import { programCommand } from "./programs.ts";
 
 /** How long the worker lets its actions run on, unless the environment says otherwise; then it hands them back. */
 const WORKER_GRACE_SECONDS = 25;
@@ -118,11 +118,8 @@ class Program {
 
   #start(): ChildProcess {
     const started = performance.now();
-    const entry = join(import.meta.dirname, "..", this.#name, `main${extname(import.meta.filename)}`);
     // It must not outlive this process, however that ends.
-    // As in the first line of the worker's main.ts; otherwise much of its memory would be garbage and free pages.
-    const flags = this.#name === "worker" ? ["--max-semi-space-size=4"] : [];
-    const command = ["--pdeathsig", "TERM", process.execPath, ...flags, entry, this.#configuration];
+    const command = ["--pdeathsig", "TERM", ...programCommand(this.#name), this.#configuration];
     const child = spawn("setpriv", command, {
       stdio: ["ignore", "inherit", "inherit"],
       env: {

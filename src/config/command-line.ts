@@ -2,8 +2,10 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { checkReport } from "./check.ts";
 import type { FieldPath } from "./field-path.ts";
 import { loadConfiguration } from "./load-configuration.ts";
+import { version } from "./version.ts";
 
 export interface Program<Desc extends DescMessage, Settings> {
+  readonly name: string;
   readonly usage: string;
   readonly schema: Desc;
   settingsOf(configuration: MessageShape<Desc>, root?: FieldPath): Settings;
@@ -13,8 +15,8 @@ export interface Program<Desc extends DescMessage, Settings> {
 export type Order<Settings> = { readonly settings: Settings } | { readonly exitStatus: number };
 
 /**
- * Reads the command line that bb_worker and bb_runner share: `CONFIG`, `--check CONFIG` or `--help`, where CONFIG is a
- * file, or `-` for standard input. Help and the report of `--check` are written to standard output.
+ * Reads the command line that bb_worker and bb_runner share: `CONFIG`, `--check CONFIG`, `--version` or `--help`, where CONFIG is a
+ * file, or `-` for standard input. Help, version and the report of `--check` are written to standard output.
  *
  * Throws {@link ConfigurationError} if CONFIG, without `--check`, cannot be used.
  */
@@ -25,6 +27,10 @@ export function order<Desc extends DescMessage, Settings extends object>(
   const [first, ...more] = words;
   if (first === "--help" || first === "-h") {
     process.stdout.write(program.usage);
+    return { exitStatus: 0 };
+  }
+  if (first === "--version") {
+    process.stdout.write(`${program.name} ${version()}\n`);
     return { exitStatus: 0 };
   }
   const check = first === "--check";

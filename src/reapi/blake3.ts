@@ -1,13 +1,11 @@
-import { createRequire } from "node:module";
-import type { createBLAKE3 } from "hash-wasm";
+import hashWasm from "hash-wasm/dist/blake3.umd.min.js";
 
-// Only this function's file of the package: the one with all functions takes a thread 6 MB more.
-const PACKAGE = createRequire(import.meta.url)("hash-wasm/dist/blake3.umd.min.js") as {
-  readonly createBLAKE3: typeof createBLAKE3;
-};
-// Making one takes a promise, which whoever hashes cannot wait for.
-const HASHER = await PACKAGE.createBLAKE3();
-/** The hash whose state `HASHER` holds. */
+let hasher: Awaited<ReturnType<typeof hashWasm.createBLAKE3>>;
+/** Resolves when hashes can be made: that takes a promise, which whoever hashes cannot wait for. */
+export const BLAKE3_READY: Promise<void> = hashWasm.createBLAKE3().then((made) => {
+  hasher = made;
+});
+/** The hash whose state `hasher` holds. */
 let current: Blake3 | undefined;
 
 /** An incremental BLAKE3 hash of 32 bytes. All share one WebAssembly instance, which holds the state of one at a time. */
@@ -17,7 +15,7 @@ export class Blake3 {
 
   update(data: Uint8Array): this {
     this.#resume();
-    HASHER.update(data);
+    hasher.update(data);
     return this;
   }
 
@@ -25,7 +23,7 @@ export class Blake3 {
   digest(_encoding: "hex"): string {
     this.#resume();
     current = undefined;
-    return HASHER.digest("hex");
+    return hasher.digest("hex");
   }
 
   #resume(): void {
@@ -33,13 +31,13 @@ export class Blake3 {
       return;
     }
     if (current !== undefined) {
-      current.#state = HASHER.save();
+      current.#state = hasher.save();
     }
     current = this;
     if (this.#state === undefined) {
-      HASHER.init();
+      hasher.init();
     } else {
-      HASHER.load(this.#state);
+      hasher.load(this.#state);
     }
   }
 }

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { CodedError } from "../grpc/coded-error.ts";
 import { DigestFunction_Value } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
-import { Blake3 } from "./blake3.ts";
+import { BLAKE3_READY, Blake3 } from "./blake3.ts";
 import { Sha256Tree } from "./sha256-tree.ts";
 
 /** Hashes a content piece by piece, once. */
@@ -29,6 +29,9 @@ export const SHA256: DigestFunction = {
   hashBytes: 32,
   createHash: () => createHash("sha256"),
 };
+
+/** Resolves when all of them can be used; whoever hashes awaits it once. */
+export const DIGEST_FUNCTIONS_READY: Promise<void> = BLAKE3_READY;
 
 /** The functions that Buildbarn has. Where the length of a hash has to tell, the first of that length is meant. */
 export const DIGEST_FUNCTIONS: readonly DigestFunction[] = [

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import type { UnixCredentials } from "../config/bb-runner/application.ts";
 import { CAPABILITIES, type Capability, type SystemCalls } from "../config/bb-runner/confinement.ts";
-import type { ResourceLimit } from "../config/global.ts";
+import type { ResourceLimit } from "../config/global/global.ts";
 import { errnoName } from "../native/errno.ts";
 import { helperPath } from "../native/helper.ts";
 import { encodeMessage, list, MessageDecoder } from "../native/message.ts";

@@ -9,7 +9,7 @@ import { Telemetry } from "../telemetry/telemetry.ts";
 import { startRunner } from "./server.ts";
 import { forbidTracing } from "./untraceable.ts";
 
-const USAGE = `Usage: bb_runner [--check] CONFIG.jsonnet
+const USAGE = `Usage: bb_runner [--check] CONFIG.jsonnet | --version | --help
 
 Runs the commands of actions for bb_worker: serves buildbarn.runner.Runner, as Buildbarn's bb_runner does.
 CONFIG.jsonnet is a buildbarn.configuration.bb_runner.ApplicationConfiguration; see configs/bb_runner.jsonnet.
@@ -22,7 +22,12 @@ SIGTERM stops it: running commands are ended (with stopGracefully: may end withi
 /** Less than Kubernetes' default time between SIGTERM and SIGKILL. */
 const GRACE_MILLISECONDS = 25_000;
 
-const PROGRAM = { usage: USAGE, schema: ApplicationConfigurationSchema, settingsOf: bbRunnerSettings };
+const PROGRAM = {
+  name: "bb_runner",
+  usage: USAGE,
+  schema: ApplicationConfigurationSchema,
+  settingsOf: bbRunnerSettings,
+};
 
 async function main(): Promise<void> {
   // Before there is anything to end: as a container's first process this one would ignore them otherwise.

@@ -12,7 +12,7 @@ import { mountByNfs } from "./build-directory/nfs-mounted-tree.ts";
 import { setResourceLimits } from "./resource-limits.ts";
 import { Worker } from "./worker.ts";
 
-const USAGE = `Usage: bb_worker [--check | --reformat] CONFIG.jsonnet
+const USAGE = `Usage: bb_worker [--check | --reformat] CONFIG.jsonnet | --version | --help
 
 Takes actions from a Buildbarn scheduler, serves their input roots by NFSv4 to this machine's kernel, and has them run
 by bb_runner. CONFIG.jsonnet is a buildbarn.configuration.bb_worker.ApplicationConfiguration; see
@@ -24,7 +24,12 @@ SIGTERM and SIGINT stop it: it waits for running actions, unmounts, and ends wit
 BB_WORKER_GRACE_SECONDS after the first, hands back those that still run.
 `;
 
-const PROGRAM = { usage: USAGE, schema: ApplicationConfigurationSchema, settingsOf: bbWorkerSettings };
+const PROGRAM = {
+  name: "bb_worker",
+  usage: USAGE,
+  schema: ApplicationConfigurationSchema,
+  settingsOf: bbWorkerSettings,
+};
 
 async function main(): Promise<number> {
   let log = createLog();
@@ -68,7 +73,9 @@ async function main(): Promise<number> {
   }
   // After that, no running action can succeed.
   const lost = worker.lost.then((error): StopReason => {
-    log.error("a build directory was lost; its actions are handed back, and the worker ends", { error });
+    log.error("a build directory or the storage was lost; actions are handed back, and the worker ends", {
+      error,
+    });
     worker.handBack();
     return "failure";
   });
@@ -125,4 +132,6 @@ function graceMilliseconds(log: Log): number | undefined {
   return 0;
 }
 
-process.exitCode = await main();
+main().then((status) => {
+  process.exitCode = status;
+});

@@ -1,4 +1,4 @@
-import type { ResourceLimit } from "../config/global.ts";
+import type { ResourceLimit } from "../config/global/global.ts";
 import { callLibc } from "../native/libc.ts";
 
 /** Limits this process and what it starts, by setrlimit(2). Throws an Error that names a limit that cannot be had. */

@@ -5,6 +5,7 @@ import { createStorageClient, type StorageClient } from "../cas/storage-client.t
 import type { BbWorkerSettings } from "../config/bb-worker/application.ts";
 import { CompletedActionLogger as CompletedActionLoggerService } from "../proto/gen/buildbarn/completedactionlogger/completed_action_logger_pb.ts";
 import { OperationQueue } from "../proto/gen/buildbarn/remoteworker/remoteworker_pb.ts";
+import { DIGEST_FUNCTIONS_READY } from "../reapi/digest.ts";
 import type { Log } from "../telemetry/log.ts";
 import type { Metrics } from "../telemetry/metrics/metrics.ts";
 import type { StatusPage } from "../telemetry/page/status-page.ts";
@@ -37,7 +38,7 @@ export interface WorkerOptions {
 /** A worker process: storage, build directories and the threads that take work. */
 export class Worker {
   readonly storage: StorageClient;
-  /** Resolves with the reason when a build directory has become unusable: stop at once, and start again. */
+  /** Resolves with the reason when a build directory or the storage cannot be used: stop at once, and start again. */
   readonly lost: Promise<Error>;
   /** For people. */
   readonly page: StatusPage;
@@ -114,10 +115,18 @@ export class Worker {
       }
     }
     watch.observe(storage, clients.length);
-    await storage.start();
+    await DIGEST_FUNCTIONS_READY;
     signal?.throwIfAborted();
+    const failed = Promise.withResolvers<Error>();
+    lost.push(failed.promise);
     const page = workerPage(watch, storage, pool, clients.length);
     const worker = new Worker(storage, Promise.race(lost), page, resources.move());
+    // Not waited for: the scheduler can be asked for work meanwhile.
+    storage.start().catch((error: Error) => {
+      if (!worker.#drain.signal.aborted) {
+        failed.resolve(error);
+      }
+    });
     worker.#threads.push(
       ...clients.map((client) => client.run(worker.#drain.signal, worker.#handBack.signal)),
     );

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { programCommand } from "../../src/cluster/programs.ts";
 import { ClusterServer, type ClusterServerOptions } from "../../src/cluster/server.ts";
 import {
   entriesBelow,
@@ -28,8 +29,6 @@ import { copyPrograms } from "../unit/runner/root-file-system.ts";
 import { Program } from "./program.ts";
 import { unmountVolume } from "./volume.ts";
 
-const programs = join(import.meta.dirname, "../../src");
-
 export interface WorkerClusterOptions {
   readonly concurrency?: number;
   /** Added to the runner's part of the worker's configuration. */
@@ -42,6 +41,8 @@ export interface WorkerClusterOptions {
   readonly runnerNamespace?: "same" | "slave" | "private";
   readonly server?: Partial<ClusterServerOptions>;
   readonly environment?: Readonly<Record<string, string>>;
+  /** The folder of the programs; default: see {@link programCommand}. */
+  readonly programs?: string;
 }
 
 export interface RunAction {
@@ -68,6 +69,7 @@ export class WorkerCluster {
   /** The command that has the runner started in its namespace. */
   readonly #namespace: readonly string[];
   readonly #environment: Readonly<Record<string, string>>;
+  readonly #programs: string | undefined;
 
   private constructor(
     server: ClusterServer,
@@ -75,7 +77,7 @@ export class WorkerCluster {
     rootDigest: Digest,
     concurrency: number,
     namespace: readonly string[],
-    environment: Readonly<Record<string, string>>,
+    { environment = {}, programs }: WorkerClusterOptions,
   ) {
     this.concurrency = concurrency;
     this.server = server;
@@ -85,6 +87,7 @@ export class WorkerCluster {
     this.rootDigest = rootDigest;
     this.#namespace = namespace;
     this.#environment = environment;
+    this.#programs = programs;
   }
 
   /** What it starts is ended after `test`. */
@@ -148,14 +151,7 @@ export class WorkerCluster {
       runnerNamespace === "same" ? [] : ["unshare", "--mount", "--propagation", runnerNamespace];
     makeRoot(join(volume, "root"));
     const { digest: rootDigest } = await server.storage.importDirectory(join(volume, "root"));
-    const cluster = new WorkerCluster(
-      server,
-      volume,
-      rootDigest,
-      concurrency,
-      namespace,
-      options.environment ?? {},
-    );
+    const cluster = new WorkerCluster(server, volume, rootDigest, concurrency, namespace, options);
     await cluster.startRunner();
     cluster.startWorker();
     test.after(() => cluster.end());
@@ -165,8 +161,7 @@ export class WorkerCluster {
   async startRunner(): Promise<void> {
     this.runner = new Program([
       ...this.#namespace,
-      process.execPath,
-      join(programs, "runner/main.ts"),
+      ...programCommand("runner", this.#programs),
       join(this.#volume, "bb_runner.json"),
     ]);
     await this.runner.line(/runner ready/);
@@ -174,7 +169,7 @@ export class WorkerCluster {
 
   startWorker(): void {
     this.worker = new Program(
-      [process.execPath, join(programs, "worker/main.ts"), join(this.#volume, "bb_worker.json")],
+      [...programCommand("worker", this.#programs), join(this.#volume, "bb_worker.json")],
       { environment: this.#environment },
     );
   }

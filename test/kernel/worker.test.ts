@@ -317,7 +317,7 @@ describe("worker that shall stop", inKernel, () => {
     await cluster.ready();
     const { running } = await startEight(cluster, endless);
     process.kill(cluster.mountHelper, "SIGKILL");
-    await cluster.worker.line(/a build directory was lost.*the mount helper has ended/);
+    await cluster.worker.line(/a build directory or the storage was lost.*the mount helper has ended/);
     for (const response of await Promise.all(running)) {
       endsWith(response, Code.UNAVAILABLE, /shutting down/);
     }
@@ -330,7 +330,7 @@ describe("worker that shall stop", inKernel, () => {
     const cluster = await WorkerCluster.start(test);
     await cluster.ready();
     execFileSync("umount", ["--lazy", cluster.mountPath]);
-    await cluster.worker.line(/a build directory was lost.*somebody has unmounted it/);
+    await cluster.worker.line(/a build directory or the storage was lost.*somebody has unmounted it/);
     assert.equal(await cluster.worker.exit(), 1);
     assert.equal(isMounted(cluster.mountPath), false);
   });

@@ -2,7 +2,7 @@ import { open } from "node:fs/promises";
 import { CallCounts } from "../../grpc/calls/counts.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError, BlobError, blobFailure } from "../../reapi/blob-error.ts";
-import { type Digest, digestFunctionFor, SHA256 } from "../../reapi/digest.ts";
+import { DIGEST_FUNCTIONS_READY, type Digest, digestFunctionFor, SHA256 } from "../../reapi/digest.ts";
 import { CHECK_BYTES, checkOf, contentOf, type Frame, newFrame, setCheck } from "../local/layout.ts";
 import { readRange, readWhole, write } from "./byte-stream.ts";
 import { batchRead, batchUpdate, findMissing } from "./content-addressable-storage.ts";
@@ -136,6 +136,7 @@ export function createTaskRunner(settings: TransferSettings): TaskRunner {
     ): Promise<TransferResults[T["kind"]]> {
       const signal = context.signal ? AbortSignal.any([context.signal, closing.signal]) : closing.signal;
       try {
+        await DIGEST_FUNCTIONS_READY;
         // The compiler cannot see that a task goes to the handler of its own kind.
         const handler: (task: never, context: TransferContext) => Promise<unknown> = handlers[task.kind];
         return (await handler(task as never, { ...context, signal })) as TransferResults[T["kind"]];

@@ -46,24 +46,31 @@ function inlinePool(settings: TransferSettings): TransferPool {
 }
 
 function threadPool(threads: number, thread: URL, settings: TransferSettings): TransferPool {
-  const piscina = new Piscina({
-    filename: thread.href,
-    workerData: settings,
-    minThreads: threads,
-    maxThreads: threads,
-    concurrentTasksPerWorker: TASKS_PER_THREAD,
-    // A thread that waits for tasks in Atomics.wait() would not answer its connections' pings.
-    atomics: "disabled",
-    // Messages are short-lived: more room for them only makes the process larger.
-    resourceLimits: { maxYoungGenerationSizeMb: 8 },
-  });
-  // A thread has died without a task; piscina starts another.
-  piscina.on("error", () => {});
   const own = createTaskRunner(settings);
   const light = new LightTasks(own);
   const calls = new Map<number, (message: ThreadMessage) => void>();
   let lastCall = 0;
-  piscina.on("message", (message: ThreadMessage) => calls.get(message.call)?.(message));
+  let piscina: Piscina | undefined;
+  /** Threads take long to start: not before there is something to do for them. */
+  const started = (): Piscina => {
+    if (piscina === undefined) {
+      piscina = new Piscina({
+        filename: thread.href,
+        workerData: settings,
+        minThreads: threads,
+        maxThreads: threads,
+        concurrentTasksPerWorker: TASKS_PER_THREAD,
+        // A thread that waits for tasks in Atomics.wait() would not answer its connections' pings.
+        atomics: "disabled",
+        // Messages are short-lived: more room for them only makes the process larger.
+        resourceLimits: { maxYoungGenerationSizeMb: 8 },
+      });
+      // A thread has died without a task; piscina starts another.
+      piscina.on("error", () => {});
+      piscina.on("message", (message: ThreadMessage) => calls.get(message.call)?.(message));
+    }
+    return piscina;
+  };
   const closing = new AbortController();
 
   function run<T extends TransferTask>(
@@ -122,8 +129,8 @@ function threadPool(threads: number, thread: URL, settings: TransferSettings): T
     signal?.addEventListener("abort", abort);
     try {
       const outcome: ThreadResult = await (port2
-        ? piscina.run({ call, task, port: port2 } satisfies ThreadTask, { transferList: [port2] })
-        : piscina.run({ call, task } satisfies ThreadTask));
+        ? started().run({ call, task, port: port2 } satisfies ThreadTask, { transferList: [port2] })
+        : started().run({ call, task } satisfies ThreadTask));
       if ("messages" in outcome) {
         while (received < outcome.messages) {
           await new Promise<void>((resolve) => (heard = resolve));
@@ -150,7 +157,7 @@ function threadPool(threads: number, thread: URL, settings: TransferSettings): T
       }
       closing.abort();
       own.close();
-      await piscina.destroy();
+      await piscina?.destroy();
     },
   };
 }

@@ -8,7 +8,7 @@ import {
   ContentAddressableStorage,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { ByteStream } from "../../proto/gen/google/bytestream/bytestream_pb.ts";
-import { computeDigest, type Digest, SHA256 } from "../../reapi/digest.ts";
+import { computeDigest, DIGEST_FUNCTIONS_READY, type Digest, SHA256 } from "../../reapi/digest.ts";
 import { ActionCache, actionCacheService } from "./action-cache.ts";
 import { BlobStore } from "./blob-store.ts";
 import { ByteStreamService } from "./byte-stream.ts";
@@ -46,6 +46,7 @@ export class EmbeddedStorage {
   }
 
   static async open({ folder, maximumBytes, onRead }: StorageOptions): Promise<EmbeddedStorage> {
+    await DIGEST_FUNCTIONS_READY;
     const blobs = await BlobStore.open({ folder: join(folder, "cas"), maximumBytes });
     return new EmbeddedStorage(blobs, await ActionCache.open(join(folder, "ac"), blobs), onRead);
   }

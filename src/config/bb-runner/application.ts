@@ -3,7 +3,7 @@ import type { GrpcEndpoint } from "../../grpc/endpoint.ts";
 import type { ApplicationConfiguration } from "../../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
 import type { UNIXCredentialsConfiguration } from "../../proto/gen/buildbarn/configuration/credentials/credentials_pb.ts";
 import { all, type DoneOtherwise, each, FieldPath } from "../field-path.ts";
-import { type GlobalSettings, globalSettings } from "../global.ts";
+import { type GlobalSettings, globalSettings } from "../global/global.ts";
 import { grpcEndpoint } from "../network/grpc-client.ts";
 import { type AuthenticatedServerSettings, grpcServerSettings } from "../network/grpc-server.ts";
 import { refuse } from "../refuse.ts";

@@ -8,7 +8,7 @@ import { type BlockDeviceSettings, blockDeviceSettings } from "../block-device.t
 import { ConfigurationError } from "../error.ts";
 import { leastRecentlyUsed } from "../eviction.ts";
 import { all, type DoneOtherwise, each, FieldPath } from "../field-path.ts";
-import { type GlobalSettings, globalSettings } from "../global.ts";
+import { type GlobalSettings, globalSettings } from "../global/global.ts";
 import { grpcEndpoint } from "../network/grpc-client.ts";
 import { accept, refuse } from "../refuse.ts";
 import { nonEmpty, positive } from "../values.ts";

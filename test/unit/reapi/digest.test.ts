@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { describe, test } from "node:test";
+import { before, describe, test } from "node:test";
 import fc from "fast-check";
 import {
   computeDigest,
   DIGEST_FUNCTIONS,
+  DIGEST_FUNCTIONS_READY,
   digestFunctionFor,
   InvalidDigestError,
 } from "../../../src/reapi/digest.ts";
@@ -21,6 +22,8 @@ const CONTENT = Buffer.alloc(5_000_000);
 for (let index = 0; index < CONTENT.length; index++) {
   CONTENT[index] = index % 251;
 }
+
+before(() => DIGEST_FUNCTIONS_READY);
 
 describe("digest functions hash as Buildbarn's", () => {
   for (const digestFunction of DIGEST_FUNCTIONS) {

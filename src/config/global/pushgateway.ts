@@ -2,13 +2,13 @@ import { RE2JS } from "re2js";
 import type {
   PrometheusPushgatewayConfiguration,
   PrometheusPushgatewayConfiguration_AdditionalScrapeTarget,
-} from "../proto/gen/buildbarn/configuration/global/global_pb.ts";
-import type { PushgatewaySettings, ScrapeTarget } from "../telemetry/metrics/pushgateway.ts";
-import { positiveMilliseconds } from "./duration.ts";
-import { ConfigurationError } from "./error.ts";
-import { all, each, type FieldPath } from "./field-path.ts";
-import { httpClientSettings, httpUrl } from "./network/http-client.ts";
-import { refuse } from "./refuse.ts";
+} from "../../proto/gen/buildbarn/configuration/global/global_pb.ts";
+import type { PushgatewaySettings, ScrapeTarget } from "../../telemetry/metrics/pushgateway.ts";
+import { positiveMilliseconds } from "../duration.ts";
+import { ConfigurationError } from "../error.ts";
+import { all, each, type FieldPath } from "../field-path.ts";
+import { httpClientSettings, httpUrl } from "../network/http-client.ts";
+import { refuse } from "../refuse.ts";
 
 /** Of Prometheus' data model. */
 const LABEL_NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/;

@@ -1,25 +1,25 @@
-import type { GrpcEndpoint } from "../grpc/endpoint.ts";
+import type { GrpcEndpoint } from "../../grpc/endpoint.ts";
 import type {
   TracingConfiguration,
   TracingConfiguration_Backend,
   TracingConfiguration_Backend_BatchSpanProcessor,
   TracingConfiguration_Sampler,
   TracingConfiguration_Sampler_ParentBased,
-} from "../proto/gen/buildbarn/configuration/global/global_pb.ts";
-import type { AnyValue, KeyValue } from "../proto/gen/opentelemetry/proto/common/v1/common_pb.ts";
+} from "../../proto/gen/buildbarn/configuration/global/global_pb.ts";
+import type { AnyValue, KeyValue } from "../../proto/gen/opentelemetry/proto/common/v1/common_pb.ts";
 import type {
   SamplerSettings,
   SpanBatches,
   TracingBackend,
   TracingSettings,
-} from "../telemetry/tracing/settings.ts";
-import type { AttributeValue } from "../telemetry/tracing/spans.ts";
-import { positiveMilliseconds } from "./duration.ts";
-import { ConfigurationError } from "./error.ts";
-import { all, each, type FieldPath, unsupported } from "./field-path.ts";
-import { grpcEndpoint } from "./network/grpc-client.ts";
-import { accept, refuse } from "./refuse.ts";
-import { optional, positive } from "./values.ts";
+} from "../../telemetry/tracing/settings.ts";
+import type { AttributeValue } from "../../telemetry/tracing/spans.ts";
+import { positiveMilliseconds } from "../duration.ts";
+import { ConfigurationError } from "../error.ts";
+import { all, each, type FieldPath, unsupported } from "../field-path.ts";
+import { grpcEndpoint } from "../network/grpc-client.ts";
+import { accept, refuse } from "../refuse.ts";
+import { optional, positive } from "../values.ts";
 
 export function tracingSettings(
   configuration: TracingConfiguration,

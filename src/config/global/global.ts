@@ -1,17 +1,17 @@
-import type { GrpcEndpoint } from "../grpc/endpoint.ts";
+import type { GrpcEndpoint } from "../../grpc/endpoint.ts";
 import type {
   Configuration,
   DiagnosticsHTTPServerConfiguration,
   SetResourceLimitConfiguration,
   SetUmaskConfiguration,
-} from "../proto/gen/buildbarn/configuration/global/global_pb.ts";
-import type { DiagnosticsSettings } from "../telemetry/diagnostics.ts";
-import type { TelemetrySettings } from "../telemetry/telemetry.ts";
-import { ConfigurationError } from "./error.ts";
-import { all, each, type FieldPath } from "./field-path.ts";
-import { httpServerSettings } from "./network/http-server.ts";
+} from "../../proto/gen/buildbarn/configuration/global/global_pb.ts";
+import type { DiagnosticsSettings } from "../../telemetry/diagnostics.ts";
+import type { TelemetrySettings } from "../../telemetry/telemetry.ts";
+import { ConfigurationError } from "../error.ts";
+import { all, each, type FieldPath } from "../field-path.ts";
+import { httpServerSettings } from "../network/http-server.ts";
+import { accept, refuse } from "../refuse.ts";
 import { pushgatewaySettings } from "./pushgateway.ts";
-import { accept, refuse } from "./refuse.ts";
 import { tracingSettings } from "./tracing.ts";
 
 /** What is configured for a whole process. */

@@ -1,0 +1,110 @@
+import { copyFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { type BuildOptions, build, type Plugin } from "esbuild";
+import packageJson from "../../package.json" with { type: "json" };
+
+export type ProgramName = "bb_worker" | "bb_runner";
+
+const ROOT = path.resolve(import.meta.dirname, "../..");
+/** What a program's own first line gives to Node. */
+export const NODE_FLAGS: Readonly<Record<ProgramName, readonly string[]>> = {
+  bb_worker: ["--max-semi-space-size=4"],
+  bb_runner: [],
+};
+const SHEBANG = {
+  bb_worker: "#!/usr/bin/env -S MALLOC_ARENA_MAX=2 node --max-semi-space-size=4",
+  bb_runner: "#!/usr/bin/env node",
+};
+const MAIN = { bb_worker: "src/worker/main.ts", bb_runner: "src/runner/main.ts" };
+const PISCINA_WORKER = path.join(
+  path.dirname(createRequire(import.meta.url).resolve("piscina")),
+  "worker.js",
+);
+/** The C helpers that each program executes. */
+export const HELPERS: Readonly<Record<ProgramName, readonly string[]>> = {
+  bb_worker: ["bb_mount", "bb_files"],
+  bb_runner: ["bb_spawn"],
+};
+
+/** In the bundles, these modules of ours take the place of others. */
+const REPLACEMENTS: Plugin = {
+  name: "replacements",
+  setup({ onLoad, onResolve }) {
+    const instead = (filter: RegExp, contents: string) =>
+      onLoad({ filter }, () => ({ contents, resolveDir: ROOT, loader: "ts" }));
+    instead(/src\/native\/helper\.ts$/, `export * from "./src/package/helper.ts";`);
+    instead(/src\/config\/version\.ts$/, `export * from "./src/package/version.ts";`);
+    instead(/\.node$/, `module.exports = require("./src/package/ffi-rs.ts").ADDON;`);
+    onResolve({ filter: /^node:worker_threads$/ }, ({ importer }) =>
+      importer.includes("/piscina/dist/worker_pool/")
+        ? { path: path.join(ROOT, "src/package/threads.ts") }
+        : undefined,
+    );
+  },
+};
+
+const SHARED: BuildOptions = {
+  absWorkingDir: ROOT,
+  bundle: true,
+  platform: "node",
+  target: "node24",
+  format: "cjs",
+  sourcemap: true,
+  logLevel: "warning",
+  plugins: [REPLACEMENTS],
+  banner: { js: 'const fileUrl = require("node:url").pathToFileURL(__filename).href;' },
+  // Only these of the sources' modules look for files by where they are, or say who they are.
+  define: {
+    "import.meta.url": "fileUrl",
+    "import.meta.dirname": "__dirname",
+    "import.meta.filename": "__filename",
+    VERSION: JSON.stringify(packageJson.version),
+  },
+};
+
+/** Writes a program's bundle, what starts it, and the native files beside it. */
+export async function bundle(program: ProgramName, folder: string): Promise<void> {
+  const define = { ...SHARED.define, PROGRAM: JSON.stringify(program) };
+  await build({
+    ...SHARED,
+    define,
+    // Not the file itself as the entry point: the bundle would begin with its first line, for the shell.
+    stdin: { contents: `import "./${MAIN[program]}";`, resolveDir: ROOT },
+    outfile: path.join(folder, `${program}.bundle.js`),
+  });
+  for (const records of [true, false]) {
+    await build({
+      ...SHARED,
+      define: { ...define, RECORDS: String(records) },
+      entryPoints: ["src/package/start.ts"],
+      outfile: path.join(folder, `${program}${records ? ".recording" : ""}.cjs`),
+      sourcemap: false,
+      banner: { js: SHEBANG[program] },
+    });
+  }
+  for (const helper of HELPERS[program]) {
+    copyFileSync(path.join(ROOT, "native/bin", helper), path.join(folder, helper));
+  }
+}
+
+/** Writes the bundle of the transfer pool's threads: what piscina begins a thread with, and what runs the tasks. */
+export async function bundleThread(folder: string): Promise<void> {
+  await build({
+    ...SHARED,
+    stdin: {
+      contents: `
+        import ${JSON.stringify(PISCINA_WORKER)};
+        export { default } from "./src/cas/transfer/transfer-thread.ts";
+      `,
+      resolveDir: ROOT,
+    },
+    outfile: path.join(folder, "transfer-thread.js"),
+  });
+}
+
+/** The addon of ffi-rs for this machine's kind. */
+export function copyAddon(folder: string): void {
+  const require = createRequire(createRequire(import.meta.url).resolve("ffi-rs"));
+  copyFileSync(require.resolve("@yuuang/ffi-rs-linux-x64-gnu"), path.join(folder, "ffi-rs.node"));
+}
