@@ -1,13 +1,18 @@
 import { openSync, writeSync } from "node:fs";
 import { createLog, type Log } from "./log.ts";
+import type { LogSettings } from "./log-settings.ts";
 
 /** A log that is written to standard error and appended to files. Throws an Error that names one it cannot open. */
-export function logToFiles(paths: readonly string[]): Log {
+export function logToFiles(paths: readonly string[], { level, format }: LogSettings): Log {
   const files = paths.map((path) => openSync(path, "a", 0o666));
-  return createLog("info", (line) => {
-    process.stderr.write(line);
-    for (const file of files) {
-      writeSync(file, line);
-    }
-  });
+  return createLog(
+    level,
+    (line) => {
+      process.stderr.write(line);
+      for (const file of files) {
+        writeSync(file, line);
+      }
+    },
+    format,
+  );
 }
