@@ -120,6 +120,11 @@ export class NfsMount implements AsyncDisposable {
     }
   }
 
+  /** The mount's options as the kernel has them in force, such as "rw,vers=4.2,…"; undefined once it is not mounted. */
+  optionsInForce(): string | undefined {
+    return readMountTable().find(({ mountId }) => mountId === this.#at.mountId)?.superOptions;
+  }
+
   /**
    * Has the kernel send the server everything written to the mount so far. Calls made while one is under way share the
    * next one, so that many actions ending at once cost two. Rejects with {@link WriteBackError} if all that is left is

@@ -5,6 +5,8 @@ import { ConfigurationError } from "../config/error.ts";
 import { connectOtlp } from "../grpc/otlp-connection.ts";
 import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
 import { logToFiles } from "../telemetry/log-files.ts";
+import { LOG_ENVIRONMENT, logSettings } from "../telemetry/log-settings.ts";
+import { logStart } from "../telemetry/start-banner.ts";
 import { Telemetry } from "../telemetry/telemetry.ts";
 import { startRunner } from "./server.ts";
 import { forbidTracing } from "./untraceable.ts";
@@ -17,6 +19,11 @@ With - it is read from standard input. --check starts nothing: it prints, as JSO
 filled in, the fields that have no effect, and all that is wrong or not supported, and ends with 0 if the configuration
 can be used, else with 1.
 SIGTERM stops it: running commands are ended (with stopGracefully: may end within 25 s), and none is left behind.
+
+Environment:
+${LOG_ENVIRONMENT}  GRPC_VERBOSITY, GRPC_TRACE, grpc_proxy, https_proxy, http_proxy, no_grpc_proxy, no_proxy
+                           as for every program that uses grpc-js
+The configuration has every variable of the environment, by std.extVar('NAME').
 `;
 
 /** Less than Kubernetes' default time between SIGTERM and SIGKILL. */
@@ -40,7 +47,8 @@ async function main(): Promise<void> {
   }
   const { settings } = todo;
   forbidTracing();
-  const log = logToFiles(settings.logPaths);
+  const log = logToFiles(settings.logPaths, logSettings(process.env));
+  logStart(log, "bb_runner");
   for (const { field, instead } of settings.doneOtherwise) {
     log.info("a field has no effect", { field, instead });
   }

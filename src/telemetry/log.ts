@@ -3,7 +3,10 @@ export type LogFields = Readonly<Record<string, unknown>>;
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
-/** A program's log: lines `TIME LEVEL MESSAGE name=value…`, with values that need quotes as JSON. */
+/** "text": lines `TIME LEVEL MESSAGE name=value…`, with values that need quotes as JSON. "json": an object a line. */
+export type LogFormat = "text" | "json";
+
+/** A program's log: a line a message. */
 export interface Log {
   debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;
@@ -19,39 +22,60 @@ const SEVERITIES: Record<LogLevel, number> = { debug: 0, info: 1, warn: 2, error
 export function createLog(
   level: LogLevel = "info",
   write: (line: string) => void = (line) => process.stderr.write(line),
+  format: LogFormat = "text",
   common: LogFields = {},
 ): Log {
+  const line = format === "json" ? jsonLine : textLine;
   const at =
     (lineLevel: LogLevel) =>
     (message: string, fields: LogFields = {}) => {
-      if (SEVERITIES[lineLevel] < SEVERITIES[level]) {
-        return;
+      if (SEVERITIES[lineLevel] >= SEVERITIES[level]) {
+        write(`${line(new Date().toISOString(), lineLevel, message, { ...common, ...fields })}\n`);
       }
-      let line = `${new Date().toISOString()} ${lineLevel} ${text(message, /\p{C}/u)}`;
-      for (const [name, value] of Object.entries({ ...common, ...fields })) {
-        if (value !== undefined) {
-          line += ` ${name}=${text(value, /[\s"=]|\p{C}|^$/u)}`;
-        }
-      }
-      write(`${line}\n`);
     };
   return {
     debug: at("debug"),
     info: at("info"),
     warn: at("warn"),
     error: at("error"),
-    with: (fields) => createLog(level, write, { ...common, ...fields }),
+    with: (fields) => createLog(level, write, format, { ...common, ...fields }),
   };
+}
+
+function jsonLine(time: string, level: LogLevel, message: string, fields: LogFields): string {
+  return json({ time, level, message, ...fields });
+}
+
+function textLine(time: string, level: LogLevel, message: string, fields: LogFields): string {
+  let line = `${time} ${level} ${text(message, /\p{C}/u)}`;
+  for (const [name, value] of Object.entries(fields)) {
+    if (value !== undefined) {
+      line += ` ${name}=${text(value, /[\s"=]|\p{C}|^$/u)}`;
+    }
+  }
+  return line;
 }
 
 /** On one line whatever it contains, since what others send must not pass for lines of ours. */
 function text(value: unknown, needsQuotes: RegExp): string {
-  if (value instanceof Error) {
-    return JSON.stringify(value.message);
+  if (typeof value === "string") {
+    return needsQuotes.test(value) ? json(value) : value;
   }
-  if (typeof value === "bigint") {
-    return `${value}`;
-  }
-  const plain = typeof value === "string" ? value : (JSON.stringify(value) ?? String(value));
-  return typeof value === "string" && needsQuotes.test(plain) ? JSON.stringify(plain) : plain;
+  return typeof value === "bigint" ? `${value}` : json(value);
+}
+
+/** As JSON, with what could change how the rest looks as escapes. */
+function json(value: unknown): string {
+  const written = JSON.stringify(value, (_, part: unknown) => {
+    if (part instanceof Error) {
+      return part.message;
+    }
+    return typeof part === "bigint" ? String(part) : part;
+  });
+  return (written ?? String(value)).replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
+    character
+      .split("")
+      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
+      .join(""),
+  );
 }

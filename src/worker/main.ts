@@ -7,6 +7,8 @@ import { MountError } from "../mount/index.ts";
 import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
 import { createLog, type Log } from "../telemetry/log.ts";
 import { logToFiles } from "../telemetry/log-files.ts";
+import { LOG_ENVIRONMENT, logSettings } from "../telemetry/log-settings.ts";
+import { logStart } from "../telemetry/start-banner.ts";
 import { Telemetry } from "../telemetry/telemetry.ts";
 import { mountByNfs } from "./build-directory/nfs-mounted-tree.ts";
 import { setResourceLimits } from "./resource-limits.ts";
@@ -22,6 +24,13 @@ ends with 0 if the configuration can be used, else with 1. --reformat empties th
 whatever it holds; once, before its first use or after its sizes have been changed.
 SIGTERM and SIGINT stop it: it waits for running actions, unmounts, and ends with 0. A second signal, or
 BB_WORKER_GRACE_SECONDS after the first, hands back those that still run.
+
+Environment:
+  BB_WORKER_GRACE_SECONDS  how long a worker that is to stop waits for running actions (default: as long as they take)
+${LOG_ENVIRONMENT}  MALLOC_ARENA_MAX         2, which a start by its first line sets, makes it some 30 MiB smaller
+  GRPC_VERBOSITY, GRPC_TRACE, grpc_proxy, https_proxy, http_proxy, no_grpc_proxy, no_proxy
+                           as for every program that uses grpc-js
+The configuration has every variable of the environment, by std.extVar('NAME').
 `;
 
 const PROGRAM = {
@@ -44,7 +53,8 @@ async function main(): Promise<number> {
       return todo.exitStatus;
     }
     const { settings } = todo;
-    log = logToFiles(settings.logPaths);
+    log = logToFiles(settings.logPaths, logSettings(process.env));
+    logStart(log, "bb_worker");
     for (const { field, instead } of settings.doneOtherwise) {
       log.info("a field has no effect", { field, instead });
     }

@@ -130,6 +130,7 @@ export class Worker {
     worker.#threads.push(
       ...clients.map((client) => client.run(worker.#drain.signal, worker.#handBack.signal)),
     );
+    logCaches(log, storage, pool);
     log.info("ready for work", { threads: clients.length });
     return worker;
   }
@@ -153,6 +154,22 @@ export class Worker {
   handBack(): void {
     this.#handBack.abort();
   }
+}
+
+/** What the caches hold already, and can. */
+function logCaches(log: Log, storage: StorageClient, pool: FilePool): void {
+  const { capacity } = storage;
+  const { diskBlobs, diskBytes } = storage.statistics();
+  const { totalBytes, freeBytes } = pool.space();
+  log.info("caches found", {
+    diskBlobs,
+    diskBytes,
+    maximumDiskBytes: capacity.diskBytes,
+    maximumMemoryBytes: capacity.memoryBytes,
+    maximumDirectories: capacity.directoryCount,
+    filePoolBytes: totalBytes,
+    filePoolFreeBytes: freeBytes,
+  });
 }
 
 /** In a file, as Buildbarn's; where there is a folder, in files in it. Without settings, one that nothing fits into. */

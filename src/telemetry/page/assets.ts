@@ -20,9 +20,10 @@ section p { margin: .25rem 0 }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 caption { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; overflow-wrap: anywhere }
-thead th { color: var(--faint); font-weight: 600; font-size: .85rem }
+thead th { color: var(--faint); font-weight: 600; font-size: .85rem; overflow-wrap: normal }
 tbody tr { border-top: 1px solid var(--line) }
-tbody th { font-weight: 600 }
+tbody th { font-weight: 600; min-width: 9rem }
+time { white-space: nowrap }
 .number { text-align: right; white-space: nowrap }
 code { font-family: ui-monospace, monospace; font-size: .85em }
 small { color: var(--faint); display: block }

@@ -69,7 +69,7 @@ export async function mountByNfs(
         signal,
       ),
     );
-    log.info("mounted a build directory", { mountPath, port, version });
+    log.info("mounted a build directory", { mountPath, port, version, options: mount.optionsInForce() });
     return {
       lost: Promise.race([mount.lost, disconnected.promise]),
       sync: () => mount.sync(),

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, it } from "node:test";
@@ -18,6 +18,16 @@ function run(program: "worker" | "runner", words: readonly string[], input = "")
   return { status, stdout, stderr };
 }
 
+/** The variables that these sources read by their names. */
+function environmentOf(patterns: readonly string[]): readonly string[] {
+  const text = globSync(patterns, { cwd: source })
+    .map((file) => readFileSync(join(source, file), "utf8"))
+    .join("");
+  return [...text.matchAll(/process\.env\.(\w+)|\{ (\w+)(?:: \w+)? \} = process\.env/g)].map(
+    ([, dotted, taken]) => dotted ?? taken!,
+  );
+}
+
 const server = `{ listenPaths: ["/runner"], authenticationPolicy: { allow: {} } }`;
 const runner = `local common = import "common.libsonnet";
   { buildDirectoryPath: "/build", grpcServers: [common.server + { initialConnWindowSizeBytes: 5 }] }`;
@@ -29,6 +39,11 @@ describe("the command lines of bb_worker and bb_runner", () => {
       const { status, stdout } = run(program, ["--help"]);
       assert.equal(status, 0);
       assert.match(stdout, new RegExp(`^Usage: bb_${program} \\[--check\\b.*\\] CONFIG`));
+      const shared = ["BB_LOG_LEVEL", "BB_LOG_FORMAT"];
+      const own = environmentOf([`${program}/**/*.ts`, "telemetry/**/*.ts", "grpc/**/*.ts", "cas/**/*.ts"]);
+      for (const variable of [...shared, ...own]) {
+        assert.match(stdout, new RegExp(`^  ${variable}\\b`, "m"));
+      }
     });
 
     for (const words of [[], ["--check"], ["--chekc", "a"], ["a", "b"]]) {

@@ -11,7 +11,7 @@ const module = join(import.meta.dirname, "../../../src/telemetry/log-files.ts");
 /** Waits for its input to end, and then logs to standard error and to its arguments. */
 const PROGRAM = `
   const { logToFiles } = await import(${JSON.stringify(module)});
-  const log = logToFiles(process.argv.slice(1));
+  const log = logToFiles(process.argv.slice(1), { level: "info", format: "text" });
   process.on("uncaughtException", (error) => log.error("a fault", { error }));
   console.log("ready");
   for await (const _ of process.stdin);

@@ -149,6 +149,30 @@ describe("executor", () => {
   const path = (text: string) => text.split("/").map(toName);
 
   describe("the build directory", () => {
+    it("has one line in the log at its end: where its time went, how it ended, and its bytes", async () => {
+      const lines: string[] = [];
+      await execute({
+        command: { arguments: ["cc"], outputPaths: ["out"] },
+        inputRoot: { "in.c": "int x;" },
+        runs: async (build) => {
+          await build.lookupPath([toName("root"), toName("in.c")]);
+          await build.createFile([toName("root"), toName("out")], Buffer.from("four"));
+          return {};
+        },
+        options: { log: createLog("info", (line) => lines.push(line), "json") },
+      });
+      const ended = lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+      assert.equal(ended.length, 1);
+      const { exitCode, status, action, inputBytesFound, uploadedBytes, ...times } = ended[0]!;
+      assert.deepEqual(
+        [exitCode, status, action, inputBytesFound, uploadedBytes],
+        [0, "OK", "a".repeat(64), 6, 4],
+      );
+      for (const part of ["queued", "input", "run", "storage", "upload"]) {
+        assert.equal(typeof times[`${part}Milliseconds`], "number", part);
+      }
+    });
+
     it("is named after the action unless that may run twice at once", async () => {
       await execute({});
       await execute({ action: { doNotCache: true } });
