@@ -10,6 +10,7 @@ const benchmarks: Readonly<Record<string, readonly [file: string, subject: strin
     "order-to-run.ts",
     "from the scheduler's order to the runner's call, by size of the input root",
   ],
+  ready: ["ready.ts", "from a program's start until it is ready: sources, bundle, executable"],
   native: ["native.ts", "the same where input roots are hard links, beside a loop that makes as many"],
   memory: ["memory.ts", "the worker's memory after find / in 200,000 files"],
   nfs: ["nfs/main.ts", "operations/s and CPU per NFS operation, beside a bare echo server and Ganesha"],

@@ -14,7 +14,7 @@ const MAXIMUM_FILES = 15;
 const ONE_FILE_AN_OPERATION = "src/nfs/operations";
 const REASON = /longer than 400 lines because/i;
 /** What a path in a document may begin with; `PYNFS/…` and the like are the reader's own. */
-const OWN_PATH = /^(?:src|native|configs|bench|test|docs|examples|scripts|\.ci)\/[\w./-]*\w$/;
+const OWN_PATH = /^(?:src|native|configs|compose|bench|test|docs|examples|scripts|\.ci)\/[\w./-]*\w$/;
 
 /** What a command of ours writes. */
 const GENERATED = /^(?:docs\/api|native\/bin|dist)\b/;

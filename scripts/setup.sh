@@ -9,6 +9,7 @@ debian_packages=(
   "rsync rsync"
   "stress-ng stress-ng"
   "dbench dbench"
+  "docker-compose docker-compose"
 )
 # Needed only where the kernel has no NFS client: src/in-kernel/main.ts then boots one that has.
 user_mode_linux_packages=(

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
 export interface ProgramOptions {
@@ -8,6 +9,8 @@ export interface ProgramOptions {
   readonly log?: (line: string) => void;
   /** What its standard input is. Default: empty. */
   readonly input?: "ignore" | "pipe";
+  /** Whether the command begins with one that forks, such as unshare: signals go to its child. */
+  readonly forks?: boolean;
 }
 
 /** bb_worker or bb_runner as a process of its own. */
@@ -15,11 +18,13 @@ export class Program {
   readonly process: ChildProcess;
   readonly lines: string[] = [];
   readonly #waiting = new Set<() => void>();
+  readonly #forks: boolean;
 
   constructor(
     command: readonly string[],
-    { environment = {}, log = console.error, input = "ignore" }: ProgramOptions = {},
+    { environment = {}, log = console.error, input = "ignore", forks = false }: ProgramOptions = {},
   ) {
+    this.#forks = forks;
     const [file = "", ...rest] = command;
     this.process = spawn(file, rest, {
       stdio: [input, "inherit", "pipe"],
@@ -63,11 +68,17 @@ export class Program {
     return this.process.exitCode !== null || this.process.signalCode !== null;
   }
 
+  /** The process that is the program. */
+  get pid(): number {
+    const { pid = 0 } = this.process;
+    return this.#forks ? Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1")) : pid;
+  }
+
   /** Resolves to the exit code, or the signal's name. */
   async end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null> {
     const exit = this.exit();
     if (!this.ended) {
-      this.process.kill(signal);
+      process.kill(this.pid, signal);
     }
     return exit;
   }

@@ -41,6 +41,10 @@ export interface WorkerClusterOptions {
   readonly runnerNamespace?: "same" | "slave" | "private";
   readonly server?: Partial<ClusterServerOptions>;
   readonly environment?: Readonly<Record<string, string>>;
+  /** Who may make files in the volume that they share; default 0755. */
+  readonly volumeMode?: number;
+  /** Has worker and runner started by these, which fork, instead of in `runnerNamespace`. */
+  readonly containers?: { readonly worker: readonly string[]; readonly runner: readonly string[] };
   /** The folder of the programs; default: see {@link programCommand}. */
   readonly programs?: string;
 }
@@ -70,6 +74,7 @@ export class WorkerCluster {
   readonly #namespace: readonly string[];
   readonly #environment: Readonly<Record<string, string>>;
   readonly #programs: string | undefined;
+  readonly #containers: WorkerClusterOptions["containers"];
 
   private constructor(
     server: ClusterServer,
@@ -77,7 +82,7 @@ export class WorkerCluster {
     rootDigest: Digest,
     concurrency: number,
     namespace: readonly string[],
-    { environment = {}, programs }: WorkerClusterOptions,
+    { environment = {}, programs, containers }: WorkerClusterOptions,
   ) {
     this.concurrency = concurrency;
     this.server = server;
@@ -88,6 +93,7 @@ export class WorkerCluster {
     this.#namespace = namespace;
     this.#environment = environment;
     this.#programs = programs;
+    this.#containers = containers;
   }
 
   /** What it starts is ended after `test`. */
@@ -98,7 +104,7 @@ export class WorkerCluster {
     const { concurrency = 2, runnerNamespace = "same", runnerSettings = {} } = options;
     const volume = mkdtempSync(join(tmpdir(), "volume-"));
     // Commands may be another user's.
-    chmodSync(volume, 0o755);
+    chmodSync(volume, options.volumeMode ?? 0o755);
     await shareMounts(volume);
     const server = await ClusterServer.start({
       folder: join(volume, "storage"),
@@ -159,18 +165,25 @@ export class WorkerCluster {
   }
 
   async startRunner(): Promise<void> {
-    this.runner = new Program([
-      ...this.#namespace,
-      ...programCommand("runner", this.#programs),
-      join(this.#volume, "bb_runner.json"),
-    ]);
+    this.runner = new Program(
+      [
+        ...(this.#containers?.runner ?? this.#namespace),
+        ...programCommand("runner", this.#programs),
+        join(this.#volume, "bb_runner.json"),
+      ],
+      { forks: this.#containers !== undefined },
+    );
     await this.runner.line(/runner ready/);
   }
 
   startWorker(): void {
     this.worker = new Program(
-      [...programCommand("worker", this.#programs), join(this.#volume, "bb_worker.json")],
-      { environment: this.#environment },
+      [
+        ...(this.#containers?.worker ?? []),
+        ...programCommand("worker", this.#programs),
+        join(this.#volume, "bb_worker.json"),
+      ],
+      { environment: this.#environment, forks: this.#containers !== undefined },
     );
   }
 
