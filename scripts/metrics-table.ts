@@ -4,13 +4,8 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { BackendMetrics } from "../src/cas/backend-metrics.ts";
-import { countCalls } from "../src/runner/telemetry/call-metrics.ts";
-import { requestMetrics } from "../src/telemetry/diagnostics.ts";
-import { type MetricFamily, Metrics } from "../src/telemetry/metrics/metrics.ts";
-import { observeProcess } from "../src/telemetry/metrics/process-metrics.ts";
-import { MemoryFilePool } from "../src/vfs/index.ts";
-import { WorkerWatch } from "../src/worker/telemetry/worker-watch.ts";
+import type { MetricFamily } from "../src/telemetry/metrics/metrics.ts";
+import { runnerFamilies, workerFamilies } from "./program-metrics.ts";
 
 const DOCUMENT = path.resolve(import.meta.dirname, "../docs/metrics.md");
 
@@ -28,6 +23,9 @@ OpenTelemetry's serializer writes what is here. It appends \`_total\` to names o
 and units go into \`# UNIT\`, not into names; so Buildbarn's names come out as they are, also where they lack their unit, as
 \`…_virtual_execution_duration\`. OpenTelemetry has no histogram that is read when somebody asks: histograms go to its reader
 as what another producer has counted.
+
+\`configs/grafana/\` has a dashboard for each program. \`npm run check:dashboards\` holds that they ask for nothing that is not
+here, and \`npm test -- e2e/dashboards\`, where Debian's \`prometheus\` is installed, that every panel has data during a build.
 
 What Buildbarn's worker has and this one has not, as nothing here means the same:
 `;
@@ -82,33 +80,6 @@ ${table(described(runnerFamilies()))}`;
   }
   console.error("docs/metrics.md is not what the code does: npm run check:metrics -- --write");
   return 1;
-}
-
-function workerFamilies(): readonly MetricFamily[] {
-  const metrics = new Metrics();
-  const watch = new WorkerWatch(metrics);
-  watch.filePool(new MemoryFilePool(0));
-  watch.observe({ statistics: unread }, 0);
-  new BackendMetrics(metrics);
-  return withOwn(metrics);
-}
-
-function runnerFamilies(): readonly MetricFamily[] {
-  const metrics = new Metrics();
-  countCalls(metrics);
-  return withOwn(metrics);
-}
-
-/** With those that each program has. */
-function withOwn(metrics: Metrics): readonly MetricFamily[] {
-  using resources = new DisposableStack();
-  observeProcess(metrics, resources);
-  requestMetrics(metrics);
-  return metrics.families;
-}
-
-function unread(): never {
-  throw new Error("only descriptions are wanted");
 }
 
 function described(families: readonly MetricFamily[]): readonly (readonly string[])[] {

@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { type EventEmitter, once } from "node:events";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, suite, test } from "node:test";
@@ -13,6 +12,7 @@ import { type Cluster, defaultPools, startCluster } from "../../src/cluster/clus
 import { openChannel } from "../../src/grpc/endpoint.ts";
 import { computeDigest, SHA256 } from "../../src/reapi/digest.ts";
 import { accessibilityProblems, CHROMIUM, misdeedsOf, startBrowser } from "./browser.ts";
+import { freePort } from "./free-port.ts";
 
 /** An input that comes when the test says so. */
 const LATE = Buffer.from("comes late\n");
@@ -156,12 +156,3 @@ suite("the page in a browser", { skip: CHROMIUM ? false : "chromium is not insta
     assert.deepEqual([misdeeds, plainMisdeeds], [[], []]);
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}

@@ -76,6 +76,7 @@ it("an action's time is that of its stages; waits for storage count once, and on
   now = 130;
   await settle(0);
   fetch(1);
+  now = 140;
   fetch(2);
   now = 150;
   await settle(1);
