@@ -7,12 +7,12 @@ import { CallHeaders } from "./call-headers.ts";
 import { countingClient } from "./calls/counting.ts";
 import type { CallCounts } from "./calls/counts.ts";
 import { CallTracing, type TracedMethods } from "./calls/tracing.ts";
+import { unaryCall } from "./calls/unary-call.ts";
 import { EndpointChannel } from "./endpoint.ts";
 import type { IncomingCall } from "./incoming-call.ts";
 import { sendAll } from "./send-all.ts";
 import { type Codecs, type Definition, type Service, serviceDefinition } from "./service-definition.ts";
 import { failure } from "./status.ts";
-import { unaryCall } from "./unary-call.ts";
 
 export interface ClientOptions<S extends Service> {
   readonly codecs?: Codecs<S>;

@@ -7,7 +7,7 @@ import type {
   StatusObject,
 } from "@grpc/grpc-js";
 import { status } from "@grpc/grpc-js";
-import type { CountedCall } from "./calls/counts.ts";
+import type { CountedCall } from "./counts.ts";
 
 export interface UnaryCallOptions {
   readonly deadline: Deadline;
