@@ -339,7 +339,7 @@ export class LargeBlob {
 
   /** Resolves when the whole has been hashed, or cannot be, as not all of it is in the store. */
   async #verify(): Promise<void> {
-    const { pool, store, statistics } = this.#context;
+    const { pool, store, statistics, chunkSizeBytes } = this.#context;
     await Promise.all(this.#puts);
     await this.#checkStored();
     const entries = this.#findAll();
@@ -347,7 +347,7 @@ export class LargeBlob {
       return;
     }
     try {
-      const checks = await verifyStored(store, pool, this.#portable, entries);
+      const checks = await verifyStored(store, pool, this.#portable, entries, chunkSizeBytes);
       if (checks !== undefined) {
         this.#checks = checks;
         store.put([{ key: this.#checksKeys[0], frame: frameOf(checks), contentBytes: checks.length }]);

@@ -7,7 +7,7 @@ import type { RandomAccess } from "../transfer/upload-source.ts";
 import { verifyHash } from "../transfer/verify.ts";
 
 /**
- * Hashes the contents of entries, one after the other, in a thread. Resolves to their checks, one after the other;
+ * Hashes the contents of entries, one after the other, in a thread: all are chunks of one size but the last. Resolves to their checks, one after the other;
  * undefined if an entry could not be read. Rejects with DATA_LOSS if together they are not what the digest names.
  *
  * The entries must have been found in this tick.
@@ -17,6 +17,7 @@ export async function verifyStored(
   pool: TransferPool,
   digest: PortableDigest,
   entries: readonly StoredEntry[],
+  chunkSizeBytes: number,
 ): Promise<Uint8Array | undefined> {
   const checks = Buffer.alloc(entries.length * CHECK_BYTES);
   for (const [index, entry] of entries.entries()) {
@@ -44,7 +45,7 @@ export async function verifyStored(
         position,
         length: entries[index]!.location.contentBytes,
       }));
-      await pool.run({ kind: "verifyPieces", digest, path: store.path, pieces });
+      await pool.run({ kind: "verifyPieces", digest, path: store.path, chunkSizeBytes, checks, pieces });
     }
     return checks;
   } finally {

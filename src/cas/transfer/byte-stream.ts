@@ -10,8 +10,8 @@ import type { ServerConnection } from "./server-connection.ts";
 import { piecesOf, type RandomAccess } from "./upload-source.ts";
 import { decompress, wrongSize } from "./verify.ts";
 
-/** How much goes into one WriteRequest. */
-const WRITE_PIECE_BYTES = 256 * 1024;
+/** How much goes into one WriteRequest: a quarter of what gRPC servers take by default. */
+const WRITE_PIECE_BYTES = 1024 * 1024;
 /** A blob is worth compressing if its beginning is. */
 const SAMPLE_BYTES = 64 * 1024;
 const WORTHWHILE_RATIO = 0.9;

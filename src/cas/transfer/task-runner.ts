@@ -2,12 +2,28 @@ import { open } from "node:fs/promises";
 import { CallCounts } from "../../grpc/calls/counts.ts";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError, BlobError, blobFailure } from "../../reapi/blob-error.ts";
-import { DIGEST_FUNCTIONS_READY, type Digest, digestFunctionFor, SHA256 } from "../../reapi/digest.ts";
-import { CHECK_BYTES, checkOf, contentOf, type Frame, newFrame, setCheck } from "../local/layout.ts";
+import {
+  DIGEST_FUNCTIONS_READY,
+  type Digest,
+  digestFunctionFor,
+  type IncrementalHash,
+  SHA256,
+} from "../../reapi/digest.ts";
+import {
+  CHECK_BYTES,
+  checkOf,
+  contentOf,
+  type Frame,
+  frameCheck,
+  newFrame,
+  setCheck,
+} from "../local/layout.ts";
 import { readRange, readWhole, write } from "./byte-stream.ts";
+import { ChunkCutter } from "./chunk-cutter.ts";
 import { batchRead, batchUpdate, findMissing } from "./content-addressable-storage.ts";
 import { fromPortable, portableError, toPortable } from "./portable.ts";
 import { SYSTEM_CLOCK } from "./retry.ts";
+import { RunningHashes } from "./running-hashes.ts";
 import { ServerConnection } from "./server-connection.ts";
 import type { TransferContext, TransferResults, TransferSettings, TransferTask } from "./transfer-task.ts";
 import { piecesOf } from "./upload-source.ts";
@@ -21,6 +37,7 @@ export interface TaskRunner {
 
 /** Runs tasks in this thread, with its own connections to the servers. */
 export function createTaskRunner(settings: TransferSettings): TaskRunner {
+  const hashes = new RunningHashes();
   const connections: (ServerConnection | undefined)[] = [];
   const closing = new AbortController();
   const callCounts = settings.callCounts && new CallCounts(settings.callCounts);
@@ -57,45 +74,22 @@ export function createTaskRunner(settings: TransferSettings): TaskRunner {
 
     async fetchRange({ server, digest: portable, offset, length, chunkSizeBytes }, { signal, chunk }) {
       const digest = fromPortable(portable);
-      const end = offset + length;
-      let start = offset;
-      const next = () => newFrame(Math.min(chunkSizeBytes, end - start));
-      let frame = next();
-      let content = contentOf(frame, Math.min(chunkSizeBytes, end - start));
-      let filled = 0;
-      const take = (data: Uint8Array) => {
-        while (data.length > 0) {
-          const part = data.subarray(0, content.length - filled);
-          content.set(part, filled);
-          filled += part.length;
-          data = data.subarray(part.length);
-          if (filled === content.length) {
-            setCheck(frame, checkOf(content));
-            chunk?.(start / chunkSizeBytes, frame);
-            start += filled;
-            filled = 0;
-            frame = next();
-            content = contentOf(frame, Math.min(chunkSizeBytes, end - start));
-          }
-        }
-      };
+      const received = hashes.receiver(digest, chunkSizeBytes, offset);
+      const cutter = new ChunkCutter(chunkSizeBytes, length, (index, frame, content) => {
+        received(content, frameCheck(frame));
+        chunk?.(offset / chunkSizeBytes + index, frame);
+      });
+      const take = (data: Uint8Array) => cutter.take(data);
       await readRange(connection(server), digest, offset, length, take, signal).catch(named(digest));
+      return undefined;
     },
 
-    async verifyPieces({ digest: portable, path, pieces }) {
+    async verifyPieces({ digest: portable, path, chunkSizeBytes, checks, pieces }) {
       const digest = fromPortable(portable);
-      const file = await open(path);
-      try {
-        const hash = digest.function.createHash(digest.sizeBytes);
-        for (const { position, length } of pieces) {
-          const buffer = Buffer.allocUnsafe(length);
-          const { bytesRead } = await file.read(buffer, 0, length, position);
-          hash.update(buffer.subarray(0, bytesRead));
-        }
-        verifyHash(digest, hash.digest("hex"));
-      } finally {
-        await file.close();
-      }
+      const known = hashes.take(digest, chunkSizeBytes, checks);
+      const hash = known?.hash ?? digest.function.createHash(digest.sizeBytes);
+      await hashPieces(hash, path, pieces.slice(known?.chunks ?? 0));
+      verifyHash(digest, hash.digest("hex"));
       return undefined;
     },
 
@@ -163,6 +157,34 @@ export function closed(): BlobError {
 }
 
 const HASH_PIECE_BYTES = 1024 * 1024;
+
+/** Hashes pieces of a file, one after the other. */
+async function hashPieces(
+  hash: IncrementalHash,
+  path: string,
+  pieces: readonly { readonly position: number; readonly length: number }[],
+): Promise<void> {
+  if (pieces.length === 0) {
+    return;
+  }
+  const file = await open(path);
+  try {
+    const buffer = Buffer.allocUnsafeSlow(HASH_PIECE_BYTES);
+    for (const { position, length } of pieces) {
+      for (let done = 0; done < length; ) {
+        const wanted = Math.min(HASH_PIECE_BYTES, length - done);
+        const { bytesRead } = await file.read(buffer, 0, wanted, position + done);
+        if (bytesRead === 0) {
+          return;
+        }
+        hash.update(buffer.subarray(0, bytesRead));
+        done += bytesRead;
+      }
+    }
+  } finally {
+    await file.close();
+  }
+}
 
 /** Adds to an error the blob it is about. */
 function named(digest: Digest): (error: unknown) => never {

@@ -33,11 +33,17 @@ export type TransferTask =
       readonly length: number;
       readonly chunkSizeBytes: number;
     }
-  /** Succeeds if pieces of a file, one after the other, are what the digest names. */
+  /**
+   * Succeeds if pieces of a file, one after the other, are what the digest names. Those that the thread has received
+   * itself, with the same checks, have been hashed already, and are not read.
+   */
   | {
       readonly kind: "verifyPieces";
       readonly digest: PortableDigest;
       readonly path: string;
+      readonly chunkSizeBytes: number;
+      /** Of the pieces, one after the other. */
+      readonly checks: Uint8Array;
       readonly pieces: readonly { readonly position: number; readonly length: number }[];
     }
   | { readonly kind: "findMissing"; readonly server: number; readonly digests: readonly PortableDigest[] }

@@ -31,8 +31,8 @@ export async function readAll(source: SizedSource): Promise<Uint8Array> {
 }
 
 /**
- * The bytes from `offset` up to `end`, in pieces of at most `pieceBytes`. Throws an Error where the source ends
- * early.
+ * The bytes from `offset` up to `end`, in pieces of at most `pieceBytes`; the next one is read while the caller is busy
+ * with one. Throws an Error where the source ends early.
  */
 export async function* piecesOf(
   source: RandomAccess,
@@ -40,12 +40,18 @@ export async function* piecesOf(
   end: number,
   pieceBytes: number,
 ): AsyncGenerator<Uint8Array> {
-  for (let position = offset; position < end; ) {
-    const piece = await source.read(position, Math.min(pieceBytes, end - position));
+  const read = async (position: number) => source.read(position, Math.min(pieceBytes, end - position));
+  let position = offset;
+  let next = position < end ? read(position) : undefined;
+  while (next !== undefined) {
+    const piece = await next;
     if (piece.length === 0) {
       throw new Error(`the content ends at ${position} of ${end} bytes`);
     }
-    yield piece;
     position += piece.length;
+    next = position < end ? read(position) : undefined;
+    // The caller may leave before it is wanted.
+    next?.catch(() => {});
+    yield piece;
   }
 }

@@ -17,9 +17,8 @@ export interface UnaryCallOptions {
 }
 
 /**
- * A call with one message each way, made straight on the channel. grpc-js's own client spends a quarter of such a
- * call's CPU on interceptors, event emitters and a stack trace that only failures need. Resolves to the answer as it
- * came. Rejects as grpc-js does.
+ * A call with one message each way, made straight on the channel, without the interceptors, event emitters and stack
+ * trace that grpc-js's own client makes for each. Resolves to the answer as it came. Rejects as grpc-js does.
  */
 export function unaryCall(
   channel: Channel,
