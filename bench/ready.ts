@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- ready`: from the start of a program until it is ready, from the sources, as the bundle and as the
+ * `npm run bench -- ready [FORM…]`: from the start of a program until it is ready, from the sources, as the bundle and as the
  * executable, beside a Node that does nothing, which is the least. Wall-clock time, and the process's own CPU time, which
  * other load on the machine changes less. First on this machine, where the worker's build directory is native, then where
  * the kernel has an NFS client, where it is mounted. `npm run package` comes first.
@@ -20,9 +20,11 @@ const TICK_MILLISECONDS = 10;
 const PACKAGES = path.join(import.meta.dirname, "../package");
 const FORMS = { sources: undefined, bundle: `${PACKAGES}/bundle`, executable: `${PACKAGES}/bin` };
 
+const chosen = process.argv.slice(2);
+
 await measure();
 if (!insideKernel()) {
-  process.exitCode = await runInKernel(import.meta.filename, []);
+  process.exitCode = await runInKernel(import.meta.filename, chosen);
 }
 
 async function measure(): Promise<void> {
@@ -35,6 +37,9 @@ async function measure(): Promise<void> {
       const file = path.join(folder, `bb_${name}.json`);
       writeFileSync(file, JSON.stringify(name === "worker" ? workerIn(folder) : runnerIn(folder)));
       for (const [form, programs] of Object.entries(FORMS)) {
+        if (chosen.length > 0 && !chosen.includes(form)) {
+          continue;
+        }
         rows.push([`bb_${name}, ${form}`, ...(await times([...programCommand(name, programs), file]))]);
       }
     }
