@@ -18,6 +18,7 @@ import { createLog } from "../src/telemetry/log.ts";
 import { Worker } from "../src/worker/worker.ts";
 import { ExecutionClient } from "./demo/execution-client.ts";
 import { placeByHardLinks } from "./demo/hardlinked-root.ts";
+import { median } from "./median.ts";
 import { syntheticRoot } from "./synthetic-root.ts";
 import { formatTable } from "./table.ts";
 
@@ -61,8 +62,7 @@ async function measure(): Promise<void> {
       loop.push(placement.milliseconds);
       rmSync(target, { recursive: true });
     }
-    const median = warm.sort((a, b) => a - b)[Math.floor(warm.length / 2)]!;
-    rows.push([files, ...[cold, median, loop[0]!, Math.min(...loop.slice(1))].map(Math.round)]);
+    rows.push([files, ...[cold, median(warm), loop[0]!, Math.min(...loop.slice(1))].map(Math.round)]);
   }
   console.log(
     formatTable(

@@ -6,17 +6,17 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { programCommand } from "../src/cluster/programs.ts";
 import { insideKernel, runInKernel } from "../src/in-kernel/run-in-kernel.ts";
+import { median } from "./median.ts";
+import { processCpuSeconds } from "./process-usage.ts";
 import { formatTable } from "./table.ts";
 
 const ROUNDS = 5;
-/** What /proc counts CPU time in. */
-const TICK_MILLISECONDS = 10;
 const PACKAGES = path.join(import.meta.dirname, "../package");
 const FORMS = { sources: undefined, bundle: `${PACKAGES}/bundle`, executable: `${PACKAGES}/bin` };
 
@@ -55,13 +55,10 @@ async function times(command: readonly string[]): Promise<string[]> {
   for (let round = 0; round < ROUNDS; round++) {
     starts.push(await startOnce(command));
   }
-  const median = (key: "wall" | "cpu") => {
-    const sorted = starts.map((start) => start[key]).sort((a, b) => a - b);
-    return (sorted[Math.floor(ROUNDS / 2)]! / 1000).toFixed(2);
-  };
-  return [median("wall"), median("cpu")];
+  return (["wall", "cpu"] as const).map((key) => median(starts.map((start) => start[key])).toFixed(2));
 }
 
+/** Seconds until it is ready. */
 async function startOnce([file = "", ...rest]: readonly string[]): Promise<{ wall: number; cpu: number }> {
   const started = performance.now();
   const child = spawn(file, rest, { stdio: ["ignore", "ignore", "pipe"] });
@@ -71,7 +68,7 @@ async function startOnce([file = "", ...rest]: readonly string[]): Promise<{ wal
   for await (const line of createInterface(child.stderr)) {
     lines.push(line);
     if (result === undefined && /ready for work|runner ready|^ready$/.test(line)) {
-      result = { wall: performance.now() - started, cpu: cpuMilliseconds(child.pid!) };
+      result = { wall: (performance.now() - started) / 1000, cpu: processCpuSeconds(child.pid!) };
       child.kill("SIGTERM");
     }
   }
@@ -80,13 +77,6 @@ async function startOnce([file = "", ...rest]: readonly string[]): Promise<{ wal
     throw new Error(`${file} was never ready:\n${lines.join("\n")}`);
   }
   return result;
-}
-
-function cpuMilliseconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "latin1")
-    .replace(/^.*\) /, "")
-    .split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * TICK_MILLISECONDS;
 }
 
 function workerIn(folder: string): object {

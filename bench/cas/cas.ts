@@ -11,8 +11,10 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import path from "node:path";
 import { parseArgs } from "node:util";
+import { median } from "../median.ts";
+import type { PlainDigest } from "../plain-digest.ts";
 import { formatTable } from "../table.ts";
-import type { Cost, PlainDigest, SideSettings, Work } from "./side-messages.ts";
+import type { Cost, SideSettings, Work } from "./side-messages.ts";
 import type { StorageContents, StorageReady } from "./storage-process.ts";
 
 const MiB = 1024 * 1024;
@@ -80,10 +82,6 @@ async function takeTurns(sides: readonly Side[], work: Work, costs: Costs): Prom
     const [cost] = (await once(side.process, "message")) as [Cost];
     costs.set(side, [...(costs.get(side) ?? []), cost]);
   }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }
 
 /** The row of one kind of work: for each side its figure, for all but the first with the ratio to that. */

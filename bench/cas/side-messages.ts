@@ -1,7 +1,4 @@
-import type { Digest } from "../../src/reapi/digest.ts";
-
-/** A SHA-256 digest as it passes between processes. */
-export type PlainDigest = Pick<Digest, "hash" | "sizeBytes">;
+import type { PlainDigest } from "../plain-digest.ts";
 
 /** What a side is: bare grpc-js, or the storage client of a source tree. */
 export interface SideSettings {

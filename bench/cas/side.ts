@@ -4,8 +4,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import type { PlainDigest } from "../plain-digest.ts";
 import { bareSide } from "./bare-side.ts";
-import type { Cost, PlainDigest, SideSettings, Work } from "./side-messages.ts";
+import type { Cost, SideSettings, Work } from "./side-messages.ts";
 import { storeSide } from "./store-side.ts";
 
 /** The calls that are measured. */

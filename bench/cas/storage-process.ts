@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Digest } from "../../src/reapi/digest.ts";
 import { FakeStorage } from "../../test/unit/cas/fake-storage.ts";
-import type { PlainDigest } from "./side-messages.ts";
+import type { PlainDigest } from "../plain-digest.ts";
 
 /** What the benchmark's storage holds: given by the parent process. */
 export interface StorageContents {

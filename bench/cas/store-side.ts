@@ -1,6 +1,7 @@
 import { join } from "node:path";
+import type { PlainDigest } from "../plain-digest.ts";
 import type { Side } from "./side.ts";
-import type { PlainDigest, SideSettings } from "./side-messages.ts";
+import type { SideSettings } from "./side-messages.ts";
 
 const READ_BYTES = 1024 * 1024;
 const STORE_BYTES = 1e10;

@@ -56,8 +56,11 @@ export class ExecutionClient {
     this.#execution = createClient(Execution, channel);
   }
 
-  /** Throws where the operation ends with an error, or the command with an exit code other than 0. */
-  async run(commandLine: CommandLine, inputRoot: Digest): Promise<Outcome> {
+  /**
+   * Throws where the operation ends with an error, or the command with an exit code other than 0; the signal's reason once
+   * that aborts.
+   */
+  async run(commandLine: CommandLine, inputRoot: Digest, signal?: AbortSignal): Promise<Outcome> {
     const command = await this.#storage.putBlob(
       toBinary(
         CommandSchema,
@@ -83,7 +86,7 @@ export class ExecutionClient {
     );
     this.#storage.resetStatistics();
     const started = performance.now();
-    const response = await this.#execute(action);
+    const response = await this.#execute(action, signal);
     const milliseconds = performance.now() - started;
     const result = response.result;
     if (response.status !== undefined && response.status.code !== 0) {
@@ -127,14 +130,19 @@ export class ExecutionClient {
     return await this.#text(outcome.result.stdoutDigest, outcome.result.stdoutRaw);
   }
 
-  async #execute(action: Digest): Promise<ExecuteResponse> {
-    for await (const operation of this.#execution.execute({ actionDigest: digestMessage(action) })) {
-      if (operation.result.case === "response") {
-        return fromBinary(ExecuteResponseSchema, operation.result.value.value);
+  async #execute(action: Digest, signal: AbortSignal | undefined): Promise<ExecuteResponse> {
+    try {
+      const operations = this.#execution.execute({ actionDigest: digestMessage(action) }, { signal });
+      for await (const operation of operations) {
+        if (operation.result.case === "response") {
+          return fromBinary(ExecuteResponseSchema, operation.result.value.value);
+        }
+        if (operation.result.case === "error") {
+          throw new Error(`the operation failed: ${operation.result.value.message}`);
+        }
       }
-      if (operation.result.case === "error") {
-        throw new Error(`the operation failed: ${operation.result.value.message}`);
-      }
+    } catch (error) {
+      throw signal?.aborted ? signal.reason : error;
     }
     throw new Error("the scheduler closed the stream before the action was done");
   }

@@ -8,6 +8,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 import { EmbeddedStorage } from "../../src/cluster/storage/embedded-storage.ts";
 import { runInKernel } from "../../src/in-kernel/run-in-kernel.ts";
+import { type PlainDigest, toPlain } from "../plain-digest.ts";
 import { collectDebianRoot, type DebianRoot } from "./debian-root.ts";
 import { CHANGED_SOURCE, luaSources } from "./lua-sources.ts";
 import type { DemoPlan } from "./plan.ts";
@@ -62,11 +63,10 @@ async function importRoots(storage: EmbeddedStorage, debian: DebianRoot): Promis
   const system = rootEntries(debian);
   const root = await storage.importInputRoot([...system, ...(await luaSources("build", false))]);
   const changed = await storage.importInputRoot([...system, ...(await luaSources("build", true))]);
-  const digestOf = ({ hash, sizeBytes }: { hash: string; sizeBytes: number }) => ({ hash, sizeBytes });
   return {
-    inputRoot: digestOf(root.digest),
-    changedInputRoot: digestOf(changed.digest),
-    changedFile: digestOf(changed.fileDigests.get(`build/${CHANGED_SOURCE}`)!),
+    inputRoot: toPlain(root.digest),
+    changedInputRoot: toPlain(changed.digest),
+    changedFile: toPlain(changed.fileDigests.get(`build/${CHANGED_SOURCE}`)!),
     files: root.files,
     directories: root.directories,
     bytes: root.bytes,
@@ -74,7 +74,7 @@ async function importRoots(storage: EmbeddedStorage, debian: DebianRoot): Promis
   };
 }
 
-function keyOf({ hash, sizeBytes }: { hash: string; sizeBytes: number }): string {
+function keyOf({ hash, sizeBytes }: PlainDigest): string {
   return `${hash}-${sizeBytes}`;
 }
 

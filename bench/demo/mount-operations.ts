@@ -4,14 +4,16 @@ import { readdirSync, readFileSync } from "node:fs";
 export type OperationCounts = ReadonlyMap<string, number>;
 
 /**
- * Reads the NFSv4 mount's statistics (Linux: fs/nfs/super.c, "mountstats") from whichever process sees it: the
- * worker has a mount namespace of its own. Throws where no process has such a mount.
+ * Reads the statistics of the NFSv4 mount at a path (default: of the first there is; Linux: fs/nfs/super.c, "mountstats")
+ * from whichever process sees it: the worker may have a mount namespace of its own. Throws where no process has such a
+ * mount.
  */
-export function mountOperations(): OperationCounts {
+export function mountOperations(path?: string): OperationCounts {
+  const mounted = path === undefined ? " with fstype nfs4 " : ` mounted on ${path} with fstype nfs4 `;
   for (const process of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     const section = readMountStatistics(process)
       .split(/^device /m)
-      .find((text) => / with fstype nfs4 /.test(text));
+      .find((text) => text.includes(mounted));
     if (section !== undefined) {
       const operations = section.slice(section.indexOf("per-op statistics"));
       return new Map(

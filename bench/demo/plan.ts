@@ -1,3 +1,5 @@
+import type { PlainDigest } from "../plain-digest.ts";
+
 /** What main.ts put into the CAS, told to run-actions.ts as JSON. */
 export interface DemoPlan {
   readonly inputRoot: PlainDigest;
@@ -9,9 +11,4 @@ export interface DemoPlan {
   readonly bytes: number;
   /** "HASH-SIZE" of every file of both roots; what else is fetched are directories. */
   readonly fileKeys: readonly string[];
-}
-
-export interface PlainDigest {
-  readonly hash: string;
-  readonly sizeBytes: number;
 }

@@ -2,8 +2,6 @@
  * The demo's second half, on a kernel with an NFS client: starts the cluster on the CAS that main.ts filled, runs the
  * actions, verifies what they gave, and prints the table. Exits with 0 only if all was as it must be.
  */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -15,14 +13,16 @@ import {
   DirectorySchema,
   FileNodeSchema,
 } from "../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { type Digest, makeDigest, SHA256 } from "../../src/reapi/digest.ts";
+import type { Digest } from "../../src/reapi/digest.ts";
 import { digestMessage } from "../../src/reapi/wire-digest.ts";
 import { startChrootedCluster } from "../chrooted-cluster.ts";
+import { type PlainDigest, toDigest } from "../plain-digest.ts";
+import { runChrooted } from "../run-chrooted.ts";
 import { formatTable } from "../table.ts";
 import type { CommandLine, ExecutionClient, Outcome } from "./execution-client.ts";
 import { type Placement, placeByHardLinks } from "./hardlinked-root.ts";
 import { mountOperations, operationsSince } from "./mount-operations.ts";
-import type { DemoPlan, PlainDigest } from "./plan.ts";
+import type { DemoPlan } from "./plan.ts";
 
 const makeArguments = ["make", "CC=gcc -std=gnu99", "CFLAGS=-O1 -DLUA_USE_POSIX", "a", "lua"];
 const build: CommandLine = {
@@ -162,31 +162,16 @@ async function runHardLinked(
       };
       placements.push(await placeByHardLinks(storage, toDigest(plan.inputRoot), cache, target, progress));
       if (name === "first") {
-        runMilliseconds = await runChrooted(target);
+        process.stdout.write("   build Lua there … ");
+        const seconds = await runChrooted(target, 'cd build && exec "$@"', ...makeArguments);
+        console.log(`${seconds.toFixed(1)} s`);
+        runMilliseconds = seconds * 1000;
       }
     }
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
   return { placements, runMilliseconds };
-}
-
-async function runChrooted(root: string): Promise<number> {
-  process.stdout.write("   build Lua there … ");
-  const started = performance.now();
-  const child = spawn("chroot", [root, "/bin/sh", "-c", 'cd build && exec "$@"', "sh", ...makeArguments], {
-    stdio: ["ignore", "ignore", "pipe"],
-    env: { PATH: "/usr/sbin:/usr/bin:/bin" },
-  });
-  let complaint = "";
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    complaint += text;
-  });
-  const [code] = await once(child, "close");
-  expect(code === 0, `the build on the hard-linked root failed (${code}): ${complaint.slice(-2000)}`);
-  const milliseconds = performance.now() - started;
-  console.log(`${(milliseconds / 1000).toFixed(1)} s`);
-  return milliseconds;
 }
 
 function printTables(
@@ -295,10 +280,6 @@ function expect(condition: boolean, otherwise: string): void {
 
 function lastLines(file: string): string {
   return readFileSync(file, "utf8").trimEnd().split("\n").slice(-20).join("\n");
-}
-
-function toDigest({ hash, sizeBytes }: PlainDigest): Digest {
-  return makeDigest("", SHA256, hash, sizeBytes);
 }
 
 function keyOf({ hash, sizeBytes }: PlainDigest): string {

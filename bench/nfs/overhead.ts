@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Operation } from "../../src/nfs/protocol/operation.ts";
 import { OperationStatistics } from "../../src/nfs/statistics.ts";
+import { median } from "../median.ts";
 import { compileLoad, measure, startNode, type Target } from "./target.ts";
 
 const KINDS = ["getattr", "lookup", "read4k", "openclose"];
@@ -94,8 +95,4 @@ function countingNanoseconds(): number {
     return counted - empty;
   });
   return sum > 0 ? median(costs) : 0;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }

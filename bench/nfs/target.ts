@@ -1,8 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
-
-const TICKS_PER_SECOND = Number(execFileSync("getconf", ["CLK_TCK"], { encoding: "utf8" }));
+import { processCpuSeconds } from "../process-usage.ts";
 
 /** A server that is measured. */
 export interface Target {
@@ -39,19 +37,12 @@ export function measure(
   { load, seconds, depth }: Load,
   units: number,
 ): Reading {
-  const before = cpuSeconds(target.pid);
+  const before = processCpuSeconds(target.pid);
   const args = [String(port), kind, String(depth), String(seconds), target.exportName];
   const output = execFileSync(load, args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
   const [operations, , elapsed] = output.split(" ").map(Number) as [number, number, number];
   const count = operations * units;
-  return { rate: count / elapsed, cpu: ((cpuSeconds(target.pid) - before) / count) * 1e6 };
-}
-
-/** User and system time of all threads, from the kernel's accounting. */
-function cpuSeconds(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  return { rate: count / elapsed, cpu: ((processCpuSeconds(target.pid) - before) / count) * 1e6 };
 }
 
 /** Starts a script beside this one, which says on which ports it listens. */

@@ -2,20 +2,23 @@
  * The suite's half that runs where the kernel has an NFS client. Scheduler and storage are in this process, all sides are
  * their clients. Argument: the folder that main.ts has filled; results.json is left there.
  */
+import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, release, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Channel } from "@grpc/grpc-js";
 import { ClusterServer } from "../../src/cluster/server.ts";
 import { openChannel } from "../../src/grpc/endpoint.ts";
+import { relay } from "../../src/in-kernel/relay.ts";
 import { ExecutionClient } from "../demo/execution-client.ts";
+import { toDigest } from "../plain-digest.ts";
 import { AccessProfiles } from "./access-profiles.ts";
+import { Distance } from "./distance.ts";
 import { LocalDirectory } from "./local-directory.ts";
 import { Recorder, type Results } from "./measurements.ts";
 import { Pair } from "./pair.ts";
-import { Bench, toDigest } from "./scenario.ts";
+import { Bench } from "./scenario.ts";
 import { SCENARIOS } from "./scenarios/index.ts";
-import { NEAR, ShapingProxy } from "./shaping-proxy.ts";
 import type { Side } from "./side.ts";
 import { platformOf } from "./side-configuration.ts";
 import { OUR_SIDES, peerSides, type SideDefinition, VARIANTS } from "./sides.ts";
@@ -24,12 +27,17 @@ import type { SuitePlan } from "./suite-plan.ts";
 /** As many actions as any scenario has run at the same time. */
 const CONCURRENCY = 64;
 const CONCURRENCY_IF_QUICK = 8;
+const ACTION_SECONDS = 3600;
+const ACTION_SECONDS_IF_QUICK = 120;
 
 async function main(data: string): Promise<void> {
   const plan = JSON.parse(readFileSync(join(data, "plan.json"), "utf8")) as SuitePlan;
   await using resources = new AsyncDisposableStack();
   const folder = mkdtempSync(join(tmpdir(), "suite-"));
   resources.defer(() => rmSync(folder, { recursive: true, force: true }));
+  // Everybody's caches and directories are on the same file system, which is none of this machine's disks.
+  execFileSync("mount", ["-t", "tmpfs", "-o", "size=90%", "suite", folder]);
+  resources.defer(() => void execFileSync("umount", ["--lazy", folder]));
   const server = await ClusterServer.start({
     folder: join(data, "storage"),
     listen: "localhost:0",
@@ -40,13 +48,14 @@ async function main(data: string): Promise<void> {
   resources.defer(() => server.close());
   const accessProfiles = await AccessProfiles.listen(join(folder, "access-profiles-server"));
   resources.defer(() => accessProfiles.close());
-  const distance = { ...NEAR };
+  const distance = new Distance();
   for (const [path, target] of [
     ["storage", "server"],
     ["access-profiles", "access-profiles-server"],
   ] as const) {
-    const proxy = await ShapingProxy.listen(join(folder, path), join(folder, target), distance);
-    resources.defer(() => proxy.close());
+    const line = () => distance.line();
+    const proxy = await relay({ path: join(folder, path) }, { path: join(folder, target) }, line);
+    resources.defer(() => void proxy.close());
   }
   const channel = resources.adopt(openChannel({ address: server.address }), (open) => open.close());
   const { sides, variants } = makeSides(plan, folder, server, channel);
@@ -106,7 +115,7 @@ function makeSides(
     };
     mkdirSync(places.folder);
     const client = new ExecutionClient(server.storage, channel, platformOf(definition).properties);
-    return new Pair(definition, places, client);
+    return new Pair(definition, places, client, plan.quick ? ACTION_SECONDS_IF_QUICK : ACTION_SECONDS);
   };
   const all = [
     ...[...OUR_SIDES, ...plan.peers.flatMap(peerSides)].map(pair),
@@ -120,7 +129,7 @@ function makeSides(
   const sides = all.filter(({ name }) => wanted === undefined || wanted.includes(name));
   const variants = sides.flatMap((side) => [
     side,
-    ...VARIANTS.filter(({ name }) => name.startsWith(`${side.name}-`)).map(pair),
+    ...VARIANTS.filter((variant) => variant.of === side.name).map(pair),
   ]);
   return { sides, variants };
 }

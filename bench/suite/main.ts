@@ -100,7 +100,13 @@ function readOptions(): Options | undefined {
   if (unknown !== undefined) {
     throw new UsageError(`there is no scenario ${JSON.stringify(unknown)}`);
   }
-  values.peer.map(peerSides);
+  for (const peer of values.peer) {
+    try {
+      peerSides(peer);
+    } catch (error) {
+      throw new UsageError((error as Error).message);
+    }
+  }
   return {
     scenarios: positionals.length > 0 ? positionals : SCENARIOS.map(({ name }) => name),
     quick: values.quick,

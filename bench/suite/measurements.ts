@@ -39,25 +39,6 @@ export interface Results {
   readonly failures: readonly string[];
 }
 
-export interface Summary {
-  readonly median: number;
-  readonly minimum: number;
-  readonly maximum: number;
-  readonly count: number;
-}
-
-/** `values` has at least one. */
-export function summarize(values: readonly number[]): Summary {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return {
-    median: sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2,
-    minimum: sorted[0]!,
-    maximum: sorted.at(-1)!,
-    count: sorted.length,
-  };
-}
-
 /** Collects values into series. */
 export class Recorder {
   readonly #series = new Map<string, Series>();

@@ -2,11 +2,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout } from "node:timers/promises";
+import { setTimeout as pause } from "node:timers/promises";
 import { shareMounts } from "../../src/mount/index.ts";
 import type { Digest } from "../../src/reapi/digest.ts";
-import type { ExecutionClient } from "../demo/execution-client.ts";
-import { processCpuSeconds, processMemoryMebibytes } from "./process-usage.ts";
+import type { ExecutionClient, Outcome } from "../demo/execution-client.ts";
+import { mountOperations, type OperationCounts, operationsSince } from "../demo/mount-operations.ts";
+import { processCpuSeconds, processMemoryMebibytes } from "../process-usage.ts";
 import type { Cost, Side } from "./side.ts";
 import {
   buildPath,
@@ -18,7 +19,6 @@ import {
 } from "./side-configuration.ts";
 import type { SideDefinition } from "./sides.ts";
 
-const START_MILLISECONDS = 180_000;
 const STOP_MILLISECONDS = 30_000;
 
 /** How many lines of a program's output an error has at most. */
@@ -29,13 +29,22 @@ export class Pair implements Side {
   readonly definition: SideDefinition;
   readonly #places: SidePlaces;
   readonly #client: ExecutionClient;
+  readonly #actionSeconds: number;
   #runner: ChildProcess | undefined;
   #worker: ChildProcess | undefined;
+  /** Aborted when one of the programs has ended, or does not answer. */
+  #gone = new AbortController();
   /** Whether the folder is a mount of its own, which propagates to the runner. */
   #isShared = false;
 
-  /** `client` is one whose actions ask for this side. */
-  constructor(definition: SideDefinition, places: SidePlaces, client: ExecutionClient) {
+  /** `client` is one whose actions ask for this side. One that takes longer than `actionSeconds` has failed. */
+  constructor(
+    definition: SideDefinition,
+    places: SidePlaces,
+    client: ExecutionClient,
+    actionSeconds: number,
+  ) {
+    this.#actionSeconds = actionSeconds;
     this.definition = definition;
     this.#places = places;
     this.#client = client;
@@ -49,13 +58,19 @@ export class Pair implements Side {
     return this.definition.title;
   }
 
+  get kind(): "lazy" | "hard links" {
+    return this.definition.buildDirectory === "hard-links" ? "hard links" : "lazy";
+  }
+
+  get prefetches(): boolean {
+    return this.definition.prefetching === true;
+  }
+
   async restart(caches: "cold" | "kept", firstRoot: Digest): Promise<number> {
     await this.stop();
     const { folder } = this.#places;
-    if (caches === "cold") {
-      for (const path of cachePaths(folder)) {
-        rmSync(path, { recursive: true, force: true });
-      }
+    for (const path of [buildPath(folder), ...(caches === "cold" ? cachePaths(folder) : [])]) {
+      rmSync(path, { recursive: true, force: true });
     }
     for (const path of [buildPath(folder), join(folder, "store"), join(folder, "links")]) {
       mkdirSync(path, { recursive: true });
@@ -63,10 +78,11 @@ export class Pair implements Side {
     await shareMounts(folder);
     this.#isShared = true;
     rmSync(runnerSocket(folder), { force: true });
+    this.#gone = new AbortController();
     this.#runner = this.#start("runner", runnerConfiguration(folder));
     while (!existsSync(runnerSocket(folder))) {
-      this.#requireRunning();
-      await setTimeout(20);
+      this.#gone.signal.throwIfAborted();
+      await pause(20);
     }
     const started = performance.now();
     this.#worker = this.#start("worker", workerConfiguration(this.definition, this.#places));
@@ -77,24 +93,34 @@ export class Pair implements Side {
   async run(script: string, inputRoot: Digest, outputPaths: readonly string[] = []): Promise<Cost> {
     const pid = this.#workerPid();
     const cpuBefore = processCpuSeconds(pid);
-    const callsBefore = this.#calls();
-    const outcome = await this.#client.run(
-      {
-        arguments: ["/bin/sh", "-c", script],
-        workingDirectory: "",
-        outputPaths,
-        doNotCache: true,
-      },
-      inputRoot,
-    );
+    const mountPath = this.definition.buildDirectory === "nfsv4" ? buildPath(this.#places.folder) : undefined;
+    const before = mountPath === undefined ? undefined : mountOperations(mountPath);
+    const outcome = await this.#execute(script, inputRoot, outputPaths);
     return {
       wall: outcome.milliseconds / 1000,
       run: outcome.runMilliseconds / 1000,
       orderToRun: outcome.orderToRunMilliseconds,
       workerCpu: processCpuSeconds(pid) - cpuBefore,
-      ...(this.definition.buildDirectory === "nfsv4" ? { calls: this.#calls() - callsBefore } : {}),
+      ...(before && { calls: callsSince(before, mountOperations(mountPath)) }),
       fetchedBytes: outcome.served.bytes,
     };
+  }
+
+  /** Rejects with what the programs said last if it takes too long, or one of them ends. */
+  async #execute(script: string, inputRoot: Digest, outputPaths: readonly string[] = []): Promise<Outcome> {
+    const gone = this.#gone;
+    const late = setTimeout(() => {
+      gone.abort(this.#failure(`has not ended an action after ${this.#actionSeconds} s`));
+    }, this.#actionSeconds * 1000);
+    try {
+      return await this.#client.run(
+        { arguments: ["/bin/sh", "-c", script], workingDirectory: "", outputPaths, doNotCache: true },
+        inputRoot,
+        gone.signal,
+      );
+    } finally {
+      clearTimeout(late);
+    }
   }
 
   workerMemory(): number {
@@ -121,23 +147,23 @@ export class Pair implements Side {
     const log = openSync(this.#logPath(name), "w");
     const child = spawn(file!, [...args, path], { stdio: ["ignore", log, log] });
     closeSync(log);
-    child.on("error", () => {});
+    const gone = this.#gone;
+    child.once("error", (error) => gone.abort(error));
+    child.once("exit", () => gone.abort(this.#failure("ended by itself")));
     return child;
   }
 
   /** The scheduler refuses actions for a platform of which it has not heard yet. */
   async #untilReady(firstRoot: Digest): Promise<void> {
-    const deadline = performance.now() + START_MILLISECONDS;
     for (;;) {
       try {
-        await this.run("", firstRoot);
+        await this.#execute("", firstRoot);
         return;
       } catch (error) {
-        this.#requireRunning();
-        if (performance.now() > deadline || !/No workers exist/.test(String(error))) {
-          throw new Error(`${this.title} runs no action: ${error}\n${this.#lastLines()}`);
+        if (!/No workers exist/.test(String(error))) {
+          throw error;
         }
-        await setTimeout(20);
+        await pause(20);
       }
     }
   }
@@ -149,12 +175,8 @@ export class Pair implements Side {
     return this.#worker.pid;
   }
 
-  #requireRunning(): void {
-    for (const child of [this.#runner, this.#worker]) {
-      if (child && (hasEnded(child) || child.pid === undefined)) {
-        throw new Error(`${this.title} ended by itself:\n${this.#lastLines()}`);
-      }
-    }
+  #failure(what: string): Error {
+    return new Error(`${this.title} ${what}:\n${this.#lastLines()}`);
   }
 
   #lastLines(): string {
@@ -170,18 +192,10 @@ export class Pair implements Side {
   #logPath(name: string): string {
     return join(this.#places.folder, `${name}.log`);
   }
+}
 
-  /** What the kernel's client has asked of this side's mount so far (Linux: /proc/self/mountstats). */
-  #calls(): number {
-    const section = readFileSync("/proc/self/mountstats", "utf8")
-      .split(/^device /m)
-      .find((text) => text.includes(` mounted on ${buildPath(this.#places.folder)} with fstype nfs4 `));
-    const operations = section?.slice(section.indexOf("per-op statistics")) ?? "";
-    return [...operations.matchAll(/^\s*[A-Z_]+: (\d+) /gm)].reduce(
-      (sum, [, calls]) => sum + Number(calls),
-      0,
-    );
-  }
+function callsSince(before: OperationCounts, after: OperationCounts): number {
+  return operationsSince(before, after).reduce((sum, [, calls]) => sum + calls, 0);
 }
 
 /** By SIGTERM, and by SIGKILL if that takes too long. */
@@ -189,7 +203,7 @@ async function end(child: ChildProcess | undefined): Promise<void> {
   if (child === undefined || hasEnded(child)) {
     return;
   }
-  const killer = globalThis.setTimeout(() => child.kill("SIGKILL"), STOP_MILLISECONDS);
+  const killer = setTimeout(() => child.kill("SIGKILL"), STOP_MILLISECONDS);
   const exit = once(child, "exit");
   child.kill("SIGTERM");
   await exit;

@@ -1,4 +1,5 @@
-import { type Digest, makeDigest, SHA256 } from "../../src/reapi/digest.ts";
+import type { Digest } from "../../src/reapi/digest.ts";
+import type { Distance } from "./distance.ts";
 import {
   CALLS,
   FETCHED,
@@ -10,14 +11,7 @@ import {
   WORKER_CPU,
 } from "./measurements.ts";
 import type { Preparation } from "./preparation.ts";
-import type { Distance } from "./shaping-proxy.ts";
 import type { Cost, Side } from "./side.ts";
-
-/** A digest as JSON. */
-export interface PlainDigest {
-  readonly hash: string;
-  readonly sizeBytes: number;
-}
 
 /** A question, and the measurements that answer it. */
 export interface Scenario<Plan> {
@@ -100,15 +94,15 @@ export class Bench {
    */
   async interleaved(
     title: string,
-    work: (side: Side, run: number) => Promise<void>,
-    sides: readonly Side[] = this.sides,
+    sides: readonly Side[],
+    work: (side: Side) => Promise<void>,
   ): Promise<void> {
     const failed = new Set<Side>();
     for (let run = 0; run < this.runs; run++) {
       for (const side of sides.filter((candidate) => !failed.has(candidate))) {
         this.progress(`${this.#scenario}, ${title}: run ${run + 1} of ${this.runs}, ${side.title}`);
         try {
-          await work(side, run);
+          await work(side);
         } catch (error) {
           failed.add(side);
           this.#failures.push(`${this.#scenario}, ${title}, ${side.title}: ${(error as Error).message}`);
@@ -116,12 +110,4 @@ export class Bench {
       }
     }
   }
-}
-
-export function toDigest({ hash, sizeBytes }: PlainDigest): Digest {
-  return makeDigest("", SHA256, hash, sizeBytes);
-}
-
-export function toPlain({ hash, sizeBytes }: Digest): PlainDigest {
-  return { hash, sizeBytes };
 }

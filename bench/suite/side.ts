@@ -20,6 +20,10 @@ export interface Cost {
 export interface Side {
   readonly name: string;
   readonly title: string;
+  /** How commands get their files. Locally they have them, without a worker. */
+  readonly kind: "lazy" | "hard links" | "local";
+  /** Whether it fetches what such actions have read before. */
+  readonly prefetches: boolean;
   /**
    * Starts it anew with empty caches, or with what it kept. Resolves to the seconds until it has run a first action.
    * Rejects if it does not come up.

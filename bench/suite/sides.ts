@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { programCommand } from "../../src/cluster/programs.ts";
 
 /** How a worker gives actions their files. */
 export type BuildDirectory = "nfsv4" | "fuse" | "hard-links";
@@ -16,21 +17,18 @@ export interface SideDefinition {
   readonly runner: readonly string[];
 }
 
-const sources = join(import.meta.dirname, "../../src");
-const ours = {
-  worker: [process.execPath, "--max-semi-space-size=4", join(sources, "worker/main.ts")],
-  runner: [process.execPath, join(sources, "runner/main.ts")],
-};
+const ours = { worker: programCommand("worker"), runner: programCommand("runner") };
 
 export const OUR_SIDES: readonly SideDefinition[] = [
   { name: "nfs", title: "lazy, NFSv4", buildDirectory: "nfsv4", ...ours },
   { name: "hard-links", title: "hard links", buildDirectory: "hard-links", ...ours },
 ];
 
-/** Where a scenario is about what they differ in. */
-export const VARIANTS: readonly SideDefinition[] = [
+/** One of our sides with another setting, for scenarios that are about it. */
+export const VARIANTS: readonly (SideDefinition & { readonly of: string })[] = [
   {
     name: "nfs-prefetching",
+    of: "nfs",
     title: "lazy, NFSv4, prefetching",
     buildDirectory: "nfsv4",
     prefetching: true,

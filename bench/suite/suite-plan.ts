@@ -1,4 +1,4 @@
-import type { PlainDigest } from "./scenario.ts";
+import type { PlainDigest } from "../plain-digest.ts";
 
 /** What main.ts tells inside.ts, as JSON. */
 export interface SuitePlan {

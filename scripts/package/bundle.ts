@@ -1,4 +1,4 @@
-import { copyFileSync } from "node:fs";
+import { copyFileSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { type BuildOptions, build, type Plugin } from "esbuild";
@@ -7,15 +7,6 @@ import packageJson from "../../package.json" with { type: "json" };
 export type ProgramName = "bb_worker" | "bb_runner";
 
 const ROOT = path.resolve(import.meta.dirname, "../..");
-/** What a program's own first line gives to Node. */
-export const NODE_FLAGS: Readonly<Record<ProgramName, readonly string[]>> = {
-  bb_worker: ["--max-semi-space-size=4"],
-  bb_runner: [],
-};
-const SHEBANG = {
-  bb_worker: "#!/usr/bin/env -S MALLOC_ARENA_MAX=2 node --max-semi-space-size=4",
-  bb_runner: "#!/usr/bin/env node",
-};
 const MAIN = { bb_worker: "src/worker/main.ts", bb_runner: "src/runner/main.ts" };
 const PISCINA_WORKER = path.join(
   path.dirname(createRequire(import.meta.url).resolve("piscina")),
@@ -63,6 +54,18 @@ const SHARED: BuildOptions = {
   },
 };
 
+/** What a program's own first line gives to Node. */
+export function nodeFlags(program: ProgramName): string[] {
+  return firstLine(program)
+    .split(" ")
+    .filter((word) => word.startsWith("--"));
+}
+
+/** For a shell. */
+function firstLine(program: ProgramName): string {
+  return readFileSync(path.join(ROOT, MAIN[program]), "utf8").split("\n", 1)[0]!;
+}
+
 /** Writes a program's bundle, what starts it, and the native files beside it. */
 export async function bundle(program: ProgramName, folder: string): Promise<void> {
   const define = { ...SHARED.define, PROGRAM: JSON.stringify(program) };
@@ -80,7 +83,7 @@ export async function bundle(program: ProgramName, folder: string): Promise<void
       entryPoints: ["src/package/start.ts"],
       outfile: path.join(folder, `${program}${records ? ".recording" : ""}.cjs`),
       sourcemap: false,
-      banner: { js: SHEBANG[program] },
+      banner: { js: firstLine(program) },
     });
   }
   for (const helper of HELPERS[program]) {

@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { inject } from "postject";
-import { HELPERS, NODE_FLAGS, type ProgramName } from "./bundle.ts";
+import { HELPERS, nodeFlags, type ProgramName } from "./bundle.ts";
 
 const run = promisify(execFile);
 /** Node looks for this in itself; https://nodejs.org/api/single-executable-applications.html. */
@@ -33,7 +33,7 @@ export async function makeExecutable(program: ProgramName, folder: string, outpu
         main: start,
         output: blob,
         disableExperimentalSEAWarning: true,
-        execArgv: NODE_FLAGS[program],
+        execArgv: nodeFlags(program),
         assets: {
           ...Object.fromEntries(files.map((file) => [file, path.join(folder, file)])),
           "start.js": start,

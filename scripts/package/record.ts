@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
-import { NODE_FLAGS, type ProgramName } from "./bundle.ts";
+import { nodeFlags, type ProgramName } from "./bundle.ts";
 
 /**
  * Has a program in `folder` start once, and write down what V8 has made of its bundle and of its threads' by the time
@@ -16,7 +16,7 @@ export async function recordCode(program: ProgramName, folder: string): Promise<
     const configuration = path.join(scratch, `${program}.json`);
     writeFileSync(configuration, JSON.stringify(CONFIGURATIONS[program](scratch)));
     const recording = path.join(folder, `${program}.recording.cjs`);
-    const child = spawn(process.execPath, [...NODE_FLAGS[program], recording, configuration], {
+    const child = spawn(process.execPath, [...nodeFlags(program), recording, configuration], {
       stdio: ["ignore", "ignore", "pipe"],
     });
     const lines: string[] = [];

@@ -115,8 +115,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   });
   if (options.diagnostics !== undefined && kernel !== "this") {
     const [, host, port] = /^(.*):(\d+)$/.exec(options.diagnostics) ?? [];
-    const server = await relay({ host, port: Number(port) }, { path: diagnosticsSocket });
-    started.defer(() => void server.close());
+    const diagnostics = await relay({ host, port: Number(port) }, { path: diagnosticsSocket });
+    started.defer(() => void diagnostics.close());
   }
   started.defer(async () => {
     lifeline.cut();

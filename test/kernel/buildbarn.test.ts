@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { programCommand } from "../../src/cluster/programs.ts";
 import { shareMounts } from "../../src/mount/index.ts";
 import { Bazel, layeredOutputs, layeredRules } from "../bazel.ts";
 import { BuildbarnDeployment, findBuildbarn } from "./buildbarn-deployment.ts";
@@ -12,7 +13,6 @@ import { Program } from "./program.ts";
 import { unmountVolume } from "./volume.ts";
 
 const buildbarn = findBuildbarn();
-const sources = join(import.meta.dirname, "../../src");
 const LAYERS = { layers: 4, rulesPerLayer: 6 };
 
 describe("the public compose deployment with our worker and runner", {
@@ -66,5 +66,5 @@ describe("the public compose deployment with our worker and runner", {
 });
 
 function start(program: "worker" | "runner", configuration: string): Program {
-  return new Program([process.execPath, join(sources, program, "main.ts"), configuration]);
+  return new Program([...programCommand(program), configuration]);
 }

@@ -1,4 +1,5 @@
-import { type Results, summarize } from "../measurements.ts";
+import { median } from "../../median.ts";
+import type { Results } from "../measurements.ts";
 import { formatRatio, formatSeries, ratio, type Table, tablesOf } from "./tables.ts";
 
 const STYLE = `
@@ -48,13 +49,13 @@ ${sections.join("\n")}
 function htmlTable({ metric, sides, rows }: Table): string {
   const head = sides.map(({ title }) => `<th scope="col">${escapeHtml(title)}</th>`).join("");
   const body = rows.map(({ case: title, cells }) => {
-    const largest = Math.max(...cells.map((cell) => (cell ? summarize(cell.values).median : 0)));
+    const largest = Math.max(...cells.map((cell) => (cell ? median(cell.values) : 0)));
     const columns = cells.map((cell, column) => {
       if (cell === undefined) {
         return "<td>–</td>";
       }
       const relation = column > 0 ? ratio(cell, cells[0]) : undefined;
-      const width = largest > 0 ? (summarize(cell.values).median / largest) * 100 : 0;
+      const width = largest > 0 ? (median(cell.values) / largest) * 100 : 0;
       return `<td>${escapeHtml(formatSeries(cell))}${relation === undefined ? "" : ` <b>${formatRatio(relation)}</b>`}
 <small>${cell.values.length}&nbsp;run${cell.values.length === 1 ? "" : "s"}</small>
 <svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect width="${width.toFixed(2)}" height="1"/></svg></td>`;

@@ -1,4 +1,5 @@
-import { type Metric, type Results, type Series, summarize } from "../measurements.ts";
+import { median } from "../../median.ts";
+import type { Metric, Results, Series } from "../measurements.ts";
 
 /** One metric of one scenario: a row for each case, a column for each side. */
 export interface Table {
@@ -30,9 +31,9 @@ export function tablesOf(results: Results): Table[] {
 
 /** The median, with the smallest and largest value where there are several. */
 export function formatSeries({ metric, values }: Series): string {
-  const { median, minimum, maximum, count } = summarize(values);
   const text = (value: number) => value.toFixed(metric.digits);
-  return count === 1 ? text(median) : `${text(median)} (${text(minimum)}–${text(maximum)})`;
+  const range = `${text(Math.min(...values))}–${text(Math.max(...values))}`;
+  return values.length === 1 ? text(median(values)) : `${text(median(values))} (${range})`;
 }
 
 /** One median as a multiple of another. undefined where that says nothing. */
@@ -40,8 +41,8 @@ export function ratio(of: Series | undefined, to: Series | undefined): number | 
   if (of === undefined || to === undefined) {
     return undefined;
   }
-  const base = summarize(to.values).median;
-  return base > 0 ? summarize(of.values).median / base : undefined;
+  const base = median(to.values);
+  return base > 0 ? median(of.values) / base : undefined;
 }
 
 /** "2.5×", with two significant digits. */

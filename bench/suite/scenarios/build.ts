@@ -1,6 +1,7 @@
 import type { InputRootEntry } from "../../../src/cluster/storage/import-input-root.ts";
 import { luaSources } from "../../demo/lua-sources.ts";
-import { type PlainDigest, type Scenario, toDigest, toPlain } from "../scenario.ts";
+import { type PlainDigest, toDigest, toPlain } from "../../plain-digest.ts";
+import type { Scenario } from "../scenario.ts";
 
 interface Plan {
   readonly lua?: { readonly root: PlainDigest; readonly changed: PlainDigest };
@@ -30,7 +31,7 @@ export const build: Scenario<Plan> = {
 
   async measure(bench, { lua, project }) {
     if (lua) {
-      await bench.interleaved("Lua", async (side) => {
+      await bench.interleaved("Lua", bench.sides, async (side) => {
         await side.restart("cold", bench.smallest);
         const outputs = ["build/lua", "build/liblua.a"];
         bench.recordCost("Lua, cold", side, await side.run(LUA, toDigest(lua.root), outputs));
@@ -45,7 +46,7 @@ export const build: Scenario<Plan> = {
     for (const jobs of bench.quick ? [8] : [1, 8]) {
       const title = `${project.units} files, -j${jobs}`;
       const script = `cd project && make -j${jobs}`;
-      await bench.interleaved(title, async (side) => {
+      await bench.interleaved(title, bench.sides, async (side) => {
         await side.restart("cold", bench.smallest);
         const outputs = ["project/program"];
         bench.recordCost(`${title}, cold`, side, await side.run(script, toDigest(project.root), outputs));

@@ -1,5 +1,6 @@
 import { luaSources } from "../../demo/lua-sources.ts";
-import { type PlainDigest, type Scenario, toDigest, toPlain } from "../scenario.ts";
+import { type PlainDigest, toDigest, toPlain } from "../../plain-digest.ts";
+import type { Scenario } from "../scenario.ts";
 
 /** By name: a script. Cold ones have nothing in any cache; the others run in what those left. */
 function scripts(files: number): { cold: boolean; name: string; script: string; outputs?: string[] }[] {
@@ -42,7 +43,7 @@ export const metadata: Scenario<PlainDigest> = {
   async measure(bench, digest) {
     const root = toDigest(digest);
     const all = scripts(bench.quick ? 200 : 10_000);
-    await bench.interleaved("all", async (side) => {
+    await bench.interleaved("all", bench.sides, async (side) => {
       for (const { cold, name, script, outputs } of all) {
         if (cold) {
           await side.restart("cold", bench.smallest);

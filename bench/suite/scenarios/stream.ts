@@ -2,7 +2,8 @@ import { randomFillSync } from "node:crypto";
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type PlainDigest, type Scenario, toDigest, toPlain } from "../scenario.ts";
+import { type PlainDigest, toDigest, toPlain } from "../../plain-digest.ts";
+import type { Scenario } from "../scenario.ts";
 
 export const stream: Scenario<{ mebibytes: number; digest: PlainDigest }> = {
   name: "stream",
@@ -23,7 +24,7 @@ export const stream: Scenario<{ mebibytes: number; digest: PlainDigest }> = {
 
   async measure(bench, { mebibytes, digest }) {
     const root = toDigest(digest);
-    await bench.interleaved(`${mebibytes} MiB`, async (side) => {
+    await bench.interleaved(`${mebibytes} MiB`, bench.sides, async (side) => {
       await side.restart("cold", bench.smallest);
       const measure = async (name: string, script: string, outputs?: string[]) =>
         bench.recordCost(`${mebibytes} MiB ${name}`, side, await side.run(script, root, outputs));

@@ -1,4 +1,5 @@
-import { type PlainDigest, type Scenario, toDigest } from "../scenario.ts";
+import { type PlainDigest, toDigest } from "../../plain-digest.ts";
+import type { Scenario } from "../scenario.ts";
 import { importVisitedRoot, readEvery } from "./visited-root.ts";
 
 /** Where does loading lazily stop to pay? */
@@ -21,30 +22,24 @@ export const touch: Scenario<{ files: number; digest: PlainDigest }> = {
       for (const percentage of percentages) {
         const title = `${percentage}% of ${files} files at ${latencyMilliseconds} ms`;
         const script = readEvery(100 / percentage, files);
-        await bench.interleaved(
-          title,
-          async (side) => {
-            if (side.name === "local") {
-              return;
-            }
-            await side.restart("cold", bench.smallest);
-            bench.distance.latencyMilliseconds = latencyMilliseconds;
-            try {
-              bench.recordCost(`${title}, cold`, side, await side.run(script, root));
-              bench.recordCost(`${title}, again`, side, await side.run(script, root));
-              if (side.name === "nfs-prefetching") {
-                // Cold once more, but now there is a profile.
-                bench.distance.latencyMilliseconds = 0;
-                await side.restart("cold", bench.smallest);
-                bench.distance.latencyMilliseconds = latencyMilliseconds;
-                bench.recordCost(`${title}, cold, with a profile`, side, await side.run(script, root));
-              }
-            } finally {
+        const sides = bench.variants.filter(({ kind }) => kind !== "local");
+        await bench.interleaved(title, sides, async (side) => {
+          await side.restart("cold", bench.smallest);
+          bench.distance.latencyMilliseconds = latencyMilliseconds;
+          try {
+            bench.recordCost(`${title}, cold`, side, await side.run(script, root));
+            bench.recordCost(`${title}, again`, side, await side.run(script, root));
+            if (side.prefetches) {
+              // Cold once more, but now there is a profile.
               bench.distance.latencyMilliseconds = 0;
+              await side.restart("cold", bench.smallest);
+              bench.distance.latencyMilliseconds = latencyMilliseconds;
+              bench.recordCost(`${title}, cold, with a profile`, side, await side.run(script, root));
             }
-          },
-          bench.variants,
-        );
+          } finally {
+            bench.distance.latencyMilliseconds = 0;
+          }
+        });
       }
     }
   },

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { EmbeddedStorage } from "../../../src/cluster/storage/embedded-storage.ts";
+import { type PlainDigest, toPlain } from "../../plain-digest.ts";
 import { syntheticRoot } from "../../synthetic-root.ts";
-import { type PlainDigest, toPlain } from "../scenario.ts";
 
 /** Stores a synthetic root of so many files; its shell knows two commands (visitor.c). */
 export async function importVisitedRoot(storage: EmbeddedStorage, files: number): Promise<PlainDigest> {
@@ -15,6 +15,7 @@ export async function importVisitedRoot(storage: EmbeddedStorage, files: number)
     const { digest } = await storage.importInputRoot([
       ...syntheticRoot(files),
       { path: "bin/sh", type: "file", isExecutable: true, hostPath: program },
+      { path: "usr/bin/env", type: "file", isExecutable: true, hostPath: program },
     ]);
     return toPlain(digest);
   } finally {

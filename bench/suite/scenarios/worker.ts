@@ -1,6 +1,7 @@
+import { type PlainDigest, toDigest } from "../../plain-digest.ts";
 import type { Metric } from "../measurements.ts";
 import { MEMORY, WORKER_CPU } from "../measurements.ts";
-import { type PlainDigest, type Scenario, toDigest } from "../scenario.ts";
+import type { Scenario } from "../scenario.ts";
 import { importVisitedRoot, readEvery } from "./visited-root.ts";
 
 const FIRST_ACTION: Metric = { name: "start to first action", unit: "s", digits: 2 };
@@ -18,10 +19,8 @@ export const worker: Scenario<{ files: number; digest: PlainDigest }> = {
 
   async measure(bench, { files, digest }) {
     const root = toDigest(digest);
-    await bench.interleaved("actions", async (side) => {
-      if (side.name === "local") {
-        return;
-      }
+    const sides = bench.sides.filter(({ kind }) => kind !== "local");
+    await bench.interleaved("actions", sides, async (side) => {
       bench.record("start", FIRST_ACTION, side, await side.restart("cold", bench.smallest));
       bench.record("start", MEMORY, side, side.workerMemory()!);
       for (const atOnce of bench.quick ? [1, 8] : [1, 8, 64]) {
@@ -45,7 +44,7 @@ export const worker: Scenario<{ files: number; digest: PlainDigest }> = {
           bench.record("trivial action", WORKER_CPU, side, cpu / count);
         }
       }
-      if (!/links/.test(side.name)) {
+      if (side.kind === "lazy") {
         await side.run(readEvery(100, files), root);
         bench.record(`1% of ${files} files read`, MEMORY, side, side.workerMemory()!);
       }

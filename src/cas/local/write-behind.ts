@@ -23,7 +23,7 @@ export class WriteBehind {
   /** As the store's. */
   put(entries: readonly NewEntry[]): boolean | Promise<boolean> {
     const bytes = entries.reduce((sum, { frame }) => sum + frame.length, 0);
-    if (bytes >= WRITE_BYTES) {
+    if (entries.length === 0 || bytes >= WRITE_BYTES) {
       return this.#store.put(entries);
     }
     this.#entries.push(...entries);

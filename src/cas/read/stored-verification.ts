@@ -7,8 +7,9 @@ import type { RandomAccess } from "../transfer/upload-source.ts";
 import { verifyHash } from "../transfer/verify.ts";
 
 /**
- * Hashes the contents of entries, one after the other, in a thread: all are chunks of one size but the last. Resolves to their checks, one after the other;
- * undefined if an entry could not be read. Rejects with DATA_LOSS if together they are not what the digest names.
+ * Hashes the contents of entries, one after the other, in a thread: all are chunks of one size but the last. Resolves
+ * to their checks, one after the other; undefined if an entry could not be read. Rejects with DATA_LOSS if together they
+ * are not what the digest names.
  *
  * The entries must have been found in this tick.
  */

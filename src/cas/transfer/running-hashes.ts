@@ -26,10 +26,12 @@ export class RunningHashes {
     chunkSizeBytes: number,
     offset: number,
   ): (content: Uint8Array, check: Uint8Array) => void {
-    const running = this.#running(digest, chunkSizeBytes, offset);
+    const key = keyOf(digest, chunkSizeBytes);
+    const running = this.#running(key, digest, offset);
     let position = offset;
     return (content, check) => {
-      if (running?.position === position) {
+      // One that was taken, or given up, is no longer ours.
+      if (running !== undefined && running === this.#blobs.get(key) && running.position === position) {
         running.hash.update(content);
         running.position += content.length;
         // A copy: the frame that it is part of goes to another thread.
@@ -57,8 +59,7 @@ export class RunningHashes {
       : undefined;
   }
 
-  #running(digest: Digest, chunkSizeBytes: number, offset: number): RunningHash | undefined {
-    const key = keyOf(digest, chunkSizeBytes);
+  #running(key: string, digest: Digest, offset: number): RunningHash | undefined {
     const running = this.#blobs.get(key);
     if (running !== undefined || offset > 0) {
       return running;
