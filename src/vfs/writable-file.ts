@@ -203,25 +203,41 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     this.#content.dispose();
   }
 
+  /** Leaves holes where the source has them. */
   async #copyRange(
-    source: RegularFile,
+    source: RegularFile & Partial<SparseFile>,
     sourceOffset: number,
     offset: number,
     length: number,
   ): Promise<number> {
-    let copied = 0;
+    const distance = offset - sourceOffset;
+    const ranges = await dataAndHoles(source, sourceOffset, sourceOffset + length);
     // A range that moves towards the end of the same file is copied from its end, or it would be overwritten
     // before it was read.
     const backwards = source === this && sourceOffset < offset && offset < sourceOffset + length;
-    while (copied < length) {
-      const count = Math.min(COPY_BYTES, length - copied);
-      const at = backwards ? length - copied - count : copied;
-      const piece = await readFully(source, sourceOffset + at, count);
-      await this.#content.write(offset + at, piece);
-      copied += count;
-      this.#contentChanged();
+    for (const { start, end, isHole } of backwards ? ranges.reverse() : ranges) {
+      if (isHole) {
+        await this.#makeHole(start + distance, end + distance);
+        continue;
+      }
+      for (let copied = 0; copied < end - start; ) {
+        const count = Math.min(COPY_BYTES, end - start - copied);
+        const at = backwards ? end - copied - count : start + copied;
+        await this.#content.write(at + distance, await readFully(source, at, count));
+        copied += count;
+        this.#contentChanged();
+      }
     }
-    return copied;
+    return length;
+  }
+
+  /** Makes the file at least reach to its end. */
+  async #makeHole(start: number, end: number): Promise<void> {
+    await this.#content.deallocate(start, end - start);
+    if (end > this.size) {
+      await this.#content.resize(end);
+    }
+    this.#contentChanged();
   }
 
   #contentChanged(): void {
@@ -235,6 +251,36 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     attributes.size = this.#content.size;
     attributes.spaceUsed = this.#content.spaceUsed;
   }
+}
+
+interface Range {
+  readonly start: number;
+  readonly end: number;
+  readonly isHole: boolean;
+}
+
+/** What is between two offsets, in order; all data if the file does not say where its holes are. */
+async function dataAndHoles(
+  file: RegularFile & Partial<SparseFile>,
+  start: number,
+  end: number,
+): Promise<Range[]> {
+  if (file.seek === undefined) {
+    return [{ start, end, isHole: false }];
+  }
+  const ranges: Range[] = [];
+  for (let at = start; at < end; ) {
+    const dataStart = Math.min((await file.seek(at, "data")) ?? end, end);
+    if (dataStart > at) {
+      ranges.push({ start: at, end: dataStart, isHole: true });
+    }
+    at = dataStart;
+    if (at < end) {
+      at = Math.min((await file.seek(at, "hole")) ?? end, end);
+      ranges.push({ start: dataStart, end: at, isHole: false });
+    }
+  }
+  return ranges;
 }
 
 async function readFully(source: RegularFile, offset: number, count: number): Promise<Uint8Array> {

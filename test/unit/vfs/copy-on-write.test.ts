@@ -273,3 +273,27 @@ test("a clone of an input or of an unchanged copy shares the blob; anything else
   await second.cloneRange(second, 0, 2, 8);
   assert.equal((await contentOf(second)).toString(), "ororigOrig");
 });
+
+test("a clone has holes where its source has them, and what was there before is gone", async () => {
+  const { root } = await makeFixture({});
+  const source = (await root.createFile("source", USER, {})) as WritableFile;
+  await source.setAttributes({ size: 2 ** 40 });
+  await source.write(2 ** 30, Buffer.from("data"), false);
+  const clone = (await root.createFile("clone", USER, {})) as WritableFile;
+  await clone.write(0, Buffer.from("before"), false);
+  assert.equal(await clone.cloneRange(source, 0, 0, 2 ** 40), 2 ** 40);
+  assert.deepEqual(
+    [clone.size, clone.seek(0, "data"), clone.seek(2 ** 30, "hole")],
+    [2 ** 40, 2 ** 30, 2 ** 30 + 4],
+  );
+  assert.equal(clone.seek(2 ** 30 + 4, "data"), undefined);
+  assert.equal(Buffer.from(await clone.read(2 ** 30, 4)).toString(), "data");
+  assert.equal((await attributesOf(clone)).spaceUsed, 4096);
+
+  await source.cloneRange(source, 2 ** 30 - 4096, 2 ** 30, 2 * 4096);
+  assert.deepEqual(
+    [source.seek(2 ** 30, "data"), source.seek(2 ** 30 + 4096, "hole")],
+    [2 ** 30 + 4096, 2 ** 30 + 4100],
+    "a range that overlaps its place, from its end on",
+  );
+});
