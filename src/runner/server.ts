@@ -96,7 +96,7 @@ export async function startRunner(
   };
   try {
     for (const [index, serverSettings] of settings.grpcServers.entries()) {
-      const authenticate = createAuthenticator(serverSettings.authentication, policies);
+      const authenticate = createAuthenticator(serverSettings.authentication, policies, called);
       const server = createServer(serverSettings, [
         ...observers,
         ...(tracer ? [tracingServer(tracer, [RunnerService], serverSettings.tracing)] : []),

@@ -22,6 +22,7 @@ import {
   clientCertificateSettings,
   jwtSettings,
   peerCredentialsSettings,
+  remoteSettings,
 } from "./authentication.ts";
 import { tlsServer } from "./tls.ts";
 import { tracedMethods } from "./traced-methods.ts";
@@ -31,10 +32,14 @@ export interface AuthenticatedServerSettings extends GrpcServerSettings {
   readonly authentication: AuthenticationSettings;
 }
 
-/** @param path Where the configuration stands, for messages. */
+/**
+ * @param path Where the configuration stands, for messages.
+ * @param forwardedHeaders What calls that are made for those of the server have of them.
+ */
 export function grpcServerSettings(
   configuration: ServerConfiguration,
   path: FieldPath,
+  forwardedHeaders: readonly string[] = [],
 ): AuthenticatedServerSettings {
   const {
     listenAddresses,
@@ -69,7 +74,8 @@ export function grpcServerSettings(
     initialWindowSizeBytes: () => optional(initialWindowSizeBytes, path.field("initialWindowSizeBytes")),
     tls: () => transportTls(transportSecurity, path),
     keepalive: () => keepaliveOf(keepaliveParameters, path.field("keepaliveParameters")),
-    authentication: () => authenticationSettings(authenticationPolicy, path.field("authenticationPolicy")),
+    authentication: () =>
+      authenticationSettings(authenticationPolicy, path.field("authenticationPolicy"), forwardedHeaders),
     healthCheckService: () => healthCheckService,
     stopGracefully: () => stopGracefully,
     tracing: () => tracedMethods(tracing, path.field("tracing")),
@@ -106,14 +112,22 @@ function keepaliveOf(
   });
 }
 
-const REFUSED_POLICIES = {
-  remote:
-    "callers are not asked about elsewhere; give tlsClientCertificate, jwt or peerCredentialsJmespathExpression",
-} as const;
+/** Whether calls are made for those that come in. */
+export function makesCalls({ authenticationPolicy }: ServerConfiguration): boolean {
+  return asksElsewhere(authenticationPolicy);
+}
+
+function asksElsewhere(configuration: AuthenticationPolicy | undefined): boolean {
+  const policy = configuration?.policy;
+  return policy?.case === "any" || policy?.case === "all"
+    ? policy.value.policies.some(asksElsewhere)
+    : policy?.case === "remote";
+}
 
 function authenticationSettings(
   configuration: AuthenticationPolicy | undefined,
   path: FieldPath,
+  forwardedHeaders: readonly string[],
 ): AuthenticationSettings {
   if (configuration?.policy.case === undefined) {
     throw new ConfigurationError(
@@ -131,25 +145,34 @@ function authenticationSettings(
       return { kind: "deny", message: policy.value };
     case "any":
     case "all":
-      return { kind: policy.case, policies: policiesOf(policy.value, inner) };
+      return { kind: policy.case, policies: policiesOf(policy.value, inner, forwardedHeaders) };
     case "tlsClientCertificate":
       return clientCertificateSettings(policy.value, inner);
     case "jwt":
       return jwtSettings(policy.value, inner);
     case "peerCredentialsJmespathExpression":
       return peerCredentialsSettings(policy.value, inner);
-    default:
-      throw unsupported(inner, REFUSED_POLICIES[policy.case]);
+    case "remote":
+      return remoteSettings(policy.value, inner, checkHeader, forwardedHeaders);
+  }
+}
+
+function checkHeader(name: string, path: FieldPath): void {
+  if (!/^[-.\w]+$/.test(name)) {
+    throw new ConfigurationError(
+      `${path} is ${JSON.stringify(name)}: give a header's name, of letters, digits, "-", "_" and "."`,
+    );
   }
 }
 
 function policiesOf(
   { policies, ...rest }: AnyAuthenticationPolicy | AllAuthenticationPolicy,
   path: FieldPath,
+  forwardedHeaders: readonly string[],
 ): readonly AuthenticationSettings[] {
   refuse<typeof rest & Message>(rest, path);
   return each(policies, (policy, index) =>
-    authenticationSettings(policy, path.field("policies").index(index)),
+    authenticationSettings(policy, path.field("policies").index(index), forwardedHeaders),
   );
 }
 

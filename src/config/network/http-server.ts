@@ -1,4 +1,4 @@
-import type { AuthenticationSettings } from "../../authentication/settings.ts";
+import type { HttpAuthenticationSettings } from "../../authentication/http/settings.ts";
 import type {
   AuthenticationPolicy,
   Configuration,
@@ -8,7 +8,7 @@ import { ConfigurationError } from "../error.ts";
 import { all, each, type FieldPath, unsupported } from "../field-path.ts";
 import { refuse } from "../refuse.ts";
 import { nonEmpty } from "../values.ts";
-import { allowSettings, jwtSettings } from "./authentication.ts";
+import { allowSettings, jwtSettings, remoteSettings } from "./authentication.ts";
 import { tlsServer } from "./tls.ts";
 
 export function httpServerSettings(configuration: Configuration, path: FieldPath): HttpServerSettings {
@@ -41,14 +41,12 @@ const ALLOW_ALL = 'give {"allow": {}}, and restrict who can reach the server by 
 const REFUSED_POLICIES = {
   oidc: "nobody can log in here; give jwt, or restrict who can reach the server by its address",
   acceptHeader: "no answer is negotiated; give its policy by itself",
-  remote:
-    "callers are not asked about elsewhere; give jwt, or restrict who can reach the server by its address",
 } as const;
 
 function authenticationSettings(
   configuration: AuthenticationPolicy | undefined,
   path: FieldPath,
-): AuthenticationSettings {
+): HttpAuthenticationSettings {
   if (configuration?.policy.case === undefined) {
     throw new ConfigurationError(`${path} is missing: ${ALLOW_ALL}`);
   }
@@ -72,7 +70,22 @@ function authenticationSettings(
     }
     case "jwt":
       return jwtSettings(policy.value, inner);
+    case "remote":
+      return remoteSettings(policy.value, inner, checkHeader);
     default:
       throw unsupported(inner, REFUSED_POLICIES[policy.case]);
+  }
+}
+
+/** As Buildbarn does it: the service gets headers by the names in which Go spells them. */
+function checkHeader(name: string, path: FieldPath): void {
+  const canonical = name.toLowerCase().replace(/(?:^|-)[a-z]/g, (start) => start.toUpperCase());
+  if (!/^[-!#$%&'*+.^`|~\w]+$/.test(name)) {
+    throw new ConfigurationError(`${path} is ${JSON.stringify(name)}: give a header's name`);
+  }
+  if (name !== canonical) {
+    throw new ConfigurationError(
+      `${path} is ${JSON.stringify(name)}: give it as ${JSON.stringify(canonical)}`,
+    );
   }
 }

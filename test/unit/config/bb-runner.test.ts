@@ -87,7 +87,7 @@ describe("the runner's configuration", () => {
     }
   });
 
-  it("forwards headers to the installer of temporary directories, the only server it calls", () => {
+  it("forwards headers to whom it calls for others: the installer of temporary directories, and authenticators", () => {
     const global = { grpcForwardAndReuseMetadata: ["authorization"] };
     const { temporaryDirectoryInstaller, doneOtherwise } = settingsOf({
       global,
@@ -99,6 +99,29 @@ describe("the runner's configuration", () => {
       settingsOf({ global }).doneOtherwise.map(({ field }) => field),
       ["global.grpcForwardAndReuseMetadata"],
     );
+    const remote = { case: "remote", value: { endpoint: { address: "b:1" } } } as const;
+    const asking = settingsOf({
+      global,
+      grpcServers: [
+        {
+          listenPaths: ["/x"],
+          authenticationPolicy: { policy: { case: "all", value: { policies: [{ policy: remote }] } } },
+        },
+      ],
+    });
+    assert.deepEqual(asking.doneOtherwise, []);
+    assert.deepEqual(asking.grpcServers[0]?.authentication, {
+      kind: "all",
+      policies: [
+        {
+          kind: "remote",
+          endpoint: { address: "b:1", forwardedHeaders: ["authorization"] },
+          headers: [],
+          scope: undefined,
+          maximumCacheSize: 0,
+        },
+      ],
+    });
   });
 
   it("has diagnostics servers, and who may ask them", () => {

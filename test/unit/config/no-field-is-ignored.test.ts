@@ -98,6 +98,13 @@ const jwt = (jwks: JsonObject) => ({
   claimsValidationJmespathExpression: expression,
   metadataExtractionJmespathExpression: expression,
 });
+const remote = (header: string) => ({
+  headers: [header],
+  endpoint: { address: "authentication:1" },
+  scope: "runner",
+  maximumCacheSize: 10,
+  cacheReplacementPolicy: "LEAST_RECENTLY_USED",
+});
 const policies = [
   {
     tlsClientCertificate: {
@@ -110,6 +117,7 @@ const policies = [
     },
   },
   { jwt: jwt({ jwksFile: keysFile }) },
+  { remote: remote("x-user") },
   {
     allow: {
       public: "p",
@@ -158,6 +166,7 @@ const global = {
       { listenAddresses: [":1"], authenticationPolicy: { allow: {} }, tls: { serverKeyPair: keyPair } },
       { listenAddresses: [":1"], authenticationPolicy: { any: { policies: [{ deny: "no" }] } } },
       { listenAddresses: [":1"], authenticationPolicy: { jwt: jwt({ jwksInline: { keys: [] } }) } },
+      { listenAddresses: [":1"], authenticationPolicy: { remote: remote("X-User") } },
     ],
   },
 };
