@@ -5,6 +5,7 @@ import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { any, createAuthenticator } from "../authenticator.ts";
 import type { AuthenticationMetadata } from "../metadata.ts";
 import { headerText, type Peer } from "../peer.ts";
+import { requireAccepted } from "./accept-header.ts";
 import type { HttpAuthenticationSettings } from "./settings.ts";
 
 /** A request that has not been answered. */
@@ -26,6 +27,13 @@ export function createHttpAuthenticator(
   switch (settings.kind) {
     case "any":
       return any(settings.policies.map((policy) => createHttpAuthenticator(policy, resources)));
+    case "acceptHeader": {
+      const authenticate = createHttpAuthenticator(settings.policy, resources);
+      return async (exchange) => {
+        requireAccepted(exchange.peer.header("accept"), settings.mediaTypes);
+        return authenticate(exchange);
+      };
+    }
     default: {
       const authenticate = createAuthenticator(settings, resources);
       return ({ peer }) => authenticate(peer);

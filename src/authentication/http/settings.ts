@@ -4,4 +4,10 @@ import type { AuthenticationSettings } from "../settings.ts";
 export type HttpAuthenticationSettings =
   | Exclude<AuthenticationSettings, { readonly kind: "any" }>
   /** Whoever one of the policies lets in. */
-  | { readonly kind: "any"; readonly policies: readonly HttpAuthenticationSettings[] };
+  | { readonly kind: "any"; readonly policies: readonly HttpAuthenticationSettings[] }
+  /** Whoever the policy lets in, of those whose Accept header has one of the media types. */
+  | {
+      readonly kind: "acceptHeader";
+      readonly mediaTypes: readonly string[];
+      readonly policy: HttpAuthenticationSettings;
+    };

@@ -1,3 +1,4 @@
+import { mediaRanges } from "../../authentication/http/accept-header.ts";
 import type { HttpAuthenticationSettings } from "../../authentication/http/settings.ts";
 import type {
   AuthenticationPolicy,
@@ -40,7 +41,6 @@ const ALLOW_ALL = 'give {"allow": {}}, and restrict who can reach the server by 
 
 const REFUSED_POLICIES = {
   oidc: "nobody can log in here; give jwt, or restrict who can reach the server by its address",
-  acceptHeader: "no answer is negotiated; give its policy by itself",
 } as const;
 
 function authenticationSettings(
@@ -70,11 +70,34 @@ function authenticationSettings(
     }
     case "jwt":
       return jwtSettings(policy.value, inner);
+    case "acceptHeader": {
+      const { mediaTypes, policy: base, ...rest } = policy.value;
+      refuse(rest, inner);
+      return {
+        kind: "acceptHeader",
+        ...all({
+          mediaTypes: () =>
+            each(nonEmpty(mediaTypes, inner.field("mediaTypes")), (mediaType, index) =>
+              checkedMediaType(mediaType, inner.field("mediaTypes").index(index)),
+            ),
+          policy: () => authenticationSettings(base, inner.field("policy")),
+        }),
+      };
+    }
     case "remote":
       return remoteSettings(policy.value, inner, checkHeader);
     default:
       throw unsupported(inner, REFUSED_POLICIES[policy.case]);
   }
+}
+
+function checkedMediaType(mediaType: string, path: FieldPath): string {
+  if (mediaRanges(mediaType).length === 0) {
+    throw new ConfigurationError(
+      `${path} is ${JSON.stringify(mediaType)}: give a media type, such as "text/html" or "text/*"`,
+    );
+  }
+  return mediaType;
 }
 
 /** As Buildbarn does it: the service gets headers by the names in which Go spells them. */

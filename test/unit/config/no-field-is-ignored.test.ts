@@ -167,6 +167,10 @@ const global = {
       { listenAddresses: [":1"], authenticationPolicy: { any: { policies: [{ deny: "no" }] } } },
       { listenAddresses: [":1"], authenticationPolicy: { jwt: jwt({ jwksInline: { keys: [] } }) } },
       { listenAddresses: [":1"], authenticationPolicy: { remote: remote("X-User") } },
+      {
+        listenAddresses: [":1"],
+        authenticationPolicy: { acceptHeader: { mediaTypes: ["text/html"], policy: { deny: "no" } } },
+      },
     ],
   },
 };
