@@ -7,11 +7,8 @@ import {
   type ServerResponse,
 } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
-import {
-  createHttpAuthenticator,
-  exchangeOf,
-  type HttpAuthenticator,
-} from "../authentication/http/authenticator.ts";
+import { createHttpAuthenticator, type HttpAuthenticator } from "../authentication/http/authenticator.ts";
+import { exchangeOf } from "../authentication/http/exchange.ts";
 import { refusalOf } from "../authentication/http/refusal.ts";
 import type { HttpAuthenticationSettings } from "../authentication/http/settings.ts";
 import {
@@ -61,7 +58,7 @@ function listener(
       onRequest?.(request.method ?? "", response.statusCode, (performance.now() - startedAt) / 1000),
     );
     authenticate(exchangeOf(request, response)).then(
-      () => serve(pages, request, response),
+      (known) => known && serve(pages, request, response),
       (error: unknown) => {
         const { status, text } = refusalOf(error);
         answer(response, status, text);

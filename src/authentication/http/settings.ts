@@ -1,3 +1,5 @@
+import type { HttpClientSettings } from "../../http/settings.ts";
+import type { JmespathSettings } from "../../jmespath/expression.ts";
 import type { AuthenticationSettings } from "../settings.ts";
 
 /** Who may make requests of an HTTP server: what Buildbarn's AuthenticationPolicy for these says, as plain data. */
@@ -10,4 +12,25 @@ export type HttpAuthenticationSettings =
       readonly kind: "acceptHeader";
       readonly mediaTypes: readonly string[];
       readonly policy: HttpAuthenticationSettings;
-    };
+    }
+  | ({ readonly kind: "oidc" } & OidcSettings);
+
+/** Whoever has logged in at a provider of OpenID Connect. */
+export interface OidcSettings {
+  readonly clientId: string;
+  readonly clientSecret: string;
+  /** Where users log in. */
+  readonly authorizationEndpointUrl: string;
+  readonly tokenEndpointUrl: string;
+  /** Where claims come from; undefined for the ID token. */
+  readonly userInfoEndpointUrl: string | undefined;
+  /** Makes metadata of claims. */
+  readonly metadataExtraction: JmespathSettings;
+  /** A URL of this server's to which the provider sends users back. */
+  readonly redirectUrl: string;
+  readonly scopes: readonly string[];
+  /** 32 bytes, as base64, that nobody else knows: the cookie's name and key. */
+  readonly cookieSeed: string;
+  /** For requests of tokens and claims. */
+  readonly httpClient: HttpClientSettings;
+}

@@ -6,10 +6,11 @@ import type {
 } from "../../proto/gen/buildbarn/configuration/http/server/server_pb.ts";
 import type { HttpServerSettings } from "../../telemetry/diagnostics-server.ts";
 import { ConfigurationError } from "../error.ts";
-import { all, each, type FieldPath, unsupported } from "../field-path.ts";
+import { all, each, type FieldPath } from "../field-path.ts";
 import { refuse } from "../refuse.ts";
 import { nonEmpty } from "../values.ts";
 import { allowSettings, jwtSettings, remoteSettings } from "./authentication.ts";
+import { oidcSettings } from "./oidc.ts";
 import { tlsServer } from "./tls.ts";
 
 export function httpServerSettings(configuration: Configuration, path: FieldPath): HttpServerSettings {
@@ -38,10 +39,6 @@ function addressOf(address: string, path: FieldPath): { host: string; port: numb
 }
 
 const ALLOW_ALL = 'give {"allow": {}}, and restrict who can reach the server by its address';
-
-const REFUSED_POLICIES = {
-  oidc: "nobody can log in here; give jwt, or restrict who can reach the server by its address",
-} as const;
 
 function authenticationSettings(
   configuration: AuthenticationPolicy | undefined,
@@ -86,8 +83,8 @@ function authenticationSettings(
     }
     case "remote":
       return remoteSettings(policy.value, inner, checkHeader);
-    default:
-      throw unsupported(inner, REFUSED_POLICIES[policy.case]);
+    case "oidc":
+      return oidcSettings(policy.value, inner);
   }
 }
 

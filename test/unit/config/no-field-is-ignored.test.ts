@@ -105,6 +105,18 @@ const remote = (header: string) => ({
   maximumCacheSize: 10,
   cacheReplacementPolicy: "LEAST_RECENTLY_USED",
 });
+const oidc = (source: JsonObject) => ({
+  clientId: "id",
+  clientSecret: "secret",
+  authorizationEndpointUrl: "https://provider/authorize",
+  tokenEndpointUrl: "https://provider/token",
+  ...source,
+  metadataExtractionJmespathExpression: expression,
+  redirectUrl: "https://worker/callback",
+  scopes: ["openid"],
+  cookieSeed: "AAAA",
+  httpClient: { proxyUrl: "http://proxy" },
+});
 const policies = [
   {
     tlsClientCertificate: {
@@ -167,6 +179,11 @@ const global = {
       { listenAddresses: [":1"], authenticationPolicy: { any: { policies: [{ deny: "no" }] } } },
       { listenAddresses: [":1"], authenticationPolicy: { jwt: jwt({ jwksInline: { keys: [] } }) } },
       { listenAddresses: [":1"], authenticationPolicy: { remote: remote("X-User") } },
+      {
+        listenAddresses: [":1"],
+        authenticationPolicy: { oidc: oidc({ userInfoEndpointUrl: "https://p/u" }) },
+      },
+      { listenAddresses: [":1"], authenticationPolicy: { oidc: oidc({ useIdTokenClaims: {} }) } },
       {
         listenAddresses: [":1"],
         authenticationPolicy: { acceptHeader: { mediaTypes: ["text/html"], policy: { deny: "no" } } },
