@@ -9,6 +9,7 @@ import { createClient } from "../grpc/client.ts";
 import { type GrpcEndpoint, openChannel } from "../grpc/endpoint.ts";
 import { addService, type CallContext, unary } from "../grpc/handlers.ts";
 import { addStandardServices, createServer, listen } from "../grpc/server.ts";
+import { addRelays } from "../grpc/services/relay.ts";
 import { failure, type StatusError, statusFromError } from "../grpc/status.ts";
 import { helperPath } from "../native/helper.ts";
 import {
@@ -104,7 +105,9 @@ export async function startRunner(
       ]);
       servers.push(server);
       addRunnerService(server, runner, calls, commands, log);
-      addStandardServices(server, serverSettings, [RunnerService]);
+      addRelays(server, serverSettings.relays, policies);
+      const relayed = serverSettings.relays.flatMap(({ services }) => services);
+      addStandardServices(server, serverSettings, [RunnerService], relayed);
       await listen(server, serverSettings).catch((error: Error) => {
         throw new ConfigurationError(`grpcServers[${index}]: ${error.message}`, { cause: error });
       });

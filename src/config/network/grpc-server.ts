@@ -3,6 +3,7 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { asksForPeerCredentials, clientCertificateAuthorities } from "../../authentication/authorities.ts";
 import type { AuthenticationSettings } from "../../authentication/settings.ts";
 import type { GrpcServerKeepalive, GrpcServerSettings } from "../../grpc/server.ts";
+import type { RelaySettings } from "../../grpc/services/relay.ts";
 import type { TlsServer } from "../../http/tls.ts";
 import {
   type AllAuthenticationPolicy,
@@ -11,6 +12,7 @@ import {
   type ServerConfiguration,
   type ServerKeepaliveParameters,
   ServerKeepaliveParametersSchema,
+  type ServerRelayConfiguration,
 } from "../../proto/gen/buildbarn/configuration/grpc/grpc_pb.ts";
 import { durationMilliseconds } from "../duration.ts";
 import { ConfigurationError } from "../error.ts";
@@ -24,12 +26,15 @@ import {
   peerCredentialsSettings,
   remoteSettings,
 } from "./authentication.ts";
+import { grpcEndpoint } from "./grpc-client.ts";
 import { tlsServer } from "./tls.ts";
 import { tracedMethods } from "./traced-methods.ts";
 
 /** A server, and who may call it. */
 export interface AuthenticatedServerSettings extends GrpcServerSettings {
   readonly authentication: AuthenticationSettings;
+  /** Whom it passes calls of other services on to. */
+  readonly relays: readonly RelaySettings[];
 }
 
 /**
@@ -52,15 +57,14 @@ export function grpcServerSettings(
     healthCheckService,
     keepaliveParameters,
     tracing,
+    relays,
     ...rest
   } = configuration;
   const others = accept(rest, path, {
     keepaliveEnforcementPolicy: "clients may ping as often as they like",
     initialConnWindowSizeBytes: "the window of a connection is that of its streams",
   });
-  refuse(others, path, {
-    relays: "reach the other services at their own address",
-  });
+  refuse(others, path);
   if (listenAddresses.length + listenPaths.length === 0) {
     throw new ConfigurationError(
       `${path}: give listenAddresses ("HOST:PORT") or listenPaths ("/path/to/socket")`,
@@ -79,6 +83,7 @@ export function grpcServerSettings(
     healthCheckService: () => healthCheckService,
     stopGracefully: () => stopGracefully,
     tracing: () => tracedMethods(tracing, path.field("tracing")),
+    relays: () => relaysOf(relays, path.field("relays"), forwardedHeaders),
   });
   if (settings.tls !== undefined && asksForPeerCredentials(authentication)) {
     throw new ConfigurationError(
@@ -91,6 +96,35 @@ export function grpcServerSettings(
     authentication,
     clientCertificateAuthorities: authoritiesOf(authentication, path.field("authenticationPolicy")),
   };
+}
+
+function relaysOf(
+  relays: readonly ServerRelayConfiguration[],
+  path: FieldPath,
+  forwardedHeaders: readonly string[],
+): readonly RelaySettings[] {
+  const relayed = new Set<string>();
+  return each(relays, ({ endpoint, services, ...rest }, index) => {
+    const here = path.index(index);
+    refuse(rest, here);
+    return all({
+      endpoint: () => ({
+        ...grpcEndpoint(endpoint, here.field("endpoint")),
+        ...(forwardedHeaders.length > 0 && { forwardedHeaders }),
+      }),
+      services: () =>
+        each(services, (service, serviceIndex) => {
+          if (service === "" || relayed.has(service)) {
+            throw new ConfigurationError(
+              `${here.field("services").index(serviceIndex)} is ${JSON.stringify(service)}: ` +
+                "give the full name of a service, each once in all relays",
+            );
+          }
+          relayed.add(service);
+          return service;
+        }),
+    });
+  });
 }
 
 function keepaliveOf(
@@ -113,8 +147,8 @@ function keepaliveOf(
 }
 
 /** Whether calls are made for those that come in. */
-export function makesCalls({ authenticationPolicy }: ServerConfiguration): boolean {
-  return asksElsewhere(authenticationPolicy);
+export function makesCalls({ authenticationPolicy, relays }: ServerConfiguration): boolean {
+  return relays.length > 0 || asksElsewhere(authenticationPolicy);
 }
 
 function asksElsewhere(configuration: AuthenticationPolicy | undefined): boolean {

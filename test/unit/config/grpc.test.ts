@@ -162,6 +162,19 @@ describe("grpcServerSettings", () => {
     assert.throws(() => server({ listenPaths, authenticationPolicy: {} }), /authenticationPolicy is missing/);
   });
 
+  it("takes over what services of others it relays", () => {
+    const relayed = (...relays: JsonObject[]) =>
+      server({ listenPaths: ["/x"], authenticationPolicy: { allow: {} }, relays }).relays;
+    const [one, other] = ["a:1", "b:1"].map((address) => ({
+      endpoint: { address },
+      services: [`x.${address[0]}`],
+    }));
+    assert.deepEqual(relayed(one!, other!), [one, other]);
+    assert.throws(() => relayed(one!, one!), /relays\[1\]\.services\[0\] is "x\.a": give the full name/);
+    assert.throws(() => relayed({ services: ["x.a"] }), /relays\[0\]\.endpoint\.address is missing/);
+    assert.throws(() => relayed({ ...one, services: [""] }), /relays\[0\]\.services\[0\] is ""/);
+  });
+
   it("takes over whom to ask about callers", () => {
     const remote = {
       endpoint: { address: "auth:1" },

@@ -379,6 +379,7 @@ const runners: JsonObject[] = [
           ? { any: { policies: [{ deny: "no" }, ...policies] } }
           : { all: { policies: [{ deny: "no" }] } },
         healthCheckService: "runner",
+        relays: [{ endpoint: client, services: ["a.B"] }],
         keepaliveParameters: { maxConnectionIdle: "1s", time: "2s" },
         maximumReceivedMessageSizeBytes: "1000",
         initialWindowSizeBytes: 100_000,
