@@ -1,13 +1,6 @@
-import type { HttpRequester, HttpResponse } from "./settings.ts";
+import type { HttpRequester, HttpResponse, TokenEndpointSettings } from "./settings.ts";
 
 const MAXIMUM_ANSWER_BYTES = 1024 * 1024;
-
-/** Who asks an OAuth 2 server for tokens, and where. */
-export interface TokenEndpointSettings {
-  readonly clientId: string;
-  readonly clientSecret: string;
-  readonly tokenEndpointUrl: string;
-}
 
 /** An access token, and what came with it. */
 export interface Token {

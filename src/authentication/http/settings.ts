@@ -1,4 +1,4 @@
-import type { HttpClientSettings } from "../../http/settings.ts";
+import type { HttpClientSettings, TokenEndpointSettings } from "../../http/settings.ts";
 import type { JmespathSettings } from "../../jmespath/expression.ts";
 import type { AuthenticationSettings } from "../settings.ts";
 
@@ -16,12 +16,9 @@ export type HttpAuthenticationSettings =
   | ({ readonly kind: "oidc" } & OidcSettings);
 
 /** Whoever has logged in at a provider of OpenID Connect. */
-export interface OidcSettings {
-  readonly clientId: string;
-  readonly clientSecret: string;
+export interface OidcSettings extends TokenEndpointSettings {
   /** Where users log in. */
   readonly authorizationEndpointUrl: string;
-  readonly tokenEndpointUrl: string;
   /** Where claims come from; undefined for the ID token. */
   readonly userInfoEndpointUrl: string | undefined;
   /** Makes metadata of claims. */

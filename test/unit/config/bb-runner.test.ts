@@ -47,7 +47,7 @@ describe("the runner's configuration", () => {
       [{ readinessCheckingPathnames: ["/a", ""] }, /^readinessCheckingPathnames\[1\] is ""/],
       [
         { global: { grpcKubernetesResolvers: { k8s: {} } } },
-        /^global\.grpcKubernetesResolvers is not supported/,
+        /^global\.grpcKubernetesResolvers\["k8s"\]\.apiServerUrl is "": give "http/,
       ],
       [
         { global: { diagnosticsHttpServer: { httpServers: [{ listenAddresses: ["80"] }] } } },
@@ -122,6 +122,22 @@ describe("the runner's configuration", () => {
         },
       ],
     });
+  });
+
+  it("has schemes of addresses that Kubernetes knows", () => {
+    const resolvers = (scheme: string, apiServerUrl = "https://api") =>
+      settingsOf({ global: { grpcKubernetesResolvers: { [scheme]: { apiServerUrl } } } }).kubernetesResolvers;
+    const apiServerHttpClient = { tls: undefined, proxyUrl: undefined, headers: [], oauth2: undefined };
+    assert.deepEqual(resolvers("kubernetes"), [
+      { scheme: "kubernetes", apiServerUrl: "https://api", apiServerHttpClient },
+    ]);
+    for (const scheme of ["dns", "unix", "", "Kubernetes", "a:b"]) {
+      assert.throws(() => resolvers(scheme), /grpcKubernetesResolvers\[".*"\]: its key is no new scheme/);
+    }
+    assert.throws(
+      () => resolvers("kubernetes", "api"),
+      /\["kubernetes"\]\.apiServerUrl is "api": give "http/,
+    );
   });
 
   it("has diagnostics servers, and who may ask them", () => {

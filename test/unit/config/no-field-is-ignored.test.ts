@@ -172,6 +172,9 @@ const global = {
       },
     },
   },
+  grpcKubernetesResolvers: {
+    kubernetes: { apiServerHttpClient: { proxyUrl: "http://proxy" }, apiServerUrl: "https://api" },
+  },
   setResourceLimits: { NOFILE: { softLimit: "5", hardLimit: "10" } },
   diagnosticsHttpServer: {
     httpServers: [
