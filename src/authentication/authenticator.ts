@@ -1,3 +1,4 @@
+import type { CallCounts } from "../grpc/calls/counts.ts";
 import { JmespathError } from "../jmespath/error.ts";
 import { JmespathExpression } from "../jmespath/expression.ts";
 import { peerCredentials } from "../native/peer-credentials.ts";
@@ -7,48 +8,62 @@ import { type AuthenticationError, unauthenticated } from "./error.ts";
 import { TokenVerifier } from "./jwt.ts";
 import { type AuthenticationMetadata, merged, metadataFrom } from "./metadata.ts";
 import type { Peer } from "./peer.ts";
+import { RemoteAuthenticator } from "./remote.ts";
 import type { AuthenticationSettings } from "./settings.ts";
 
-/** What is known of whoever is let in. Throws an AuthenticationError for anybody else. */
-export type Authenticator = (peer: Peer) => AuthenticationMetadata;
+/** What is known of whoever is let in. Rejects with an AuthenticationError for anybody else. */
+export type Authenticator = (peer: Peer) => Promise<AuthenticationMetadata>;
 
-/** What is opened for it, such as files that are read again now and then, belongs to `resources`. */
+/**
+ * What is opened for it, such as files that are read again now and then, belongs to `resources`. `callCounts` counts the
+ * calls that it makes.
+ */
 export function createAuthenticator(
   settings: AuthenticationSettings,
   resources: DisposableStack,
+  callCounts?: CallCounts,
 ): Authenticator {
+  const ofEach = (policies: readonly AuthenticationSettings[]) =>
+    policies.map((policy) => createAuthenticator(policy, resources, callCounts));
   switch (settings.kind) {
     case "allow":
-      return () => settings.metadata;
+      return async () => settings.metadata;
     case "deny":
-      return () => {
+      return async () => {
         throw unauthenticated(settings.message);
       };
     case "any":
-      return any(settings.policies.map((policy) => createAuthenticator(policy, resources)));
+      return any(ofEach(settings.policies));
     case "all":
-      return all(settings.policies.map((policy) => createAuthenticator(policy, resources)));
+      return all(ofEach(settings.policies));
     case "clientCertificate": {
       const verifier = resources.use(new ClientCertificateVerifier(settings));
-      return ({ tls }) => verifier.verify(tls);
+      return async ({ tls }) => verifier.verify(tls);
     }
     case "jwt": {
       const verifier = resources.use(new TokenVerifier(settings));
-      return (peer) => verifier.verify(peer.header("authorization"));
+      return async (peer) => verifier.verify(peer.header("authorization"));
     }
     case "peerCredentials": {
       const expression = resources.use(new JmespathExpression(settings.metadataExtraction));
-      return (peer) => ofPeerCredentials(peer, expression);
+      return async (peer) => ofPeerCredentials(peer, expression);
+    }
+    case "remote": {
+      const remote = resources.use(new RemoteAuthenticator(settings, callCounts));
+      return (peer) => remote.authenticate(peer);
     }
   }
 }
 
-function any(authenticators: readonly Authenticator[]): Authenticator {
-  return (peer) => {
+/** What the first one gives that does not reject, one after the other. */
+export function any<Caller, Known>(
+  authenticators: readonly ((caller: Caller) => Promise<Known>)[],
+): (caller: Caller) => Promise<Known> {
+  return async (caller) => {
     const errors: AuthenticationError[] = [];
     for (const authenticate of authenticators) {
       try {
-        return authenticate(peer);
+        return await authenticate(caller);
       } catch (error) {
         errors.push(error as AuthenticationError);
       }
@@ -60,7 +75,13 @@ function any(authenticators: readonly Authenticator[]): Authenticator {
 }
 
 function all(authenticators: readonly Authenticator[]): Authenticator {
-  return (peer) => authenticators.map((authenticate) => authenticate(peer)).reduce(merged, {});
+  return async (peer) => {
+    let known: AuthenticationMetadata = {};
+    for (const authenticate of authenticators) {
+      known = merged(known, await authenticate(peer));
+    }
+    return known;
+  };
 }
 
 function ofPeerCredentials({ unixSocket }: Peer, expression: JmespathExpression): AuthenticationMetadata {

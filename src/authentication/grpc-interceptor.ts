@@ -7,28 +7,34 @@ import {
   type ServerInterceptor,
 } from "@grpc/grpc-js";
 import { setAuthentication } from "../grpc/incoming-call.ts";
-import { toStatusError } from "../grpc/status.ts";
+import { failure, toStatusError } from "../grpc/status.ts";
+import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import type { Authenticator } from "./authenticator.ts";
-import type { Peer } from "./peer.ts";
+import { headerText, type Peer } from "./peer.ts";
 
 /** Refuses each call that the authenticator does; the handlers of others are told what it knows. Must be the first. */
 export function authenticating(authenticate: Authenticator): ServerInterceptor {
-  return (_method, call) =>
-    new ServerInterceptingCall(call, {
+  return (_method, call) => {
+    const controller = new AbortController();
+    return new ServerInterceptingCall(call, {
       start: (next) =>
         next({
           onReceiveMetadata(metadata, pass) {
-            try {
-              setAuthentication(metadata, authenticate(peerOf(call, metadata)));
-            } catch (error) {
-              const { code, details } = toStatusError(error);
-              call.sendStatus({ code, details });
-              return;
-            }
-            pass(metadata);
+            authenticate(peerOf(call, metadata, controller.signal)).then(
+              (known) => {
+                setAuthentication(metadata, known);
+                pass(metadata);
+              },
+              (error: unknown) => {
+                const { code, details } = toStatusError(error);
+                call.sendStatus({ code, details });
+              },
+            );
           },
+          onCancel: () => controller.abort(failure(Code.CANCELLED, "the client cancelled the call")),
         }),
     });
+  };
 }
 
 /** What grpc-js's own call has of the connection it came by, for which it has no interface. */
@@ -40,12 +46,16 @@ interface Connected {
   };
 }
 
-function peerOf(call: ServerInterceptingCallInterface, metadata: Metadata): Peer {
+function peerOf(call: ServerInterceptingCallInterface, metadata: Metadata, signal: AbortSignal): Peer {
   const socket = (call as unknown as Connected).stream?.session?.socket;
-  const handle = socket?._handle;
   return {
-    header: (name) => metadata.get(name).map((value) => value.toString()),
+    header: (name) => metadata.get(name).map((value) => headerText(name, value)),
     tls: socket instanceof TLSSocket ? socket : undefined,
-    unixSocket: handle?.constructor.name === "Pipe" ? handle.fd : undefined,
+    get unixSocket() {
+      const handle = socket?._handle;
+      return handle?.constructor.name === "Pipe" ? handle.fd : undefined;
+    },
+    metadata,
+    signal,
   };
 }

@@ -1,4 +1,5 @@
-import type { JsonObject } from "@bufbuild/protobuf";
+import type { JsonObject, JsonValue } from "@bufbuild/protobuf";
+import type { GrpcEndpoint } from "../grpc/endpoint.ts";
 import type { JmespathSettings } from "../jmespath/expression.ts";
 import type { AuthenticationMetadata } from "./metadata.ts";
 
@@ -12,6 +13,7 @@ export type AuthenticationSettings =
   | { readonly kind: "all"; readonly policies: readonly AuthenticationSettings[] }
   | ({ readonly kind: "clientCertificate" } & ClientCertificateSettings)
   | ({ readonly kind: "jwt" } & JwtSettings)
+  | ({ readonly kind: "remote" } & RemoteSettings)
   /** Whoever is connected by a UNIX socket. The expression makes metadata of `uid` and `groups`. */
   | { readonly kind: "peerCredentials"; readonly metadataExtraction: JmespathSettings };
 
@@ -34,4 +36,15 @@ export interface JwtSettings {
   readonly claimsValidation: JmespathSettings;
   /** Makes metadata of it. */
   readonly metadataExtraction: JmespathSettings;
+}
+
+/** Whoever buildbarn.auth.Authentication, which runs elsewhere, lets in. */
+export interface RemoteSettings {
+  readonly endpoint: GrpcEndpoint;
+  /** Headers of a request that it is shown, by the names under which it gets them. */
+  readonly headers: readonly string[];
+  /** What else it is told; undefined for nothing. */
+  readonly scope: JsonValue | undefined;
+  /** How many answers are remembered; with 0, each request is asked about by itself. */
+  readonly maximumCacheSize: number;
 }

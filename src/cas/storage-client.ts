@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { CallCounts, type SharedCallCounts } from "../grpc/calls/counts.ts";
+import type { KubernetesResolverSettings } from "../grpc/kubernetes/resolver.ts";
 import type { ActionResult } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { Digest, DigestFunction } from "../reapi/digest.ts";
 import type { Log } from "../telemetry/log.ts";
@@ -53,6 +54,8 @@ export interface StorageClientOptions {
   readonly retryPolicy?: Partial<RetryPolicy>;
   /** Where calls are counted, if they are. */
   readonly callCounts?: SharedCallCounts | undefined;
+  /** By which channels look up addresses. */
+  readonly kubernetesResolvers?: readonly KubernetesResolverSettings[];
   /** Gets what is asked of servers. */
   readonly metrics?: Metrics | undefined;
 }
@@ -122,6 +125,7 @@ export async function createStorageClient(options: StorageClientOptions): Promis
     servers: storage.servers,
     retryPolicy,
     callCounts: options.callCounts,
+    kubernetesResolvers: options.kubernetesResolvers,
   });
   const pool = combinedPool(backendMetrics?.metered(threads) ?? threads, storage.combinations, stores);
 

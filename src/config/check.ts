@@ -26,7 +26,7 @@ export function checkReport(makeSettings: (root: FieldPath) => object): CheckRep
 }
 
 /** Settings whose values are secrets; headers may carry tokens. */
-const SECRET = /^(?:privateKey|metadata|headers|credentials|clientSecret|password)$/;
+const SECRET = /^(?:privateKey|metadata|headers|credentials|clientSecret|cookieSeed|password)$/;
 
 /** As JSON: whole numbers that JavaScript's cannot hold as text, and what cannot be shown as "…". */
 function plain(settings: object): unknown {

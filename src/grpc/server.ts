@@ -3,9 +3,9 @@ import { Server, ServerCredentials, type ServerInterceptor, type ServerOptions }
 import type { TlsServer } from "../http/tls.ts";
 import { Health } from "../proto/gen/grpc/health/v1/health_pb.ts";
 import type { TracedMethods } from "./calls/tracing.ts";
-import { addHealthService } from "./health.ts";
-import { addReflectionService } from "./reflection.ts";
 import type { Service } from "./service-definition.ts";
+import { addHealthService } from "./services/health.ts";
+import { addReflectionService } from "./services/reflection.ts";
 import { TlsServerCredentials } from "./tls-credentials.ts";
 
 /** Where and how to serve: what Buildbarn's grpc.ServerConfiguration says, as plain data. */
@@ -71,9 +71,10 @@ export function addStandardServices(
   server: Server,
   { healthCheckService }: GrpcServerSettings,
   services: readonly Service[],
+  relayed: readonly string[] = [],
 ): void {
   addHealthService(server, healthCheckService);
-  addReflectionService(server, [...services, Health]);
+  addReflectionService(server, [...services, Health], relayed);
 }
 
 /**

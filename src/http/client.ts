@@ -1,7 +1,7 @@
 import { Agent, type IncomingMessage, request as requestPlainly } from "node:http";
 import { request as requestByTls, Agent as TlsAgent } from "node:https";
 import { TokenSource } from "./oauth2.ts";
-import type { HttpClientSettings, HttpRequest, HttpRequester, HttpResponse } from "./settings.ts";
+import type { HttpClientSettings, HttpRequest, HttpRequester, HttpStream } from "./settings.ts";
 import { cipherOptions, keyPairOptions, type TlsClient } from "./tls.ts";
 
 /** How long a connection may be silent before the peer is asked whether it is there. Milliseconds. */
@@ -33,7 +33,7 @@ export class HttpClient implements HttpRequester {
     url: string,
     { method = "GET", headers = [], body }: HttpRequest,
     signal: AbortSignal,
-  ): Promise<HttpResponse> {
+  ): Promise<HttpStream> {
     signal.throwIfAborted();
     const authorization = await this.#tokens?.authorization(signal);
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
@@ -70,32 +70,60 @@ export class HttpClient implements HttpRequester {
   }
 }
 
-function httpResponse(response: IncomingMessage, end: () => void, signal: AbortSignal): HttpResponse {
+function httpResponse(response: IncomingMessage, end: () => void, signal: AbortSignal): HttpStream {
   // It can end in any way when nobody reads it.
   response.on("error", () => {});
   return {
     status: response.statusCode ?? 0,
     contentType: response.headers["content-type"] ?? "",
     async text(maximumBytes) {
-      const abort = () => response.destroy(signal.reason as Error);
-      signal.addEventListener("abort", abort);
-      try {
-        const pieces: Buffer[] = [];
-        let bytes = 0;
-        for await (const piece of response as AsyncIterable<Buffer>) {
-          bytes += piece.length;
-          if (bytes > maximumBytes) {
-            throw new Error(`the server's answer has more than ${maximumBytes} bytes`);
-          }
-          pieces.push(piece);
+      const pieces: Buffer[] = [];
+      let bytes = 0;
+      for await (const piece of bodyOf(response, signal)) {
+        bytes += piece.length;
+        if (bytes > maximumBytes) {
+          throw new Error(`the server's answer has more than ${maximumBytes} bytes`);
         }
-        return Buffer.concat(pieces).toString();
-      } finally {
-        signal.removeEventListener("abort", abort);
+        pieces.push(piece);
       }
+      return Buffer.concat(pieces).toString();
+    },
+    async *lines(maximumBytes) {
+      const pieces: Buffer[] = [];
+      let bytes = 0;
+      const line = () => {
+        bytes = 0;
+        return Buffer.concat(pieces.splice(0)).toString();
+      };
+      for await (const piece of bodyOf(response, signal)) {
+        let start = 0;
+        for (let end = piece.indexOf(NEWLINE); end !== -1; end = piece.indexOf(NEWLINE, start)) {
+          pieces.push(piece.subarray(start, end));
+          start = end + 1;
+          yield* [line()].filter((text) => text !== "");
+        }
+        pieces.push(piece.subarray(start));
+        bytes += piece.length - start;
+        if (bytes > maximumBytes) {
+          throw new Error(`the server's answer has a line of more than ${maximumBytes} bytes`);
+        }
+      }
+      yield* [line()].filter((text) => text !== "");
     },
     [Symbol.dispose]: end,
   };
+}
+
+const NEWLINE = 0x0a;
+
+async function* bodyOf(response: IncomingMessage, signal: AbortSignal): AsyncGenerator<Buffer> {
+  const abort = () => response.destroy(signal.reason as Error);
+  signal.addEventListener("abort", abort);
+  try {
+    yield* response as AsyncIterable<Buffer>;
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }
 
 /** Files are read for each connection, which is more often than they must be. */

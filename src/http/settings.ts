@@ -30,11 +30,21 @@ export interface HttpResponse extends Disposable {
   text(maximumBytes: number): Promise<string>;
 }
 
-/** The client credentials grant (RFC 6749 §4.4): what Buildbarn's OAuth2ClientCredentials says, as plain data. */
-export interface OAuth2Settings {
+/** An answer that may go on and on. */
+export interface HttpStream extends HttpResponse {
+  /** The body's lines as they arrive, without empty ones. Throws an Error as `text` does, for the bytes of one line. */
+  lines(maximumBytes: number): AsyncIterable<string>;
+}
+
+/** Who asks an OAuth 2 server for tokens, and where. */
+export interface TokenEndpointSettings {
   readonly clientId: string;
   readonly clientSecret: string;
   readonly tokenEndpointUrl: string;
+}
+
+/** The client credentials grant (RFC 6749 §4.4): what Buildbarn's OAuth2ClientCredentials says, as plain data. */
+export interface OAuth2Settings extends TokenEndpointSettings {
   readonly scopes: readonly string[];
   /** For requests of tokens. */
   readonly httpClient: HttpClientSettings;

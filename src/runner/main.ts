@@ -2,6 +2,7 @@
 import { bbRunnerSettings } from "../config/bb-runner/application.ts";
 import { order } from "../config/command-line.ts";
 import { ConfigurationError } from "../config/error.ts";
+import { registerKubernetesResolvers } from "../grpc/kubernetes/resolver.ts";
 import { connectOtlp } from "../grpc/otlp-connection.ts";
 import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
 import { logToFiles } from "../telemetry/log-files.ts";
@@ -52,6 +53,7 @@ async function main(): Promise<void> {
   for (const { field, instead } of settings.doneOtherwise) {
     log.info("a field has no effect", { field, instead });
   }
+  registerKubernetesResolvers(settings.kubernetesResolvers);
   const telemetry = await Telemetry.start(settings, connectOtlp, log);
   const runner = await startRunner(settings, log, telemetry);
   await telemetry.serve(runner.page).catch(async (error: unknown) => {

@@ -9,6 +9,7 @@ import { createClient } from "../grpc/client.ts";
 import { type GrpcEndpoint, openChannel } from "../grpc/endpoint.ts";
 import { addService, type CallContext, unary } from "../grpc/handlers.ts";
 import { addStandardServices, createServer, listen } from "../grpc/server.ts";
+import { addRelays } from "../grpc/services/relay.ts";
 import { failure, type StatusError, statusFromError } from "../grpc/status.ts";
 import { helperPath } from "../native/helper.ts";
 import {
@@ -96,7 +97,7 @@ export async function startRunner(
   };
   try {
     for (const [index, serverSettings] of settings.grpcServers.entries()) {
-      const authenticate = createAuthenticator(serverSettings.authentication, policies);
+      const authenticate = createAuthenticator(serverSettings.authentication, policies, called);
       const server = createServer(serverSettings, [
         ...observers,
         ...(tracer ? [tracingServer(tracer, [RunnerService], serverSettings.tracing)] : []),
@@ -104,7 +105,9 @@ export async function startRunner(
       ]);
       servers.push(server);
       addRunnerService(server, runner, calls, commands, log);
-      addStandardServices(server, serverSettings, [RunnerService]);
+      addRelays(server, serverSettings.relays, policies);
+      const relayed = serverSettings.relays.flatMap(({ services }) => services);
+      addStandardServices(server, serverSettings, [RunnerService], relayed);
       await listen(server, serverSettings).catch((error: Error) => {
         throw new ConfigurationError(`grpcServers[${index}]: ${error.message}`, { cause: error });
       });

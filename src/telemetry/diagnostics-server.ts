@@ -7,17 +7,16 @@ import {
   type ServerResponse,
 } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
-import { TLSSocket } from "node:tls";
-import { type Authenticator, createAuthenticator } from "../authentication/authenticator.ts";
-import type { AuthenticationSettings } from "../authentication/settings.ts";
-import { statusFromError } from "../grpc/status.ts";
+import { createHttpAuthenticator, type HttpAuthenticator } from "../authentication/http/authenticator.ts";
+import { exchangeOf } from "../authentication/http/exchange.ts";
+import { refusalOf } from "../authentication/http/refusal.ts";
+import type { HttpAuthenticationSettings } from "../authentication/http/settings.ts";
 import {
   cipherOptions,
   keyPairOptions,
   type TlsServer as TlsServerSettings,
   watchKeyPair,
 } from "../http/tls.ts";
-import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 
 /** Where and for whom to serve: what Buildbarn's http.server.Configuration says, as plain data. */
 export interface HttpServerSettings {
@@ -26,7 +25,7 @@ export interface HttpServerSettings {
   /** Absent means plain text. */
   readonly tls: TlsServerSettings | undefined;
   /** Who is answered. */
-  readonly authentication: AuthenticationSettings;
+  readonly authentication: HttpAuthenticationSettings;
 }
 
 /** Answers a request, to a path of its own. What it throws is answered with 500. */
@@ -50,7 +49,7 @@ export interface DiagnosticsOptions {
 }
 
 function listener(
-  authenticate: Authenticator,
+  authenticate: HttpAuthenticator,
   { pages = {}, onRequest }: DiagnosticsOptions,
 ): RequestListener {
   return (request, response) => {
@@ -58,62 +57,44 @@ function listener(
     response.on("close", () =>
       onRequest?.(request.method ?? "", response.statusCode, (performance.now() - startedAt) / 1000),
     );
-    const [path = "", query] = (request.url ?? "").split("?", 2);
-    const refused = refusal(authenticate, request);
-    if (refused !== undefined) {
-      answer(response, ...refused);
-    } else if (path === HEALTHY) {
-      answer(response, 200, "");
-    } else if (request.method !== "GET" && request.method !== "HEAD") {
-      answer(response, 405, "only GET and HEAD are served");
-    } else {
-      const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
-      if (page === undefined) {
-        const served = [HEALTHY, ...Object.keys(pages)].join(", ");
-        answer(response, 404, `not found: only ${served} ${Object.keys(pages).length ? "are" : "is"} served`);
-        return;
-      }
-      Promise.resolve()
-        .then(() => page(request, response, new URLSearchParams(query)))
-        .catch((error: Error) => {
-          if (response.headersSent) {
-            response.destroy();
-          } else {
-            answer(response, 500, error.message);
-          }
-        });
-    }
+    authenticate(exchangeOf(request, response)).then(
+      (known) => known && serve(pages, request, response),
+      (error: unknown) => {
+        const { status, text } = refusalOf(error);
+        answer(response, status, text);
+      },
+    );
   };
+}
+
+function serve(pages: Pages, request: IncomingMessage, response: ServerResponse): void {
+  const [path = "", query] = (request.url ?? "").split("?", 2);
+  if (path === HEALTHY) {
+    answer(response, 200, "");
+  } else if (request.method !== "GET" && request.method !== "HEAD") {
+    answer(response, 405, "only GET and HEAD are served");
+  } else {
+    const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
+    if (page === undefined) {
+      const served = [HEALTHY, ...Object.keys(pages)].join(", ");
+      answer(response, 404, `not found: only ${served} ${Object.keys(pages).length ? "are" : "is"} served`);
+      return;
+    }
+    Promise.resolve()
+      .then(() => page(request, response, new URLSearchParams(query)))
+      .catch((error: Error) => {
+        if (response.headersSent) {
+          response.destroy();
+        } else {
+          answer(response, 500, error.message);
+        }
+      });
+  }
 }
 
 function answer(response: ServerResponse, status: number, text: string): void {
   response.writeHead(status, { "content-type": "text/plain; charset=utf-8" });
   response.end(text === "" ? undefined : `${text}\n`);
-}
-
-/** As Buildbarn shows a gRPC status by HTTP. */
-const REFUSALS: Readonly<Record<number, readonly [status: number, name: string]>> = {
-  [Code.UNAUTHENTICATED]: [401, "Unauthenticated"],
-  [Code.INVALID_ARGUMENT]: [400, "InvalidArgument"],
-};
-
-/** What a client is told that is not let in. */
-function refusal(
-  authenticate: Authenticator,
-  request: IncomingMessage,
-): readonly [status: number, text: string] | undefined {
-  try {
-    authenticate({
-      header: (name) => request.headersDistinct[name] ?? [],
-      tls: request.socket instanceof TLSSocket ? request.socket : undefined,
-      unixSocket: undefined,
-    });
-    return undefined;
-  } catch (error) {
-    const { code, message } = statusFromError(error);
-    const [status, name] = REFUSALS[code] ?? [500, "Unknown"];
-    return [status, `rpc error: code = ${name} desc = ${message}`];
-  }
 }
 
 /**
@@ -128,7 +109,7 @@ export async function serveDiagnostics(
   const policies = resources.adopt(new DisposableStack(), (stack) => stack.dispose());
   const ports: number[] = [];
   for (const { addresses, tls, authentication } of servers) {
-    const listen = listener(createAuthenticator(authentication, policies), options);
+    const listen = listener(createHttpAuthenticator(authentication, policies), options);
     for (const { host, port } of addresses) {
       const server = tls ? tlsServer(tls, listen, resources) : createServer(listen);
       resources.adopt(server, close);

@@ -2,6 +2,7 @@
 import { bbWorkerSettings } from "../config/bb-worker/application.ts";
 import { order } from "../config/command-line.ts";
 import { ConfigurationError } from "../config/error.ts";
+import { registerKubernetesResolvers } from "../grpc/kubernetes/resolver.ts";
 import { connectOtlp } from "../grpc/otlp-connection.ts";
 import { MountError } from "../mount/index.ts";
 import { ApplicationConfigurationSchema } from "../proto/gen/buildbarn/configuration/bb_worker/bb_worker_pb.ts";
@@ -62,6 +63,7 @@ async function main(): Promise<number> {
     if (settings.umask !== undefined) {
       process.umask(settings.umask);
     }
+    registerKubernetesResolvers(settings.kubernetesResolvers);
     const telemetry = resources.use(await Telemetry.start(settings, connectOtlp, log));
     const { metrics, tracer } = telemetry;
     worker = await Worker.start(settings, mountByNfs, log, stopping.signal, { reformat, metrics, tracer });

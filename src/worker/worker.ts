@@ -257,6 +257,7 @@ async function openStorage(
     maximumMessageSizeBytes: configuration.maximumMessageSizeBytes,
     uploadConcurrency: configuration.outputUploadConcurrency,
     callCounts: callCounts?.shared,
+    kubernetesResolvers: configuration.kubernetesResolvers,
     metrics: options.metrics,
   });
 }

@@ -1,4 +1,5 @@
 import type { SharedCallCounts } from "../../grpc/calls/counts.ts";
+import type { KubernetesResolverSettings } from "../../grpc/kubernetes/resolver.ts";
 import type { BlobServer } from "../blob-server.ts";
 import type { PortableDigest, PortableError } from "./portable.ts";
 import type { RetryPolicy } from "./retry.ts";
@@ -10,6 +11,8 @@ export interface TransferSettings {
   readonly retryPolicy: RetryPolicy;
   /** Where calls are counted, if they are. */
   readonly callCounts?: SharedCallCounts | undefined;
+  /** By which the threads' channels look up addresses. */
+  readonly kubernetesResolvers?: readonly KubernetesResolverSettings[] | undefined;
 }
 
 /** Work for the transfer pool. `server` is an index in {@link TransferSettings.servers}. Plain data. */

@@ -1,5 +1,6 @@
 import { type MessagePort, parentPort, type Transferable } from "node:worker_threads";
 import { move, transferableSymbol, valueSymbol, workerData } from "piscina";
+import { registerKubernetesResolvers } from "../../grpc/kubernetes/resolver.ts";
 import { asBlobError } from "../../reapi/blob-error.ts";
 import { portableError } from "./portable.ts";
 import { createTaskRunner } from "./task-runner.ts";
@@ -7,7 +8,9 @@ import type { PoolMessage, ThreadMessage, ThreadResult, ThreadTask } from "./thr
 import type { Fetched, TransferContext, TransferSettings } from "./transfer-task.ts";
 import type { RandomAccess } from "./upload-source.ts";
 
-const RUNNER = createTaskRunner(workerData as TransferSettings);
+const SETTINGS = workerData as TransferSettings;
+registerKubernetesResolvers(SETTINGS.kubernetesResolvers ?? []);
+const RUNNER = createTaskRunner(SETTINGS);
 
 /** Runs a task: what piscina calls in the transfer pool's threads. What was fetched is moved, not copied. */
 export default async function runInThread({ call, task, port }: ThreadTask): Promise<ThreadResult> {

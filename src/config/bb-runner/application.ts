@@ -5,7 +5,7 @@ import type { UNIXCredentialsConfiguration } from "../../proto/gen/buildbarn/con
 import { all, type DoneOtherwise, each, FieldPath } from "../field-path.ts";
 import { type GlobalSettings, globalSettings } from "../global/global.ts";
 import { grpcEndpoint } from "../network/grpc-client.ts";
-import { type AuthenticatedServerSettings, grpcServerSettings } from "../network/grpc-server.ts";
+import { type AuthenticatedServerSettings, grpcServerSettings, makesCalls } from "../network/grpc-server.ts";
 import { refuse } from "../refuse.ts";
 import { absolutePath, nonEmpty, pathOf } from "../values.ts";
 import { type ConfinementSettings, confinementSettings } from "./confinement.ts";
@@ -72,23 +72,25 @@ function applicationSettings(
   });
   const paths = (name: string, list: readonly string[]) => () =>
     each(list, (item, index) => resolve(pathOf(item, path.field(name).index(index))));
+  const forwardedHeaders = global?.grpcForwardAndReuseMetadata ?? [];
+  const forwards = temporaryDirectoryInstaller !== undefined || grpcServers.some(makesCalls);
   const { global: globals, ...settings } = all({
     global: () =>
       globalSettings(
-        temporaryDirectoryInstaller && global ? { ...global, grpcForwardAndReuseMetadata: [] } : global,
+        forwards && global ? { ...global, grpcForwardAndReuseMetadata: [] } : global,
         path.field("global"),
       ),
     buildDirectoryPath: () => absolutePath(buildDirectoryPath, path.field("buildDirectoryPath")),
     grpcServers: () =>
       each(nonEmpty(grpcServers, path.field("grpcServers")), (server, index) =>
-        grpcServerSettings(server, path.field("grpcServers").index(index)),
+        grpcServerSettings(server, path.field("grpcServers").index(index), forwardedHeaders),
       ),
     cleanTemporaryDirectories: paths("cleanTemporaryDirectories", cleanTemporaryDirectories),
     setTmpdirEnvironmentVariable: () => setTmpdirEnvironmentVariable,
     temporaryDirectoryInstaller: () =>
       temporaryDirectoryInstaller && {
         ...grpcEndpoint(temporaryDirectoryInstaller, path.field("temporaryDirectoryInstaller")),
-        ...(global && { forwardedHeaders: global.grpcForwardAndReuseMetadata }),
+        forwardedHeaders,
       },
     chrootIntoInputRoot: () => chrootIntoInputRoot,
     cleanProcessTable: () => cleanProcessTable,

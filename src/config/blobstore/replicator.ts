@@ -1,7 +1,7 @@
 import type { Replication } from "../../cas/combined/combination.ts";
 import type { BlobReplicatorConfiguration } from "../../proto/gen/buildbarn/configuration/blobstore/blobstore_pb.ts";
 import { ConfigurationError } from "../error.ts";
-import { all, type FieldPath, unsupported } from "../field-path.ts";
+import { all, type FieldPath } from "../field-path.ts";
 import { grpcEndpoint } from "../network/grpc-client.ts";
 import { refuse } from "../refuse.ts";
 import { positive } from "../values.ts";
@@ -66,9 +66,15 @@ export function copiesToBlobCache(
     case "queued":
       path.field(mode.case).otherwise("each blob that is read is put into the cache as it arrives");
       return;
+    case "noop":
+      path.field("noop").otherwise("what is read is put into the blob cache, which would be of no use else");
+      return;
+    case "remote":
+      path
+        .field("remote")
+        .otherwise("what is read is put into the blob cache, which no other server could do");
+      return;
     case undefined:
       throw new ConfigurationError(`${path} is empty: give {"local": {}}`);
-    default:
-      throw unsupported(path.field(mode.case), 'nothing else can fill the blob cache; give {"local": {}}');
   }
 }

@@ -1,7 +1,9 @@
 import type { GrpcEndpoint } from "../../grpc/endpoint.ts";
+import type { KubernetesResolverSettings } from "../../grpc/kubernetes/resolver.ts";
 import type {
   Configuration,
   DiagnosticsHTTPServerConfiguration,
+  GRPCKubernetesResolver,
   SetResourceLimitConfiguration,
   SetUmaskConfiguration,
 } from "../../proto/gen/buildbarn/configuration/global/global_pb.ts";
@@ -9,6 +11,7 @@ import type { DiagnosticsSettings } from "../../telemetry/diagnostics.ts";
 import type { TelemetrySettings } from "../../telemetry/telemetry.ts";
 import { ConfigurationError } from "../error.ts";
 import { all, each, type FieldPath } from "../field-path.ts";
+import { httpClientSettings, httpUrl } from "../network/http-client.ts";
 import { httpServerSettings } from "../network/http-server.ts";
 import { accept, refuse } from "../refuse.ts";
 import { pushgatewaySettings } from "./pushgateway.ts";
@@ -20,6 +23,8 @@ export interface GlobalSettings extends TelemetrySettings<GrpcEndpoint> {
   readonly resourceLimits: readonly ResourceLimit[];
   /** Files that get the log, too. */
   readonly logPaths: readonly string[];
+  /** By which channels look up addresses. */
+  readonly kubernetesResolvers: readonly KubernetesResolverSettings[];
 }
 
 /** A setrlimit(2). */
@@ -41,6 +46,7 @@ export function globalSettings(configuration: Configuration | undefined, path: F
       diagnostics: NO_DIAGNOSTICS,
       pushgateway: undefined,
       tracing: undefined,
+      kubernetesResolvers: [],
     };
   }
   const {
@@ -50,16 +56,14 @@ export function globalSettings(configuration: Configuration | undefined, path: F
     diagnosticsHttpServer,
     prometheusPushgateway,
     tracing,
+    grpcKubernetesResolvers,
     ...rest
   } = configuration;
   const others = accept(rest, path, {
     mutexProfileFraction: "there are no mutexes to profile",
     grpcForwardAndReuseMetadata: "no call is made on behalf of one that comes in",
   });
-  refuse(others, path, {
-    grpcKubernetesResolvers:
-      'give addresses that DNS resolves, such as "dns:SERVICE.NAMESPACE:PORT" of a headless service',
-  });
+  refuse(others, path);
   return all({
     umask: () => setUmask && umaskOf(setUmask, path.field("setUmask")),
     resourceLimits: () =>
@@ -75,6 +79,31 @@ export function globalSettings(configuration: Configuration | undefined, path: F
       prometheusPushgateway &&
       pushgatewaySettings(prometheusPushgateway, path.field("prometheusPushgateway")),
     tracing: () => tracing && tracingSettings(tracing, path.field("tracing")),
+    kubernetesResolvers: () =>
+      each(Object.entries(grpcKubernetesResolvers), ([scheme, resolver]) =>
+        kubernetesResolver(scheme, resolver, path.field("grpcKubernetesResolvers").key(scheme)),
+      ),
+  });
+}
+
+/** Schemes that gRPC has itself. */
+const TAKEN = ["dns", "unix", "unix-abstract", "ipv4", "ipv6", "http", "https"];
+
+function kubernetesResolver(
+  scheme: string,
+  { apiServerHttpClient, apiServerUrl, ...rest }: GRPCKubernetesResolver,
+  path: FieldPath,
+): KubernetesResolverSettings {
+  refuse(rest, path);
+  return all({
+    scheme: () => {
+      if (!/^[a-z][-+.a-z0-9]*$/.test(scheme) || TAKEN.includes(scheme)) {
+        throw new ConfigurationError(`${path}: its key is no new scheme; give one such as "kubernetes"`);
+      }
+      return scheme;
+    },
+    apiServerUrl: () => httpUrl(apiServerUrl, path.field("apiServerUrl")),
+    apiServerHttpClient: () => httpClientSettings(apiServerHttpClient, path.field("apiServerHttpClient")),
   });
 }
 

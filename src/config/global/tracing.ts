@@ -1,3 +1,4 @@
+import type { Message } from "@bufbuild/protobuf";
 import type { GrpcEndpoint } from "../../grpc/endpoint.ts";
 import type {
   TracingConfiguration,
@@ -6,7 +7,11 @@ import type {
   TracingConfiguration_Sampler,
   TracingConfiguration_Sampler_ParentBased,
 } from "../../proto/gen/buildbarn/configuration/global/global_pb.ts";
-import type { AnyValue, KeyValue } from "../../proto/gen/opentelemetry/proto/common/v1/common_pb.ts";
+import type {
+  AnyValue,
+  ArrayValue,
+  KeyValue,
+} from "../../proto/gen/opentelemetry/proto/common/v1/common_pb.ts";
 import type {
   SamplerSettings,
   SpanBatches,
@@ -34,7 +39,7 @@ export function tracingSettings(
       Object.fromEntries(
         each(resourceAttributes, (attribute, index) =>
           attributeOf(attribute, path.field("resourceAttributes").index(index)),
-        ),
+        ).flat(),
       ),
     sampler: () => samplerOf(sampler, path.field("sampler")),
   });
@@ -53,7 +58,7 @@ function backendOf(
         case "jaegerCollectorSpanExporter":
           throw unsupported(
             path.field("jaegerCollectorSpanExporter"),
-            "use otlpSpanExporter, which Jaeger takes since its version 1.35",
+            "OpenTelemetry has dropped Jaeger's own protocol; use otlpSpanExporter, which Jaeger takes since its version 1.35",
           );
         default:
           throw new ConfigurationError(`${path} has no exporter: give otlpSpanExporter`);
@@ -153,27 +158,53 @@ function parentBased(
   });
 }
 
-function attributeOf({ key, value, ...rest }: KeyValue, path: FieldPath): readonly [string, AttributeValue] {
+/** A resource's attributes are, as Buildbarn has them, scalars and lists of one kind of them. An empty list is none. */
+function attributeOf(
+  { key, value, ...rest }: KeyValue,
+  path: FieldPath,
+): readonly (readonly [string, AttributeValue])[] {
   refuse(rest, path);
-  const content = value?.value;
-  if (content?.case !== "arrayValue") {
-    return [key, scalarOf(value, path.field("value"))];
+  const here = path.field("value");
+  if (value === undefined) {
+    throw missing(here);
   }
-  const { values, ...others } = content.value;
-  const list = path.field("value.arrayValue");
-  refuse(others, list);
-  const scalars = each(values, (each, index) => scalarOf(each, list.field("values").index(index)));
-  if (new Set(scalars.map((scalar) => typeof scalar)).size > 1) {
-    throw new ConfigurationError(`${list}.values has values of several kinds: give one kind`);
+  const { value: content, ...others } = value;
+  refuse(others, here);
+  switch (content.case) {
+    case "arrayValue": {
+      const list = listOf(content.value, here.field("arrayValue"));
+      return list.length === 0 ? [] : [[key, list as readonly string[]]];
+    }
+    default:
+      return [[key, scalarOf(value, here)]];
   }
-  return [key, scalars as readonly string[]];
 }
 
-const SCALARS = "give a stringValue, boolValue, intValue or doubleValue";
+function listOf({ values, ...rest }: ArrayValue, path: FieldPath): readonly Scalar[] {
+  refuse<typeof rest & Message>(rest, path);
+  const list = each(values, (item, index) => scalarOf(item, path.field("values").index(index)));
+  if (new Set(values.map((item) => item.value.case)).size > 1) {
+    throw new ConfigurationError(`${path}.values has values of several kinds: give one kind`);
+  }
+  return list;
+}
 
-function scalarOf(value: AnyValue | undefined, path: FieldPath): string | number | boolean {
+type Scalar = string | number | boolean;
+
+function missing(path: FieldPath): ConfigurationError {
+  return new ConfigurationError(`${path} is missing: give a stringValue, boolValue, intValue or doubleValue`);
+}
+
+const NO_SCALARS = {
+  arrayValue: "OpenTelemetry's SDK, as Buildbarn, has no lists in lists; give the values by themselves",
+  kvlistValue:
+    "a resource of OpenTelemetry's SDK, as of Buildbarn's, has no maps; give an attribute for each value",
+  bytesValue: "a resource of OpenTelemetry's SDK, as of Buildbarn's, has no bytes; give a stringValue",
+} as const;
+
+function scalarOf(value: AnyValue | undefined, path: FieldPath): Scalar {
   if (value?.value.case === undefined) {
-    throw new ConfigurationError(`${path} is missing: ${SCALARS}`);
+    throw missing(path);
   }
   const { value: content, ...rest } = value;
   refuse(rest, path);
@@ -183,8 +214,17 @@ function scalarOf(value: AnyValue | undefined, path: FieldPath): string | number
     case "doubleValue":
       return content.value;
     case "intValue":
-      return Number(content.value);
+      return safeInteger(content.value, path.field("intValue"));
     default:
-      throw unsupported(path.field(content.case), SCALARS);
+      throw unsupported(path.field(content.case), NO_SCALARS[content.case]);
   }
+}
+
+function safeInteger(value: bigint, path: FieldPath): number {
+  if (!Number.isSafeInteger(Number(value))) {
+    throw new ConfigurationError(
+      `${path} is ${value}: OpenTelemetry's SDK has numbers of up to 2^53 - 1; give a stringValue`,
+    );
+  }
+  return Number(value);
 }

@@ -1,21 +1,24 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { type JsonObject, toJson } from "@bufbuild/protobuf";
+import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import { JsonWebKeys } from "../../authentication/json-web-keys.ts";
 import type { AuthenticationSettings } from "../../authentication/settings.ts";
 import {
   type AuthenticationMetadata,
   AuthenticationMetadataSchema,
 } from "../../proto/gen/buildbarn/auth/auth_pb.ts";
+import type { RemoteAuthenticationPolicy } from "../../proto/gen/buildbarn/configuration/grpc/grpc_pb.ts";
 import type { Expression } from "../../proto/gen/buildbarn/configuration/jmespath/jmespath_pb.ts";
 import type { AuthorizationHeaderParserConfiguration } from "../../proto/gen/buildbarn/configuration/jwt/jwt_pb.ts";
 import type { ClientCertificateVerifierConfiguration } from "../../proto/gen/buildbarn/configuration/x509/x509_pb.ts";
 import { ConfigurationError } from "../error.ts";
 import { leastRecentlyUsed } from "../eviction.ts";
-import { all, type FieldPath } from "../field-path.ts";
+import { all, each, type FieldPath } from "../field-path.ts";
 import { jmespathSettings } from "../jmespath.ts";
 import { refuse } from "../refuse.ts";
-import { positive, readable } from "../values.ts";
+import { atLeastZero, positive, readable } from "../values.ts";
+import { grpcEndpoint } from "./grpc-client.ts";
 
 export function allowSettings(metadata: AuthenticationMetadata, path: FieldPath): AuthenticationSettings {
   try {
@@ -85,6 +88,37 @@ export function jwtSettings(
           metadataExtractionJmespathExpression,
           path.field("metadataExtractionJmespathExpression"),
         ),
+    }),
+  };
+}
+
+/**
+ * @param checkHeader Throws a ConfigurationError for what cannot be a header's name.
+ * @param forwardedHeaders What a call to the service has of the one that it is asked about.
+ */
+export function remoteSettings(
+  configuration: RemoteAuthenticationPolicy,
+  path: FieldPath,
+  checkHeader: (name: string, path: FieldPath) => void,
+  forwardedHeaders: readonly string[] = [],
+): AuthenticationSettings {
+  const { headers, endpoint, scope, maximumCacheSize, cacheReplacementPolicy, ...rest } = configuration;
+  refuse(rest, path);
+  leastRecentlyUsed(cacheReplacementPolicy, path.field("cacheReplacementPolicy"));
+  return {
+    kind: "remote",
+    ...all({
+      endpoint: () => ({
+        ...grpcEndpoint(endpoint, path.field("endpoint")),
+        ...(forwardedHeaders.length > 0 && { forwardedHeaders }),
+      }),
+      headers: () =>
+        each(headers, (name, index) => {
+          checkHeader(name, path.field("headers").index(index));
+          return name;
+        }),
+      scope: () => scope && toJson(ValueSchema, scope),
+      maximumCacheSize: () => atLeastZero(BigInt(maximumCacheSize), path.field("maximumCacheSize")),
     }),
   };
 }

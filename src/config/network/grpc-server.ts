@@ -3,6 +3,7 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import { asksForPeerCredentials, clientCertificateAuthorities } from "../../authentication/authorities.ts";
 import type { AuthenticationSettings } from "../../authentication/settings.ts";
 import type { GrpcServerKeepalive, GrpcServerSettings } from "../../grpc/server.ts";
+import type { RelaySettings } from "../../grpc/services/relay.ts";
 import type { TlsServer } from "../../http/tls.ts";
 import {
   type AllAuthenticationPolicy,
@@ -11,6 +12,7 @@ import {
   type ServerConfiguration,
   type ServerKeepaliveParameters,
   ServerKeepaliveParametersSchema,
+  type ServerRelayConfiguration,
 } from "../../proto/gen/buildbarn/configuration/grpc/grpc_pb.ts";
 import { durationMilliseconds } from "../duration.ts";
 import { ConfigurationError } from "../error.ts";
@@ -22,19 +24,27 @@ import {
   clientCertificateSettings,
   jwtSettings,
   peerCredentialsSettings,
+  remoteSettings,
 } from "./authentication.ts";
+import { grpcEndpoint } from "./grpc-client.ts";
 import { tlsServer } from "./tls.ts";
 import { tracedMethods } from "./traced-methods.ts";
 
 /** A server, and who may call it. */
 export interface AuthenticatedServerSettings extends GrpcServerSettings {
   readonly authentication: AuthenticationSettings;
+  /** Whom it passes calls of other services on to. */
+  readonly relays: readonly RelaySettings[];
 }
 
-/** @param path Where the configuration stands, for messages. */
+/**
+ * @param path Where the configuration stands, for messages.
+ * @param forwardedHeaders What calls that are made for those of the server have of them.
+ */
 export function grpcServerSettings(
   configuration: ServerConfiguration,
   path: FieldPath,
+  forwardedHeaders: readonly string[] = [],
 ): AuthenticatedServerSettings {
   const {
     listenAddresses,
@@ -47,15 +57,14 @@ export function grpcServerSettings(
     healthCheckService,
     keepaliveParameters,
     tracing,
+    relays,
     ...rest
   } = configuration;
   const others = accept(rest, path, {
     keepaliveEnforcementPolicy: "clients may ping as often as they like",
     initialConnWindowSizeBytes: "the window of a connection is that of its streams",
   });
-  refuse(others, path, {
-    relays: "reach the other services at their own address",
-  });
+  refuse(others, path);
   if (listenAddresses.length + listenPaths.length === 0) {
     throw new ConfigurationError(
       `${path}: give listenAddresses ("HOST:PORT") or listenPaths ("/path/to/socket")`,
@@ -69,10 +78,12 @@ export function grpcServerSettings(
     initialWindowSizeBytes: () => optional(initialWindowSizeBytes, path.field("initialWindowSizeBytes")),
     tls: () => transportTls(transportSecurity, path),
     keepalive: () => keepaliveOf(keepaliveParameters, path.field("keepaliveParameters")),
-    authentication: () => authenticationSettings(authenticationPolicy, path.field("authenticationPolicy")),
+    authentication: () =>
+      authenticationSettings(authenticationPolicy, path.field("authenticationPolicy"), forwardedHeaders),
     healthCheckService: () => healthCheckService,
     stopGracefully: () => stopGracefully,
     tracing: () => tracedMethods(tracing, path.field("tracing")),
+    relays: () => relaysOf(relays, path.field("relays"), forwardedHeaders),
   });
   if (settings.tls !== undefined && asksForPeerCredentials(authentication)) {
     throw new ConfigurationError(
@@ -85,6 +96,35 @@ export function grpcServerSettings(
     authentication,
     clientCertificateAuthorities: authoritiesOf(authentication, path.field("authenticationPolicy")),
   };
+}
+
+function relaysOf(
+  relays: readonly ServerRelayConfiguration[],
+  path: FieldPath,
+  forwardedHeaders: readonly string[],
+): readonly RelaySettings[] {
+  const relayed = new Set<string>();
+  return each(relays, ({ endpoint, services, ...rest }, index) => {
+    const here = path.index(index);
+    refuse(rest, here);
+    return all({
+      endpoint: () => ({
+        ...grpcEndpoint(endpoint, here.field("endpoint")),
+        ...(forwardedHeaders.length > 0 && { forwardedHeaders }),
+      }),
+      services: () =>
+        each(services, (service, serviceIndex) => {
+          if (service === "" || relayed.has(service)) {
+            throw new ConfigurationError(
+              `${here.field("services").index(serviceIndex)} is ${JSON.stringify(service)}: ` +
+                "give the full name of a service, each once in all relays",
+            );
+          }
+          relayed.add(service);
+          return service;
+        }),
+    });
+  });
 }
 
 function keepaliveOf(
@@ -106,14 +146,22 @@ function keepaliveOf(
   });
 }
 
-const REFUSED_POLICIES = {
-  remote:
-    "callers are not asked about elsewhere; give tlsClientCertificate, jwt or peerCredentialsJmespathExpression",
-} as const;
+/** Whether calls are made for those that come in. */
+export function makesCalls({ authenticationPolicy, relays }: ServerConfiguration): boolean {
+  return relays.length > 0 || asksElsewhere(authenticationPolicy);
+}
+
+function asksElsewhere(configuration: AuthenticationPolicy | undefined): boolean {
+  const policy = configuration?.policy;
+  return policy?.case === "any" || policy?.case === "all"
+    ? policy.value.policies.some(asksElsewhere)
+    : policy?.case === "remote";
+}
 
 function authenticationSettings(
   configuration: AuthenticationPolicy | undefined,
   path: FieldPath,
+  forwardedHeaders: readonly string[],
 ): AuthenticationSettings {
   if (configuration?.policy.case === undefined) {
     throw new ConfigurationError(
@@ -131,25 +179,34 @@ function authenticationSettings(
       return { kind: "deny", message: policy.value };
     case "any":
     case "all":
-      return { kind: policy.case, policies: policiesOf(policy.value, inner) };
+      return { kind: policy.case, policies: policiesOf(policy.value, inner, forwardedHeaders) };
     case "tlsClientCertificate":
       return clientCertificateSettings(policy.value, inner);
     case "jwt":
       return jwtSettings(policy.value, inner);
     case "peerCredentialsJmespathExpression":
       return peerCredentialsSettings(policy.value, inner);
-    default:
-      throw unsupported(inner, REFUSED_POLICIES[policy.case]);
+    case "remote":
+      return remoteSettings(policy.value, inner, checkHeader, forwardedHeaders);
+  }
+}
+
+function checkHeader(name: string, path: FieldPath): void {
+  if (!/^[-.\w]+$/.test(name)) {
+    throw new ConfigurationError(
+      `${path} is ${JSON.stringify(name)}: give a header's name, of letters, digits, "-", "_" and "."`,
+    );
   }
 }
 
 function policiesOf(
   { policies, ...rest }: AnyAuthenticationPolicy | AllAuthenticationPolicy,
   path: FieldPath,
+  forwardedHeaders: readonly string[],
 ): readonly AuthenticationSettings[] {
   refuse<typeof rest & Message>(rest, path);
   return each(policies, (policy, index) =>
-    authenticationSettings(policy, path.field("policies").index(index)),
+    authenticationSettings(policy, path.field("policies").index(index), forwardedHeaders),
   );
 }
 

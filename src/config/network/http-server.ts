@@ -1,14 +1,16 @@
-import type { AuthenticationSettings } from "../../authentication/settings.ts";
+import { mediaRanges } from "../../authentication/http/accept-header.ts";
+import type { HttpAuthenticationSettings } from "../../authentication/http/settings.ts";
 import type {
   AuthenticationPolicy,
   Configuration,
 } from "../../proto/gen/buildbarn/configuration/http/server/server_pb.ts";
 import type { HttpServerSettings } from "../../telemetry/diagnostics-server.ts";
 import { ConfigurationError } from "../error.ts";
-import { all, each, type FieldPath, unsupported } from "../field-path.ts";
+import { all, each, type FieldPath } from "../field-path.ts";
 import { refuse } from "../refuse.ts";
 import { nonEmpty } from "../values.ts";
-import { allowSettings, jwtSettings } from "./authentication.ts";
+import { allowSettings, jwtSettings, remoteSettings } from "./authentication.ts";
+import { oidcSettings } from "./oidc.ts";
 import { tlsServer } from "./tls.ts";
 
 export function httpServerSettings(configuration: Configuration, path: FieldPath): HttpServerSettings {
@@ -38,17 +40,10 @@ function addressOf(address: string, path: FieldPath): { host: string; port: numb
 
 const ALLOW_ALL = 'give {"allow": {}}, and restrict who can reach the server by its address';
 
-const REFUSED_POLICIES = {
-  oidc: "nobody can log in here; give jwt, or restrict who can reach the server by its address",
-  acceptHeader: "no answer is negotiated; give its policy by itself",
-  remote:
-    "callers are not asked about elsewhere; give jwt, or restrict who can reach the server by its address",
-} as const;
-
 function authenticationSettings(
   configuration: AuthenticationPolicy | undefined,
   path: FieldPath,
-): AuthenticationSettings {
+): HttpAuthenticationSettings {
   if (configuration?.policy.case === undefined) {
     throw new ConfigurationError(`${path} is missing: ${ALLOW_ALL}`);
   }
@@ -72,7 +67,45 @@ function authenticationSettings(
     }
     case "jwt":
       return jwtSettings(policy.value, inner);
-    default:
-      throw unsupported(inner, REFUSED_POLICIES[policy.case]);
+    case "acceptHeader": {
+      const { mediaTypes, policy: base, ...rest } = policy.value;
+      refuse(rest, inner);
+      return {
+        kind: "acceptHeader",
+        ...all({
+          mediaTypes: () =>
+            each(nonEmpty(mediaTypes, inner.field("mediaTypes")), (mediaType, index) =>
+              checkedMediaType(mediaType, inner.field("mediaTypes").index(index)),
+            ),
+          policy: () => authenticationSettings(base, inner.field("policy")),
+        }),
+      };
+    }
+    case "remote":
+      return remoteSettings(policy.value, inner, checkHeader);
+    case "oidc":
+      return oidcSettings(policy.value, inner);
+  }
+}
+
+function checkedMediaType(mediaType: string, path: FieldPath): string {
+  if (mediaRanges(mediaType).length === 0) {
+    throw new ConfigurationError(
+      `${path} is ${JSON.stringify(mediaType)}: give a media type, such as "text/html" or "text/*"`,
+    );
+  }
+  return mediaType;
+}
+
+/** As Buildbarn does it: the service gets headers by the names in which Go spells them. */
+function checkHeader(name: string, path: FieldPath): void {
+  const canonical = name.toLowerCase().replace(/(?:^|-)[a-z]/g, (start) => start.toUpperCase());
+  if (!/^[-!#$%&'*+.^`|~\w]+$/.test(name)) {
+    throw new ConfigurationError(`${path} is ${JSON.stringify(name)}: give a header's name`);
+  }
+  if (name !== canonical) {
+    throw new ConfigurationError(
+      `${path} is ${JSON.stringify(name)}: give it as ${JSON.stringify(canonical)}`,
+    );
   }
 }

@@ -18,7 +18,12 @@ import { createServer, type GrpcServerSettings, listen } from "../../../src/grpc
 import { Runner } from "../../../src/proto/gen/buildbarn/runner/runner_pb.ts";
 import { freePort } from "../grpc/free-port.ts";
 
-const nobody: Peer = { header: () => [], tls: undefined, unixSocket: undefined };
+const nobody: Peer = {
+  header: () => [],
+  tls: undefined,
+  unixSocket: undefined,
+  signal: new AbortController().signal,
+};
 const allow = (metadata: JsonObject = {}): AuthenticationSettings => ({ kind: "allow", metadata });
 const deny = (message: string): AuthenticationSettings => ({ kind: "deny", message });
 const any = (...policies: AuthenticationSettings[]): AuthenticationSettings => ({ kind: "any", policies });
@@ -41,9 +46,9 @@ function authenticator(settings: AuthenticationSettings): Authenticator {
 }
 
 /** What the policy knows of nobody in particular, or why it refuses. */
-function outcome(settings: AuthenticationSettings): unknown {
+async function outcome(settings: AuthenticationSettings): Promise<unknown> {
   try {
-    return authenticator(settings)(nobody);
+    return await authenticator(settings)(nobody);
   } catch (error) {
     const { code, message } = error as { code: number; message: string };
     return [code, message];
@@ -51,16 +56,18 @@ function outcome(settings: AuthenticationSettings): unknown {
 }
 
 describe("createAuthenticator", () => {
-  it("combines policies as Buildbarn does", () => {
-    assert.deepEqual(outcome(deny("no")), [16, "no"]);
-    assert.deepEqual(outcome(any(deny("no"), allow({ public: 1 }), allow({ public: 2 }))), { public: 1 });
-    assert.deepEqual(outcome(any(deny("no"), deny("never"), deny("no"))), [16, "no, never"]);
-    assert.deepEqual(outcome(any()), [16, "No authenticators configured"]);
-    assert.deepEqual(outcome(all(allow(), any(deny("never")), deny("no"))), [16, "never"]);
-    assert.deepEqual(outcome(all()), {});
+  it("combines policies as Buildbarn does", async () => {
+    assert.deepEqual(await outcome(deny("no")), [16, "no"]);
+    assert.deepEqual(await outcome(any(deny("no"), allow({ public: 1 }), allow({ public: 2 }))), {
+      public: 1,
+    });
+    assert.deepEqual(await outcome(any(deny("no"), deny("never"), deny("no"))), [16, "no, never"]);
+    assert.deepEqual(await outcome(any()), [16, "No authenticators configured"]);
+    assert.deepEqual(await outcome(all(allow(), any(deny("never")), deny("no"))), [16, "never"]);
+    assert.deepEqual(await outcome(all()), {});
   });
 
-  it("puts together what all of several policies know", () => {
+  it("puts together what all of several policies know", async () => {
     const kermit = {
       public: { first: "kermit", middle: "the" },
       private: [1],
@@ -71,17 +78,17 @@ describe("createAuthenticator", () => {
       private: [2],
       tracingAttributes: [{ key: "b" }],
     };
-    assert.deepEqual(outcome(all(allow(kermit), allow(robin), allow())), {
+    assert.deepEqual(await outcome(all(allow(kermit), allow(robin), allow())), {
       public: { first: "robin", middle: "the", last: "frog" },
       private: [1, 2],
       tracingAttributes: [{ key: "a" }, { key: "b" }],
     });
-    assert.deepEqual(outcome(all(allow(kermit), allow({ public: "x" }))), { ...kermit, public: "x" });
+    assert.deepEqual(await outcome(all(allow(kermit), allow({ public: "x" }))), { ...kermit, public: "x" });
   });
 
-  it("says what a connection lacks", () => {
-    assert.deepEqual(outcome(certificates()), [16, "Connection was not established using TLS"]);
-    assert.deepEqual(outcome(peerCredentials("`{}`")), [
+  it("says what a connection lacks", async () => {
+    assert.deepEqual(await outcome(certificates()), [16, "Connection was not established using TLS"]);
+    assert.deepEqual(await outcome(peerCredentials("`{}`")), [
       16,
       "Connection was not established over a UNIX socket",
     ]);

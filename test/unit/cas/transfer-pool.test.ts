@@ -7,6 +7,7 @@ import { DEFAULT_RETRY_POLICY } from "../../../src/cas/transfer/retry.ts";
 import { createTransferPool } from "../../../src/cas/transfer/transfer-pool.ts";
 import type { TransferTask } from "../../../src/cas/transfer/transfer-task.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
+import { ApiServer, endpoints } from "../grpc/kubernetes/api-server.ts";
 import { digestOf } from "./fake-storage.ts";
 import { blobError, chunk, type Fixture, fetchBlobs, fixture, readAll } from "./fixture.ts";
 
@@ -50,6 +51,36 @@ function pool(f: Fixture, thread?: URL) {
     retryPolicy: DEFAULT_RETRY_POLICY,
   });
 }
+
+test("a thread looks up addresses at Kubernetes, where they are to be", async () => {
+  await using f = await fixture();
+  await using api = await ApiServer.start();
+  const apiServerHttpClient = { tls: undefined, proxyUrl: undefined, headers: [], oauth2: undefined };
+  // Only threads know the scheme.
+  const threads = createTransferPool({
+    threads: 1,
+    servers: [{ endpoint: { address: "in-threads://storage.blobs:grpc" }, compression: false }],
+    retryPolicy: DEFAULT_RETRY_POLICY,
+    kubernetesResolvers: [{ scheme: "in-threads", apiServerUrl: api.url, apiServerHttpClient }],
+  });
+  const content = new Uint8Array(100_000);
+  const digest = toPortable(f.storage.add(content), "");
+  const fetched = threads.run(
+    {
+      kind: "fetchRange",
+      server: 0,
+      digest,
+      offset: 0,
+      length: content.length,
+      chunkSizeBytes: content.length,
+    },
+    { chunk() {} },
+  );
+  const { send } = await api.next();
+  send("ADDED", endpoints(["127.0.0.1"], [{ name: "grpc", port: Number(f.storage.address.split(":")[1]) }]));
+  await fetched;
+  await threads.close();
+});
 
 const hashOfZeros = { kind: "hash", function: 1, hashLength: 64, sizeBytes: 10 } as const;
 const zeros = { read: (_: number, count: number) => new Uint8Array(count) };

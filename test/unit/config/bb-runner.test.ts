@@ -47,7 +47,7 @@ describe("the runner's configuration", () => {
       [{ readinessCheckingPathnames: ["/a", ""] }, /^readinessCheckingPathnames\[1\] is ""/],
       [
         { global: { grpcKubernetesResolvers: { k8s: {} } } },
-        /^global\.grpcKubernetesResolvers is not supported/,
+        /^global\.grpcKubernetesResolvers\["k8s"\]\.apiServerUrl is "": give "http/,
       ],
       [
         { global: { diagnosticsHttpServer: { httpServers: [{ listenAddresses: ["80"] }] } } },
@@ -87,7 +87,7 @@ describe("the runner's configuration", () => {
     }
   });
 
-  it("forwards headers to the installer of temporary directories, the only server it calls", () => {
+  it("forwards headers to whom it calls for others: the installer of temporary directories, and authenticators", () => {
     const global = { grpcForwardAndReuseMetadata: ["authorization"] };
     const { temporaryDirectoryInstaller, doneOtherwise } = settingsOf({
       global,
@@ -98,6 +98,45 @@ describe("the runner's configuration", () => {
     assert.deepEqual(
       settingsOf({ global }).doneOtherwise.map(({ field }) => field),
       ["global.grpcForwardAndReuseMetadata"],
+    );
+    const remote = { case: "remote", value: { endpoint: { address: "b:1" } } } as const;
+    const asking = settingsOf({
+      global,
+      grpcServers: [
+        {
+          listenPaths: ["/x"],
+          authenticationPolicy: { policy: { case: "all", value: { policies: [{ policy: remote }] } } },
+        },
+      ],
+    });
+    assert.deepEqual(asking.doneOtherwise, []);
+    assert.deepEqual(asking.grpcServers[0]?.authentication, {
+      kind: "all",
+      policies: [
+        {
+          kind: "remote",
+          endpoint: { address: "b:1", forwardedHeaders: ["authorization"] },
+          headers: [],
+          scope: undefined,
+          maximumCacheSize: 0,
+        },
+      ],
+    });
+  });
+
+  it("has schemes of addresses that Kubernetes knows", () => {
+    const resolvers = (scheme: string, apiServerUrl = "https://api") =>
+      settingsOf({ global: { grpcKubernetesResolvers: { [scheme]: { apiServerUrl } } } }).kubernetesResolvers;
+    const apiServerHttpClient = { tls: undefined, proxyUrl: undefined, headers: [], oauth2: undefined };
+    assert.deepEqual(resolvers("kubernetes"), [
+      { scheme: "kubernetes", apiServerUrl: "https://api", apiServerHttpClient },
+    ]);
+    for (const scheme of ["dns", "unix", "", "Kubernetes", "a:b"]) {
+      assert.throws(() => resolvers(scheme), /grpcKubernetesResolvers\[".*"\]: its key is no new scheme/);
+    }
+    assert.throws(
+      () => resolvers("kubernetes", "api"),
+      /\["kubernetes"\]\.apiServerUrl is "api": give "http/,
     );
   });
 

@@ -206,6 +206,35 @@ test("local: the outermost fast one is the blob cache, others are stores of thei
   );
 });
 
+test("readCaching: the blob cache is filled whatever the replicator, which says so where it would not be", () => {
+  const fast = {
+    local: {
+      keyLocationMapInMemory: { entries: "1000" },
+      keyLocationMapMaximumGetAttempts: 16,
+      keyLocationMapMaximumPutAttempts: "64",
+      oldBlocks: 8,
+      currentBlocks: 24,
+      newBlocks: 3,
+      blocksInMemory: { blockSizeBytes: "100000" },
+    },
+  };
+  const noted = (replicator: JsonObject) => {
+    const path = FieldPath.root("blobs");
+    const json = { readCaching: { slow: grpc("slow:1"), fast, replicator } };
+    const { blobCache } = path.settingsOf(() =>
+      blobBackend(fromJson(BlobAccessConfigurationSchema, json), path, "contentAddressableStorage"),
+    );
+    assert.equal(blobCache?.blocks.kind, "memory");
+    return path.doneOtherwise.map(({ field }) => field);
+  };
+  assert.deepEqual(noted({ local: {} }), []);
+  assert.deepEqual(noted({ noop: {} }), ["blobs.readCaching.replicator.noop"]);
+  assert.deepEqual(noted({ deduplicating: { remote: { address: "r:1" } } }), [
+    "blobs.readCaching.replicator.deduplicating.remote",
+  ]);
+  assert.throws(() => noted({}), /replicator is empty: give/);
+});
+
 test("labels: one backend used in several places is one server", () => {
   const configuration = {
     withLabels: {

@@ -159,10 +159,43 @@ describe("grpcServerSettings", () => {
     const listenPaths = ["/x"];
     assert.throws(() => server({}), /grpcServers\[0\]: give listen/);
     assert.throws(() => server({ listenPaths }), /authenticationPolicy is missing: give \{"allow"/);
-    assert.throws(
-      () => server({ listenPaths, authenticationPolicy: { remote: {} } }),
-      /authenticationPolicy\.remote is not supported: .* give tlsClientCertificate, jwt/,
-    );
+    assert.throws(() => server({ listenPaths, authenticationPolicy: {} }), /authenticationPolicy is missing/);
+  });
+
+  it("takes over what services of others it relays", () => {
+    const relayed = (...relays: JsonObject[]) =>
+      server({ listenPaths: ["/x"], authenticationPolicy: { allow: {} }, relays }).relays;
+    const [one, other] = ["a:1", "b:1"].map((address) => ({
+      endpoint: { address },
+      services: [`x.${address[0]}`],
+    }));
+    assert.deepEqual(relayed(one!, other!), [one, other]);
+    assert.throws(() => relayed(one!, one!), /relays\[1\]\.services\[0\] is "x\.a": give the full name/);
+    assert.throws(() => relayed({ services: ["x.a"] }), /relays\[0\]\.endpoint\.address is missing/);
+    assert.throws(() => relayed({ ...one, services: [""] }), /relays\[0\]\.services\[0\] is ""/);
+  });
+
+  it("takes over whom to ask about callers", () => {
+    const remote = {
+      endpoint: { address: "auth:1" },
+      headers: ["Authorization", "x-user"],
+      scope: { server: "runner" },
+      maximumCacheSize: 10,
+      cacheReplacementPolicy: "LEAST_RECENTLY_USED",
+    };
+    const policy = (changes: JsonObject) =>
+      server({ listenPaths: ["/x"], authenticationPolicy: { remote: { ...remote, ...changes } } })
+        .authentication;
+    assert.deepEqual(policy({}), {
+      kind: "remote",
+      endpoint: { address: "auth:1" },
+      headers: ["Authorization", "x-user"],
+      scope: { server: "runner" },
+      maximumCacheSize: 10,
+    });
+    assert.throws(() => policy({ endpoint: null }), /remote\.endpoint\.address is missing/);
+    assert.throws(() => policy({ headers: ["a b"] }), /remote\.headers\[0\] is "a b": give a header's name/);
+    assert.throws(() => policy({ maximumCacheSize: -1 }), /remote\.maximumCacheSize is -1: give 0 or more/);
   });
 
   it("takes over policies, and whose certificates a handshake asks for", () => {

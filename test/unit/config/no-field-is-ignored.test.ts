@@ -98,6 +98,25 @@ const jwt = (jwks: JsonObject) => ({
   claimsValidationJmespathExpression: expression,
   metadataExtractionJmespathExpression: expression,
 });
+const remote = (header: string) => ({
+  headers: [header],
+  endpoint: { address: "authentication:1" },
+  scope: "runner",
+  maximumCacheSize: 10,
+  cacheReplacementPolicy: "LEAST_RECENTLY_USED",
+});
+const oidc = (source: JsonObject) => ({
+  clientId: "id",
+  clientSecret: "secret",
+  authorizationEndpointUrl: "https://provider/authorize",
+  tokenEndpointUrl: "https://provider/token",
+  ...source,
+  metadataExtractionJmespathExpression: expression,
+  redirectUrl: "https://worker/callback",
+  scopes: ["openid"],
+  cookieSeed: "AAAA",
+  httpClient: { proxyUrl: "http://proxy" },
+});
 const policies = [
   {
     tlsClientCertificate: {
@@ -110,6 +129,7 @@ const policies = [
     },
   },
   { jwt: jwt({ jwksFile: keysFile }) },
+  { remote: remote("x-user") },
   {
     allow: {
       public: "p",
@@ -152,12 +172,25 @@ const global = {
       },
     },
   },
+  grpcKubernetesResolvers: {
+    kubernetes: { apiServerHttpClient: { proxyUrl: "http://proxy" }, apiServerUrl: "https://api" },
+  },
   setResourceLimits: { NOFILE: { softLimit: "5", hardLimit: "10" } },
   diagnosticsHttpServer: {
     httpServers: [
       { listenAddresses: [":1"], authenticationPolicy: { allow: {} }, tls: { serverKeyPair: keyPair } },
       { listenAddresses: [":1"], authenticationPolicy: { any: { policies: [{ deny: "no" }] } } },
       { listenAddresses: [":1"], authenticationPolicy: { jwt: jwt({ jwksInline: { keys: [] } }) } },
+      { listenAddresses: [":1"], authenticationPolicy: { remote: remote("X-User") } },
+      {
+        listenAddresses: [":1"],
+        authenticationPolicy: { oidc: oidc({ userInfoEndpointUrl: "https://p/u" }) },
+      },
+      { listenAddresses: [":1"], authenticationPolicy: { oidc: oidc({ useIdTokenClaims: {} }) } },
+      {
+        listenAddresses: [":1"],
+        authenticationPolicy: { acceptHeader: { mediaTypes: ["text/html"], policy: { deny: "no" } } },
+      },
     ],
   },
 };
@@ -349,6 +382,7 @@ const runners: JsonObject[] = [
           ? { any: { policies: [{ deny: "no" }, ...policies] } }
           : { all: { policies: [{ deny: "no" }] } },
         healthCheckService: "runner",
+        relays: [{ endpoint: client, services: ["a.B"] }],
         keepaliveParameters: { maxConnectionIdle: "1s", time: "2s" },
         maximumReceivedMessageSizeBytes: "1000",
         initialWindowSizeBytes: 100_000,

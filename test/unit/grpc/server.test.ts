@@ -59,7 +59,7 @@ async function serve(changes: Partial<GrpcServerSettings> = {}) {
   };
   const server: Server = createServer(settings);
   addService(server, Runner, { checkReadiness: unary(() => ({})) });
-  addStandardServices(server, settings, [Runner]);
+  addStandardServices(server, settings, [Runner], ["buildbarn.runner.Runner", "relayed.Service"]);
   await listen(server, settings);
   return { port, [Symbol.dispose]: () => server.forceShutdown() };
 }
@@ -115,6 +115,7 @@ describe("a gRPC server", () => {
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
+        "relayed.Service",
       ]);
       const found = await ask(service, {
         case: "fileContainingSymbol",

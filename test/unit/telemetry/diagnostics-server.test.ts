@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { describe, it } from "node:test";
 import { serveDiagnostics } from "../../../src/telemetry/diagnostics-server.ts";
+import { AuthenticationService } from "../authentication/authentication-service.ts";
 
 const local = {
   addresses: [{ host: "127.0.0.1", port: 0 }],
@@ -71,3 +73,67 @@ describe("the diagnostics server", () => {
     );
   });
 });
+
+describe("a diagnostics server that asks a remote authenticator", () => {
+  const asking = (address: string) =>
+    ({
+      ...local,
+      authentication: {
+        kind: "any",
+        policies: [
+          { kind: "deny", message: "not by itself" },
+          {
+            kind: "remote",
+            endpoint: { address },
+            headers: ["X-User"],
+            scope: undefined,
+            maximumCacheSize: 1,
+          },
+        ],
+      },
+    }) as const;
+
+  it("answers whom the service lets in", async () => {
+    using service = await AuthenticationService.start();
+    await using server = await serveDiagnostics([asking(service.address)]);
+    const get = (user: string, signal?: AbortSignal) =>
+      fetch(`http://127.0.0.1:${server.ports[0]}/-/healthy`, {
+        headers: { "x-user": user },
+        signal: signal ?? null,
+      });
+    const first = get("kermit");
+    const question = await service.next();
+    assert.deepEqual(question.request, { requestMetadata: { "X-User": { value: ["kermit"] } } });
+    question.answer({ verdict: { case: "allow", value: {} } });
+    assert.equal((await first).status, 200);
+    const second = get("robin");
+    (await service.next()).answer({ verdict: { case: "deny", value: "no frogs" } });
+    const refused = await second;
+    assert.deepEqual(
+      [refused.status, await refused.text()],
+      [401, "rpc error: code = Unauthenticated desc = not by itself, no frogs\n"],
+    );
+  });
+
+  it("gives up asking a service that hangs when the client does, or when it is to end", async () => {
+    using service = await AuthenticationService.start();
+    const server = await serveDiagnostics([asking(service.address)]);
+    const get = (signal: AbortSignal | null) =>
+      fetch(`http://127.0.0.1:${server.ports[0]}/-/healthy`, { signal });
+    const controller = new AbortController();
+    const given = get(controller.signal);
+    const question = await service.next();
+    controller.abort();
+    await assert.rejects(given);
+    await aborted(question.signal);
+    const cut = get(null);
+    const last = await service.next();
+    await Promise.all([server[Symbol.asyncDispose](), assert.rejects(cut), aborted(last.signal)]);
+  });
+});
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (!signal.aborted) {
+    await once(signal, "abort");
+  }
+}

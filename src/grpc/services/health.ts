@@ -1,12 +1,12 @@
 import type { Server } from "@grpc/grpc-js";
-import { Code } from "../proto/gen/google/rpc/code_pb.ts";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import {
   Health,
   type HealthCheckRequest,
   HealthCheckResponse_ServingStatus as Status,
-} from "../proto/gen/grpc/health/v1/health_pb.ts";
-import { addService, serverStreaming, unary } from "./handlers.ts";
-import { failure } from "./status.ts";
+} from "../../proto/gen/grpc/health/v1/health_pb.ts";
+import { addService, serverStreaming, unary } from "../handlers.ts";
+import { failure } from "../status.ts";
 
 /** Serves grpc.health.v1.Health: as a whole, and under the name given, the server is up as long as it answers. */
 export function addHealthService(server: Server, name: string): void {

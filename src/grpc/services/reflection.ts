@@ -2,31 +2,39 @@ import type { DescFile, MessageInitShape } from "@bufbuild/protobuf";
 import { toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import type { Server, ServerDuplexStream } from "@grpc/grpc-js";
-import { Code } from "../proto/gen/google/rpc/code_pb.ts";
+import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import {
   ServerReflection,
   type ServerReflectionRequest,
   type ServerReflectionResponseSchema,
-} from "../proto/gen/grpc/reflection/v1/reflection_pb.ts";
+} from "../../proto/gen/grpc/reflection/v1/reflection_pb.ts";
 import {
   ServerReflection as ServerReflectionAlpha,
   type ServerReflectionRequest as ServerReflectionAlphaRequest,
-} from "../proto/gen/grpc/reflection/v1alpha/reflection_pb.ts";
-import { addService } from "./handlers.ts";
-import type { Service } from "./service-definition.ts";
+} from "../../proto/gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { addService } from "../handlers.ts";
+import type { Service } from "../service-definition.ts";
 
 type Response = MessageInitShape<typeof ServerReflectionResponseSchema>;
 
-/** Serves grpc.reflection.v1.ServerReflection, and v1alpha, which says what these services are. */
-export function addReflectionService(server: Server, services: readonly Service[]): void {
+/**
+ * Serves grpc.reflection.v1.ServerReflection, and v1alpha, which says what these services are, and names those that are
+ * relayed, of which only their own server knows more.
+ */
+export function addReflectionService(
+  server: Server,
+  services: readonly Service[],
+  relayed: readonly string[],
+): void {
   const all = [...services, ServerReflection, ServerReflectionAlpha];
+  const names = [...new Set([...all.map(({ typeName }) => typeName), ...relayed])];
   const files = filesOf(all.map(({ file }) => file));
   const respond = (request: ServerReflectionRequest | ServerReflectionAlphaRequest): Response => ({
     validHost: request.host,
     originalRequest: { host: request.host, messageRequest: request.messageRequest } as never,
     messageResponse: responseTo(
       request.messageRequest as ServerReflectionRequest["messageRequest"],
-      all,
+      names,
       files,
     ),
   });
@@ -44,14 +52,14 @@ export function addReflectionService(server: Server, services: readonly Service[
 
 function responseTo(
   request: ServerReflectionRequest["messageRequest"],
-  services: readonly Service[],
+  services: readonly string[],
   files: ReadonlyMap<string, DescFile>,
 ): NonNullable<Response["messageResponse"]> {
   switch (request.case) {
     case "listServices":
       return {
         case: "listServicesResponse",
-        value: { service: services.map(({ typeName }) => ({ name: typeName })) },
+        value: { service: services.map((name) => ({ name })) },
       };
     case "fileByFilename": {
       const file = files.get(request.value);
