@@ -1,9 +1,9 @@
 /*
- * Runs one command of an action for bb_runner and leaves no process of it behind. It also does what may wait for a file
+ * Runs commands of actions for bb_runner and leaves no process of them behind. It also does what may wait for a file
  * system for ever: it checks whether paths exist, and empties directories.
  *
- * Standard input carries one request (message.h) and nothing after it: its end means that the command is cancelled or
- * the runner has died. Standard output carries one reply, sent once every process that the command started is gone:
+ * Each request is a job of serve.h. Its standard input, which is empty, ends if it is cancelled or the runner has died.
+ * It is answered once every process that the command started is gone:
  *
  *   exited CODE SIGNAL RUSAGE…     CODE is -1 if SIGNAL killed it; RUSAGE are the numbers of getrusage(2)
  *   failed STAGE ERRNO TEXT SUBJECT…   it was never started, or (STAGE "helper") how it ended is not known, since the
@@ -18,13 +18,14 @@
  * CAP_SYS_ADMIN, this process becomes the parent of orphans and kills them; but a command of the same user can kill this
  * process first.
  *
- * The process that reads the request touches no file of the action, since those may lie on a file system whose server
- * does not answer. Its child does, and can always be killed.
+ * A job's process touches no file of the action, since those may lie on a file system whose server does not answer. Its
+ * child does, and can always be killed.
  */
 #include "confine.h"
 #include "empty_directory.h"
 #include "isolate.h"
 #include "message.h"
+#include "serve.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -643,14 +644,9 @@ static _Noreturn void die(const char *what) {
   exit(1);
 }
 
-int main(void) {
-  struct message message;
-  if (!read_message(STDIN_FILENO, &message)) {
-    if (isatty(STDIN_FILENO))
-      fprintf(stderr, "bb_spawn: bb_runner runs this program, with a request on its standard input\n");
-    return 2;
-  }
-  const char *verb = take_string(&message);
+/* Does one request, in a process of its own. */
+static int work(struct message *message) {
+  const char *verb = take_string(message);
   bool runs = strcmp(verb, "run") == 0;
   bool probes = strcmp(verb, "probe") == 0;
   bool checks = strcmp(verb, "check") == 0;
@@ -660,27 +656,20 @@ int main(void) {
   struct check_request check_request = {0};
   struct clean_request clean_request = {0};
   if (cleans)
-    clean_request = take_clean_request(&message);
+    clean_request = take_clean_request(message);
   if (probes)
-    run_request.hold = take_hold(&message);
-  const char *to_empty = empties ? take_string(&message) : "";
+    run_request.hold = take_hold(message);
+  const char *to_empty = empties ? take_string(message) : "";
   if (runs)
-    run_request = take_run_request(&message);
+    run_request = take_run_request(message);
   if (checks)
-    check_request = take_check_request(&message);
-  if (message.malformed || message.next != message.end || !(runs || probes || checks || empties || cleans)) {
+    check_request = take_check_request(message);
+  if (message->malformed || message->next != message->end || !(runs || probes || checks || empties || cleans)) {
     fprintf(stderr, "bb_spawn: malformed request\n");
     return 2;
   }
 
   setsid();
-  /*
-   * A command of the same user must neither trace this process and its children nor reach what they have open, or this
-   * program itself, through /proc. execve(2) undoes it for the command.
-   */
-  prctl(PR_SET_DUMPABLE, 0);
-  /* Otherwise the command would inherit descriptors that were passed by mistake. */
-  close_range(STDERR_FILENO + 1, ~0U, 0);
   int report[2];
   int signals = take_signals();
   if (signals < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0 || pipe2(report, O_CLOEXEC) != 0)
@@ -723,4 +712,20 @@ int main(void) {
   else
     put_outcome(&reply, &outcome);
   return send_reply(STDOUT_FILENO, &reply) ? 0 : 1;
+}
+
+int main(void) {
+  if (isatty(STDIN_FILENO)) {
+    fprintf(stderr, "bb_spawn: bb_runner runs this program, with requests on its standard input\n");
+    return 2;
+  }
+  setsid();
+  /*
+   * A command of the same user must neither trace this process and its children nor reach what they have open, or this
+   * program itself, through /proc. execve(2) undoes it for the command.
+   */
+  prctl(PR_SET_DUMPABLE, 0);
+  /* Otherwise the commands would inherit descriptors that were passed by mistake. */
+  close_range(STDERR_FILENO + 1, ~0U, 0);
+  return serve(work);
 }

@@ -1,5 +1,5 @@
 import { appendFile } from "node:fs/promises";
-import type { CommandResult, HelperError, ResourceUsage } from "./command.ts";
+import type { CommandResult, HelperError, ResourceUsage } from "./spawn/command.ts";
 
 const NO_USAGE: ResourceUsage = {
   userMicroseconds: 0n,

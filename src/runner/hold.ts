@@ -2,7 +2,8 @@ import type { BbRunnerSettings } from "../config/bb-runner/application.ts";
 import type { Capability } from "../config/bb-runner/confinement.ts";
 import { ConfigurationError } from "../config/error.ts";
 import type { Log } from "../telemetry/log.ts";
-import { HelperError, type Hold, probeHold } from "./command.ts";
+import { HelperError, type Hold } from "./spawn/command.ts";
+import type { Spawner } from "./spawn/spawner.ts";
 
 /** What acts on the files, users and processes of a root file system alone: what a package manager needs there. */
 export const KEPT_CAPABILITIES: readonly Capability[] = [
@@ -47,12 +48,12 @@ export function holdOf(settings: BbRunnerSettings, isolated: boolean): Hold {
  * The closest to what the settings want that can be had here; the log says what cannot, and what they widen. Throws a
  * ConfigurationError if they ask for what needs namespaces, and there are none.
  */
-export async function possibleHold(settings: BbRunnerSettings, log: Log): Promise<Hold> {
+export async function possibleHold(settings: BbRunnerSettings, log: Log, spawner: Spawner): Promise<Hold> {
   const { confinement } = settings;
   let hold = holdOf(settings, true);
   let shortcomings: string[];
   try {
-    shortcomings = await probeHold(hold);
+    shortcomings = await spawner.probe(hold);
   } catch (error) {
     if (!(error instanceof HelperError)) {
       throw error;
@@ -67,7 +68,7 @@ export async function possibleHold(settings: BbRunnerSettings, log: Log): Promis
     }
     log.warn(ISOLATION_ADVICE, { error: error.message });
     hold = holdOf(settings, false);
-    shortcomings = await probeHold(hold);
+    shortcomings = await spawner.probe(hold);
   }
   for (const shortcoming of shortcomings) {
     log.warn("commands are held less than they could be", { reason: shortcoming });

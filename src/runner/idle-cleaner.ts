@@ -4,8 +4,9 @@ import { realpath, stat } from "node:fs/promises";
 import type { BbRunnerSettings } from "../config/bb-runner/application.ts";
 import { StatusError, status } from "../grpc/status.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
-import { cleanDirectory, HelperError, type KeptDirectory } from "./command.ts";
 import { killLaterProcesses } from "./process-table.ts";
+import { HelperError, type KeptDirectory } from "./spawn/command.ts";
+import type { Spawner } from "./spawn/spawner.ts";
 
 /** Removes what commands have left on the machine. Rejects if it cannot. */
 export type Cleaner = () => Promise<void>;
@@ -58,14 +59,14 @@ export class IdleCleaner {
  * All that the settings ask for, in Buildbarn's order; each is tried, and the first failure thrown as a StatusError,
  * INTERNAL. When the signal aborts, what takes time is given up, and its reason thrown.
  */
-export function cleanerOf(settings: BbRunnerSettings, signal: AbortSignal): Cleaner {
+export function cleanerOf(settings: BbRunnerSettings, spawner: Spawner, signal: AbortSignal): Cleaner {
   const cleaners: Cleaner[] = [];
   const userId = settings.runCommandsAs?.userId ?? process.getuid?.() ?? 0;
   if (settings.cleanProcessTable) {
-    cleaners.push(() => killLaterProcesses(userId));
+    cleaners.push(() => killLaterProcesses(userId, spawner.processId));
   }
   for (const path of settings.cleanTemporaryDirectories) {
-    cleaners.push(temporaryDirectoryCleaner(path, signal));
+    cleaners.push(temporaryDirectoryCleaner(path, spawner, signal));
   }
   const [command, ...args] = settings.runCommandCleaner;
   if (command !== undefined) {
@@ -85,13 +86,13 @@ export function cleanerOf(settings: BbRunnerSettings, signal: AbortSignal): Clea
 }
 
 /** Cleans what the path led to at first, and has that be what it was, whatever a command has put in its place. */
-function temporaryDirectoryCleaner(path: string, signal: AbortSignal): Cleaner {
+function temporaryDirectoryCleaner(path: string, spawner: Spawner, signal: AbortSignal): Cleaner {
   let directory: KeptDirectory | undefined;
   return async () => {
     const patience = AbortSignal.timeout(CLEANING_MILLISECONDS);
     try {
       directory ??= await describe(path);
-      await cleanDirectory(directory, AbortSignal.any([signal, patience]));
+      await spawner.cleanDirectory(directory, AbortSignal.any([signal, patience]));
     } catch (error) {
       const reason =
         error instanceof HelperError

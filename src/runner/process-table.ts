@@ -17,10 +17,10 @@ interface ProcessEntry {
 
 /**
  * Kills every process that has any of its user IDs from this user and was started after this one, and waits 10 s at
- * most for them to end: one that waits in the kernel does nothing more when it goes on, either. Those that this
- * process may not kill stay. Throws an Error if there are new ones all the time.
+ * most for them to end: one that waits in the kernel does nothing more when it goes on, either. The process `spared` and
+ * those that this process may not kill stay. Throws an Error if there are new ones all the time.
  */
-export async function killLaterProcesses(userId: number): Promise<void> {
+export async function killLaterProcesses(userId: number, spared?: number): Promise<void> {
   const self = await readProcess(process.pid);
   if (!self) {
     throw new Error("cannot clean the process table: /proc is not mounted");
@@ -29,7 +29,7 @@ export async function killLaterProcesses(userId: number): Promise<void> {
   const deadline = performance.now() + PATIENCE_MILLISECONDS;
   let found = 0;
   while (performance.now() < deadline) {
-    const left = await laterProcesses(userId, self);
+    const left = await laterProcesses(userId, self, spared);
     found = 0;
     let mortal = 0;
     for (const { pid, startTime } of left) {
@@ -54,11 +54,15 @@ export async function killLaterProcesses(userId: number): Promise<void> {
   }
 }
 
-async function laterProcesses(userId: number, self: ProcessEntry): Promise<ProcessEntry[]> {
+async function laterProcesses(
+  userId: number,
+  self: ProcessEntry,
+  spared: number | undefined,
+): Promise<ProcessEntry[]> {
   const later: ProcessEntry[] = [];
   for (const name of await readdir("/proc")) {
     const entry = /^\d+$/.test(name) ? await readProcess(Number(name)) : undefined;
-    if (!entry || entry.ended || entry.pid === self.pid) {
+    if (!entry || entry.ended || entry.pid === self.pid || entry.pid === spared) {
       continue;
     }
     if (entry.userIds.includes(userId) && entry.startTime > self.startTime) {

@@ -10,10 +10,11 @@ import type { RunRequest, RunResponseSchema } from "../proto/gen/buildbarn/runne
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
 import { absentCommand } from "./absent-command.ts";
 import type { Cgroups } from "./cgroups.ts";
-import { type CommandResult, checkPaths, HelperError, type Hold, runCommand } from "./command.ts";
 import { holdOf } from "./hold.ts";
 import { cleanerOf, IdleCleaner } from "./idle-cleaner.ts";
 import { relativePath } from "./relative-path.ts";
+import { type CommandResult, HelperError, type Hold } from "./spawn/command.ts";
+import type { Spawner } from "./spawn/spawner.ts";
 import type { TemporaryDirectoryInstaller } from "./temporary-directory-installer.ts";
 import { TemporaryLinks } from "./temporary-links.ts";
 
@@ -33,6 +34,7 @@ export interface RunnerOptions {
 /** What buildbarn.runner.Runner promises, without gRPC around it. */
 export class Runner {
   readonly #settings: BbRunnerSettings;
+  readonly #spawner: Spawner;
   readonly #hold: Hold;
   readonly #cgroups: Cgroups | undefined;
   readonly #readinessMilliseconds: number;
@@ -43,6 +45,7 @@ export class Runner {
 
   constructor(
     settings: BbRunnerSettings,
+    spawner: Spawner,
     {
       hold = holdOf(settings, false),
       cgroups,
@@ -52,17 +55,18 @@ export class Runner {
     }: RunnerOptions = {},
   ) {
     this.#settings = settings;
+    this.#spawner = spawner;
     this.#hold = hold;
     this.#cgroups = cgroups;
     this.#readinessMilliseconds = readinessMilliseconds;
-    this.#temporaryLinks = new TemporaryLinks(settings.symlinkTemporaryDirectories);
+    this.#temporaryLinks = new TemporaryLinks(settings.symlinkTemporaryDirectories, spawner);
     this.#temporaryDirectoryInstaller = temporaryDirectoryInstaller;
     const cleans =
       settings.cleanProcessTable ||
       settings.cleanTemporaryDirectories.length > 0 ||
       settings.runCommandCleaner.length > 0;
     if (cleans) {
-      this.#cleaner = new IdleCleaner(cleanerOf(settings, cleaningSignal));
+      this.#cleaner = new IdleCleaner(cleanerOf(settings, spawner, cleaningSignal));
     }
   }
 
@@ -135,7 +139,7 @@ export class Runner {
     await this.#linkTemporaryDirectories(temporaryDirectory);
     const setTmpdir = setTmpdirEnvironmentVariable && request.temporaryDirectory !== "";
     try {
-      return await runCommand(
+      return await this.#spawner.run(
         {
           buildDirectory: buildDirectoryPath,
           inputRootDirectory: relativePath("input_root_directory", request.inputRootDirectory),
@@ -182,7 +186,7 @@ export class Runner {
     const { buildDirectoryPath, readinessCheckingPathnames } = this.#settings;
     const patience = AbortSignal.timeout(this.#readinessMilliseconds);
     try {
-      await checkPaths(
+      await this.#spawner.checkPaths(
         buildDirectoryPath,
         path,
         readinessCheckingPathnames,

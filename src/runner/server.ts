@@ -11,7 +11,6 @@ import { addService, type CallContext, unary } from "../grpc/handlers.ts";
 import { addStandardServices, createServer, listen } from "../grpc/server.ts";
 import { addRelays } from "../grpc/services/relay.ts";
 import { failure, type StatusError, statusFromError } from "../grpc/status.ts";
-import { helperPath } from "../native/helper.ts";
 import {
   type CheckReadinessRequest,
   Runner as RunnerService,
@@ -26,6 +25,7 @@ import type { Tracer } from "../telemetry/tracing/spans.ts";
 import { Cgroups } from "./cgroups.ts";
 import { possibleHold } from "./hold.ts";
 import { Runner } from "./runner.ts";
+import { Spawner } from "./spawn/spawner.ts";
 import { countCalls } from "./telemetry/call-metrics.ts";
 import { Commands } from "./telemetry/commands.ts";
 import { runnerPage } from "./telemetry/page.ts";
@@ -58,17 +58,19 @@ export async function startRunner(
   log: Log,
   { metrics, tracer }: { readonly metrics?: Metrics | undefined; readonly tracer?: Tracer | undefined } = {},
 ): Promise<RunningRunner> {
-  helperPath("bb_spawn");
-  const hold = await possibleHold(settings, log);
-  const cgroups = await divideCgroup(settings, log);
   if (settings.umask !== undefined) {
     process.umask(settings.umask);
   }
+  await using begun = new AsyncDisposableStack();
+  const spawner = begun.use(new Spawner());
+  const hold = await possibleHold(settings, log, spawner);
+  const cgroups = await divideCgroup(settings, log);
+  begun.defer(() => cgroups?.close());
   const calls = new Calls();
   const { called, servers: observers } = countCalls(metrics);
   const installer =
     settings.temporaryDirectoryInstaller && connectInstaller(settings.temporaryDirectoryInstaller, called);
-  const runner = new Runner(settings, {
+  const runner = new Runner(settings, spawner, {
     hold,
     cgroups,
     temporaryDirectoryInstaller: installer?.client,
@@ -76,8 +78,9 @@ export async function startRunner(
   });
   const commands = new Commands(log);
   const servers: Server[] = [];
-  const policies = new DisposableStack();
-  const close = async (graceMilliseconds = 0) => {
+  const policies = begun.use(new DisposableStack());
+  begun.defer(() => installer?.channel.close());
+  const stop = async (graceMilliseconds = 0) => {
     const graceful = settings.grpcServers.some((server) => server.stopGracefully);
     const stopped = servers.map(
       (server) => new Promise<void>((resolve) => server.tryShutdown(() => resolve())),
@@ -91,9 +94,6 @@ export async function startRunner(
     }, FLUSH_MILLISECONDS);
     await Promise.all(stopped);
     clearTimeout(timer);
-    installer?.channel.close();
-    policies.dispose();
-    await cgroups?.close();
   };
   try {
     for (const [index, serverSettings] of settings.grpcServers.entries()) {
@@ -113,7 +113,7 @@ export async function startRunner(
       });
     }
   } catch (error) {
-    await close();
+    await stop();
     throw error;
   }
   log.info("runner ready", {
@@ -123,7 +123,14 @@ export async function startRunner(
     ]),
     buildDirectory: settings.buildDirectoryPath,
   });
-  return { page: runnerPage(commands, settings, hold, cgroups !== undefined), close };
+  const resources = begun.move();
+  return {
+    page: runnerPage(commands, settings, hold, cgroups !== undefined),
+    async close(graceMilliseconds) {
+      await stop(graceMilliseconds);
+      await resources.disposeAsync();
+    },
+  };
 }
 
 function connectInstaller(

@@ -1,20 +1,22 @@
 import { randomBytes } from "node:crypto";
 import { realpath, rename, rmdir, symlink, unlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { emptyDirectory } from "./command.ts";
+import type { Spawner } from "./spawn/spawner.ts";
 
 const EMPTYING_MILLISECONDS = 60_000;
 
 /** Symlinks, such as at /tmp, that lead to the temporary directory of the action that was begun last. */
 export class TemporaryLinks {
   readonly #paths: readonly string[];
+  readonly #spawner: Spawner;
   /** Where a link of this process has been: what else is there now, a command has put there. */
   readonly #linked = new Set<string>();
   #last: Promise<void> = Promise.resolve();
 
   /** The paths are absolute. */
-  constructor(paths: readonly string[]) {
+  constructor(paths: readonly string[], spawner: Spawner) {
     this.#paths = paths;
+    this.#spawner = spawner;
   }
 
   /**
@@ -53,7 +55,7 @@ export class TemporaryLinks {
         }
         if (this.#linked.has(path)) {
           const directory = join(await realpath(dirname(path)), basename(path));
-          await emptyDirectory(directory, AbortSignal.timeout(EMPTYING_MILLISECONDS));
+          await this.#spawner.emptyDirectory(directory, AbortSignal.timeout(EMPTYING_MILLISECONDS));
         }
         await rmdir(path);
         await rename(fresh, path);

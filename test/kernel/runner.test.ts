@@ -28,6 +28,8 @@ const run = promisify(execFile);
 const mountedServer = fileURLToPath(new URL("./mounted-server.ts", import.meta.url));
 const main = fileURLToPath(new URL("../../src/runner/main.ts", import.meta.url));
 
+import { Spawner } from "../../src/runner/spawn/spawner.ts";
+
 /** Undone in reverse order. */
 function makeScope(test: TestContext): AsyncDisposableStack {
   const scope = new AsyncDisposableStack();
@@ -181,7 +183,10 @@ describe("a runner whose build directory's server does not answer", inKernel, ()
         { listenPaths: ["/unused"], authenticationPolicy: { policy: { case: "allow", value: {} } } },
       ],
     });
-    const runner = new RunnerWithoutServer(bbRunnerSettings(configuration), { readinessMilliseconds: 200 });
+    const spawner = scope.use(new Spawner());
+    const runner = new RunnerWithoutServer(bbRunnerSettings(configuration), spawner, {
+      readinessMilliseconds: 200,
+    });
     const { signal } = new AbortController();
     const never = Promise.all(Array.from({ length: 8 }, () => runner.checkReadiness("x", signal)));
     await assert.rejects(never, {

@@ -3,7 +3,7 @@ import { bytes, count, duration, shortened } from "../../telemetry/page/format.t
 import { type Html, html } from "../../telemetry/page/html.ts";
 import { bar, facts, table } from "../../telemetry/page/parts.ts";
 import type { StatusPage } from "../../telemetry/page/status-page.ts";
-import type { Hold } from "../command.ts";
+import type { Hold } from "../spawn/command.ts";
 import type { Commands, EndedCommand, WatchedCommand } from "./commands.ts";
 
 /** What bb_runner shows of itself. */

@@ -14,11 +14,13 @@ import {
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { isMounted } from "../../../src/mount/mount-table.ts";
-import { type Command, checkPaths, HelperError, type Hold, runCommand } from "../../../src/runner/command.ts";
 import { KEPT_CAPABILITIES } from "../../../src/runner/hold.ts";
+import { type Command, HelperError, type Hold } from "../../../src/runner/spawn/command.ts";
+import { Spawner } from "../../../src/runner/spawn/spawner.ts";
 import { canIsolate, chrootedHold, defaultHold } from "./default-hold.ts";
-import { processesWith, untilFile } from "./processes.ts";
+import { childrenOf, processesWith, untilFile } from "./processes.ts";
 import { copyPrograms, makeBuildDirectory } from "./root-file-system.ts";
+import { spawner } from "./spawner.ts";
 
 const whenIsolated = canIsolate ? {} : { skip: "needs CAP_SYS_ADMIN" };
 const asRoot = process.getuid?.() === 0 ? {} : { skip: "needs root" };
@@ -69,11 +71,11 @@ describe("a command", () => {
       arguments: ["/usr/bin/printf", "%s|", "", "two words", "\u00e9\n"],
       environment: {},
     });
-    assert.equal((await runCommand(run)).exitCode, 0);
+    assert.equal((await spawner.run(run)).exitCode, 0);
     assert.equal(output(run), "|two words|é\n|");
 
     const environment = command(test, { arguments: ["/usr/bin/env"], environment: { A: "1", B: "x=y\n" } });
-    await runCommand(environment);
+    await spawner.run(environment);
     assert.equal(output(environment), "A=1\nB=x=y\n\n");
   });
 
@@ -83,20 +85,20 @@ describe("a command", () => {
       arguments: ["/usr/bin/printf", "%s", long, long],
       environment: { LONG: long },
     });
-    await runCommand(run);
+    await spawner.run(run);
     assert.equal(output(run).length, 200_000);
   });
 
   it("writes to its own files, and reads nothing", async (test) => {
     const run = shell(test, "echo out; echo err >&2; cat; exit 7");
-    assert.equal((await runCommand(run)).exitCode, 7);
+    assert.equal((await spawner.run(run)).exitCode, 7);
     assert.equal(output(run), "out\n");
     assert.equal(output(run, "stderr"), "err\n");
   });
 
   it("inherits no file but those three", async (test) => {
     const run = shell(test, "ls /proc/self/fd");
-    await runCommand(run);
+    await spawner.run(run);
     // 3 is the folder that ls reads.
     assert.equal(output(run), "0\n1\n2\n3\n");
   });
@@ -106,14 +108,14 @@ describe("a command", () => {
       test,
       "grep -E 'Sig(Blk|Ign)' /proc/self/status; cut -d' ' -f5,6 /proc/$$/stat; echo $$",
     );
-    await runCommand(run);
+    await spawner.run(run);
     const [blocked, ignored, ids, pid] = output(run).split("\n");
     assert.match(`${blocked} ${ignored}`, /^SigBlk:\t0{16} SigIgn:\t0{16}$/);
     assert.equal(ids, `${pid} ${pid}`);
   });
 
   it("reports the signal that ended it, and what it used", async (test) => {
-    const result = await runCommand(
+    const result = await spawner.run(
       shell(test, "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; kill -SEGV $$"),
     );
     assert.deepEqual({ exitCode: result.exitCode, signal: result.signal }, { exitCode: -1, signal: 11 });
@@ -125,7 +127,7 @@ describe("a command", () => {
   it("starts in its working directory", async (test) => {
     const run = shell(test, "pwd", { workingDirectory: "some/where" });
     mkdirSync(join(run.buildDirectory, "root/some/where"), { recursive: true });
-    await runCommand(run);
+    await spawner.run(run);
     assert.equal(output(run), `${run.buildDirectory}/root/some/where\n`);
   });
 
@@ -133,7 +135,7 @@ describe("a command", () => {
     const run = shell(test, "ulimit -Sn; ulimit -Hn", {
       limits: [{ name: "NOFILE", resource: 7, soft: 100n, hard: 200n }],
     });
-    await runCommand(run);
+    await spawner.run(run);
     assert.equal(output(run), "100\n200\n");
   });
 
@@ -142,7 +144,7 @@ describe("a command", () => {
       credentials: { userId: 1234, groupId: 2345, additionalGroupIds: [3456, 4567] },
     });
     chmodSync(run.buildDirectory, 0o755);
-    await runCommand(run);
+    await spawner.run(run);
     assert.equal(output(run), "1234\n2345\n2345 3456 4567\n");
   });
 });
@@ -158,7 +160,7 @@ describe("a chrooted command", asRoot, () => {
     const root = join(run.buildDirectory, "root");
     mkdirSync(join(root, "work"));
     copyPrograms(root, ["/bin/sh"]);
-    assert.equal((await runCommand(run)).exitCode, 0);
+    assert.equal((await spawner.run(run)).exitCode, 0);
     assert.match(output(run), /^\/work\n\/bin \/.* \/work\nsh\n$/);
   });
 
@@ -168,24 +170,24 @@ describe("a chrooted command", asRoot, () => {
       hold: chrootedHold,
       environment: { PATH: "/bin" },
     });
-    await assert.rejects(runCommand(run), fails("search", "ENOENT", "sh"));
+    await assert.rejects(spawner.run(run), fails("search", "ENOENT", "sh"));
   });
 
   it("is told apart from its missing loader", async (test) => {
     const run = command(test, { arguments: ["/sh"], hold: chrootedHold });
     writeFileSync(join(run.buildDirectory, "root/sh"), readFileSync("/bin/sh"), { mode: 0o755 });
-    await assert.rejects(runCommand(run), fails("interpreter", "ENOENT", "/sh"));
+    await assert.rejects(spawner.run(run), fails("interpreter", "ENOENT", "/sh"));
   });
 });
 
 describe("a command that cannot be started", () => {
   it("is reported with the path that was tried", async (test) => {
-    await assert.rejects(runCommand(command(test, { arguments: ["./x"] })), fails("exec", "ENOENT", "./x"));
-    await assert.rejects(runCommand(command(test, { arguments: ["/"] })), fails("exec", "EACCES", "/"));
+    await assert.rejects(spawner.run(command(test, { arguments: ["./x"] })), fails("exec", "ENOENT", "./x"));
+    await assert.rejects(spawner.run(command(test, { arguments: ["/"] })), fails("exec", "EACCES", "/"));
     const plain = command(test, { arguments: ["../data"], workingDirectory: "d" });
     mkdirSync(join(plain.buildDirectory, "root/d"));
     writeFileSync(join(plain.buildDirectory, "root/data"), "no program", { mode: 0o755 });
-    await assert.rejects(runCommand(plain), fails("exec", "ENOEXEC", "../data"));
+    await assert.rejects(spawner.run(plain), fails("exec", "ENOEXEC", "../data"));
   });
 
   it("is looked up in the environment's PATH only, whose relative entries are the working directory's", async (test) => {
@@ -194,12 +196,12 @@ describe("a command that cannot be started", () => {
       string
     >[]) {
       const run = command(test, { arguments: ["sh", "-c", "exit 1"], environment });
-      await assert.rejects(runCommand(run), fails("search", "ENOENT", "sh"));
+      await assert.rejects(spawner.run(run), fails("search", "ENOENT", "sh"));
     }
     const run = command(test, { arguments: ["hello"], environment: { PATH: "sub:/usr/bin" } });
     mkdirSync(join(run.buildDirectory, "root/sub"));
     writeFileSync(join(run.buildDirectory, "root/sub/hello"), "#!/bin/sh\necho $0\n", { mode: 0o755 });
-    await runCommand(run);
+    await spawner.run(run);
     assert.equal(output(run), "sub/hello\n");
   });
 
@@ -207,25 +209,25 @@ describe("a command that cannot be started", () => {
     const run = command(test, { arguments: ["env"], environment: { PATH: "sub:/usr/bin" } });
     mkdirSync(join(run.buildDirectory, "root/sub"));
     writeFileSync(join(run.buildDirectory, "root/sub/env"), "", { mode: 0o644 });
-    assert.equal((await runCommand(run)).exitCode, 0);
+    assert.equal((await spawner.run(run)).exitCode, 0);
     const only = { ...run, stdoutPath: "o", stderrPath: "e", environment: { PATH: "sub" } };
-    await assert.rejects(runCommand(only), fails("exec", "EACCES", "sub/env"));
+    await assert.rejects(spawner.run(only), fails("exec", "EACCES", "sub/env"));
   });
 
   it("is told apart from a script's missing interpreter", async (test) => {
     const run = command(test, { arguments: ["./script"] });
     writeFileSync(join(run.buildDirectory, "root/script"), "#!/no/such/interpreter\n", { mode: 0o755 });
-    await assert.rejects(runCommand(run), fails("interpreter", "ENOENT", "./script"));
+    await assert.rejects(spawner.run(run), fails("interpreter", "ENOENT", "./script"));
   });
 
   it("names the place that is not there", async (test) => {
     const missing = shell(test, "true", { workingDirectory: "no/where" });
-    await assert.rejects(runCommand(missing), fails("working_directory", "ENOENT", "no/where"));
+    await assert.rejects(spawner.run(missing), fails("working_directory", "ENOENT", "no/where"));
     const noRoot = shell(test, "true", { inputRootDirectory: "elsewhere" });
-    await assert.rejects(runCommand(noRoot), fails("input_root_directory", "ENOENT", "elsewhere"));
+    await assert.rejects(spawner.run(noRoot), fails("input_root_directory", "ENOENT", "elsewhere"));
     const noBuildDirectory = shell(test, "true", { buildDirectory: "/no/such/directory" });
     await assert.rejects(
-      runCommand(noBuildDirectory),
+      spawner.run(noBuildDirectory),
       fails("build_directory", "ENOENT", "/no/such/directory"),
     );
   });
@@ -243,18 +245,18 @@ describe("a command that cannot be started", () => {
       taken: "EEXIST",
     };
     for (const [stdoutPath, code] of Object.entries(escapes)) {
-      await assert.rejects(runCommand({ ...run, stdoutPath }), fails("stdout_path", code, stdoutPath));
+      await assert.rejects(spawner.run({ ...run, stdoutPath }), fails("stdout_path", code, stdoutPath));
     }
     await assert.rejects(
-      runCommand({ ...run, inputRootDirectory: "link" }),
+      spawner.run({ ...run, inputRootDirectory: "link" }),
       fails("input_root_directory", "ENOTDIR", "link"),
     );
   });
 
   it("is refused if an argument cannot be passed at all", async (test) => {
-    await assert.rejects(runCommand(command(test, { arguments: ["/bin/true", "a\0b"] })), RangeError);
+    await assert.rejects(spawner.run(command(test, { arguments: ["/bin/true", "a\0b"] })), RangeError);
     const huge = command(test, { arguments: ["/bin/true", "x".repeat(4_000_000)] });
-    await assert.rejects(runCommand(huge), fails("exec", "E2BIG", "/bin/true"));
+    await assert.rejects(spawner.run(huge), fails("exec", "E2BIG", "/bin/true"));
   });
 });
 
@@ -288,7 +290,7 @@ for (const isolated of kinds) {
           "while [ $(wc -l <pids) -lt 3 ]; do sleep 0.01; done",
         { hold },
       );
-      assert.equal((await runCommand(run)).exitCode, 0);
+      assert.equal((await spawner.run(run)).exitCode, 0);
       assert.deepEqual(left(), []);
     });
   });
@@ -302,7 +304,7 @@ for (const isolated of kinds) {
         { hold },
       );
       const controller = new AbortController();
-      const running = runCommand(run, controller.signal);
+      const running = spawner.run(run, controller.signal);
       await untilFile(join(run.buildDirectory, "root/pids"), /(\d+\n){3}/);
       controller.abort();
       const { exitCode, signal } = await running;
@@ -312,22 +314,24 @@ for (const isolated of kinds) {
 
     it("before it has begun keeps it from running", async (test) => {
       const run = shell(test, "true", { hold });
-      await assert.rejects(runCommand(run, AbortSignal.abort(new Error("early"))), /early/);
+      await assert.rejects(spawner.run(run, AbortSignal.abort(new Error("early"))), /early/);
     });
 
     it("happens when the runner is killed, also together with the helper", async (test) => {
       for (const alsoHelper of isolated ? [false, true] : [false]) {
         const { sleep, left } = sleeps();
         const run = shell(test, `setsid ${sleep} & echo $! >>pids; echo $$ >>pids; wait`, { hold });
-        const program = `import { runCommand } from ${JSON.stringify(import.meta.resolve("../../../src/runner/command.ts"))};
-          await runCommand(${JSON.stringify(run)});`;
+        const program = `import { Spawner } from ${JSON.stringify(import.meta.resolve("../../../src/runner/spawn/spawner.ts"))};
+          await using spawner = new Spawner();
+          await spawner.run(${JSON.stringify(run)});`;
         const runner = spawn(process.execPath, ["--input-type=module", "--eval", program], {
           stdio: "inherit",
         });
         await untilFile(join(run.buildDirectory, "root/pids"), /(\d+\n){2}/);
-        const helper = readFileSync(`/proc/${runner.pid}/task/${runner.pid}/children`, "latin1");
-        if (alsoHelper) {
-          process.kill(Number(helper.trim()), "SIGKILL");
+        const [helper = 0] = childrenOf(runner.pid ?? 0);
+        const jobs = childrenOf(helper);
+        for (const pid of alsoHelper ? [helper, ...jobs] : []) {
+          process.kill(pid, "SIGKILL");
         }
         runner.kill("SIGKILL");
         await once(runner, "exit");
@@ -352,7 +356,7 @@ describe("an isolated command", { ...whenIsolated, timeout: 30_000 }, () => {
       test,
       `setsid ${sleep} & echo $PPID; kill -KILL 1; kill -STOP 1; ps -e -o pid= | wc -l; ls /proc | grep -c '^[0-9]'; exit 3`,
     );
-    assert.equal((await runCommand(run)).exitCode, 3);
+    assert.equal((await spawner.run(run)).exitCode, 3);
     const [parent, , processes] = output(run).split("\n").map(Number);
     assert.equal(parent, 1);
     // The first, the shell, the sleep, ls and grep, and perhaps a subshell.
@@ -362,7 +366,7 @@ describe("an isolated command", { ...whenIsolated, timeout: 30_000 }, () => {
 
   it("takes its mounts with it", async (test) => {
     const run = shell(test, "mkdir m && mount -t tmpfs tmpfs m && touch m/f && ls m", { hold: mayMount });
-    await runCommand(run);
+    await spawner.run(run);
     assert.equal(output(run), "f\n");
     rmdirSync(join(run.buildDirectory, "root/m"));
   });
@@ -373,7 +377,7 @@ describe("an isolated command", { ...whenIsolated, timeout: 30_000 }, () => {
     execFileSync("mount", ["--bind", buildDirectory, buildDirectory]);
     try {
       execFileSync("mount", ["--make-shared", buildDirectory]);
-      await runCommand(run);
+      await spawner.run(run);
       assert.equal(output(run), "mounted\n");
       assert.ok(!isMounted(join(buildDirectory, "root/m")));
     } finally {
@@ -386,7 +390,7 @@ describe("an isolated command", { ...whenIsolated, timeout: 30_000 }, () => {
       "sh -c 'true & echo $! >pid'; pid=$(cat pid); i=0; " +
       "while [ -d /proc/$pid ] && [ $i -lt 500 ]; do sleep 0.01; i=$((i+1)); done; [ -d /proc/$pid ] || echo reaped";
     const run = shell(test, script);
-    await runCommand(run);
+    await spawner.run(run);
     assert.equal(output(run), "reaped\n");
   });
 
@@ -398,10 +402,10 @@ describe("an isolated command", { ...whenIsolated, timeout: 30_000 }, () => {
     const outside = () => ["shm", "sem"].map((kind) => readFileSync(`/proc/sysvipc/${kind}`, "latin1"));
     const before = outside();
     const first = shell(test, `ipcmk -M 4096 >/dev/null && ipcmk -S 1 >/dev/null && ${seen}`);
-    await runCommand(first);
+    await spawner.run(first);
     assert.equal(output(first), "2\n");
     const next = shell(test, seen);
-    await runCommand(next);
+    await spawner.run(next);
     assert.equal(output(next), "0\n");
     assert.deepEqual(outside(), before);
   });
@@ -420,7 +424,7 @@ describe("an isolated command", { ...whenIsolated, timeout: 30_000 }, () => {
     // Perl opens it for the program that -e gives.
     mkdirSync(join(root, "dev"));
     writeFileSync(join(root, "dev/null"), "");
-    const { exitCode } = await runCommand(run);
+    const { exitCode } = await spawner.run(run);
     assert.equal(output(run, "stderr"), "");
     assert.deepEqual([exitCode, output(run)], [0, "inside\n"]);
   });
@@ -435,9 +439,9 @@ describe("a helper that cannot end", { ...asRoot, timeout: 30_000 }, () => {
     const run = shell(test, "echo >started; exec sleep 1000", { hold: { ...defaultHold, isolated: false } });
     const controller = new AbortController();
     test.after(() => controller.abort());
-    const running = runCommand(run, controller.signal, 100);
+    const running = spawner.run(run, controller.signal, 100);
     await untilFile(join(run.buildDirectory, "root/started"), /\n/);
-    const helper = processesWith("bin/bb_spawn").find((pid) => parentOf(pid) === process.pid);
+    const helper = processesWith("bin/bb_spawn").find((pid) => parentOf(pid) === spawner.processId);
     assert.ok(helper);
     process.kill(helper, "SIGSTOP");
     // As a child that waits in the kernel, it has the helper's output open: pidfd_open(2), pidfd_getfd(2).
@@ -450,20 +454,47 @@ describe("a helper that cannot end", { ...asRoot, timeout: 30_000 }, () => {
   });
 });
 
+describe("commands at the same time", { timeout: 30_000 }, () => {
+  it("do not touch each other, until the helper that they share is killed", async (test) => {
+    await using spawner = new Spawner();
+    const start = async () => {
+      const run = shell(test, "echo >started; read line <gate");
+      const root = join(run.buildDirectory, "root");
+      execFileSync("mkfifo", [join(root, "gate")]);
+      const running = spawner.run(run);
+      // Its failure is looked at below.
+      running.catch(() => {});
+      await untilFile(join(root, "started"), /\n/);
+      return { running, end: () => writeFileSync(join(root, "gate"), "\n") };
+    };
+    const killed = await start();
+    const [job = 0] = childrenOf(spawner.processId ?? 0);
+    const ended = await start();
+    const left = await start();
+    process.kill(job, "SIGKILL");
+    await assert.rejects(killed.running, /bb_spawn/);
+    ended.end();
+    assert.equal((await ended.running).exitCode, 0);
+    process.kill(spawner.processId ?? 0, "SIGKILL");
+    await assert.rejects(left.running, /SIGKILL/);
+    assert.equal((await spawner.run(shell(test, "exit 5"))).exitCode, 5);
+  });
+});
+
 describe("a helper that cannot be started", () => {
   it("is the command's failure, and no more", { timeout: 30_000 }, () => {
     const program = `
       import { closeSync, openSync } from "node:fs";
-      import { probeHold } from ${JSON.stringify(import.meta.resolve("../../../src/runner/command.ts"))};
+      import { Spawner } from ${JSON.stringify(import.meta.resolve("../../../src/runner/spawn/spawner.ts"))};
+          await using spawner = new Spawner();
       const hold = ${JSON.stringify(defaultHold)};
-      await probeHold(hold);
       const taken = [];
       try {
         for (;;) taken.push(openSync("/dev/null"));
       } catch {}
-      const failed = await probeHold(hold).catch((error) => error.code);
+      const failed = await spawner.probe(hold).catch((error) => error.code);
       taken.forEach((fd) => closeSync(fd));
-      await probeHold(hold);
+      await spawner.probe(hold);
       console.log(failed);
     `;
     const node = [process.execPath, "--input-type=module", "--eval", program];
@@ -477,16 +508,19 @@ describe("checking paths", () => {
     mkdirSync(join(buildDirectory, "a/b"), { recursive: true });
     symlinkSync("/nowhere", join(buildDirectory, "a/dangling"));
     const { signal } = new AbortController();
-    await checkPaths(buildDirectory, "a/b", ["/", "/proc/self"], signal);
-    await checkPaths(buildDirectory, ".", [], signal);
-    await checkPaths(buildDirectory, "a/dangling", [], signal);
-    await assert.rejects(checkPaths(buildDirectory, "a/c", [], signal), fails("path", "ENOENT", "a/c"));
+    await spawner.checkPaths(buildDirectory, "a/b", ["/", "/proc/self"], signal);
+    await spawner.checkPaths(buildDirectory, ".", [], signal);
+    await spawner.checkPaths(buildDirectory, "a/dangling", [], signal);
     await assert.rejects(
-      checkPaths("/no/dir", "a", [], signal),
+      spawner.checkPaths(buildDirectory, "a/c", [], signal),
+      fails("path", "ENOENT", "a/c"),
+    );
+    await assert.rejects(
+      spawner.checkPaths("/no/dir", "a", [], signal),
       fails("build_directory", "ENOENT", "/no/dir"),
     );
     await assert.rejects(
-      checkPaths(buildDirectory, "a/c", ["/no"], signal),
+      spawner.checkPaths(buildDirectory, "a/c", ["/no"], signal),
       fails("readiness_path", "ENOENT", "/no"),
     );
   });

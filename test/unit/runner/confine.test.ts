@@ -10,10 +10,11 @@ import {
   SYSTEM_CALLS,
   type SystemCalls,
 } from "../../../src/config/bb-runner/confinement.ts";
-import { type Command, type Hold, runCommand } from "../../../src/runner/command.ts";
 import { KEPT_CAPABILITIES } from "../../../src/runner/hold.ts";
+import type { Command, Hold } from "../../../src/runner/spawn/command.ts";
 import { canIsolate, chrootedHold, defaultHold } from "./default-hold.ts";
 import { makeBuildDirectory } from "./root-file-system.ts";
+import { spawner } from "./spawner.ts";
 
 const whenIsolated = canIsolate ? {} : { skip: "needs CAP_SYS_ADMIN" };
 
@@ -53,7 +54,7 @@ async function askIn(buildDirectory: string, subject: string, changes: Partial<C
   mkdirSync(root, { recursive: true });
   copyFileSync(program, join(root, "action"));
   chmodSync(join(root, "action"), 0o4755);
-  const { exitCode } = await runCommand({
+  const { exitCode } = await spawner.run({
     buildDirectory,
     inputRootDirectory: "root",
     workingDirectory: "",

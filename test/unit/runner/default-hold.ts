@@ -1,8 +1,9 @@
 import { create } from "@bufbuild/protobuf";
 import { bbRunnerSettings } from "../../../src/config/bb-runner/application.ts";
 import { ApplicationConfigurationSchema } from "../../../src/proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
-import { type Hold, probeHold } from "../../../src/runner/command.ts";
 import { holdOf } from "../../../src/runner/hold.ts";
+import type { Hold } from "../../../src/runner/spawn/command.ts";
+import { Spawner } from "../../../src/runner/spawn/spawner.ts";
 
 const settings = bbRunnerSettings(
   create(ApplicationConfigurationSchema, {
@@ -14,8 +15,10 @@ const settings = bbRunnerSettings(
 );
 const isolatedHold = holdOf(settings, true);
 
+await using spawner = new Spawner();
+
 /** Whether commands can have namespaces of their own here. */
-export const canIsolate = await probeHold(isolatedHold).then(
+export const canIsolate = await spawner.probe(isolatedHold).then(
   () => true,
   () => false,
 );

@@ -16,8 +16,9 @@ import { describe, it } from "node:test";
 import { isMounted } from "../../../src/mount/mount-table.ts";
 import { helperPath } from "../../../src/native/helper.ts";
 import { encodeMessage, MessageDecoder } from "../../../src/native/message.ts";
-import { emptyDirectory, HelperError } from "../../../src/runner/command.ts";
+import { HelperError } from "../../../src/runner/spawn/command.ts";
 import { makeBuildDirectory } from "./root-file-system.ts";
+import { spawner } from "./spawner.ts";
 
 const asRoot = process.getuid?.() === 0 ? {} : { skip: "needs root" };
 const { signal } = new AbortController();
@@ -42,7 +43,7 @@ async function askAs(userId: number, limits: string[], ...request: string[]): Pr
   const helper = spawn("prlimit", [...limits, ...user, helperPath("bb_spawn")], {
     stdio: ["pipe", "pipe", "inherit"],
   });
-  helper.stdin.write(encodeMessage(request));
+  helper.stdin.write(encodeMessage([1, "begin", ...request]));
   const output: Buffer[] = [];
   helper.stdout.on("data", (chunk: Buffer) => {
     output.push(chunk);
@@ -50,7 +51,7 @@ async function askAs(userId: number, limits: string[], ...request: string[]): Pr
   });
   const [code, killedBy] = await once(helper, "close");
   assert.ok(output.length > 0, `no answer; exit status ${code}, signal ${killedBy}`);
-  return new MessageDecoder().push(Buffer.concat(output))[0];
+  return new MessageDecoder().push(Buffer.concat(output))[0]?.slice(1);
 }
 
 describe("emptying a directory", { timeout: 120_000 }, () => {
@@ -65,7 +66,7 @@ describe("emptying a directory", { timeout: 120_000 }, () => {
       writeFileSync(Buffer.concat([Buffer.from(`${folder}/a`), Buffer.from([0xff])]), "");
     }
     execFileSync("mkfifo", [join(path, "d/fifo")]);
-    await emptyDirectory(path, signal);
+    await spawner.emptyDirectory(path, signal);
     assert.deepEqual(readdirSync(path), []);
     assert.ok(existsSync(join(kept, "file")));
   });
@@ -78,7 +79,7 @@ describe("emptying a directory", { timeout: 120_000 }, () => {
     for (let n = 0; n < 100; n++) {
       mkdirSync(join(path, `d${n}/e/f`), { recursive: true });
     }
-    await emptyDirectory(path, signal);
+    await spawner.emptyDirectory(path, signal);
     assert.deepEqual(readdirSync(path), []);
   });
 
@@ -138,7 +139,7 @@ describe("emptying a directory", { timeout: 120_000 }, () => {
         return test.skip("no chattr here");
       }
       assert.ok(flag("+a", join(folder, "append-only")) && flag("+i", folder) && flag("+a", path));
-      await emptyDirectory(path, signal);
+      await spawner.emptyDirectory(path, signal);
       assert.deepEqual(readdirSync(path), []);
     } finally {
       flag("-R", "-ia", path);
@@ -161,7 +162,7 @@ describe("emptying a directory", { timeout: 120_000 }, () => {
     }
     execFileSync("mount", ["-t", "tmpfs", "tmpfs", folder]);
     execFileSync("mount", ["--bind", join(elsewhere, "kept"), join(path, "file")]);
-    await emptyDirectory(path, signal);
+    await spawner.emptyDirectory(path, signal);
     assert.ok(!isMounted(folder));
     assert.deepEqual(readdirSync(path), []);
     assert.equal(readFileSync(join(elsewhere, "kept"), "utf8"), "");
@@ -184,7 +185,7 @@ describe("emptying a directory", { timeout: 120_000 }, () => {
         return test.skip("no chattr here");
       }
       assert.ok(flag("+i", path));
-      await emptyDirectory(path, signal);
+      await spawner.emptyDirectory(path, signal);
       assert.deepEqual(readdirSync(path), []);
       assert.match(execFileSync("lsattr", [kept], { encoding: "utf8" }), /^-*i/);
     } finally {
@@ -200,7 +201,7 @@ describe("emptying a directory", { timeout: 120_000 }, () => {
     symlinkSync(kept, join(path, "link"));
     for (const name of ["link", "link/directory"]) {
       await assert.rejects(
-        emptyDirectory(join(path, name), signal),
+        spawner.emptyDirectory(join(path, name), signal),
         (error: unknown) => error instanceof HelperError && error.code === "ELOOP",
       );
     }
@@ -214,7 +215,7 @@ describe("emptying a directory", { timeout: 120_000 }, () => {
       ["missing", "ENOENT"],
       ["file", "ENOTDIR"],
     ] as const) {
-      await assert.rejects(emptyDirectory(join(path, name), signal), (error: unknown) => {
+      await assert.rejects(spawner.emptyDirectory(join(path, name), signal), (error: unknown) => {
         assert.ok(error instanceof HelperError);
         assert.deepEqual([error.code, error.subject], [code, join(path, name)]);
         return true;

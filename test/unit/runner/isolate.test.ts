@@ -16,9 +16,10 @@ import { createServer } from "node:net";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
-import { type Command, HelperError, type Hold, runCommand } from "../../../src/runner/command.ts";
+import { type Command, HelperError, type Hold } from "../../../src/runner/spawn/command.ts";
 import { canIsolate, chrootedHold, defaultHold } from "./default-hold.ts";
 import { copyPrograms, makeBuildDirectory } from "./root-file-system.ts";
+import { spawner } from "./spawner.ts";
 
 const whenIsolated = canIsolate ? { timeout: 60_000 } : { skip: "needs CAP_SYS_ADMIN" };
 
@@ -39,7 +40,7 @@ async function output(
   changes: Partial<Command> = {},
 ): Promise<string> {
   const name = `${Math.random()}`;
-  const { exitCode } = await runCommand({
+  const { exitCode } = await spawner.run({
     hold: { ...defaultHold, ...hold },
     buildDirectory,
     inputRootDirectory: "1/root",
@@ -261,8 +262,9 @@ describe("an isolated command", whenIsolated, () => {
       arguments: ["./keys"],
       environment: {},
     };
-    const runner = `import { runCommand } from ${JSON.stringify(import.meta.resolve("../../../src/runner/command.ts"))};
-      await runCommand(${JSON.stringify(command)});`;
+    const runner = `import { Spawner } from ${JSON.stringify(import.meta.resolve("../../../src/runner/spawn/spawner.ts"))};
+          await using spawner = new Spawner();
+      await spawner.run(${JSON.stringify(command)});`;
     execFileSync(program, [process.execPath, "--input-type=module", "--eval", runner]);
     assert.equal(readFileSync(join(buildDirectory, "1/stdout"), "utf8"), "0\n");
   });

@@ -3,9 +3,10 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
-import { type Command, type Hold, runCommand } from "../../../src/runner/command.ts";
+import type { Command, Hold } from "../../../src/runner/spawn/command.ts";
 import { canIsolate, chrootedHold, defaultHold } from "./default-hold.ts";
 import { makeBuildDirectory } from "./root-file-system.ts";
+import { spawner } from "./spawner.ts";
 
 /** What no bound may take from a command: the work of compilers, package managers, debuggers and terminals. */
 
@@ -67,7 +68,7 @@ for (const [kind, hold] of Object.entries({ chrooted: chrootedHold, "not chroote
       const path = join(buildDirectory, "1/root", folder);
       mkdirSync(path);
       chmodSync(path, 0o777);
-      const { exitCode } = await runCommand({
+      const { exitCode } = await spawner.run({
         hold: { ...hold, ...widened },
         buildDirectory,
         inputRootDirectory: "1/root",

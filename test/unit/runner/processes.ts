@@ -41,3 +41,7 @@ export async function untilFile(path: string, pattern: RegExp): Promise<string> 
     watcher.close();
   }
 }
+
+export function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").trim().split(" ").map(Number);
+}

@@ -36,7 +36,7 @@ import { startRunner } from "../../../src/runner/server.ts";
 import { createLog } from "../../../src/telemetry/log.ts";
 import { serve } from "../worker/fakes.ts";
 import { canIsolate } from "./default-hold.ts";
-import { processesWith, untilFile } from "./processes.ts";
+import { childrenOf, processesWith, untilFile } from "./processes.ts";
 import { copyPrograms, makeBuildDirectory } from "./root-file-system.ts";
 
 type Configuration = MessageInitShape<typeof ApplicationConfigurationSchema>;
@@ -110,10 +110,6 @@ async function startInstaller(test: TestContext) {
   return Object.assign(state, { address: server.address });
 }
 
-function childrenOf(pid: number): number[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").trim().split(" ").map(Number);
-}
-
 function failsWith(code: Code, message: RegExp) {
   return (error: { code?: number; details?: string }) => {
     assert.equal(error.code, code, String(error));
@@ -145,16 +141,19 @@ describe("Run", { timeout: 60_000 }, () => {
 
   it("fails as INTERNAL when it is the helper that was killed", async (test) => {
     const { client, request, buildDirectory } = await startTestRunner(test);
-    // bb_spawn, and the first process of the command's PID namespace.
-    for (const depth of canIsolate ? [0, 1] : [0]) {
+    // bb_spawn, the command's process of it, and the first process of the command's PID namespace.
+    for (const depth of canIsolate ? [0, 1, 2] : [0, 1]) {
       const paths = { stdoutPath: `1/stdout${depth}`, stderrPath: `1/stderr${depth}` };
       const seconds = `1000.${randomInt(1e9)}`;
       const running = client.run(request(`echo started; exec sleep ${seconds}`, paths));
       // Its failure is looked at below.
       running.catch(() => {});
       await untilFile(join(buildDirectory, paths.stdoutPath), /started/);
-      const [helper = 0] = childrenOf(process.pid);
-      process.kill(depth === 0 ? helper : (childrenOf(helper)[0] ?? 0), "SIGKILL");
+      let [helper = 0] = childrenOf(process.pid);
+      for (let level = 0; level < depth; level++) {
+        [helper = 0] = childrenOf(helper);
+      }
+      process.kill(helper, "SIGKILL");
       await assert.rejects(running, failsWith(Code.INTERNAL, /bb_spawn/));
       while (processesWith(seconds).length > 0) {
         await new Promise(setImmediate);

@@ -4,12 +4,13 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { TemporaryLinks } from "../../../src/runner/temporary-links.ts";
 import { makeBuildDirectory } from "./root-file-system.ts";
+import { spawner } from "./spawner.ts";
 
 describe("links of temporary directories", () => {
   it("lead to the target given last, whatever is given meanwhile", async (test) => {
     const folder = makeBuildDirectory(test);
     const paths = ["a", "b"].map((name) => join(folder, name));
-    const links = new TemporaryLinks(paths);
+    const links = new TemporaryLinks(paths, spawner);
     await links.pointTo("/first");
     await Promise.all(Array.from({ length: 50 }, (_, n) => links.pointTo(`/${n}`)));
     assert.deepEqual(
@@ -21,7 +22,7 @@ describe("links of temporary directories", () => {
 
   it("are there at any time", async (test) => {
     const path = join(makeBuildDirectory(test), "tmp");
-    const links = new TemporaryLinks([path]);
+    const links = new TemporaryLinks([path], spawner);
     await links.pointTo("/first");
     let pointing = true;
     const all = Promise.all(Array.from({ length: 100 }, (_, n) => links.pointTo(`/${n}`)));
@@ -37,7 +38,7 @@ describe("links of temporary directories", () => {
 
   it("stay where a call is not wanted any more when its turn comes", async (test) => {
     const path = join(makeBuildDirectory(test), "tmp");
-    const links = new TemporaryLinks([path]);
+    const links = new TemporaryLinks([path], spawner);
     let running = false;
     const readiness = links.pointTo("/nonexistent", () => !running);
     const run = links.pointTo("/run");
@@ -53,7 +54,7 @@ describe("links of temporary directories", () => {
     const [file = "", directory = ""] = paths;
     writeFileSync(file, "");
     mkdirSync(directory);
-    const links = new TemporaryLinks(paths);
+    const links = new TemporaryLinks(paths, spawner);
     await links.pointTo("/first");
     unlinkSync(directory);
     mkdirSync(join(directory, "a/b"), { recursive: true });
@@ -65,7 +66,7 @@ describe("links of temporary directories", () => {
     const path = join(makeBuildDirectory(test), "tmp");
     mkdirSync(path);
     writeFileSync(join(path, "kept"), "");
-    const links = new TemporaryLinks([path]);
+    const links = new TemporaryLinks([path], spawner);
     await assert.rejects(
       links.pointTo("/x"),
       /cannot replace .*\/tmp: it is a directory with something in it/,

@@ -4,7 +4,7 @@ import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from "no
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { promisify } from "node:util";
-import type { Command, Hold } from "../../../src/runner/command.ts";
+import type { Command, Hold } from "../../../src/runner/spawn/command.ts";
 import { defaultHold } from "./default-hold.ts";
 import { makeBuildDirectory } from "./root-file-system.ts";
 
@@ -13,10 +13,10 @@ const asRoot =
 const user = 1234;
 const unprivileged: Hold = { ...defaultHold, isolated: false };
 
-/** Has a runner of another user without capabilities do something with the functions of command.ts; returns what it says. */
+/** Has a runner of another user without capabilities do something with a `spawner`; returns what it says. */
 async function asUser(script: string): Promise<string> {
-  const imported = JSON.stringify(import.meta.resolve("../../../src/runner/command.ts"));
-  const program = `import { probeHold, runCommand } from ${imported}; ${script}`;
+  const imported = JSON.stringify(import.meta.resolve("../../../src/runner/spawn/spawner.ts"));
+  const program = `import { Spawner } from ${imported}; await using spawner = new Spawner(); ${script}`;
   const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", program], {
     uid: user,
     gid: user,
@@ -54,7 +54,7 @@ async function output(
     environment: { PATH: "/usr/bin:/bin" },
     ...changes,
   };
-  await asUser(`const command = ${JSON.stringify(command)}; ${before} await runCommand(command);`);
+  await asUser(`const command = ${JSON.stringify(command)}; ${before} await spawner.run(command);`);
   return readFileSync(join(buildDirectory, "stdout"), "utf8");
 }
 
@@ -108,13 +108,13 @@ describe("a command of a runner without privileges", asRoot, () => {
 
   it("is less than could be, and the helper says why", async () => {
     const probe = (hold: Hold) =>
-      asUser(`console.log((await probeHold(${JSON.stringify(hold)})).join("|"));`);
+      asUser(`console.log((await spawner.probe(${JSON.stringify(hold)})).join("|"));`);
     assert.match(await probe(unprivileged), /^without CAP_SYS_ADMIN, set-user-ID programs run as whoever/);
     assert.match(
       await probe({ ...unprivileged, newPrivileges: true }),
       /exclude each other\|without CAP_SETPCAP/,
     );
-    const refused = asUser(`await probeHold(${JSON.stringify({ ...unprivileged, isolated: true })});`);
+    const refused = asUser(`await spawner.probe(${JSON.stringify({ ...unprivileged, isolated: true })});`);
     await assert.rejects(refused, /isolation "unshare": Operation not permitted/);
   });
 });
