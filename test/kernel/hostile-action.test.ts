@@ -132,7 +132,8 @@ async function runningCommand(
 ): Promise<{ first: number; command: number }> {
   let found: { first: number; command: number } | undefined;
   await until(() => {
-    for (const first of childrenOf(runner.process.pid).flatMap(childrenOf)) {
+    // The helper, its process for the command, and the first process of the command's PID namespace.
+    for (const first of childrenOf(runner.process.pid).flatMap(childrenOf).flatMap(childrenOf)) {
       const command = childrenOf(first).find((pid) => nameOf(pid) === program);
       found ??= command === undefined ? undefined : { first, command };
     }
