@@ -5,6 +5,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 import { helperPath } from "../../../src/native/helper.ts";
 import { encodeMessage, list, MessageDecoder } from "../../../src/native/message.ts";
+import { HelperProcess } from "../../../src/runner/spawn/helper-process.ts";
 
 const strings = fc.array(
   fc.string({ unit: "binary" }).map((text) => Buffer.from(text.replaceAll("\0", "")).toString()),
@@ -76,6 +77,7 @@ describe("helpers that are sent nonsense", () => {
     fc.uint8Array({ maxLength: 300 }),
     fc.array(word, { minLength: 1, maxLength: 16 }).map((words) => encodeMessage(words)),
     fc.array(word, { minLength: 1, maxLength: 16 }).map((words) => encodeMessage(words).subarray(0, -1)),
+    fc.array(word, { maxLength: 16 }).map((words) => encodeMessage(["1", "begin", ...words])),
   );
 
   for (const helper of ["bb_spawn", "bb_mount"] as const) {
@@ -85,7 +87,7 @@ describe("helpers that are sent nonsense", () => {
           const { signal, output } = await feed(helper, bytes);
           assert.equal(signal, null);
           /* A well-formed request whose input ends is cancelled: killed, if it has not failed before. */
-          for (const [verb, code] of new MessageDecoder().push(output)) {
+          for (const [, verb, code] of new MessageDecoder().push(output)) {
             if (verb === "exited") {
               assert.equal(code, "-1");
             }
@@ -97,6 +99,7 @@ describe("helpers that are sent nonsense", () => {
   }
 
   it("bb_spawn refuses lists that are longer than the message", async () => {
+    const helper = new HelperProcess();
     const run = ["run", "/", ".", "", "o", "e", 0];
     for (const rest of [
       [0, 0, 99, "a"],
@@ -106,9 +109,10 @@ describe("helpers that are sent nonsense", () => {
       [0, 0, 1, "true", 0, "more"],
       [0, 0, 0, 0],
     ]) {
-      const { code } = await feed("bb_spawn", encodeMessage([...run, ...rest]));
-      assert.equal(code, 2, JSON.stringify(rest));
+      const { signal } = new AbortController();
+      await assert.rejects(helper.ask([...run, ...rest], signal, 1000), /exit code 2/, JSON.stringify(rest));
     }
+    await helper.close();
   });
 
   it("bb_mount answers each request by its number", async (test) => {
