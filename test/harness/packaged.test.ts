@@ -19,7 +19,7 @@ const DEVICES = ["full", "null", "random", "tty", "urandom", "zero"];
 
 const asRoot = process.getuid?.() === 0 ? {} : { skip: "only root can change its root" };
 
-/** A root file system with the executables, their C library, some devices, the configurations, an empty /tmp; no more. */
+/** A root file system with the executables, their C library, some devices, the configurations, a /tmp; no more. */
 function makeRoot(test: TestContext): string {
   const root = mkdtempSync(join(tmpdir(), "packaged-"));
   test.after(() => rmSync(root, { recursive: true }));
@@ -29,7 +29,7 @@ function makeRoot(test: TestContext): string {
   for (const [index, executable] of executables.entries()) {
     copyFileSync(executable, join(root, "bin", PROGRAMS[index]!));
   }
-  mkdirSync(join(root, "tmp"));
+  mkdirSync(join(root, "tmp"), { recursive: true });
   mkdirSync(join(root, "dev"));
   execFileSync("cp", ["-a", ...DEVICES.map((device) => `/dev/${device}`), join(root, "dev")]);
   cpSync(join(REPOSITORY, "configs"), join(root, "configs"), { recursive: true });
