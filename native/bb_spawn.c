@@ -625,20 +625,6 @@ static void set_default_signals(void) {
   sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static int take_signals(void) {
-  sigset_t handled;
-  sigemptyset(&handled);
-  sigaddset(&handled, SIGCHLD);
-  sigaddset(&handled, SIGTERM);
-  sigaddset(&handled, SIGINT);
-  sigaddset(&handled, SIGHUP);
-  signal(SIGCHLD, SIG_DFL);
-  signal(SIGPIPE, SIG_IGN);
-  if (sigprocmask(SIG_BLOCK, &handled, NULL) != 0)
-    return -1;
-  return signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 static _Noreturn void die(const char *what) {
   perror(what);
   exit(1);

@@ -148,7 +148,7 @@ static bool reap(void) {
   return true;
 }
 
-int serve(int (*work)(struct message *request)) {
+int take_signals(void) {
   sigset_t handled;
   sigemptyset(&handled);
   sigaddset(&handled, SIGCHLD);
@@ -157,7 +157,13 @@ int serve(int (*work)(struct message *request)) {
   sigaddset(&handled, SIGHUP);
   signal(SIGCHLD, SIG_DFL);
   signal(SIGPIPE, SIG_IGN);
-  int signals = sigprocmask(SIG_BLOCK, &handled, NULL) != 0 ? -1 : signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (sigprocmask(SIG_BLOCK, &handled, NULL) != 0)
+    return -1;
+  return signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int serve(int (*work)(struct message *request)) {
+  int signals = take_signals();
   if (signals < 0)
     return perror("signalfd"), 1;
   struct pollfd watched[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = signals, .events = POLLIN}};

@@ -24,4 +24,7 @@
  */
 int serve(int (*work)(struct message *request));
 
+/* Has SIGCHLD, SIGTERM, SIGINT and SIGHUP come by a descriptor of signalfd(2) instead; -1 if that cannot be. */
+int take_signals(void);
+
 #endif

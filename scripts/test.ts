@@ -73,14 +73,8 @@ async function main(): Promise<number> {
     }
     console.log(`\n── ${stage.title}: ${files.length} files`);
     const started = performance.now();
-    const counts = await (stage.apart ? runApart(stage, files) : runTogether(stage, files));
-    if (counts === undefined) {
-      broken = true;
-      continue;
-    }
-    total.passed += counts.passed;
-    total.failed += counts.failed;
-    total.skipped += counts.skipped;
+    const complete = await (stage.apart ? runApart(stage, files, total) : runTogether(stage, files, total));
+    broken ||= !complete;
     console.log(`── ${stage.title}: ${((performance.now() - started) / 1000).toFixed(0)} s`);
   }
   if (!broken && total.passed + total.failed + total.skipped === 0) {
@@ -101,19 +95,26 @@ function makePackages(): boolean {
   return packagesAreMade;
 }
 
-/** undefined when the test runner ended without a result. */
-async function runTogether(stage: Stage, files: readonly string[]): Promise<Counts | undefined> {
+function add(counts: Counts, total: Counts): void {
+  total.passed += counts.passed;
+  total.failed += counts.failed;
+  total.skipped += counts.skipped;
+}
+
+/** Adds to `total`. Resolves to false when the test runner ended without a result. */
+async function runTogether(stage: Stage, files: readonly string[], total: Counts): Promise<boolean> {
   const counts = await runFiles(stage, files, "inherit");
   if (counts === undefined) {
     console.log(`── ${stage.title}: the test runner ended without a result`);
+    return false;
   }
-  return counts;
+  add(counts, total);
+  return true;
 }
 
-/** Each file by a test runner of its own. undefined when one of them ended without a result. */
-async function runApart(stage: Stage, files: readonly string[]): Promise<Counts | undefined> {
-  const total: Counts = { passed: 0, failed: 0, skipped: 0 };
-  let broken = false;
+/** Each file by a test runner of its own. Adds to `total`. Resolves to false when one of them ended without a result. */
+async function runApart(stage: Stage, files: readonly string[], total: Counts): Promise<boolean> {
+  let complete = true;
   await eachAtMost(stage.concurrency, files, async (file) => {
     const started = performance.now();
     const output: Uint8Array[] = [];
@@ -121,12 +122,13 @@ async function runApart(stage: Stage, files: readonly string[]): Promise<Counts 
     process.stdout.write(Buffer.concat(output));
     const took = `${((performance.now() - started) / 1000).toFixed(0)} s`;
     console.log(`── ${file}: ${counts ? took : `the test runner ended without a result after ${took}`}\n`);
-    broken ||= counts === undefined;
-    total.passed += counts?.passed ?? 0;
-    total.failed += counts?.failed ?? 0;
-    total.skipped += counts?.skipped ?? 0;
+    if (counts === undefined) {
+      complete = false;
+    } else {
+      add(counts, total);
+    }
   });
-  return broken ? undefined : total;
+  return complete;
 }
 
 /**

@@ -57,13 +57,16 @@ function listener(
     response.on("close", () =>
       onRequest?.(request.method ?? "", response.statusCode, (performance.now() - startedAt) / 1000),
     );
-    authenticate(exchangeOf(request, response)).then(
-      (known) => known && serve(pages, request, response),
-      (error: unknown) => {
-        const { status, text } = refusalOf(error);
-        answer(response, status, text);
-      },
-    );
+    authenticate(exchangeOf(request, response))
+      .then(
+        (known) => known && serve(pages, request, response),
+        (error: unknown) => {
+          const { status, text } = refusalOf(error);
+          answer(response, status, text);
+        },
+      )
+      // The answer had begun, and cannot be completed.
+      .catch(() => response.destroy());
   };
 }
 

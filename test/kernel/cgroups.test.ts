@@ -46,7 +46,11 @@ function makePlace(test: TestContext) {
   return { cgroup, folder };
 }
 
-async function startRunner({ cgroup, folder }: ReturnType<typeof makePlace>, bbWorkerNfs4: object) {
+async function startRunner(
+  test: TestContext,
+  { cgroup, folder }: ReturnType<typeof makePlace>,
+  bbWorkerNfs4: object,
+) {
   const socket = join(folder, "socket");
   const configuration = join(folder, "bb_runner.json");
   writeFileSync(
@@ -61,6 +65,7 @@ async function startRunner({ cgroup, folder }: ReturnType<typeof makePlace>, bbW
   const moved = join(cgroup, "bb_runner");
   const enter = `echo $$ > ${existsSync(moved) ? moved : cgroup}/cgroup.procs && exec "$@"`;
   const runner = new Program(["sh", "-c", enter, "sh", process.execPath, main, configuration]);
+  test.after(() => runner.end("SIGKILL"));
   await runner.line(/runner ready/);
   const channel = openChannel({ address: `unix:${socket}` });
   let count = 0;
@@ -84,7 +89,7 @@ describe("a runner with a cgroup of its own", inKernel, () => {
   it("gives each command one with the configured limits, reports the peak, and removes it", async (test) => {
     const place = makePlace(test);
     const settings = { maximumProcesses: 50, maximumMemoryBytes: 100_000_000, cpuWeight: 20 };
-    const { runner, run, end } = await startRunner(place, settings);
+    const { runner, run, end } = await startRunner(test, place, settings);
     const { pid } = runner.process;
     const parent = join(place.cgroup, `bb_runner_commands.${pid}`);
     const helper = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1").trim();
@@ -117,7 +122,7 @@ describe("a runner with a cgroup of its own", inKernel, () => {
 
   it("survives a fork bomb, and does the next command at once", async (test) => {
     const place = makePlace(test);
-    const { runner, run, end } = await startRunner(place, { maximumProcesses: 60 });
+    const { runner, run, end } = await startRunner(test, place, { maximumProcesses: 60 });
     // The shell that begins it ends when it cannot fork any more.
     const bomb = await run("b() { b | b & b; }; (b) 2>/dev/null; kill -KILL $$");
     assert.equal(bomb.response.exitCode, -1n);
@@ -129,12 +134,12 @@ describe("a runner with a cgroup of its own", inKernel, () => {
 
   it("removes what a runner that was killed has left", async (test) => {
     const place = makePlace(test);
-    const first = await startRunner(place, {});
+    const first = await startRunner(test, place, {});
     first.end();
     await first.runner.end("SIGKILL");
     assert.equal(commandsIn(place.cgroup).length, 1);
     rmSync(join(place.folder, "socket"), { force: true });
-    const second = await startRunner(place, {});
+    const second = await startRunner(test, place, {});
     assert.deepEqual(commandsIn(place.cgroup), [`bb_runner_commands.${second.runner.process.pid}`]);
     second.end();
     await second.runner.end("SIGTERM");
@@ -147,7 +152,7 @@ describe("a runner with a cgroup of its own", inKernel, () => {
     // Cannot go before what is in it, as one with a process that waits for a file server cannot.
     const held = join(abandoned, "1/held");
     mkdirSync(held, { recursive: true });
-    const { runner, end } = await startRunner(place, {});
+    const { runner, end } = await startRunner(test, place, {});
     const own = `bb_runner_commands.${runner.process.pid}`;
     assert.deepEqual(commandsIn(place.cgroup).sort(), ["bb_runner_commands.999999999", own].sort());
     rmdirSync(held);

@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import type { HttpClient } from "../../http/client.ts";
 import { type PodAddress, podAddresses } from "./endpoints.ts";
 import type { KubernetesTarget } from "./target.ts";
@@ -51,7 +52,8 @@ export class EndpointsWatch implements Disposable {
           this.#options.onError(error as Error);
         }
       }
-      await pause(this.#delay, signal);
+      // Ends early with the watch.
+      await setTimeout(this.#delay, undefined, { signal, ref: false }).catch(() => {});
       this.#delay = Math.min(2 * this.#delay, this.#delays[1]);
     }
   }
@@ -98,16 +100,4 @@ export class EndpointsWatch implements Disposable {
         throw new Error(`the API server ended the watch: ${object?.message ?? "no event of Kubernetes'"}`);
     }
   }
-}
-
-async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) {
-    return;
-  }
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, milliseconds);
-  timer.unref();
-  signal.addEventListener("abort", () => resolve(), { once: true });
-  await promise;
-  clearTimeout(timer);
 }

@@ -4,6 +4,9 @@ import { helperPath } from "../../native/helper.ts";
 import { encodeMessage, MessageDecoder } from "../../native/message.ts";
 import { HelperError } from "./command.ts";
 
+/** How long it may take to end once its input has. */
+const CLOSE_MILLISECONDS = 5000;
+
 interface Asked {
   resolve(answer: string[]): void;
   reject(error: unknown): void;
@@ -101,14 +104,16 @@ export class HelperProcess {
     }
   }
 
-  /** Ends all jobs. Resolves once it is gone. */
-  close(): Promise<void> {
+  /** Ends all jobs. Resolves once it is gone: one that a command has stopped is killed after a while. */
+  async close(milliseconds = CLOSE_MILLISECONDS): Promise<void> {
     this.#process.stdin?.end();
-    return this.#ended.promise;
+    const late = setTimeout(() => this.#process.kill("SIGKILL"), milliseconds);
+    await this.#ended.promise;
+    clearTimeout(late);
   }
 
   #send(job: string, verb: string): void {
-    this.#process.stdin.write(encodeMessage([job, verb]));
+    this.#process.stdin?.write(encodeMessage([job, verb]));
   }
 
   #receive(chunk: Buffer): void {

@@ -165,15 +165,19 @@ test("action results: are written where Buildbarn writes them, whatever they wou
   );
 });
 
+const GEOMETRY = {
+  keyLocationMapInMemory: { entries: "1000" },
+  keyLocationMapMaximumGetAttempts: 16,
+  keyLocationMapMaximumPutAttempts: "64",
+  oldBlocks: 8,
+  currentBlocks: 24,
+  newBlocks: 3,
+};
+
 test("local: the outermost fast one is the blob cache, others are stores of their own", () => {
   const local = (path: string): JsonObject => ({
     local: {
-      keyLocationMapInMemory: { entries: "1000" },
-      keyLocationMapMaximumGetAttempts: 16,
-      keyLocationMapMaximumPutAttempts: "64",
-      oldBlocks: 8,
-      currentBlocks: 24,
-      newBlocks: 3,
+      ...GEOMETRY,
       blocksOnBlockDevice: { source: { file: { path, sizeBytes: "10000000" } }, spareBlocks: 3 },
     },
   });
@@ -209,12 +213,7 @@ test("local: the outermost fast one is the blob cache, others are stores of thei
 test("readCaching: the blob cache is filled whatever the replicator, which says so where it would not be", () => {
   const fast = {
     local: {
-      keyLocationMapInMemory: { entries: "1000" },
-      keyLocationMapMaximumGetAttempts: 16,
-      keyLocationMapMaximumPutAttempts: "64",
-      oldBlocks: 8,
-      currentBlocks: 24,
-      newBlocks: 3,
+      ...GEOMETRY,
       blocksInMemory: { blockSizeBytes: "100000" },
     },
   };

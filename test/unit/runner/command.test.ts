@@ -16,6 +16,7 @@ import { describe, it, type TestContext } from "node:test";
 import { isMounted } from "../../../src/mount/mount-table.ts";
 import { KEPT_CAPABILITIES } from "../../../src/runner/hold.ts";
 import { type Command, HelperError, type Hold } from "../../../src/runner/spawn/command.ts";
+import { HelperProcess } from "../../../src/runner/spawn/helper-process.ts";
 import { Spawner } from "../../../src/runner/spawn/spawner.ts";
 import { canIsolate, chrootedHold, defaultHold } from "./default-hold.ts";
 import { childrenOf, processesWith, untilFile } from "./processes.ts";
@@ -478,6 +479,15 @@ describe("commands at the same time", { timeout: 30_000 }, () => {
     process.kill(spawner.processId ?? 0, "SIGKILL");
     await assert.rejects(left.running, /SIGKILL/);
     assert.equal((await spawner.run(shell(test, "exit 5"))).exitCode, 5);
+  });
+});
+
+describe("a helper that was stopped", { timeout: 30_000 }, () => {
+  it("is killed when the runner ends", async () => {
+    const helper = new HelperProcess();
+    process.kill(helper.processId ?? 0, "SIGSTOP");
+    await helper.close(100);
+    assert.ok(helper.hasEnded);
   });
 });
 
