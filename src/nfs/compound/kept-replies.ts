@@ -1,5 +1,4 @@
 import { crc32 } from "node:zlib";
-import type { XdrWriter } from "../../xdr/index.ts";
 import { Operation } from "../protocol/operation.ts";
 import { Status } from "../protocol/status.ts";
 import type { Slot } from "../state/records.ts";
@@ -74,7 +73,10 @@ export function completeOwner(compound: Compound, status: Status, operationAt: n
   const { writer } = compound;
   sequence.seqid = (sequence.seqid + 1) >>> 0;
   sequence.started = true;
-  sequence.reply = Buffer.from(writer.buffer.subarray(operationAt, writer.position));
+  sequence.reply = copyOf(
+    [writer.buffer.subarray(operationAt, writer.position)],
+    writer.position - operationAt,
+  );
   // Only OPEN sets the current filehandle; kept for others, it would keep a removed file's content in memory.
   sequence.replyNode = sequence.reply.readUInt32BE() === Operation.OPEN ? compound.node : undefined;
 }
@@ -93,7 +95,7 @@ export function completeSlot(compound: Compound, slot: Slot, resultsAt: number, 
   if (!cacheReply && slot.retryConnection === undefined) {
     return;
   }
-  const reply = copyOf(compound.writer, resultsAt, length);
+  const reply = copyOf(compound.writer.segments(resultsAt), length);
   if (slot.retryConnection !== undefined) {
     slot.retryConnection.sendReply(slot.retryXid, reply);
     slot.retryConnection = undefined;
@@ -104,10 +106,11 @@ export function completeSlot(compound: Compound, slot: Slot, resultsAt: number, 
   }
 }
 
-function copyOf(writer: XdrWriter, start: number, length: number): Buffer {
-  const copy = Buffer.allocUnsafe(length);
+/** In memory of its own: a part of Node's pool, kept for as long as a reply may be, would keep all 64 KiB of it. */
+function copyOf(segments: readonly Uint8Array[], length: number): Buffer {
+  const copy = Buffer.allocUnsafeSlow(length);
   let at = 0;
-  for (const segment of writer.segments(start)) {
+  for (const segment of segments) {
     copy.set(segment, at);
     at += segment.length;
   }
