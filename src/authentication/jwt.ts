@@ -37,7 +37,8 @@ export class TokenVerifier implements Disposable {
   ) {
     this.#claimsValidation = new JmespathExpression(claimsValidation);
     this.#metadataExtraction = new JmespathExpression(metadataExtraction);
-    this.#verdicts = new LRUCache({ max: maximumCacheSize });
+    // Not as `max`, for which it would allocate at once.
+    this.#verdicts = new LRUCache({ maxSize: maximumCacheSize, sizeCalculation: () => 1 });
     this.#now = now;
     if ("set" in keys) {
       this.#keys = new JsonWebKeys(keys.set);

@@ -46,7 +46,9 @@ export class RemoteAuthenticator implements Disposable {
     this.#now = now;
     this.#channel = openChannel(endpoint);
     this.#client = createClient(Authentication, this.#channel, { callCounts, tracing: endpoint.tracing });
-    this.#verdicts = maximumCacheSize > 0 ? new LRUCache({ max: maximumCacheSize }) : undefined;
+    // Not as `max`, for which it would allocate at once.
+    const options = { maxSize: maximumCacheSize, sizeCalculation: () => 1 };
+    this.#verdicts = maximumCacheSize > 0 ? new LRUCache(options) : undefined;
   }
 
   /** Rejects with an AuthenticationError, and with the signal's reason for a request that is given up. */

@@ -22,6 +22,7 @@ export class DirectoryCache {
   readonly #reader: BlobReader;
   readonly #statistics: StorageStatistics;
   readonly #maximumMessageSizeBytes: number;
+  readonly #maximumCount: number;
   readonly #directories: LRUCache<string, InputDirectory>;
   readonly #pending = new Map<string, Promise<InputDirectory>>();
 
@@ -29,8 +30,8 @@ export class DirectoryCache {
     this.#reader = reader;
     this.#statistics = statistics;
     this.#maximumMessageSizeBytes = options.maximumMessageSizeBytes;
+    this.#maximumCount = Math.max(1, options.maximumCount);
     this.#directories = new LRUCache({
-      max: Math.max(1, options.maximumCount),
       maxSize: Math.max(1, options.maximumSizeBytes),
       dispose: (_directory, _key, reason) => {
         statistics.directoryEvictions += reason === "evict" ? 1 : 0;
@@ -69,6 +70,10 @@ export class DirectoryCache {
     const message = await this.#reader.whole(digest, this.#maximumMessageSizeBytes, "directory");
     const directory = decodeDirectory(digest, message);
     this.#directories.set(key, directory, { size: Math.max(1, digest.sizeBytes) });
+    // Not by the cache's own `max`, for which it would allocate at once.
+    if (this.#directories.size > this.#maximumCount) {
+      this.#directories.pop();
+    }
     return directory;
   }
 }

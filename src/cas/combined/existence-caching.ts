@@ -16,7 +16,9 @@ export class ExistenceCache {
 
   constructor({ maximumCount, durationMilliseconds, now }: ExistenceCacheOptions) {
     this.#existing = new LRUCache({
-      max: maximumCount,
+      // Not as `max`, for which it would allocate at once.
+      maxSize: maximumCount,
+      sizeCalculation: () => 1,
       ttl: durationMilliseconds,
       ...(now && { perf: { now } }),
       ttlResolution: 0,

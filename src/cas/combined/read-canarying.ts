@@ -42,7 +42,8 @@ export class ReadCanarying extends Forwarding {
     this.#replica = replica;
     this.#durationMilliseconds = options.durationMilliseconds;
     this.#now = options.now ?? (() => performance.now());
-    this.#verdicts = new LRUCache({ max: options.maximumCount });
+    // Not as `max`, for which it would allocate at once.
+    this.#verdicts = new LRUCache({ maxSize: options.maximumCount, sizeCalculation: () => 1 });
   }
 
   override async fetchBlobs(

@@ -237,6 +237,17 @@ describe("existenceCaching", () => {
     now += 1001;
     assert.equal(await upload(), 2);
   });
+
+  it("takes memory for what it knows, not for what it may", async () => {
+    await using f = await combine({
+      kind: "existenceCaching",
+      base: to(0),
+      cache: { maximumCount: 2 ** 40, durationMilliseconds: 1000 },
+    });
+    const digest = f.servers[0].add("z");
+    await f.client.upload(digest, Buffer.from("z"));
+    assert.equal(f.servers[0].callCount("FindMissingBlobs"), 1);
+  });
 });
 
 describe("replicators", () => {

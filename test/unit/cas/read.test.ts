@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
+import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
+import { DirectorySchema } from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
 import { digestOf } from "./fake-storage.ts";
 import { blobError, chunk, fixture, readAll } from "./fixture.ts";
@@ -26,6 +28,25 @@ test("the empty blob needs no storage", async () => {
   assert.equal((await f.client.message(digest)).length, 0);
   assert.deepEqual(await f.client.directory(digest), { files: [], directories: [], symlinks: [] });
   assert.equal(f.storage.calls.size, 0);
+});
+
+test("as many decoded directories are kept as the configuration says, the last used ones", async () => {
+  await using f = await fixture({ directoryCache: { maximumCount: 2, maximumSizeBytes: 1e9 } });
+  const directories = ["a", "b", "c"].map((name) =>
+    f.storage.add(
+      toBinary(
+        DirectorySchema,
+        create(DirectorySchema, {
+          directories: [{ name, digest: { hash: digestOf("").hash, sizeBytes: 0n } }],
+        }),
+      ),
+    ),
+  );
+  for (const digest of directories) {
+    await f.client.directory(digest);
+  }
+  const isKept = directories.map((digest) => !(f.client.directory(digest) instanceof Promise));
+  assert.deepEqual(isKept, [false, true, true]);
 });
 
 test("blobs wanted in one tick share a message; a hundred readers of one cause one fetch", async () => {
