@@ -21,7 +21,7 @@ import { Bench } from "./scenario.ts";
 import { SCENARIOS } from "./scenarios/index.ts";
 import type { Side } from "./side.ts";
 import { platformOf } from "./side-configuration.ts";
-import { OUR_SIDES, peerSides, type SideDefinition, VARIANTS } from "./sides.ts";
+import { ourSides, ourVariants, peerSides, type SideDefinition } from "./sides.ts";
 import type { SuitePlan } from "./suite-plan.ts";
 
 /** As many actions as any scenario has run at the same time. */
@@ -118,7 +118,7 @@ function makeSides(
     return new Pair(definition, places, client, plan.quick ? ACTION_SECONDS_IF_QUICK : ACTION_SECONDS);
   };
   const all = [
-    ...[...OUR_SIDES, ...plan.peers.flatMap(peerSides)].map(pair),
+    ...[...ourSides(plan.programs), ...plan.peers.flatMap(peerSides)].map(pair),
     new LocalDirectory(server.storage, join(folder, "local")),
   ];
   const wanted = plan.sides;
@@ -129,7 +129,9 @@ function makeSides(
   const sides = all.filter(({ name }) => wanted === undefined || wanted.includes(name));
   const variants = sides.flatMap((side) => [
     side,
-    ...VARIANTS.filter((variant) => variant.of === side.name).map(pair),
+    ...ourVariants(plan.programs)
+      .filter((variant) => variant.of === side.name)
+      .map(pair),
   ]);
   return { sides, variants };
 }

@@ -2,6 +2,7 @@
  * `npm run bench`: what does lazy loading over NFSv4 cost and save against hard links, FUSE and a local directory? See
  * README.md beside this file.
  */
+import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -128,6 +129,7 @@ async function prepare(data: string, options: Options): Promise<void> {
       plans[scenario.name] = await scenario.prepare(preparation);
     }
     const plan: SuitePlan = {
+      programs: process.env.BB_PROGRAMS ?? packagedPrograms(data),
       quick: options.quick,
       runs: options.runs,
       sides: options.sides,
@@ -139,6 +141,15 @@ async function prepare(data: string, options: Options): Promise<void> {
   } finally {
     await storage.close();
   }
+}
+
+/** Packages this checkout's programs, as nobody deploys the sources. Returns where they are. */
+function packagedPrograms(data: string): string {
+  console.log("packaging the programs …");
+  const output = join(data, "package");
+  const script = join(import.meta.dirname, "../../scripts/package/main.ts");
+  execFileSync(process.execPath, [script, "--bundles", "--output", output], { stdio: "pipe" });
+  return join(output, "bundle");
 }
 
 function readResults(file: string): Results {

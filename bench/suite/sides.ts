@@ -17,24 +17,31 @@ export interface SideDefinition {
   readonly runner: readonly string[];
 }
 
-const ours = { worker: programCommand("worker"), runner: programCommand("runner") };
-
-export const OUR_SIDES: readonly SideDefinition[] = [
-  { name: "nfs", title: "lazy, NFSv4", buildDirectory: "nfsv4", ...ours },
-  { name: "hard-links", title: "hard links", buildDirectory: "hard-links", ...ours },
-];
+/** With the programs in that folder, as `npm run package` makes it. */
+export function ourSides(programs: string): SideDefinition[] {
+  return [
+    { name: "nfs", title: "lazy, NFSv4", buildDirectory: "nfsv4", ...commands(programs) },
+    { name: "hard-links", title: "hard links", buildDirectory: "hard-links", ...commands(programs) },
+  ];
+}
 
 /** One of our sides with another setting, for scenarios that are about it. */
-export const VARIANTS: readonly (SideDefinition & { readonly of: string })[] = [
-  {
-    name: "nfs-prefetching",
-    of: "nfs",
-    title: "lazy, NFSv4, prefetching",
-    buildDirectory: "nfsv4",
-    prefetching: true,
-    ...ours,
-  },
-];
+export function ourVariants(programs: string): (SideDefinition & { readonly of: string })[] {
+  return [
+    {
+      name: "nfs-prefetching",
+      of: "nfs",
+      title: "lazy, NFSv4, prefetching",
+      buildDirectory: "nfsv4",
+      prefetching: true,
+      ...commands(programs),
+    },
+  ];
+}
+
+function commands(programs: string): Pick<SideDefinition, "worker" | "runner"> {
+  return { worker: programCommand("worker", programs), runner: programCommand("runner", programs) };
+}
 
 /** What `--peer NAME=DIR` adds. Throws for a name that it does not know. */
 export function peerSides(peer: string): SideDefinition[] {

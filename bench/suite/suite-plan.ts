@@ -4,6 +4,8 @@ import type { PlainDigest } from "../plain-digest.ts";
 export interface SuitePlan {
   readonly quick: boolean;
   readonly runs: number;
+  /** The folder of our programs, as `npm run package` makes it. */
+  readonly programs: string;
   /** Names. Default: all. */
   readonly sides: readonly string[] | undefined;
   /** As `--peer` has them. */
