@@ -1,7 +1,7 @@
-import { copyFileSync, readFileSync } from "node:fs";
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
-import { type BuildOptions, build, type Plugin } from "esbuild";
+import { type BuildOptions, build, type Plugin, transform } from "esbuild";
 import packageJson from "../../package.json" with { type: "json" };
 
 export type ProgramName = "bb_worker" | "bb_runner";
@@ -44,7 +44,6 @@ const SHARED: BuildOptions = {
   sourcemap: true,
   logLevel: "warning",
   plugins: [REPLACEMENTS],
-  banner: { js: 'const fileUrl = require("node:url").pathToFileURL(__filename).href;' },
   // Only these of the sources' modules look for files by where they are, or say who they are.
   define: {
     "import.meta.url": "fileUrl",
@@ -69,8 +68,7 @@ function firstLine(program: ProgramName): string {
 /** Writes a program's bundle, what starts it, and the native files beside it. */
 export async function bundle(program: ProgramName, folder: string): Promise<void> {
   const define = { ...SHARED.define, PROGRAM: JSON.stringify(program) };
-  await build({
-    ...SHARED,
+  await buildFunction({
     define,
     // Not the file itself as the entry point: the bundle would begin with its first line, for the shell.
     stdin: { contents: `import "./${MAIN[program]}";`, resolveDir: ROOT },
@@ -93,8 +91,7 @@ export async function bundle(program: ProgramName, folder: string): Promise<void
 
 /** Writes the bundle of the transfer pool's threads: what piscina begins a thread with, and what runs the tasks. */
 export async function bundleThread(folder: string): Promise<void> {
-  await build({
-    ...SHARED,
+  await buildFunction({
     stdin: {
       contents: `
         import ${JSON.stringify(PISCINA_WORKER)};
@@ -104,6 +101,37 @@ export async function bundleThread(folder: string): Promise<void> {
     },
     outfile: path.join(folder, "transfer-thread.js"),
   });
+}
+
+const BEYOND_LATIN_1 = /[^\0-\xff]/g;
+
+/**
+ * Writes what `src/package/start.ts` loads: a function of a CommonJS module's variables, in Latin-1. V8 then uses the text
+ * as it was read, at one byte a character; otherwise the start of a program makes two copies of it at two bytes each.
+ */
+async function buildFunction(options: BuildOptions): Promise<void> {
+  const { outputFiles } = await build({
+    ...SHARED,
+    ...options,
+    banner: {
+      js: `(function (exports, require, module, __filename, __dirname) {
+const fileUrl = require("node:url").pathToFileURL(__filename).href;`,
+    },
+    footer: { js: "})" },
+    write: false,
+  });
+  for (const { path: file, text } of outputFiles) {
+    if (file.endsWith(".map")) {
+      writeFileSync(file, text);
+      continue;
+    }
+    const { code } = await transform(text, { minifyWhitespace: true });
+    const beyond = code.match(BEYOND_LATIN_1);
+    if (beyond !== null) {
+      throw new Error(`${file} has characters beyond Latin-1 outside comments: ${beyond}`);
+    }
+    writeFileSync(file, text.replace(BEYOND_LATIN_1, "?"), "latin1");
+  }
 }
 
 /** The addon of ffi-rs for this machine's kind. */

@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import Module, { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
-import { getAsset, getRawAsset, isSea } from "node:sea";
+import { getRawAsset, isSea } from "node:sea";
 import { constants, Script } from "node:vm";
 import { isMainThread } from "node:worker_threads";
 import { recordCode } from "./record-code.ts";
@@ -19,9 +19,9 @@ function main(): void {
   const name = isMainThread ? `${PROGRAM}.bundle.js` : "transfer-thread.js";
   // Where there is no file, a path that says where it would be, for stack traces.
   const filename = join(isSea() ? resolve(process.execPath) : __dirname, name);
-  const source = isSea() ? getAsset(name, "utf8") : readFileSync(filename, "utf8");
+  const source = isSea() ? embedded(name).toString("latin1") : readFileSync(filename, "latin1");
   const cachedData = RECORDS ? undefined : code(name, `${filename}.code`);
-  const script = new Script(Module.wrap(source), {
+  const script = new Script(source, {
     filename,
     ...(cachedData && { cachedData }),
     importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
@@ -45,9 +45,14 @@ function main(): void {
 /** V8 ignores it where it is of another version of V8, or was made under other flags. */
 function code(name: string, path: string): Buffer | undefined {
   if (isSea()) {
-    return Buffer.from(getRawAsset(`${name}.code`) as ArrayBuffer);
+    return embedded(`${name}.code`);
   }
   return existsSync(path) ? readFileSync(path) : undefined;
+}
+
+/** Not a copy. */
+function embedded(name: string): Buffer {
+  return Buffer.from(getRawAsset(name) as ArrayBuffer);
 }
 
 main();

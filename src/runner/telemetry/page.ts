@@ -81,12 +81,12 @@ function endedContent(commands: readonly EndedCommand[]): Html {
 
 function resultOf({ exitCode, problem, usage }: EndedCommand): Html {
   if (exitCode === undefined) {
-    return html`<span class="ill">✗ not run</span><small>${shortened(problem, 200)}</small>`;
+    return html`<span class="ill">&cross; not run</span><small>${shortened(problem, 200)}</small>`;
   }
   if (exitCode === 0) {
-    return html`<span class="well">✓ success</span>`;
+    return html`<span class="well">&check; success</span>`;
   }
-  return html`<span class="ill">✗ ${usage?.signal ? `ended by SIG${usage.signal}` : `exit code ${exitCode}`}</span>`;
+  return html`<span class="ill">&cross; ${usage?.signal ? `ended by SIG${usage.signal}` : `exit code ${exitCode}`}</span>`;
 }
 
 /** CPU time in the colours of run and input, what is left in that of waiting. */

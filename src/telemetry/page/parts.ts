@@ -72,6 +72,6 @@ export function bar(segments: readonly Segment[], label: string): Html {
 /** Whether something is well, in words and by a sign, not by colour alone. */
 export function health(problem: string | undefined, well = "well"): Html {
   return problem === undefined
-    ? html`<span class="well">✓ ${well}</span>`
-    : html`<span class="ill">✗ ${problem}</span>`;
+    ? html`<span class="well">&check; ${well}</span>`
+    : html`<span class="ill">&cross; ${problem}</span>`;
 }

@@ -42,9 +42,9 @@ export function endedActionsContent(actions: readonly ActionProgress[]): Html {
 function resultOf({ outcome }: ActionProgress): Html {
   const { exitCode, code, message } = outcome!;
   if (code !== 0) {
-    return html`<span class="ill">✗ ${GO_CODES[code] ?? code}</span><small>${shortened(message, 200)}</small>`;
+    return html`<span class="ill">&cross; ${GO_CODES[code] ?? code}</span><small>${shortened(message, 200)}</small>`;
   }
   return exitCode === 0
-    ? html`<span class="well">✓ success</span>`
-    : html`<span class="ill">✗ exit code ${exitCode}</span>`;
+    ? html`<span class="well">&check; success</span>`
+    : html`<span class="ill">&cross; exit code ${exitCode}</span>`;
 }

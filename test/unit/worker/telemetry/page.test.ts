@@ -104,11 +104,11 @@ it("the page of a worker shows the action that runs, then how it ended, the cach
   assert.match(content("running"), /0 of 1 slots.*No action runs/s);
   const held = await cluster.hold(inputRoot, "cat a; exit 3");
   assert.match(content("running"), /1 of 1 slots.*its command, at the runner/s);
-  assert.match(content("runners"), /unix:.*ready.*✓ gets work/s);
+  assert.match(content("runners"), /unix:.*ready.*&check; gets work/s);
   held.release();
   await held.response;
-  assert.match(content("ended"), /✗ exit code 3/);
+  assert.match(content("ended"), /&cross; exit code 3/);
   assert.match(content("ended"), /aria-label="queue [^"]*, run [^"]*, of which waiting for storage/);
-  assert.match(content("mounts"), /hard links.*✓ well/s);
+  assert.match(content("mounts"), /hard links.*&check; well/s);
   assert.match(content("caches"), /files for hard links.*1 of 1,000 files/s);
 });
