@@ -71,6 +71,8 @@ export interface StorageClient extends InputSource, AsyncDisposable {
   message(digest: Digest): Promise<Uint8Array>;
   /** Stores a blob unless storage has it. */
   upload(digest: Digest, source: UploadSource, signal?: AbortSignal): Promise<void>;
+  /** The same for a blob that storage is not asked about, since nobody can have stored it before. */
+  uploadNew(digest: Digest, source: UploadSource, signal?: AbortSignal): Promise<void>;
   /** The same for a blob whose digest is not known yet. Resolves to the digest. */
   hashAndUpload(
     instanceName: string,
@@ -181,6 +183,7 @@ export async function createStorageClient(options: StorageClientOptions): Promis
     start: () => pool.start(),
     message: (digest) => reader.whole(digest, maximumMessageSizeBytes, "message"),
     upload: (digest, source, signal) => uploader.upload(digest, source, signal),
+    uploadNew: (digest, source, signal) => uploader.uploadNew(digest, source, signal),
     hashAndUpload,
     hash: (instanceName, digestFunction, source, signal) =>
       uploader.hash(instanceName, digestFunction, source, signal),

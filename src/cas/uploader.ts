@@ -66,9 +66,21 @@ export class Uploader {
    * Stores a blob, or waits for whoever is already uploading it. Rejects with {@link BlobError}; with the signal's
    * reason once that aborts.
    */
-  async upload(digest: Digest, source: UploadSource, signal?: AbortSignal): Promise<void> {
+  upload(digest: Digest, source: UploadSource, signal?: AbortSignal): Promise<void> {
+    return this.#uploadOnce(digest, signal, (signal) => this.#uploadIfMissing(digest, source, signal));
+  }
+
+  /** The same for a blob that storage is not asked about, since nobody can have stored it before. */
+  uploadNew(digest: Digest, source: UploadSource, signal?: AbortSignal): Promise<void> {
+    return this.#uploadOnce(digest, signal, (signal) => this.#store(this.#routed(digest), source, signal));
+  }
+
+  async #uploadOnce(
+    digest: Digest,
+    signal: AbortSignal | undefined,
+    start: (signal: AbortSignal) => Promise<void>,
+  ): Promise<void> {
     const key = `${digestKey(digest)}-${digest.instanceName}`;
-    const start = (signal: AbortSignal) => this.#upload(digest, source, signal);
     const joined = this.#uploads.has(key);
     try {
       await this.#uploads.run(key, signal, start);
@@ -107,7 +119,7 @@ export class Uploader {
     return makeDigest(instanceName, digestFunction, hash, sized.sizeBytes);
   }
 
-  async #upload(digest: Digest, source: UploadSource, signal: AbortSignal): Promise<void> {
+  async #uploadIfMissing(digest: Digest, source: UploadSource, signal: AbortSignal): Promise<void> {
     const routed = this.#routed(digest);
     if (!(await this.#missing.add(routed))) {
       this.#statistics.uploadsSpared++;
@@ -115,6 +127,11 @@ export class Uploader {
       return;
     }
     signal.throwIfAborted();
+    await this.#store(routed, source, signal);
+  }
+
+  async #store(routed: Routed, source: UploadSource, signal: AbortSignal): Promise<void> {
+    const { digest } = routed;
     const sized = sizedSource(source);
     if (digest.sizeBytes <= BATCHED_BLOB_BYTES) {
       await this.#small.add({ ...routed, content: await readAll(sized) });

@@ -54,6 +54,7 @@ export class BuildDirectory implements DirectoryAccount {
   readonly quota: Quota;
   readonly lookAhead: LookAhead;
   readonly directory: TreeDirectory;
+  openFiles = 0;
   readonly #root: RootDirectory;
   readonly #onFault: ((fault: Fault) => void) | undefined;
   readonly #onWait: OnWait | undefined;

@@ -122,7 +122,7 @@ export class FileTree implements FileSystem, TreeContext, CasFileContext {
 
   /** Throws an Error if there is a build directory of that name. */
   createBuildDirectory(name: Name, options: BuildDirectoryOptions = {}): BuildDirectory {
-    if (this.root.lookup(name) !== undefined) {
+    if (this.root.has(name)) {
       throw new Error(`there is a build directory ${JSON.stringify(name)} already`);
     }
     const build = new BuildDirectory(

@@ -169,6 +169,9 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
 
   retain(): void {
     this.#retained++;
+    if (this.#retained === 1) {
+      this.account.openFiles++;
+    }
   }
 
   release(): void {
@@ -176,6 +179,7 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     if (this.#retained > 0) {
       return;
     }
+    this.account.openFiles--;
     const waiting = this.#onReleased;
     this.#onReleased = undefined;
     for (const resolve of waiting ?? []) {

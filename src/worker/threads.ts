@@ -75,7 +75,7 @@ export function ofVirtual(
           ? { maximumFileCount: maximumFilePoolFileCount, maximumSizeBytes: maximumFilePoolSizeBytes }
           : { maximumFileCount: 0, maximumSizeBytes: 0 },
         nameFor: (actionDigest) => server.nameFor(actionDigest),
-        refreshNames: () => server.refreshNames(),
+        untilVisible: (name) => server.untilVisible(name),
         sync: () => server.sync(),
       }),
     prefetching,

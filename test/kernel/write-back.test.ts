@@ -94,6 +94,33 @@ describe("what the kernel writes back late", inKernel, () => {
     assert.equal(Buffer.from(await file.read(0, 10)).toString(), "fine\n");
   });
 
+  for (const [how, program] of [
+    ["written through a map after close", "m = mmap.mmap(f.fileno(), 0); f.close(); m[:] = content"],
+    ["written and not closed", "f.write(content)"],
+  ]) {
+    it(`keeps its file open until it is there: ${how}, by a process that is killed`, async () => {
+      const content = "x".repeat(60_000);
+      for (let round = 0; round < 2; round++) {
+        const { build, path } = makeAction(`round-${round}`);
+        const script = [
+          "import mmap, os",
+          "content = b'x' * 60000",
+          "f = open('file', 'w+b', buffering=0); f.truncate(60000)",
+          program,
+          "os.kill(os.getpid(), 9)",
+        ].join("\n");
+        await sh(`python3 -c "${script}" || true`, path);
+        if (build.openFiles > 0) {
+          await server.sync();
+        }
+        const file = await build.lookupPath(["file"]);
+        assert.ok(file && "read" in file);
+        assert.equal(Buffer.from(await file.read(0, 100_000)).toString(), content, `round ${round}`);
+        await build.remove();
+      }
+    });
+  }
+
   it("and was refused before the sync fails nobody's", async () => {
     const guilty = makeAction("guilty");
     await assert.rejects(sh("head -c 300000 /dev/zero >big", guilty.path), /quota exceeded/i);

@@ -13,6 +13,8 @@ export interface ContentPlaces extends WriteSpace {
 /** Whom the content is charged to, and who is told when it cannot be had. */
 export interface ContentAccount {
   readonly quota: Quota;
+  /** How many of its files clients have open, or hold a delegation of. */
+  openFiles: number;
   report(fault: Fault): void;
   /** STALE, for a change that comes after the end of its file, as what the kernel writes back late does. */
   tooLate(): FileSystemError;

@@ -10,10 +10,13 @@ import {
 import { NumberedNode, type TreeContext } from "../node.ts";
 import type { TreeDirectory } from "./directory.ts";
 import { Entries } from "./entries.ts";
+import { RememberedNames } from "./remembered-names.ts";
 
 /** Holds the build directories. Only the worker changes it. */
 export class RootDirectory extends NumberedNode implements Directory {
   readonly type = FileType.DIRECTORY;
+  /** By clients. */
+  readonly rememberedNames = new RememberedNames();
   readonly #entries = new Entries<TreeDirectory>(undefined);
 
   constructor(tree: TreeContext) {
@@ -35,7 +38,13 @@ export class RootDirectory extends NumberedNode implements Directory {
     return undefined;
   }
 
+  /** For the worker itself. */
+  has(name: Name): boolean {
+    return this.#entries.find(name) >= 0;
+  }
+
   lookup(name: Name): TreeDirectory | undefined {
+    this.rememberedNames.note(name);
     const position = this.#entries.find(name);
     return position < 0 ? undefined : this.#entries.childAt(position);
   }
@@ -49,6 +58,7 @@ export class RootDirectory extends NumberedNode implements Directory {
       const name = this.#entries.nameAt(position);
       if (name !== undefined) {
         const directory = this.#entries.childAt(position)!;
+        this.rememberedNames.note(name);
         if (!visit(name, this.#entries.cookieAt(position), directory)) {
           return false;
         }

@@ -21,6 +21,8 @@ export interface ActionBlobAccess {
   /** For the outputs of one action, under the instance name and digest function of `action`. */
   outputUploader(action: Digest, signal: AbortSignal): OutputUploader;
   updateActionResult(action: Digest, result: ActionResult, signal: AbortSignal): Promise<void>;
+  /** Stores what nobody can have stored before. */
+  uploadNew(digest: Digest, bytes: Uint8Array, signal: AbortSignal): Promise<void>;
 }
 
 export interface ActionBlobAccessOptions {
@@ -78,6 +80,7 @@ export function actionBlobAccess(
       };
     },
     updateActionResult: (action, result, signal) => storage.updateActionResult(action, result, signal),
+    uploadNew: (digest, bytes, signal) => storage.uploadNew(digest, bytes, signal),
   };
 }
 

@@ -50,8 +50,9 @@ export interface ServedActionDirectoryOptions {
   readonly quota: QuotaLimits;
   /** A name that the tree does not have. */
   readonly nameFor: (action: Digest | undefined) => string;
-  /** Has the kernel see names as they are: it remembers them for long. */
-  readonly refreshNames: () => Promise<void>;
+  /** Waits until the kernel sees that name as the tree has it: it remembers names for long. */
+  readonly untilVisible: (name: string) => Promise<void>;
+  /** Waits until everything that was written, by any action, is in the tree. */
   readonly sync: () => Promise<void>;
 }
 
@@ -61,7 +62,7 @@ export function actionDirectories({
   owner,
   quota,
   nameFor,
-  refreshNames,
+  untilVisible,
   sync,
 }: ServedActionDirectoryOptions): CreateActionDirectory {
   return ({ actionDigest, onFault, onWait } = {}) => {
@@ -79,8 +80,9 @@ export function actionDirectories({
       inputUsage: () => build.inputUsage(),
       makeDirectory: (name) => build.makeDirectories([name]),
       attachInputRoot: (name, digest, { access }) => build.attachInputRoot([name], digest, access),
-      untilVisible: refreshNames,
-      sync,
+      untilVisible: () => untilVisible(path),
+      // A client keeps a file open until all that it has changed of it is written.
+      sync: async () => (build.openFiles > 0 ? await sync() : undefined),
       [Symbol.asyncDispose]: () => build.remove(),
     };
   };

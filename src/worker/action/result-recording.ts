@@ -8,7 +8,7 @@ import type { ActionRequest } from "./action-request.ts";
 import { attachError, isFailed } from "./execution-status.ts";
 
 export interface ResultRecordingOptions {
-  readonly blobAccess: Pick<ActionBlobAccess, "outputUploader" | "updateActionResult">;
+  readonly blobAccess: Pick<ActionBlobAccess, "updateActionResult" | "uploadNew">;
   /** bb_browser's; "" if there is none. */
   readonly browserUrl: string;
 }
@@ -37,7 +37,7 @@ export async function recordResult(
         }),
       );
       const digest = computeDigest(actionDigest.instanceName, actionDigest.function, bytes);
-      await blobAccess.outputUploader(actionDigest, signal).uploadBytes(digest, bytes);
+      await blobAccess.uploadNew(digest, bytes, signal);
       response.message = detailsMessage(browserUrl, "uncached", "historical_execute_response", digest);
     }
   } catch (error) {

@@ -103,20 +103,25 @@ export class BuildDirectoryServer implements AsyncDisposable {
    */
   nameFor(action: Digest | undefined): string {
     const name = action?.hash.slice(0, NAME_DIGITS);
-    return name === undefined || this.tree.root.lookup(name) !== undefined
-      ? String(++this.#lastNumber)
-      : name;
+    return name === undefined || this.tree.root.has(name) ? String(++this.#lastNumber) : name;
   }
 
   /**
-   * Has the kernel forget what it remembers of names: one that was used before, or looked for before there was such a
-   * directory. Rejects with MountError, ETIMEDOUT if it takes longer than {@link REFRESH_MILLISECONDS}.
+   * Waits until whoever looks for that name in the mount finds what the tree has: the kernel remembers a name that was
+   * used before, or looked for before there was such a directory. Most names are neither. Rejects with MountError,
+   * ETIMEDOUT if it takes longer than {@link REFRESH_MILLISECONDS}.
    */
-  async refreshNames(): Promise<void> {
+  async untilVisible(name: string): Promise<void> {
+    const names = this.tree.root.rememberedNames;
+    if (!names.mayHave(name)) {
+      return;
+    }
+    const forgotten = names.beginForgetting();
     if (!(await waitAtMost(this.#mounted.refreshNames(), REFRESH_MILLISECONDS))) {
       const message = `the kernel has not asked for the mount's root in ${REFRESH_MILLISECONDS / 1000} s`;
       throw new MountError(message, "ETIMEDOUT");
     }
+    forgotten();
   }
 
   /**

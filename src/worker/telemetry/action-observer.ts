@@ -60,6 +60,10 @@ export function observedBlobAccess(base: ActionBlobAccess, observer: ActionObser
     },
     updateActionResult: (action, result, signal) =>
       observed({ kind: "record" }, base.updateActionResult(action, result, signal)),
+    uploadNew: async (digest, bytes, signal) => {
+      await observed({ kind: "upload", digest }, base.uploadNew(digest, bytes, signal));
+      observer.uploaded?.(bytes.length);
+    },
   };
 }
 

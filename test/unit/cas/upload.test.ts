@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { ActionResultSchema } from "../../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
-import { SHA256 } from "../../../src/reapi/digest.ts";
+import { computeDigest, SHA256 } from "../../../src/reapi/digest.ts";
 import { digestOf } from "./fake-storage.ts";
 import { blobError, fixture } from "./fixture.ts";
 
@@ -44,6 +44,16 @@ test("what storage has is not sent", async () => {
   assert.equal(f.storage.callCount("Write") + f.storage.callCount("BatchUpdateBlobs"), 0);
   assert.equal(f.client.statistics().uploadsSpared, 2);
   assert.equal(f.client.statistics().bytesUploadSpared, 10 + large);
+});
+
+test("what is new is sent without asking for it", async () => {
+  await using f = await fixture();
+  for (const size of [10, large]) {
+    const content = randomBytes(size);
+    await f.client.uploadNew(computeDigest("", SHA256, content), content);
+  }
+  assert.equal(f.storage.callCount("FindMissingBlobs"), 0);
+  assert.equal(f.storage.blobs.size, 2);
 });
 
 test("many small ones share messages; several of the same are one", async () => {

@@ -23,6 +23,7 @@ function setUp(pool: FilePool, limits: { maximumSizeBytes?: number; maximumFileC
   const quota = new Quota(limits, (fault) => faults.push(fault));
   const account = {
     quota,
+    openFiles: 0,
     report: (fault: Fault) => faults.push(fault),
     tooLate: () => new FileSystemError(FileSystemStatus.STALE),
     noteWait: <T>(settled: Promise<T>) => settled,

@@ -62,7 +62,8 @@ describe("executor", () => {
   let quota: { maximumFileCount?: number; maximumSizeBytes?: number };
   let names: number;
   let namedAfter: (string | undefined)[];
-  let refreshNames: () => Promise<void>;
+  let untilVisible: (name: string) => Promise<void>;
+  let syncs: number;
 
   beforeEach(async () => {
     content = new FakeInputSource();
@@ -80,7 +81,8 @@ describe("executor", () => {
     quota = {};
     names = 0;
     namedAfter = [];
-    refreshNames = async () => {};
+    untilVisible = async () => {};
+    syncs = 0;
   });
 
   afterEach(async () => {
@@ -105,8 +107,10 @@ describe("executor", () => {
           namedAfter.push(action?.hash);
           return `build-${++names}`;
         },
-        refreshNames,
-        sync: async () => {},
+        untilVisible,
+        sync: async () => {
+          syncs++;
+        },
       }),
       runner: runner.client,
       instanceNamePrefix: "",
@@ -181,8 +185,8 @@ describe("executor", () => {
 
     it("has been made, and its name is seen by the kernel, before the command runs", async () => {
       const steps: string[] = [];
-      refreshNames = async () => {
-        steps.push(`${[...builds.keys()]} is to be seen`);
+      untilVisible = async (name) => {
+        steps.push(`${name} is to be seen`);
         await setImmediate();
         steps.push("seen");
       };
@@ -195,8 +199,27 @@ describe("executor", () => {
       assert.deepEqual(steps, ["build-1 is to be seen", "seen", "runs"]);
     });
 
+    it("has been written back if the kernel still has files open; else it is", async () => {
+      await execute({
+        runs: async (build) => {
+          const file = await build.createFile(["root", "out"]);
+          file.retain();
+          file.release();
+          return {};
+        },
+      });
+      assert.equal(syncs, 0);
+      await execute({
+        runs: async (build) => {
+          (await build.createFile(["root", "out"])).retain();
+          return {};
+        },
+      });
+      assert.equal(syncs, 1);
+    });
+
     it("that the kernel does not get to see fails the action, which does not run", async () => {
-      refreshNames = async () => {
+      untilVisible = async () => {
         throw new MountError("the kernel does not look", "EIO");
       };
       const response = await execute({ runs: () => assert.fail("it runs") });
@@ -777,6 +800,7 @@ describe("executor", () => {
     const silentUploads = (uploading: (signal: AbortSignal) => void): ActionBlobAccess => ({
       command: (digest) => storage.command(digest),
       updateActionResult: (digest, result) => storage.updateActionResult(digest, result),
+      uploadNew: (digest, bytes) => storage.uploadNew(digest, bytes),
       outputUploader: (_action, signal) => ({
         instanceName: "",
         digestFunction: SHA256,

@@ -128,14 +128,7 @@ export class FakeStorage implements ActionBlobAccess {
   }
 
   outputUploader(action: Digest) {
-    const add = async (bytes: Uint8Array): Promise<Digest> => {
-      if (this.uploadError !== undefined) {
-        throw this.uploadError;
-      }
-      const digest = computeDigest(action.instanceName, action.function, bytes);
-      this.blobs.set(digestKey(digest), Buffer.from(bytes));
-      return digest;
-    };
+    const add = (bytes: Uint8Array) => this.#add(action, bytes);
     return {
       instanceName: action.instanceName,
       digestFunction: action.function,
@@ -147,6 +140,20 @@ export class FakeStorage implements ActionBlobAccess {
         await add(bytes);
       },
     };
+  }
+
+  async uploadNew(digest: Digest, bytes: Uint8Array): Promise<void> {
+    await this.#add(digest, bytes);
+  }
+
+  /** Under the digest of `bytes`, by the other one's instance name and function. */
+  async #add(of: Digest, bytes: Uint8Array): Promise<Digest> {
+    if (this.uploadError !== undefined) {
+      throw this.uploadError;
+    }
+    const digest = computeDigest(of.instanceName, of.function, bytes);
+    this.blobs.set(digestKey(digest), Buffer.from(bytes));
+    return digest;
   }
 
   async updateActionResult(action: Digest, result: ActionResult): Promise<void> {

@@ -8,7 +8,7 @@ import { MemoryFilePool } from "../../../../src/vfs/index.ts";
 import { BuildDirectoryServer } from "../../../../src/worker/build-directory/build-directory-server.ts";
 import { FakeInputSource } from "../../vfs/fake-input-source.ts";
 
-const startServer = (sync: () => Promise<void>) =>
+const startServer = (sync: () => Promise<void>, refreshNames = async () => {}) =>
   BuildDirectoryServer.start(
     { maximumWritableFileUploadDelay: 1000 } as VirtualBuildDirectorySettings,
     new FakeInputSource(),
@@ -16,7 +16,7 @@ const startServer = (sync: () => Promise<void>) =>
     async () => ({
       lost: new Promise(() => {}),
       sync,
-      refreshNames: async () => {},
+      refreshNames,
       statistics: () => assert.fail("nobody asks"),
       close: async () => {},
     }),
@@ -46,6 +46,77 @@ describe("names of build directories", () => {
       return name;
     });
     assert.deepEqual(names, ["0123456789abcdef", "1", "2", "3", "4"]);
+  });
+});
+
+describe("the kernel is made to forget names", () => {
+  let refreshes: PromiseWithResolvers<void>[];
+  const start = async () => {
+    refreshes = [];
+    const server = await startServer(
+      async () => {},
+      () => {
+        refreshes.push(Promise.withResolvers());
+        return refreshes.at(-1)!.promise;
+      },
+    );
+    return { server, root: server.tree.root, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+  };
+
+  it("not before a name that it has not seen", async () => {
+    await using f = await start();
+    f.root.lookup("other");
+    f.server.tree.createBuildDirectory("first");
+    await f.server.untilVisible("first");
+    assert.equal(refreshes.length, 0);
+  });
+
+  for (const [how, see] of [
+    ["looked for in vain", ({ root }) => void root.lookup("name")],
+    ["found", ({ server, root }) => void [server.tree.createBuildDirectory("name"), root.lookup("name")]],
+    [
+      "listed",
+      ({ server, root }) =>
+        void [server.tree.createBuildDirectory("name"), root.readDirectory(0, () => true)],
+    ],
+  ] as const satisfies [string, (f: Awaited<ReturnType<typeof start>>) => void][]) {
+    it(`once before one that it has ${how}`, async () => {
+      await using f = await start();
+      see(f);
+      const visible = f.server.untilVisible("name");
+      refreshes[0]!.resolve();
+      await visible;
+      await f.server.untilVisible("name");
+      assert.equal(refreshes.length, 1);
+    });
+  }
+
+  it("again before one that it asks for meanwhile, or if it has not forgotten", async () => {
+    await using f = await start();
+    f.root.lookup("name");
+    f.root.lookup("meanwhile");
+    const first = f.server.untilVisible("name");
+    f.root.lookup("meanwhile");
+    refreshes[0]!.resolve();
+    await first;
+    const second = f.server.untilVisible("meanwhile");
+    refreshes[1]!.reject(new MountError("nobody answers", "EIO"));
+    await assert.rejects(second, /nobody answers/);
+    const third = f.server.untilVisible("meanwhile");
+    refreshes[2]!.resolve();
+    await third;
+  });
+
+  it("before every one once it may remember too many", async () => {
+    await using f = await start();
+    for (let index = 0; index < 5000; index++) {
+      f.root.lookup(`${index}`);
+    }
+    const visible = f.server.untilVisible("new");
+    refreshes[0]!.resolve();
+    await visible;
+    await f.server.untilVisible("new");
+    assert.equal(refreshes.length, 1);
   });
 });
 
