@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
@@ -22,7 +22,10 @@ const RETRY_MILLISECONDS = 5;
 /** Between two attempts to remove what could not be removed in time. */
 const LEFTOVER_MILLISECONDS = 1000;
 
-/** A cgroup for each command, below the one that this process was started in; cgroups(7), version 2. */
+/**
+ * A cgroup for each command, below the one that this process was started in; cgroups(7), version 2. What a command needs of
+ * it is done at once: the kernel answers from memory, in less time than a thread of libuv takes to be asked.
+ */
 export class Cgroups {
   readonly #parent: string;
   readonly #limits: CgroupLimits;
@@ -71,11 +74,11 @@ export class Cgroups {
   /** Gives `work` the path of a new cgroup, ends what is left there, and returns the memory it had at most, in bytes. */
   async use<T>(work: (path: string) => Promise<T>): Promise<{ result: T; memoryPeak: bigint | undefined }> {
     const path = join(this.#parent, String(++this.#count));
-    await mkdir(path);
+    mkdirSync(path);
     try {
-      await this.#limit(path);
+      this.#limit(path);
       const result = await work(path);
-      return { result, memoryPeak: await memoryPeak(path) };
+      return { result, memoryPeak: memoryPeak(path) };
     } finally {
       if (!(await remove(path))) {
         this.#removeLater(path);
@@ -120,19 +123,21 @@ export class Cgroups {
     }
   }
 
-  async #limit(path: string): Promise<void> {
+  #limit(path: string): void {
     const { maximumProcesses, maximumMemoryBytes, cpuWeight } = this.#limits;
-    const set = (file: string, value: string | number) => writeFile(join(path, file), String(value));
-    await set("pids.max", maximumProcesses);
+    const set = (file: string, value: string | number) => writeFileSync(join(path, file), String(value));
+    set("pids.max", maximumProcesses);
     // What lacks memory ends as a whole: half of a command is of no use.
-    await set("memory.oom.group", 1);
+    set("memory.oom.group", 1);
     if (maximumMemoryBytes !== undefined) {
-      await set("memory.max", maximumMemoryBytes);
+      set("memory.max", maximumMemoryBytes);
       // Absent without swap.
-      await set("memory.swap.max", 0).catch(() => {});
+      if (existsSync(join(path, "memory.swap.max"))) {
+        set("memory.swap.max", 0);
+      }
     }
     if (cpuWeight !== undefined) {
-      await set("cpu.weight", cpuWeight);
+      set("cpu.weight", cpuWeight);
     }
   }
 }
@@ -198,9 +203,9 @@ async function removeAbandoned(base: string): Promise<string[]> {
   return left;
 }
 
-async function memoryPeak(path: string): Promise<bigint | undefined> {
+function memoryPeak(path: string): bigint | undefined {
   try {
-    return BigInt((await readFile(join(path, "memory.peak"), "utf8")).trim());
+    return BigInt(readFileSync(join(path, "memory.peak"), "utf8").trim());
   } catch {
     // Kernels before 5.19 do not keep it.
     return undefined;
