@@ -265,7 +265,7 @@ static int force_unmount(const char *target, int mount) {
 static void supervise(char *target, int mount) {
   struct supervised *entry = malloc(sizeof *entry);
   if (entry == NULL) {
-    perror("bb_mount");
+    perror("bb_mount: malloc");
     exit(1);
   }
   *entry = (struct supervised){target, mount, supervised};
@@ -367,7 +367,7 @@ static bool begin_look(const char *id, const char *target, int mount) {
     return reply(id, error, mount);
   looker.id = strdup(id);
   if (looker.id == NULL) {
-    perror("bb_mount");
+    perror("bb_mount: strdup");
     exit(1);
   }
   looker.mount = mount;
@@ -447,7 +447,7 @@ static bool begin(struct message *request) {
     return reply(id, error, mount_id);
   struct pending begun = {0, strdup(id), strdup(target), mount_id, to_supervise};
   if (begun.id == NULL || begun.target == NULL) {
-    perror("bb_mount");
+    perror("bb_mount: strdup");
     exit(1);
   }
   begun.pid = fork_child();

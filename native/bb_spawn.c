@@ -659,7 +659,7 @@ static int work(struct message *message) {
   int report[2];
   int signals = take_signals();
   if (signals < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0 || pipe2(report, O_CLOEXEC) != 0)
-    die("bb_spawn");
+    die("bb_spawn: cannot watch a command");
   report_fd = STDOUT_FILENO;
   if (run_request.hold.isolated && unshare(CLONE_NEWPID) != 0)
     fail("isolation", errno, "unshare", NULL);

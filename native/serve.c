@@ -165,7 +165,7 @@ int take_signals(void) {
 int serve(int (*work)(struct message *request)) {
   int signals = take_signals();
   if (signals < 0)
-    return perror("signalfd"), 1;
+    return perror("bb_spawn: signalfd"), 1;
   struct pollfd watched[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
   for (;;) {
     if (poll(watched, 2, -1) < 0)

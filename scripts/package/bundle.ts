@@ -1,7 +1,7 @@
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
-import { type BuildOptions, build, type Plugin, transform } from "esbuild";
+import { type BuildOptions, build, type Metafile, type Plugin, transform } from "esbuild";
 import packageJson from "../../package.json" with { type: "json" };
 
 export type ProgramName = "bb_worker" | "bb_runner";
@@ -65,33 +65,41 @@ function firstLine(program: ProgramName): string {
   return readFileSync(path.join(ROOT, MAIN[program]), "utf8").split("\n", 1)[0]!;
 }
 
-/** Writes a program's bundle, what starts it, and the native files beside it. */
-export async function bundle(program: ProgramName, folder: string): Promise<void> {
+/** Writes a program's bundle, what starts it, and the native files beside it. Returns what went into them. */
+export async function bundle(program: ProgramName, folder: string): Promise<Metafile[]> {
   const define = { ...SHARED.define, PROGRAM: JSON.stringify(program) };
-  await buildFunction({
-    define,
-    // Not the file itself as the entry point: the bundle would begin with its first line, for the shell.
-    stdin: { contents: `import "./${MAIN[program]}";`, resolveDir: ROOT },
-    outfile: path.join(folder, `${program}.bundle.js`),
-  });
+  const contents = [
+    await buildFunction({
+      define,
+      // Not the file itself as the entry point: the bundle would begin with its first line, for the shell.
+      stdin: { contents: `import "./${MAIN[program]}";`, resolveDir: ROOT },
+      outfile: path.join(folder, `${program}.bundle.js`),
+    }),
+  ];
   for (const records of [true, false]) {
-    await build({
+    const { metafile } = await build({
       ...SHARED,
+      metafile: true,
       define: { ...define, RECORDS: String(records) },
       entryPoints: ["src/package/start.ts"],
       outfile: path.join(folder, `${program}${records ? ".recording" : ""}.cjs`),
       sourcemap: false,
       banner: { js: firstLine(program) },
     });
+    contents.push(metafile);
   }
   for (const helper of HELPERS[program]) {
     copyFileSync(path.join(ROOT, "native/bin", helper), path.join(folder, helper));
   }
+  return contents;
 }
 
-/** Writes the bundle of the transfer pool's threads: what piscina begins a thread with, and what runs the tasks. */
-export async function bundleThread(folder: string): Promise<void> {
-  await buildFunction({
+/**
+ * Writes the bundle of the transfer pool's threads: what piscina begins a thread with, and what runs the tasks. Returns what
+ * went into it.
+ */
+export function bundleThread(folder: string): Promise<Metafile> {
+  return buildFunction({
     stdin: {
       contents: `
         import ${JSON.stringify(PISCINA_WORKER)};
@@ -109,8 +117,8 @@ const BEYOND_LATIN_1 = /[^\0-\xff]/g;
  * Writes what `src/package/start.ts` loads: a function of a CommonJS module's variables, in Latin-1. V8 then uses the text
  * as it was read, at one byte a character; otherwise the start of a program makes two copies of it at two bytes each.
  */
-async function buildFunction(options: BuildOptions): Promise<void> {
-  const { outputFiles } = await build({
+async function buildFunction(options: BuildOptions): Promise<Metafile> {
+  const { outputFiles, metafile } = await build({
     ...SHARED,
     ...options,
     banner: {
@@ -119,6 +127,7 @@ const fileUrl = require("node:url").pathToFileURL(__filename).href;`,
     },
     footer: { js: "})" },
     write: false,
+    metafile: true,
   });
   for (const { path: file, text } of outputFiles) {
     if (file.endsWith(".map")) {
@@ -132,6 +141,7 @@ const fileUrl = require("node:url").pathToFileURL(__filename).href;`,
     }
     writeFileSync(file, text.replace(BEYOND_LATIN_1, "?"), "latin1");
   }
+  return metafile;
 }
 
 /** The addon of ffi-rs for this machine's kind. */

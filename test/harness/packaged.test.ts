@@ -13,6 +13,12 @@ const REPOSITORY = join(import.meta.dirname, "../..");
 /** Made by scripts/test.ts. */
 const PACKAGES = join(REPOSITORY, "node_modules/.cache/package");
 
+/** The bundles that a program's code is in. */
+const BUNDLES = {
+  bb_worker: ["bb_worker.bundle.js", "transfer-thread.js"],
+  bb_runner: ["bb_runner.bundle.js"],
+};
+
 /** Which the worker's configuration gives to actions. */
 const DEVICES = ["full", "null", "random", "tty", "urandom", "zero"];
 
@@ -94,4 +100,85 @@ describe("the bundles", () => {
       assert.equal(script.cachedDataRejected, false, code);
     }
   });
+});
+
+describe("the bills of materials", () => {
+  interface Component {
+    readonly type: string;
+    readonly name: string;
+    readonly version: string;
+    readonly purl?: string;
+    readonly licenses?: readonly object[];
+  }
+
+  const billOf = (form: string, program: string) =>
+    JSON.parse(readFileSync(join(PACKAGES, form, `${program}.cdx.json`), "utf8"));
+  const purls = (components: readonly Component[]) => components.map(({ purl }) => purl!);
+
+  /** What is installed of all packages that a program's bundles have code of: a comment names each file. */
+  function installed(program: (typeof PROGRAMS)[number]): Set<string> {
+    const text = BUNDLES[program]
+      .map((file) => readFileSync(join(PACKAGES, "bundle", file), "latin1"))
+      .join();
+    const folders = [...text.matchAll(/(?<=^ *\/\/ )node_modules\/(?:@[^/]+\/)?[^/]+/gm)];
+    return new Set(
+      folders.map(([folder]) => {
+        const { name, version } = JSON.parse(readFileSync(join(REPOSITORY, folder, "package.json"), "utf8"));
+        return `pkg:npm/${name.replace("@", "%40")}@${version}`;
+      }),
+    );
+  }
+
+  for (const program of PROGRAMS) {
+    it(`name each npm package in ${program}, as it is installed, and no other`, () => {
+      const expected = installed(program);
+      assert.ok(expected.size > 20, "the packages were found");
+      for (const form of ["bundle", "bin"]) {
+        const npm = purls(billOf(form, program).components).filter((purl) => purl.startsWith("pkg:npm/"));
+        assert.deepEqual(npm.toSorted(), [...expected].sort(), form);
+      }
+    });
+
+    it(`name the C library in ${program}'s helpers, and in the executable Node with its parts`, () => {
+      const others = (form: string) =>
+        billOf(form, program).components.filter(({ purl }: Component) => !purl!.startsWith("pkg:npm/"));
+      const [glibc, node] = others("bin");
+      assert.deepEqual(others("bundle"), [glibc]);
+      assert.match(glibc.purl, /^pkg:generic\/glibc@2\.\d+$/);
+      assert.equal(node.purl, `pkg:generic/node@${process.versions.node}`);
+      const openssl = node.components.find(({ name }: Component) => name === "openssl");
+      assert.equal(openssl.version, process.versions.openssl);
+    });
+
+    for (const form of ["bundle", "bin"]) {
+      it(`are CycloneDX, the same each time, of ${form}/${program}`, () => {
+        const bill = billOf(form, program);
+        assert.deepEqual([bill.bomFormat, bill.specVersion, bill.version], ["CycloneDX", "1.6", 1]);
+        assert.deepEqual([bill.serialNumber, bill.metadata.timestamp], [undefined, undefined]);
+        const { component } = bill.metadata;
+        assert.deepEqual([component.name, component.version], [program, packageJson.version]);
+        const components: (Component & { "bom-ref": string })[] = [component, ...bill.components];
+        for (const { type, name, version, licenses } of components) {
+          assert.match(type, /^(application|library|platform)$/, name);
+          assert.ok(name && version && licenses?.length, name);
+        }
+        // Each has a reference of its own, and its dependencies; the program leads to all.
+        const references = components.map((component) => component["bom-ref"]);
+        assert.equal(new Set(references).size, references.length);
+        const dependencies = new Map<string, string[]>(
+          bill.dependencies.map(({ ref, dependsOn }: { ref: string; dependsOn: string[] }) => [
+            ref,
+            dependsOn,
+          ]),
+        );
+        const reached = new Set<string>([program]);
+        for (const reference of reached) {
+          for (const dependency of dependencies.get(reference) ?? []) {
+            reached.add(dependency);
+          }
+        }
+        assert.deepEqual([...reached].sort(), references.sort());
+      });
+    }
+  }
 });

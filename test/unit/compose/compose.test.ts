@@ -46,6 +46,16 @@ describe("compose files", () => {
   });
 });
 
+describe("images", () => {
+  for (const file of globSync("images/*.Dockerfile", { cwd: COMPOSE })) {
+    it(`${basename(file)} has the bill of materials of the program that it has`, () => {
+      const copied = [...readFileSync(join(COMPOSE, file), "utf8").matchAll(/^COPY package\/bin\/(\S+)/gm)];
+      const [program, ...others] = copied.map(([, name]) => name);
+      assert.deepEqual(others, [`${program}.cdx.json`]);
+    });
+  }
+});
+
 describe("Kubernetes manifests", () => {
   for (const file of globSync("*.yaml", { cwd: join(COMPOSE, "kubernetes") })) {
     it(`${file} is what the API takes`, () => {

@@ -12,7 +12,7 @@ const CALLED =
 const THROWN = /Error$/;
 /** Of a file system: they are statuses of NFS, without words. */
 const WITHOUT_WORDS = /^FileSystemError$/;
-/** Fewer letters are a word within a message, or an errno. */
+/** See {@link isMessage}. */
 const LEAST_LETTERS = 8;
 
 /** A message as the code has it, with "…" for what is known only at run time. */
@@ -21,7 +21,7 @@ export interface Message {
   readonly text: string;
 }
 
-/** All messages of errors and warnings that the programs' sources have. */
+/** All messages of errors and warnings that the programs' TypeScript has. */
 export function messagesOf(): readonly Message[] {
   const files = globSync(`{${[...FOLDERS, ...PROGRAMS].join(",")}}/**/*.ts`, { cwd: SOURCES });
   return files.flatMap((file) => {
@@ -47,7 +47,8 @@ export function messagesOf(): readonly Message[] {
   });
 }
 
-function isMessage(text: string): boolean {
+/** Whether a text is more than a word within a message, or an errno. */
+export function isMessage(text: string): boolean {
   return text.includes(" ") && text.replaceAll(/[^a-z]/gi, "").length >= LEAST_LETTERS;
 }
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { it } from "node:test";
+import { messagesOfHelpers } from "./c-messages.ts";
 import { messagesOf } from "./messages.ts";
 
 const document = readFileSync(join(import.meta.dirname, "../../../docs/troubleshoot.md"), "utf8");
@@ -21,7 +22,9 @@ const patterns = [...document.matchAll(/^```text\n(.*?)^```$/gmsu)].flatMap(([, 
 const folders = [...document.matchAll(/^<!-- messages of (.*) -->$/gm)].flatMap(([, names]) =>
   names!.split(" "),
 );
-const messages = messagesOf().filter(({ file }) => !folders.some((folder) => file.startsWith(folder)));
+const messages = [...messagesOf(), ...messagesOfHelpers()].filter(
+  ({ file }) => !folders.some((folder) => file.startsWith(folder)),
+);
 
 it("every message of the programs leads to an entry of docs/troubleshoot.md", () => {
   assert.ok(messages.length > 100, "the messages were found");

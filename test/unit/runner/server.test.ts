@@ -16,70 +16,23 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { Metadata } from "@grpc/grpc-js";
-import { bbRunnerSettings } from "../../../src/config/bb-runner/application.ts";
-import { createClient } from "../../../src/grpc/client.ts";
-import { openChannel } from "../../../src/grpc/endpoint.ts";
 import { addService, unary } from "../../../src/grpc/handlers.ts";
 import { failure } from "../../../src/grpc/status.ts";
-import { ApplicationConfigurationSchema } from "../../../src/proto/gen/buildbarn/configuration/bb_runner/bb_runner_pb.ts";
 import { POSIXResourceUsageSchema } from "../../../src/proto/gen/buildbarn/resourceusage/resourceusage_pb.ts";
-import { Runner, type RunRequestSchema } from "../../../src/proto/gen/buildbarn/runner/runner_pb.ts";
+import type { RunRequestSchema } from "../../../src/proto/gen/buildbarn/runner/runner_pb.ts";
 import {
   type InstallTemporaryDirectoryRequest,
   TemporaryDirectoryInstaller,
 } from "../../../src/proto/gen/buildbarn/tmp_installer/tmp_installer_pb.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
-import { startRunner } from "../../../src/runner/server.ts";
-import { createLog } from "../../../src/telemetry/log.ts";
 import { serve } from "../worker/fakes.ts";
 import { canIsolate } from "./default-hold.ts";
 import { childrenOf, processesWith, untilFile } from "./processes.ts";
 import { copyPrograms, makeBuildDirectory } from "./root-file-system.ts";
-
-type Configuration = MessageInitShape<typeof ApplicationConfigurationSchema>;
-
-/** A runner on a UNIX socket, a client of it, and an action's directory "1" with an input root "1/root". */
-async function startTestRunner(test: TestContext, changes: Configuration = {}, stopGracefully = false) {
-  const buildDirectory = makeBuildDirectory(test);
-  mkdirSync(join(buildDirectory, "1/root"), { recursive: true });
-  const socket = join(buildDirectory, "socket");
-  const lines: string[] = [];
-  const runner = await startRunner(
-    bbRunnerSettings(
-      create(ApplicationConfigurationSchema, {
-        buildDirectoryPath: buildDirectory,
-        grpcServers: [
-          {
-            listenPaths: [socket],
-            authenticationPolicy: { policy: { case: "allow", value: {} } },
-            stopGracefully,
-          },
-        ],
-        ...changes,
-      }),
-    ),
-    createLog("info", (line) => lines.push(line)),
-  );
-  const channel = openChannel({ address: `unix:${socket}` });
-  test.after(async () => {
-    channel.close();
-    await runner.close();
-  });
-  const client = createClient(Runner, channel);
-  const request = (script: string, more: MessageInitShape<typeof RunRequestSchema> = {}) => ({
-    arguments: ["sh", "-c", script],
-    environmentVariables: { PATH: "/usr/bin:/bin" },
-    stdoutPath: "1/stdout",
-    stderrPath: "1/stderr",
-    inputRootDirectory: "1/root",
-    temporaryDirectory: "1/tmp",
-    ...more,
-  });
-  return { buildDirectory, socket, runner, client, request, lines };
-}
+import { startTestRunner } from "./served-runner.ts";
 
 /** A TemporaryDirectoryInstaller that does as the test says. */
 async function startInstaller(test: TestContext) {
