@@ -16,6 +16,9 @@ import {
 import { computeDigest, type Digest } from "../../src/reapi/digest.ts";
 import { digestFromWire, digestMessage } from "../../src/reapi/wire-digest.ts";
 
+/** Of what a failed command has written, in an error. */
+const STDERR_LINES = 15;
+
 export interface CommandLine {
   readonly arguments: readonly string[];
   readonly workingDirectory: string;
@@ -93,9 +96,8 @@ export class ExecutionClient {
       throw new Error(`the action failed with code ${response.status.code}: ${response.status.message}`);
     }
     if (result === undefined || result.exitCode !== 0) {
-      throw new Error(
-        `exit code ${result?.exitCode}: ${await this.#text(result?.stderrDigest, result?.stderrRaw)}`,
-      );
+      const lines = (await this.#text(result?.stderrDigest, result?.stderrRaw)).trimEnd().split("\n");
+      throw new Error(`exit code ${result?.exitCode}: ${lines.slice(-STDERR_LINES).join("\n")}`);
     }
     const metadata = result.executionMetadata;
     return {

@@ -40,6 +40,7 @@ export class Bench {
   readonly progress: (text: string) => void;
   readonly #recorder: Recorder;
   readonly #failures: string[];
+  readonly #failed = new Set<string>();
   readonly #scenario: string;
 
   constructor(
@@ -90,24 +91,32 @@ export class Bench {
 
   /**
    * Does the work for each side in turn, as often as everything is measured. A side that fails is reported, and left out
-   * from then on.
+   * of this from then on.
    */
   async interleaved(
     title: string,
     sides: readonly Side[],
     work: (side: Side) => Promise<void>,
   ): Promise<void> {
-    const failed = new Set<Side>();
     for (let run = 0; run < this.runs; run++) {
-      for (const side of sides.filter((candidate) => !failed.has(candidate))) {
+      for (const side of sides) {
         this.progress(`${this.#scenario}, ${title}: run ${run + 1} of ${this.runs}, ${side.title}`);
-        try {
-          await work(side);
-        } catch (error) {
-          failed.add(side);
-          this.#failures.push(`${this.#scenario}, ${title}, ${side.title}: ${(error as Error).message}`);
-        }
+        await this.attempt(title, side, () => work(side));
       }
+    }
+  }
+
+  /** Does one of several things that a side may fail at without failing at the others. It is not asked to do it again. */
+  async attempt(title: string, side: Side, work: () => Promise<void>): Promise<void> {
+    const attempted = `${this.#scenario}, ${title}, ${side.title}`;
+    if (this.#failed.has(attempted)) {
+      return;
+    }
+    try {
+      await work();
+    } catch (error) {
+      this.#failed.add(attempted);
+      this.#failures.push(`${attempted}: ${(error as Error).message}`);
     }
   }
 }

@@ -45,10 +45,12 @@ export const metadata: Scenario<PlainDigest> = {
     const all = scripts(bench.quick ? 200 : 10_000);
     await bench.interleaved("all", bench.sides, async (side) => {
       for (const { cold, name, script, outputs } of all) {
-        if (cold) {
-          await side.restart("cold", bench.smallest);
-        }
-        bench.recordCost(name, side, await side.run(script, root, outputs));
+        await bench.attempt(name, side, async () => {
+          if (cold) {
+            await side.restart("cold", bench.smallest);
+          }
+          bench.recordCost(name, side, await side.run(script, root, outputs));
+        });
       }
     });
   },
