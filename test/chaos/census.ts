@@ -7,6 +7,9 @@ export type Census = ReadonlyMap<string, number>;
 /** From the kernel's include/linux/sched.h: a thread of its own. */
 const PF_KTHREAD = 0x20_0000;
 
+/** It has a process for what may wait for a mount's server. */
+const MOUNT_HELPER = "bb_mount";
+
 /**
  * Counts what an action, a worker or a runner could leave behind: processes, namespaces, mounts, sockets, locks, keys,
  * control groups, and files in the folders.
@@ -17,13 +20,18 @@ export function takeCensus(folders: readonly string[]): Census {
   const namespaces = new Set<string>();
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     const stat = read(`/proc/${pid}/stat`);
-    const [state, , , , , , flags] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    const [state, parent, , , , , flags] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     if (stat === "" || (Number(flags) & PF_KTHREAD) !== 0) {
+      continue;
+    }
+    const name = read(`/proc/${pid}/comm`).trim();
+    // Started when it is first needed, and ends with it; if it does not, it has another parent.
+    if (name === MOUNT_HELPER && read(`/proc/${parent}/comm`).trim() === MOUNT_HELPER) {
       continue;
     }
     const isEnding = read(`/proc/${pid}/cmdline`) === "";
     const where = isEnding ? `, ending, state ${state}, ${read(`/proc/${pid}/wchan`)}` : "";
-    count(`process ${read(`/proc/${pid}/comm`).trim()}${where}`);
+    count(`process ${name}${where}`);
     for (const kind of ["net", "mnt", "ipc", "pid", "uts"]) {
       namespaces.add(link(`/proc/${pid}/ns/${kind}`));
     }
