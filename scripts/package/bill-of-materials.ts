@@ -1,10 +1,9 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import packageJson from "../../package.json" with { type: "json" };
-import type { ProgramName } from "./bundle.ts";
+import { type ProgramName, ROOT } from "./bundle.ts";
 import { OWN_CODE } from "./bundled-packages.ts";
 
-const ROOT = path.resolve(import.meta.dirname, "../..");
 /** Of `process.versions`: numbers of interfaces, not parts. */
 const NODE_INTERFACES: readonly string[] = ["modules", "napi"];
 
@@ -92,13 +91,7 @@ function npmPackages(folders: readonly string[]): Component[] {
 function node(): Component {
   const { node: version, ...parts } = process.versions;
   return {
-    "bom-ref": "node",
-    type: "platform",
-    name: "node",
-    version,
-    purl: `pkg:generic/node@${version}`,
-    cpe: `cpe:2.3:a:nodejs:node.js:${version}:*:*:*:*:*:*:*`,
-    licenses: licensed("MIT"),
+    ...notFromNpm("platform", "node", version, "nodejs:node.js", "MIT"),
     components: Object.entries(parts)
       .filter(([name, version]) => version && !NODE_INTERFACES.includes(name))
       .map(([name, version]) => ({ type: "library", name, version })),
@@ -110,15 +103,25 @@ function cLibrary(): Component {
   const { header } = process.report.getReport() as {
     readonly header: { readonly glibcVersionRuntime: string };
   };
-  const version = header.glibcVersionRuntime;
+  return notFromNpm("library", "glibc", header.glibcVersionRuntime, "gnu:glibc", "LGPL-2.1-or-later");
+}
+
+/** `product`: vendor and name by which the CVE lists know it. */
+function notFromNpm(
+  type: Component["type"],
+  name: string,
+  version: string,
+  product: string,
+  license: string,
+): Component {
   return {
-    "bom-ref": "glibc",
-    type: "library",
-    name: "glibc",
+    "bom-ref": name,
+    type,
+    name,
     version,
-    purl: `pkg:generic/glibc@${version}`,
-    cpe: `cpe:2.3:a:gnu:glibc:${version}:*:*:*:*:*:*:*`,
-    licenses: licensed("LGPL-2.1-or-later"),
+    purl: `pkg:generic/${name}@${version}`,
+    cpe: `cpe:2.3:a:${product}:${version}:*:*:*:*:*:*:*`,
+    licenses: licensed(license),
   };
 }
 

@@ -6,7 +6,7 @@ import packageJson from "../../package.json" with { type: "json" };
 
 export type ProgramName = "bb_worker" | "bb_runner";
 
-const ROOT = path.resolve(import.meta.dirname, "../..");
+export const ROOT = path.resolve(import.meta.dirname, "../..");
 const MAIN = { bb_worker: "src/worker/main.ts", bb_runner: "src/runner/main.ts" };
 const PISCINA_WORKER = path.join(
   path.dirname(createRequire(import.meta.url).resolve("piscina")),

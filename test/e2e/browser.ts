@@ -20,6 +20,9 @@ interface Tab {
   };
 }
 
+/** What a page must show as text. */
+export const HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>';
+
 export function startBrowser(): Promise<Browser> {
   return launch({
     executablePath: CHROMIUM!,
@@ -29,7 +32,7 @@ export function startBrowser(): Promise<Browser> {
 }
 
 /** What a tab's page does that it must not: errors of its script and of its policy, and requests to elsewhere. */
-export function misdeedsOf(page: Page, origin: string): string[] {
+function misdeedsOf(page: Page, origin: string): string[] {
   const misdeeds: string[] = [];
   page.on("console", (message) => {
     if (message.type() === "error") {
@@ -70,11 +73,23 @@ export async function shows(page: Page, section: string, text: string, log: () =
     });
 }
 
-/** Opens a tab without JavaScript. */
-export async function plainTab(browser: Browser): Promise<Page> {
+/** Opens a program's page, and waits until it is live. `isSame()` resolves to whether it was never loaded again. */
+export async function liveTab(browser: Browser, origin: string, log: () => string) {
+  const page = await browser.newPage();
+  const misdeeds = misdeedsOf(page, origin);
+  await page.goto(`${origin}/`, { waitUntil: "domcontentloaded" });
+  await shows(page, "state", "live", log);
+  await page.evaluate(() => Object.assign(globalThis, { isSamePage: true }));
+  return { page, misdeeds, isSame: () => page.evaluate(() => "isSamePage" in globalThis) };
+}
+
+/** Opens a program's page without JavaScript. */
+export async function plainTab(browser: Browser, origin: string) {
   const page = await browser.newPage();
   await page.setJavaScriptEnabled(false);
-  return page;
+  const misdeeds = misdeedsOf(page, origin);
+  await page.goto(`${origin}/`);
+  return { page, misdeeds };
 }
 
 /** Waits until a page without JavaScript has reloaded itself, as often as it takes, and has this text. */

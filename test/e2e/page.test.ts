@@ -12,8 +12,9 @@ import { openChannel } from "../../src/grpc/endpoint.ts";
 import { computeDigest, SHA256 } from "../../src/reapi/digest.ts";
 import {
   CHROMIUM,
+  HOSTILE,
   isReadable,
-  misdeedsOf,
+  liveTab,
   nextLoad,
   plainTab,
   reloadsUntil,
@@ -25,8 +26,6 @@ import { freePort } from "./free-port.ts";
 /** An input that comes when the test says so. */
 const LATE = Buffer.from("comes late\n");
 const LATE_DIGEST = computeDigest("", SHA256, LATE);
-/** A program's name, which the page shows, since there is no such program. */
-const HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>';
 
 /** Where the screenshots go, if anywhere: `PAGE_SCREENSHOTS=docs npm test -- e2e/page` makes those of docs/page.md. */
 const { PAGE_SCREENSHOTS: screenshots } = process.env;
@@ -84,13 +83,10 @@ suite("the page in a browser", { skip: CHROMIUM ? false : "chromium is not insta
   test("shows what an action waits for, without being loaded again, then how it ended", {
     timeout: 300_000,
   }, async () => {
-    const page = await browser.newPage();
-    const misdeeds = misdeedsOf(page, origin);
-    await page.goto(`${origin}/`, { waitUntil: "domcontentloaded" });
-    await shows(page, "state", "live", lastLines);
+    const { page, misdeeds, isSame } = await liveTab(browser, origin, lastLines);
     await shows(page, "running", "No action runs", lastLines);
-    await page.evaluate(() => Object.assign(globalThis, { isSamePage: true }));
     await run("sh", "-c", "cat own > out");
+    // The page has the name of a program that is not there.
     await assert.rejects(run(HOSTILE), /cannot be executed/);
     await shows(page, "ended", HOSTILE.slice(HOSTILE.indexOf("<script>")), lastLines);
 
@@ -99,9 +95,7 @@ suite("the page in a browser", { skip: CHROMIUM ? false : "chromium is not insta
     await shows(page, "running", `blob ${LATE_DIGEST.hash.slice(0, 6)}`, lastLines);
     await shows(page, "running", "1 of 4 slots", lastLines);
 
-    const plain = await plainTab(browser);
-    const plainMisdeeds = misdeedsOf(plain, origin);
-    await plain.goto(`${origin}/`);
+    const { page: plain, misdeeds: plainMisdeeds } = await plainTab(browser, origin);
     assert.match(await plain.content(), new RegExp(`blob <code>${LATE_DIGEST.hash.slice(0, 6)}`));
 
     await isReadable(page, async (width, colour) => {
@@ -115,7 +109,7 @@ suite("the page in a browser", { skip: CHROMIUM ? false : "chromium is not insta
     release.resolve();
     await held;
     await shows(page, "running", "No action runs", lastLines);
-    assert.equal(await page.evaluate(() => "isSamePage" in globalThis), true);
+    assert.equal(await isSame(), true);
     await reloadsUntil(plain, reloaded, "No action runs");
     assert.deepEqual([misdeeds, plainMisdeeds], [[], []]);
   });

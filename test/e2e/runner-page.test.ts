@@ -7,8 +7,9 @@ import { startDiagnostics } from "../../src/telemetry/diagnostics.ts";
 import { startTestRunner } from "../unit/runner/served-runner.ts";
 import {
   CHROMIUM,
+  HOSTILE,
   isReadable,
-  misdeedsOf,
+  liveTab,
   nextLoad,
   plainTab,
   reloadsUntil,
@@ -21,8 +22,6 @@ const local = {
   tls: undefined,
   authentication: { kind: "allow", metadata: {} },
 } as const;
-/** Of a command; the page shows them. */
-const HOSTILE = '<img src=x onerror="alert(1)"><script>alert(2)</script>';
 
 /** The runner's page in a real browser. A command waits at a FIFO until the test has seen it run. */
 test("the runner's page in a browser shows what runs, without being loaded again, then how it ended", {
@@ -40,21 +39,15 @@ test("the runner's page in a browser shows what runs, without being loaded again
   context.after(() => browser.close());
   const log = () => lines.join("\n");
 
-  const page = await browser.newPage();
-  const misdeeds = misdeedsOf(page, origin);
-  await page.goto(`${origin}/`, { waitUntil: "domcontentloaded" });
-  await shows(page, "state", "live", log);
+  const { page, misdeeds, isSame } = await liveTab(browser, origin, log);
   await shows(page, "running", "No command runs", log);
-  await page.evaluate(() => Object.assign(globalThis, { isSamePage: true }));
 
   const gate = join(buildDirectory, "1/root/gate");
   execFileSync("mkfifo", [gate]);
   const held = client.run(request(`read line < gate; exit 3 # ${HOSTILE}`));
   await shows(page, "running", HOSTILE, log);
 
-  const plain = await plainTab(browser);
-  const plainMisdeeds = misdeedsOf(plain, origin);
-  await plain.goto(`${origin}/`);
+  const { page: plain, misdeeds: plainMisdeeds } = await plainTab(browser, origin);
   assert.match(await plain.content(), /read line &lt; gate/);
   assert.doesNotMatch(await plain.content(), /No command runs/);
   await isReadable(page);
@@ -64,7 +57,7 @@ test("the runner's page in a browser shows what runs, without being loaded again
   await held;
   await shows(page, "running", "No command runs", log);
   await shows(page, "ended", "exit code 3", log);
-  assert.equal(await page.evaluate(() => "isSamePage" in globalThis), true);
+  assert.equal(await isSame(), true);
   await isReadable(page);
   await reloadsUntil(plain, reloaded, "exit code 3");
   assert.deepEqual([misdeeds, plainMisdeeds], [[], []]);

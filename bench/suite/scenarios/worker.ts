@@ -25,12 +25,13 @@ export const worker: Scenario<{ files: number; digest: PlainDigest }> = {
       bench.record("start", MEMORY, side, side.workerMemory()!);
       for (const atOnce of bench.quick ? [1, 8] : [1, 8, 64]) {
         // Of the first few, most of the time is the compiler's.
-        const count = Math.max(20, bench.quick ? 2 * atOnce : 4 * atOnce);
+        const each = Math.max(Math.ceil(20 / atOnce), bench.quick ? 2 : 4);
+        const count = each * atOnce;
         const started = performance.now();
         let cpu = 0;
         await Promise.all(
           Array.from({ length: atOnce }, async () => {
-            for (let index = 0; index < Math.ceil(count / atOnce); index++) {
+            for (let index = 0; index < each; index++) {
               cpu += (await side.run("", bench.smallest)).workerCpu ?? 0;
             }
           }),

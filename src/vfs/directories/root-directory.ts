@@ -15,7 +15,7 @@ import { RememberedNames } from "./remembered-names.ts";
 /** Holds the build directories. Only the worker changes it. */
 export class RootDirectory extends NumberedNode implements Directory {
   readonly type = FileType.DIRECTORY;
-  /** By clients. */
+  /** Names of build directories that clients may remember: as there once, or as not there. */
   readonly rememberedNames = new RememberedNames();
   readonly #entries = new Entries<TreeDirectory>(undefined);
 
@@ -38,7 +38,7 @@ export class RootDirectory extends NumberedNode implements Directory {
     return undefined;
   }
 
-  /** For the worker itself. */
+  /** For the worker itself, which remembers nothing. */
   has(name: Name): boolean {
     return this.#entries.find(name) >= 0;
   }

@@ -82,7 +82,11 @@ export function actionDirectories({
       attachInputRoot: (name, digest, { access }) => build.attachInputRoot([name], digest, access),
       untilVisible: () => untilVisible(path),
       // A client keeps a file open until all that it has changed of it is written.
-      sync: async () => (build.openFiles > 0 ? await sync() : undefined),
+      sync: async () => {
+        if (build.openFiles > 0) {
+          await sync();
+        }
+      },
       [Symbol.asyncDispose]: () => build.remove(),
     };
   };

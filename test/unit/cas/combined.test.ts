@@ -35,8 +35,11 @@ interface Combined extends AsyncDisposable {
 
 /** A client of three servers, for which the last of the combinations decides. */
 async function combine(...combinations: Combination[]): Promise<Combined> {
-  const servers = [await FakeStorage.start(), await FakeStorage.start(), await FakeStorage.start()] as const;
+  await using opening = new AsyncDisposableStack();
+  const start = async () => opening.adopt(await FakeStorage.start(), (server) => server.stop());
+  const servers = [await start(), await start(), await start()] as const;
   const directory = await mkdtemp(join(tmpdir(), "combined-test-"));
+  opening.defer(() => rm(directory, { recursive: true, force: true }));
   const backend = {
     servers: servers.map(({ address }) => ({ endpoint: { address }, compression: false })),
     combinations,
@@ -52,17 +55,9 @@ async function combine(...combinations: Combination[]): Promise<Combined> {
     transferThreads: 0,
     retryPolicy: { maximumAttempts: 2, initialDelayMilliseconds: 1, maximumDelayMilliseconds: 2 },
   });
-  return {
-    client,
-    servers,
-    async [Symbol.asyncDispose]() {
-      await client.close();
-      for (const server of servers) {
-        server.stop();
-      }
-      await rm(directory, { recursive: true, force: true });
-    },
-  };
+  opening.defer(() => client.close());
+  const opened = opening.move();
+  return { client, servers, [Symbol.asyncDispose]: () => opened.disposeAsync() };
 }
 
 const sizes = { small: 1000, "as large as a message": chunk, large: 3 * chunk + 1 };

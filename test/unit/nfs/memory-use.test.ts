@@ -1,8 +1,12 @@
 /** What is removed gives its memory back: nothing that the server keeps leads to the content of files that are gone. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { Compound } from "../../../src/nfs/compound/compound.ts";
+import { completeSlot } from "../../../src/nfs/compound/kept-replies.ts";
 import { MemoryFileSystem } from "../../../src/nfs/index.ts";
 import { Status } from "../../../src/nfs/protocol/status.ts";
+import { Slot } from "../../../src/nfs/state/records.ts";
+import { XdrWriter } from "../../../src/xdr/index.ts";
 import { arrayBuffersInUse } from "./array-buffers.ts";
 import { handle, openFile, type Step } from "./client.ts";
 import { serve } from "./fixture.ts";
@@ -22,6 +26,16 @@ function close(stateid: Uint8Array): Step {
     },
   ];
 }
+
+describe("a reply that is kept", () => {
+  it("is in memory of its own, so that it keeps nothing else", () => {
+    const writer = new XdrWriter();
+    writer.uint64(1);
+    const slot = new Slot();
+    completeSlot({ writer, cacheReply: true } as Compound, slot, 0, writer.length);
+    assert.deepEqual([slot.reply?.length, slot.reply?.buffer.byteLength], [8, 8]);
+  });
+});
 
 describe("the memory of removed files", () => {
   it("is free again after many rounds of writes, renames and removals", async (t) => {
