@@ -126,10 +126,16 @@ export async function createStorageClient(options: StorageClientOptions): Promis
     threads: options.transferThreads ?? (availableParallelism() < 8 ? 1 : 2),
     servers: storage.servers,
     retryPolicy,
+    storeIdentity: store.identity,
     callCounts: options.callCounts,
     kubernetesResolvers: options.kubernetesResolvers,
   });
-  const pool = combinedPool(backendMetrics?.metered(threads) ?? threads, storage.combinations, stores);
+  const pool = combinedPool(
+    backendMetrics?.metered(threads) ?? threads,
+    storage.combinations,
+    stores,
+    store.identity,
+  );
 
   const maximumMessageSizeBytes = options.maximumMessageSizeBytes ?? 64 * MiB;
   const reader = new BlobReader({

@@ -1,5 +1,6 @@
 import type { GrpcEndpoint } from "../../grpc/endpoint.ts";
 import type { Route } from "../blob-server.ts";
+import type { Identity } from "../local/layout.ts";
 import type { LocalStore } from "../local/local-store.ts";
 import type { LocalStoreOptions } from "../local/options.ts";
 import type { BlobAccess } from "./blob-access.ts";
@@ -63,11 +64,18 @@ export type Replication =
     }
   | { readonly kind: "queued"; readonly base: Replication; readonly cache: ExistenceCacheOptions };
 
-/** What does the combination's work; `stores` are those that were opened for `local`. */
-export function accessTo(combination: Combination, stores: ReadonlyMap<Combination, LocalStore>): BlobAccess {
+/**
+ * What does the combination's work; `stores` are those that were opened for `local`, and what is fetched is for the store
+ * with the identity.
+ */
+export function accessTo(
+  combination: Combination,
+  stores: ReadonlyMap<Combination, LocalStore>,
+  storeIdentity: Identity,
+): BlobAccess {
   switch (combination.kind) {
     case "local":
-      return new LocalBackend(stores.get(combination)!);
+      return new LocalBackend(stores.get(combination)!, storeIdentity);
     case "mirrored": {
       const [a, b] = [new Routed(combination.a), new Routed(combination.b)];
       return new Mirrored(a, b, replicator(combination.aToB, a, b), replicator(combination.bToA, b, a));

@@ -1,21 +1,26 @@
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError, BlobError } from "../../reapi/blob-error.ts";
+import type { Identity } from "../local/layout.ts";
 import type { LocalStore } from "../local/local-store.ts";
 import type { TransferPool } from "../transfer/transfer-pool.ts";
 import type { TransferContext, TransferResults, TransferTask } from "../transfer/transfer-task.ts";
 import type { BlobAccess, Run } from "./blob-access.ts";
 import { accessTo, type Combination } from "./combination.ts";
 
-/** A pool that also runs tasks for combinations of backends: those whose `server` is below 0. */
+/**
+ * A pool that also runs tasks for combinations of backends: those whose `server` is below 0. What they fetch is for the
+ * local store with the identity.
+ */
 export function combinedPool(
   pool: TransferPool,
   combinations: readonly Combination[],
   stores: ReadonlyMap<Combination, LocalStore>,
+  storeIdentity: Identity,
 ): TransferPool {
   if (combinations.length === 0) {
     return pool;
   }
-  const accesses = combinations.map((combination) => accessTo(combination, stores));
+  const accesses = combinations.map((combination) => accessTo(combination, stores, storeIdentity));
   const run = async <T extends TransferTask>(
     task: T,
     context: TransferContext = {},

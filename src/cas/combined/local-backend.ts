@@ -2,7 +2,16 @@ import { setImmediate } from "node:timers/promises";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
 import { digestKey } from "../../reapi/digest.ts";
-import { checkOf, contentOf, type EntryKey, frameOf, newFrame, partKey, setCheck } from "../local/layout.ts";
+import {
+  checkOf,
+  contentOf,
+  type EntryKey,
+  frameOf,
+  type Identity,
+  newFrame,
+  partKey,
+  setCheck,
+} from "../local/layout.ts";
 import type { LocalStore } from "../local/local-store.ts";
 import type { StoredEntry } from "../local/options.ts";
 import { fromPortable, type PortableDigest, type PortableError } from "../transfer/portable.ts";
@@ -31,9 +40,12 @@ const PIECES_PER_BLOCK = 4;
 export class LocalBackend implements BlobAccess {
   readonly #store: LocalStore;
   readonly #pieceBytes: number;
+  readonly #readerIdentity: Identity;
 
-  constructor(store: LocalStore) {
+  /** What is fetched is for the store with the identity. */
+  constructor(store: LocalStore, readerIdentity: Identity) {
     this.#store = store;
+    this.#readerIdentity = readerIdentity;
     const fitting = Math.floor(store.maximumContentBytes / PIECES_PER_BLOCK);
     this.#pieceBytes = Math.max(1, Math.min(LARGEST_PIECE_BYTES, fitting));
   }
@@ -42,7 +54,7 @@ export class LocalBackend implements BlobAccess {
     return Promise.all(
       digests.map(async (digest) => {
         try {
-          return frameOf(await this.#read(digest, 0, digest.sizeBytes));
+          return frameOf(await this.#read(digest, 0, digest.sizeBytes), this.#readerIdentity);
         } catch (error) {
           return portable(error, "local");
         }
@@ -61,7 +73,7 @@ export class LocalBackend implements BlobAccess {
       signal?.throwIfAborted();
       try {
         const content = await this.#read(digest, start, Math.min(chunkSizeBytes, end - start));
-        chunk(start / chunkSizeBytes, frameOf(content));
+        chunk(start / chunkSizeBytes, frameOf(content, this.#readerIdentity));
       } catch (error) {
         // Whoever has taken something does not begin elsewhere.
         throw start === offset ? error : new BlobError(Code.UNAVAILABLE, "part of it was given up meanwhile");
@@ -116,7 +128,7 @@ export class LocalBackend implements BlobAccess {
           filled += part.length;
         }
         hash.update(content);
-        setCheck(frame, checkOf(content));
+        setCheck(frame, checkOf(content, this.#store.identity));
         put.push(keys);
         if (!(await this.#store.put([{ key: keys[0]!, frame, contentBytes: length }]))) {
           throw new BlobError(Code.UNAVAILABLE, "the blob cannot be written to the local blocks");

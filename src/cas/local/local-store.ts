@@ -6,7 +6,6 @@ import { encodeIndex, IndexFile } from "./index-file.ts";
 import { KeyLocationMap } from "./key-location-map.ts";
 import {
   ALIGNMENT_BYTES,
-  CHECK_BYTES,
   checkOf,
   contentOf,
   ENTRY_HEADER_BYTES,
@@ -15,6 +14,7 @@ import {
   entryKey,
   type Frame,
   frameCheck,
+  type Identity,
   isEntry,
   offsetOf,
   setEntryHeader,
@@ -108,6 +108,11 @@ export class LocalStore {
     }
   }
 
+  /** What frames for this store are made with. */
+  get identity(): Identity {
+    return this.#opened.identity;
+  }
+
   /** Bytes of content. */
   get sizeBytes(): number {
     return this.#ring.blocks.reduce((sum, { contentBytes }) => sum + contentBytes, 0);
@@ -182,7 +187,7 @@ export class LocalStore {
       return this.#drop(entry, error);
     }
     const content = contentOf(frame, location.contentBytes);
-    return this.#accept(entry, frame, checkOf(content), expectedCheck) ? content : undefined;
+    return this.#accept(entry, frame, checkOf(content, this.identity), expectedCheck) ? content : undefined;
   }
 
   /** Part of an entry that need not be read whole; undefined, at once or later, if it cannot be read. */
@@ -319,9 +324,7 @@ export class LocalStore {
       return this.#drop(entry, error);
     }
     const content = contentOf(frame, contentBytes);
-    // In a thread.
-    const check = new Uint8Array(await crypto.subtle.digest("SHA-256", content), 0, CHECK_BYTES);
-    return this.#accept(entry, frame, check, expectedCheck) ? content : undefined;
+    return this.#accept(entry, frame, checkOf(content, this.identity), expectedCheck) ? content : undefined;
   }
 
   /** Whether what was read is right. Notes that, and copies it if it would be given up soon. */

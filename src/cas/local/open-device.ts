@@ -130,6 +130,9 @@ function existing(
   if (!keepContents) {
     return undefined;
   }
+  if (found === "another version") {
+    throw new Error(`${path} was made by another version of bb_worker. Give another path, or ${REFORMAT}`);
+  }
   if (isFile && size !== location.sizeBytes) {
     throw new Error(
       `${path} has ${size} bytes, but is configured to have ${location.sizeBytes}. Give that size, or ${REFORMAT}`,

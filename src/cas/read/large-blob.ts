@@ -350,7 +350,8 @@ export class LargeBlob {
       const checks = await verifyStored(store, pool, this.#portable, entries, chunkSizeBytes);
       if (checks !== undefined) {
         this.#checks = checks;
-        store.put([{ key: this.#checksKeys[0], frame: frameOf(checks), contentBytes: checks.length }]);
+        const frame = frameOf(checks, store.identity);
+        store.put([{ key: this.#checksKeys[0], frame, contentBytes: checks.length }]);
       }
     } catch (error) {
       const failure = blobFailure(this.digest, asBlobError(error, "verification"));

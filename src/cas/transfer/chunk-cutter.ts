@@ -1,8 +1,9 @@
-import { checkOf, contentOf, type Frame, newFrame, setCheck } from "../local/layout.ts";
+import { checkOf, contentOf, type Frame, type Identity, newFrame, setCheck } from "../local/layout.ts";
 
 /** Cuts bytes that come in any pieces into chunks, each in a frame of its own with its check. */
 export class ChunkCutter {
   readonly #chunkSizeBytes: number;
+  readonly #identity: Identity;
   readonly #chunk: (index: number, frame: Frame, content: Uint8Array) => void;
   #index = 0;
   #filled = 0;
@@ -11,14 +12,16 @@ export class ChunkCutter {
   #frame: Frame | undefined;
   #content = new Uint8Array(0);
 
-  /** `chunk` gets all of the `length` bytes in chunks, the last of which may be shorter. */
+  /** `chunk` gets all of the `length` bytes in chunks, the last of which may be shorter, for the store with the identity. */
   constructor(
     chunkSizeBytes: number,
     length: number,
+    identity: Identity,
     chunk: (index: number, frame: Frame, content: Uint8Array) => void,
   ) {
     this.#chunkSizeBytes = chunkSizeBytes;
     this.#rest = length;
+    this.#identity = identity;
     this.#chunk = chunk;
   }
 
@@ -32,7 +35,7 @@ export class ChunkCutter {
       if (this.#filled === this.#content.length) {
         const frame = this.#frame;
         this.#frame = undefined;
-        setCheck(frame, checkOf(this.#content));
+        setCheck(frame, checkOf(this.#content, this.#identity));
         this.#chunk(this.#index++, frame, this.#content);
       }
     }

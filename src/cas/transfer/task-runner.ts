@@ -15,6 +15,8 @@ import {
   contentOf,
   type Frame,
   frameCheck,
+  HASHED_BYTES,
+  type Identity,
   newFrame,
   setCheck,
 } from "../local/layout.ts";
@@ -37,6 +39,7 @@ export interface TaskRunner {
 
 /** Runs tasks in this thread, with its own connections to the servers. */
 export function createTaskRunner(settings: TransferSettings): TaskRunner {
+  const { storeIdentity } = settings;
   const hashes = new RunningHashes();
   const connections: (ServerConnection | undefined)[] = [];
   const closing = new AbortController();
@@ -66,16 +69,18 @@ export function createTaskRunner(settings: TransferSettings): TaskRunner {
       const digests = portable.map(fromPortable);
       const frames = together
         ? (await batchRead(connection(server), digests, signal)).map((content, index) =>
-            content instanceof BlobError ? content : framed(digests[index]!, content),
+            content instanceof BlobError ? content : framed(digests[index]!, content, storeIdentity),
           )
-        : await Promise.all(digests.map((digest) => readFrame(connection(server), digest, signal)));
+        : await Promise.all(
+            digests.map((digest) => readFrame(connection(server), digest, storeIdentity, signal)),
+          );
       return frames.map((frame) => (frame instanceof BlobError ? portableError(frame) : frame));
     },
 
     async fetchRange({ server, digest: portable, offset, length, chunkSizeBytes }, { signal, chunk }) {
       const digest = fromPortable(portable);
       const received = hashes.receiver(digest, chunkSizeBytes, offset);
-      const cutter = new ChunkCutter(chunkSizeBytes, length, (index, frame, content) => {
+      const cutter = new ChunkCutter(chunkSizeBytes, length, storeIdentity, (index, frame, content) => {
         received(content, frameCheck(frame));
         chunk?.(offset / chunkSizeBytes + index, frame);
       });
@@ -196,6 +201,7 @@ function named(digest: Digest): (error: unknown) => never {
 async function readFrame(
   connection: ServerConnection,
   digest: Digest,
+  storeIdentity: Identity,
   signal: AbortSignal | undefined,
 ): Promise<Frame | BlobError> {
   try {
@@ -203,7 +209,7 @@ async function readFrame(
     const content = contentOf(frame, digest.sizeBytes);
     await readWhole(connection, digest, content, signal);
     verifyContent(digest, content);
-    setVerifiedCheck(frame, digest, content);
+    setVerifiedCheck(frame, digest, content, storeIdentity);
     return frame;
   } catch (error) {
     return blobFailure(digest, asBlobError(error, "fetch"));
@@ -211,17 +217,19 @@ async function readFrame(
 }
 
 /** A copy, as what is handed over is gone from here. */
-function framed(digest: Digest, content: Uint8Array): Frame {
+function framed(digest: Digest, content: Uint8Array, storeIdentity: Identity): Frame {
   const frame = newFrame(content.length);
   contentOf(frame, content.length).set(content);
-  setVerifiedCheck(frame, digest, content);
+  setVerifiedCheck(frame, digest, content, storeIdentity);
   return frame;
 }
 
-/** Of a SHA-256 digest, the hash is the check. */
-function setVerifiedCheck(frame: Frame, digest: Digest, content: Uint8Array): void {
+/** The hash of a small blob's SHA-256 digest is its check. */
+function setVerifiedCheck(frame: Frame, digest: Digest, content: Uint8Array, storeIdentity: Identity): void {
   setCheck(
     frame,
-    digest.function === SHA256 ? Buffer.from(digest.hash.slice(0, 2 * CHECK_BYTES), "hex") : checkOf(content),
+    digest.function === SHA256 && content.length <= HASHED_BYTES
+      ? Buffer.from(digest.hash.slice(0, 2 * CHECK_BYTES), "hex")
+      : checkOf(content, storeIdentity),
   );
 }

@@ -1,6 +1,7 @@
 import type { SharedCallCounts } from "../../grpc/calls/counts.ts";
 import type { KubernetesResolverSettings } from "../../grpc/kubernetes/resolver.ts";
 import type { BlobServer } from "../blob-server.ts";
+import type { Identity } from "../local/layout.ts";
 import type { PortableDigest, PortableError } from "./portable.ts";
 import type { RetryPolicy } from "./retry.ts";
 import type { RandomAccess } from "./upload-source.ts";
@@ -9,6 +10,8 @@ import type { RandomAccess } from "./upload-source.ts";
 export interface TransferSettings {
   readonly servers: readonly BlobServer[];
   readonly retryPolicy: RetryPolicy;
+  /** Of the local store that fetched blobs are for. */
+  readonly storeIdentity: Identity;
   /** Where calls are counted, if they are. */
   readonly callCounts?: SharedCallCounts | undefined;
   /** By which the threads' channels look up addresses. */

@@ -3,7 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { CHECK_BYTES, checkOf, frameCheck } from "../../../src/cas/local/layout.ts";
+import { CHECK_BYTES, checkOf, frameCheck, newIdentity } from "../../../src/cas/local/layout.ts";
 import { toPortable } from "../../../src/cas/transfer/portable.ts";
 import { DEFAULT_RETRY_POLICY } from "../../../src/cas/transfer/retry.ts";
 import { RunningHashes } from "../../../src/cas/transfer/running-hashes.ts";
@@ -13,18 +13,19 @@ import { digestOf } from "./fake-storage.ts";
 import { blobError, fixture } from "./fixture.ts";
 
 const chunkBytes = 1000;
+const storeIdentity = newIdentity();
 const content = randomBytes(4 * chunkBytes + 1);
 const digest = digestOf(content);
 const chunks = Array.from({ length: 5 }, (_, index) =>
   content.subarray(index * chunkBytes, (index + 1) * chunkBytes),
 );
-const checks = Buffer.concat(chunks.map(checkOf));
+const checks = Buffer.concat(chunks.map((chunk) => checkOf(chunk, storeIdentity)));
 
 /** Receives the chunks from `from` up to, not including, `to`. */
 function receive(hashes: RunningHashes, from: number, to: number): void {
   const received = hashes.receiver(digest, chunkBytes, from * chunkBytes);
   for (const chunk of chunks.slice(from, to)) {
-    received(chunk, checkOf(chunk));
+    received(chunk, checkOf(chunk, storeIdentity));
   }
 }
 
@@ -48,9 +49,9 @@ test("of two ranges at the same time, what comes too early is not hashed", () =>
   const hashes = new RunningHashes();
   const first = hashes.receiver(digest, chunkBytes, 0);
   const second = hashes.receiver(digest, chunkBytes, chunkBytes);
-  second(chunks[1]!, checkOf(chunks[1]!));
-  first(chunks[0]!, checkOf(chunks[0]!));
-  second(chunks[2]!, checkOf(chunks[2]!));
+  second(chunks[1]!, checkOf(chunks[1]!, storeIdentity));
+  first(chunks[0]!, checkOf(chunks[0]!, storeIdentity));
+  second(chunks[2]!, checkOf(chunks[2]!, storeIdentity));
   assert.equal(hashed(hashes), 1);
 });
 
@@ -65,9 +66,9 @@ test("behind a gap nothing is hashed; a chunk that comes again is not hashed aga
 test("what is received after the hash was taken does not touch it", () => {
   const hashes = new RunningHashes();
   const received = hashes.receiver(digest, chunkBytes, 0);
-  received(chunks[0]!, checkOf(chunks[0]!));
+  received(chunks[0]!, checkOf(chunks[0]!, storeIdentity));
   assert.equal(hashed(hashes), 1);
-  received(chunks[1]!, checkOf(chunks[1]!));
+  received(chunks[1]!, checkOf(chunks[1]!, storeIdentity));
   assert.equal(hashed(hashes), undefined);
 });
 
@@ -84,6 +85,7 @@ test("what a thread has received it does not read again, unless other chunks are
   const runner = createTaskRunner({
     servers: [{ endpoint: { address: f.storage.address }, compression: false }],
     retryPolicy: DEFAULT_RETRY_POLICY,
+    storeIdentity,
   });
   f.storage.add(content);
   const portable = toPortable(digest, "");

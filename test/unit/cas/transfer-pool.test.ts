@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
-import { contentOf } from "../../../src/cas/local/layout.ts";
+import { contentOf, newIdentity } from "../../../src/cas/local/layout.ts";
 import { toPortable } from "../../../src/cas/transfer/portable.ts";
 import { DEFAULT_RETRY_POLICY } from "../../../src/cas/transfer/retry.ts";
 import { createTransferPool } from "../../../src/cas/transfer/transfer-pool.ts";
@@ -49,6 +49,7 @@ function pool(f: Fixture, thread?: URL) {
     ...(thread && { thread }),
     servers: [{ endpoint: { address: f.storage.address }, compression: false }],
     retryPolicy: DEFAULT_RETRY_POLICY,
+    storeIdentity: newIdentity(),
   });
 }
 
@@ -61,6 +62,7 @@ test("a thread looks up addresses at Kubernetes, where they are to be", async ()
     threads: 1,
     servers: [{ endpoint: { address: "in-threads://storage.blobs:grpc" }, compression: false }],
     retryPolicy: DEFAULT_RETRY_POLICY,
+    storeIdentity: newIdentity(),
     kubernetesResolvers: [{ scheme: "in-threads", apiServerUrl: api.url, apiServerHttpClient }],
   });
   const content = new Uint8Array(100_000);

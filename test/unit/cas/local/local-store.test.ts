@@ -44,7 +44,7 @@ test("whatever happens to a store, it has the right bytes or none", async () => 
               await store.put(
                 each.names.map((name) => ({
                   key: keyOf(store, `${name}`),
-                  frame: frameOf(contentFor(`${name}`, sizeOf(name))),
+                  frame: frameOf(contentFor(`${name}`, sizeOf(name)), store.identity),
                   contentBytes: sizeOf(name),
                 })),
               );
@@ -304,7 +304,7 @@ test("hierarchical instance names: an entry is there for its own and those below
   await using folder = await storeFolder();
   const store = await openStore(folder.path, { hierarchicalInstanceNames: true });
   const [key] = store.keysOf("x", "a/b");
-  store.put([{ key, frame: frameOf(contentFor("x", 10)), contentBytes: 10 }]);
+  store.put([{ key, frame: frameOf(contentFor("x", 10), store.identity), contentBytes: 10 }]);
   const has = (instanceName: string) => store.find(store.keysOf("x", instanceName), 10) !== undefined;
   assert.deepEqual(["a/b", "a/b/c", "a/b/c/d", "", "a", "a/c", "a/bc"].map(has), [
     true,

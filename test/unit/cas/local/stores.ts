@@ -48,7 +48,7 @@ export function contentFor(name: string, size: number): Buffer {
 
 export function put(store: LocalStore, name: string, size: number): boolean | Promise<boolean> {
   const [key] = store.keysOf(name, "");
-  return store.put([{ key, frame: frameOf(contentFor(name, size)), contentBytes: size }]);
+  return store.put([{ key, frame: frameOf(contentFor(name, size), store.identity), contentBytes: size }]);
 }
 
 /** What the store has of that name; undefined if it has nothing. */

@@ -7,7 +7,7 @@ import { contentFor, get, keyOf, openStore, storeFolder } from "./stores.ts";
 
 const entry = (store: LocalStore, name: string, size: number) => ({
   key: keyOf(store, name),
-  frame: frameOf(contentFor(name, size)),
+  frame: frameOf(contentFor(name, size), store.identity),
   contentBytes: size,
 });
 const blocks = (path: string) =>
