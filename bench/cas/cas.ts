@@ -55,8 +55,23 @@ interface Side {
 
 async function start(name: string, settings: Omit<SideSettings, "address">): Promise<Side> {
   const process = fork(new URL("side.ts", import.meta.url), [JSON.stringify({ address, ...settings })]);
-  await once(process, "message");
+  await answer(process);
   return { name, process };
+}
+
+/** The next message; rejects if the process ends instead, having said why. */
+async function answer(process: ChildProcess): Promise<unknown> {
+  const ended = new AbortController();
+  const exit = once(process, "exit", { signal: ended.signal }).then(([code]) => {
+    throw new Error(`a side has ended with ${code}`);
+  });
+  try {
+    const [message] = await Promise.race([once(process, "message", { signal: ended.signal }), exit]);
+    return message;
+  } finally {
+    exit.catch(() => {});
+    ended.abort();
+  }
 }
 
 /** For each kind of transport, bare grpc-js first. */
@@ -79,7 +94,7 @@ type Costs = Map<Side, Cost[]>;
 async function takeTurns(sides: readonly Side[], work: Work, costs: Costs): Promise<void> {
   for (const side of sides) {
     side.process.send(work);
-    const [cost] = (await once(side.process, "message")) as [Cost];
+    const cost = (await answer(side.process)) as Cost;
     costs.set(side, [...(costs.get(side) ?? []), cost]);
   }
 }

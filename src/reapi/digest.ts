@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import { CodedError } from "../grpc/coded-error.ts";
 import { DigestFunction_Value } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Code } from "../proto/gen/google/rpc/code_pb.ts";
@@ -21,14 +21,32 @@ export interface DigestFunction {
   readonly hashBytes: number;
   /** For a content of exactly that many bytes: one function hashes its size first. */
   createHash(sizeBytes: number): IncrementalHash;
+  /** Of a whole content: lower-case hexadecimal. */
+  hash(content: Uint8Array): string;
 }
 
-export const SHA256: DigestFunction = {
-  name: "sha256",
-  value: DigestFunction_Value.SHA256,
-  hashBytes: 32,
-  createHash: () => createHash("sha256"),
-};
+/** A function of Node's own, by its name there. Its hashes of whole contents take no object of their own. */
+function nodes(name: string, value: DigestFunction_Value, hashBytes: number): DigestFunction {
+  return {
+    name,
+    value,
+    hashBytes,
+    createHash: () => createHash(name),
+    hash: (content) => hash(name, content, "hex"),
+  };
+}
+
+function incremental(
+  name: string,
+  value: DigestFunction_Value,
+  hashBytes: number,
+  createHash: (sizeBytes: number) => IncrementalHash,
+): DigestFunction {
+  const hash = (content: Uint8Array) => createHash(content.length).update(content).digest("hex");
+  return { name, value, hashBytes, createHash, hash };
+}
+
+export const SHA256 = nodes("sha256", DigestFunction_Value.SHA256, 32);
 
 /** Resolves when all of them can be used; whoever hashes awaits it once. */
 export const DIGEST_FUNCTIONS_READY: Promise<void> = BLAKE3_READY;
@@ -36,48 +54,15 @@ export const DIGEST_FUNCTIONS_READY: Promise<void> = BLAKE3_READY;
 /** The functions that Buildbarn has. Where the length of a hash has to tell, the first of that length is meant. */
 export const DIGEST_FUNCTIONS: readonly DigestFunction[] = [
   SHA256,
-  {
-    name: "md5",
-    value: DigestFunction_Value.MD5,
-    hashBytes: 16,
-    createHash: () => createHash("md5"),
-  },
-  {
-    name: "sha1",
-    value: DigestFunction_Value.SHA1,
-    hashBytes: 20,
-    createHash: () => createHash("sha1"),
-  },
-  {
-    name: "sha384",
-    value: DigestFunction_Value.SHA384,
-    hashBytes: 48,
-    createHash: () => createHash("sha384"),
-  },
-  {
-    name: "sha512",
-    value: DigestFunction_Value.SHA512,
-    hashBytes: 64,
-    createHash: () => createHash("sha512"),
-  },
-  {
-    name: "sha256tree",
-    value: DigestFunction_Value.SHA256TREE,
-    hashBytes: 32,
-    createHash: () => new Sha256Tree(),
-  },
-  {
-    name: "blake3",
-    value: DigestFunction_Value.BLAKE3,
-    hashBytes: 32,
-    createHash: () => new Blake3(),
-  },
-  {
-    name: "gitsha1",
-    value: DigestFunction_Value.GITSHA1,
-    hashBytes: 20,
-    createHash: (sizeBytes) => createHash("sha1").update(`blob ${sizeBytes}\0`),
-  },
+  nodes("md5", DigestFunction_Value.MD5, 16),
+  nodes("sha1", DigestFunction_Value.SHA1, 20),
+  nodes("sha384", DigestFunction_Value.SHA384, 48),
+  nodes("sha512", DigestFunction_Value.SHA512, 64),
+  incremental("sha256tree", DigestFunction_Value.SHA256TREE, 32, () => new Sha256Tree()),
+  incremental("blake3", DigestFunction_Value.BLAKE3, 32, () => new Blake3()),
+  incremental("gitsha1", DigestFunction_Value.GITSHA1, 20, (sizeBytes) =>
+    createHash("sha1").update(`blob ${sizeBytes}\0`),
+  ),
 ];
 
 /** Names a blob: REAPI's Digest with what else it takes to look the blob up, instance name and digest function. */
@@ -147,6 +132,10 @@ export function computeDigest(
   digestFunction: DigestFunction,
   content: Uint8Array,
 ): Digest {
-  const hash = digestFunction.createHash(content.length).update(content).digest("hex");
-  return { instanceName, function: digestFunction, hash, sizeBytes: content.length };
+  return {
+    instanceName,
+    function: digestFunction,
+    hash: digestFunction.hash(content),
+    sizeBytes: content.length,
+  };
 }

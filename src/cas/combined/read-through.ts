@@ -1,6 +1,6 @@
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { asBlobError, BlobError } from "../../reapi/blob-error.ts";
-import { contentOf } from "../local/layout.ts";
+import { asFrame, contentOf } from "../local/layout.ts";
 import type { PortableDigest } from "../transfer/portable.ts";
 import type { Fetched } from "../transfer/transfer-task.ts";
 import {
@@ -49,7 +49,7 @@ export async function fetchThrough(
     const digest = wanted[position]!;
     fetched[lacking[position]!] = named(second, each);
     if (!isError(each)) {
-      replicas.push({ digest, content: contentOf(Buffer.from(each.buffer), digest.sizeBytes) });
+      replicas.push({ digest, content: contentOf(asFrame(each), digest.sizeBytes) });
     }
   }
   const failure = await replicator.replicate(run, replicas, options.signal).catch(asReplication);

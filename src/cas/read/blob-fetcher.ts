@@ -5,7 +5,7 @@ import { type Digest, digestKey } from "../../reapi/digest.ts";
 import type { BlobBackend } from "../backend.ts";
 import type { BlobRoute } from "../blob-server.ts";
 import type { MemoryCache } from "../cache/memory-cache.ts";
-import { contentOf } from "../local/layout.ts";
+import { ALIGNMENT_BYTES, asFrame, contentOf, ENTRY_HEADER_BYTES } from "../local/layout.ts";
 import type { LocalStore } from "../local/local-store.ts";
 import type { NewEntry } from "../local/options.ts";
 import { WriteBehind } from "../local/write-behind.ts";
@@ -112,7 +112,7 @@ export class BlobFetcher {
       this.#statistics.directoryBytesFetched += content.length;
     }
     if (use === "file") {
-      this.#memory.setBlob(digest, content);
+      this.#memory.setBlob(digest, ofItsOwn(content));
     }
     return arrived;
   }
@@ -134,19 +134,18 @@ export class BlobFetcher {
       digests: wanted.map(({ digest, route }) => toPortable(digest, route.instanceName)),
     });
     const entries: NewEntry[] = [];
-    for (const [index, { digest }] of wanted.entries()) {
-      const frame = fetched[index]!;
-      if (frame instanceof Uint8Array) {
-        const [key] = this.#store.keysOf(digestKey(digest), digest.instanceName);
-        entries.push({ key, frame: Buffer.from(frame.buffer), contentBytes: digest.sizeBytes });
+    const contents = wanted.map(({ digest }, index) => {
+      const blob = fetched[index]!;
+      if (!(blob instanceof Uint8Array)) {
+        return new BlobError(blob.code, blob.message);
       }
-    }
+      const frame = asFrame(blob);
+      const [key] = this.#store.keysOf(digestKey(digest), digest.instanceName);
+      entries.push({ key, frame, contentBytes: digest.sizeBytes });
+      return contentOf(frame, digest.sizeBytes);
+    });
     const kept = this.#writeBehind.put(entries);
-    return fetched.map((frame, index) =>
-      frame instanceof Uint8Array
-        ? { content: contentOf(Buffer.from(frame.buffer), wanted[index]!.digest.sizeBytes), kept }
-        : new BlobError(frame.code, frame.message),
-    );
+    return contents.map((content) => (content instanceof BlobError ? content : { content, kept }));
   }
 }
 
@@ -160,4 +159,14 @@ interface Arrived {
 interface Wanted {
   readonly digest: Digest;
   readonly route: BlobRoute;
+}
+
+/** Bytes that keep no others in memory, as they would that came together with more. */
+function ofItsOwn(content: Uint8Array): Uint8Array {
+  if (content.buffer.byteLength <= content.length + ENTRY_HEADER_BYTES + ALIGNMENT_BYTES) {
+    return content;
+  }
+  const own = Buffer.allocUnsafeSlow(content.length);
+  own.set(content);
+  return own;
 }

@@ -18,6 +18,7 @@ import {
   HASHED_BYTES,
   type Identity,
   newFrame,
+  newFrames,
   setCheck,
 } from "../local/layout.ts";
 import { readRange, readWhole, write } from "./byte-stream.ts";
@@ -68,9 +69,7 @@ export function createTaskRunner(settings: TransferSettings): TaskRunner {
     async fetchBlobs({ server, together, digests: portable }, { signal }) {
       const digests = portable.map(fromPortable);
       const frames = together
-        ? (await batchRead(connection(server), digests, signal)).map((content, index) =>
-            content instanceof BlobError ? content : framed(digests[index]!, content, storeIdentity),
-          )
+        ? framed(digests, await batchRead(connection(server), digests, signal), storeIdentity)
         : await Promise.all(
             digests.map((digest) => readFrame(connection(server), digest, storeIdentity, signal)),
           );
@@ -216,12 +215,23 @@ async function readFrame(
   }
 }
 
-/** A copy, as what is handed over is gone from here. */
-function framed(digest: Digest, content: Uint8Array, storeIdentity: Identity): Frame {
-  const frame = newFrame(content.length);
-  contentOf(frame, content.length).set(content);
-  setVerifiedCheck(frame, digest, content, storeIdentity);
-  return frame;
+/** Copies, as what is handed over is gone from here; in one buffer. */
+function framed(
+  digests: readonly Digest[],
+  contents: readonly (Uint8Array | BlobError)[],
+  storeIdentity: Identity,
+): (Frame | BlobError)[] {
+  const sizes = contents.map((content) => (content instanceof BlobError ? 0 : content.length));
+  const frames = newFrames(sizes);
+  return contents.map((content, index) => {
+    if (content instanceof BlobError) {
+      return content;
+    }
+    const frame = frames[index]!;
+    contentOf(frame, content.length).set(content);
+    setVerifiedCheck(frame, digests[index]!, content, storeIdentity);
+    return frame;
+  });
 }
 
 /** The hash of a small blob's SHA-256 digest is its check. */

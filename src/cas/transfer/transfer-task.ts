@@ -68,7 +68,7 @@ export type TransferTask =
       readonly sizeBytes: number;
     };
 
-/** A blob that was fetched and verified, as a frame for the local store; or why it was not. */
+/** A blob that was fetched and verified, as a frame for the local store, perhaps with others in its buffer; or why not. */
 export type Fetched = Uint8Array<ArrayBuffer> | PortableError;
 
 export interface TransferResults {

@@ -39,7 +39,7 @@ export default async function runInThread({ call, task, port }: ThreadTask): Pro
 function moved(result: ThreadResult, fetched: readonly Fetched[]): ThreadResult {
   const frames = fetched.filter((each) => each instanceof Uint8Array);
   return move({
-    [transferableSymbol]: frames.map(({ buffer }) => buffer),
+    [transferableSymbol]: [...new Set(frames.map(({ buffer }) => buffer))],
     [valueSymbol]: result,
   }) as unknown as ThreadResult;
 }

@@ -8,7 +8,7 @@ export function verifyContent(digest: Digest, content: Uint8Array): void {
   if (content.length !== digest.sizeBytes) {
     throw wrongSize(digest, content.length);
   }
-  verifyHash(digest, digest.function.createHash(digest.sizeBytes).update(content).digest("hex"));
+  verifyHash(digest, digest.function.hash(content));
 }
 
 /** Throws DATA_LOSS unless the content's hash is the digest's. */

@@ -21,6 +21,17 @@ test("a small blob is fetched once and then answered at once, from memory", asyn
   assert.equal(f.storage.reads.length, 1);
 });
 
+test("a blob in memory keeps nothing there of those that came together with it", async () => {
+  await using f = await fixture();
+  const digests = Array.from({ length: 20 }, () => f.storage.add(randomBytes(10_000)));
+  await Promise.all(digests.map((digest) => f.client.read(digest, 0, 1)));
+  assert.equal(f.storage.calls.get("BatchReadBlobs"), 1);
+  for (const digest of digests) {
+    const { buffer } = f.client.read(digest, 0, 10_000) as Uint8Array;
+    assert.ok(buffer.byteLength < 11_000, `${buffer.byteLength}`);
+  }
+});
+
 test("the empty blob needs no storage", async () => {
   await using f = await fixture();
   const digest = digestOf("");

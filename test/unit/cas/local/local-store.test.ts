@@ -3,7 +3,7 @@ import { cp, open, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
-import { frameOf } from "../../../../src/cas/local/layout.ts";
+import { checkOf, frameOf, newIdentity } from "../../../../src/cas/local/layout.ts";
 import type { LocalStore } from "../../../../src/cas/local/local-store.ts";
 import { contentFor, get, keyOf, openStore, put, storeFolder } from "./stores.ts";
 
@@ -190,6 +190,31 @@ test("every flipped bit of an entry is noticed after a restart: it is dropped, a
     assert.deepEqual(await get(again, "3", 100), content);
     await again.close();
   }
+});
+
+test("every flipped bit of a large entry is noticed, too; its check is another one in each store", async () => {
+  await using folder = await storeFolder();
+  const size = 70_001;
+  const options = { blocks: { kind: "file", path: join(folder.path, "blobs"), sizeBytes: 2 ** 20 } } as const;
+  const store = await openStore(folder.path, options);
+  const content = contentFor("large", size);
+  assert.notDeepEqual(checkOf(content, store.identity), checkOf(content, newIdentity()));
+  await put(store, "large", size);
+  await store.close();
+  const whole = await readFile(join(folder.path, "blobs"));
+  const start = whole.indexOf(content);
+  for (const [index, at] of [0, 1, 15, 16, 4095, 65_536, 69_999, 70_000].entries()) {
+    const damaged = Buffer.from(whole);
+    damaged[start + at] = damaged[start + at]! ^ (1 << index);
+    await writeFile(join(folder.path, "blobs"), damaged);
+    const again = await openStore(folder.path, options);
+    assert.equal(await get(again, "large", size), undefined, `byte ${at}`);
+    await again.close();
+  }
+  await writeFile(join(folder.path, "blobs"), whole);
+  const again = await openStore(folder.path, options);
+  assert.deepEqual(await get(again, "large", size), content);
+  await again.close();
 });
 
 test("what is read again and again stays while the ring turns; what is not goes", async () => {

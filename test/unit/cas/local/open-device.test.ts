@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readFile, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { crc32 } from "node:zlib";
 import { decodeSuperblock, encodeSuperblock, newIdentity } from "../../../../src/cas/local/layout.ts";
 import { contentFor, get, openStore, put, storeFolder, storeOptions } from "./stores.ts";
 
@@ -77,6 +78,19 @@ test("a store of another size or with other blocks is refused and kept", async (
   const again = await openStore(folder.path);
   assert.deepEqual(await get(again, "a", 10), contentFor("a", 10));
   await again.close();
+});
+
+test("a store of another version's layout is refused and kept, if its contents are wanted", async () => {
+  await using folder = await storeFolder();
+  await (await openStore(folder.path)).close();
+  const path = join(folder.path, "blobs");
+  const store = await readFile(path);
+  store.writeUInt32LE(store.readUInt32LE(32) + 1, 32);
+  store.writeUInt32LE(crc32(store.subarray(0, 62)), 62);
+  await writeFile(path, store);
+  await assert.rejects(openStore(folder.path), /made by another version of bb_worker.*--reformat/);
+  assert.deepEqual(await readFile(path), store);
+  await (await openStore(folder.path, { persistent: undefined })).close();
 });
 
 test("blocks may change their ages", async () => {
