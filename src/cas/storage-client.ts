@@ -124,6 +124,8 @@ export async function createStorageClient(options: StorageClientOptions): Promis
   const backendMetrics = options.metrics && new BackendMetrics(options.metrics);
   const threads = createTransferPool({
     threads: options.transferThreads ?? (availableParallelism() < 8 ? 1 : 2),
+    // On its only processor, they would hold up all else that the program begins with.
+    startThreadsLate: availableParallelism() === 1,
     servers: storage.servers,
     retryPolicy,
     storeIdentity: store.identity,

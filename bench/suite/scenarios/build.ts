@@ -2,6 +2,7 @@ import type { InputRootEntry } from "../../../src/cluster/storage/import-input-r
 import { luaSources } from "../../demo/lua-sources.ts";
 import { type PlainDigest, toDigest, toPlain } from "../../plain-digest.ts";
 import type { Scenario } from "../scenario.ts";
+import { measureAtDistance } from "./at-a-distance.ts";
 
 interface Plan {
   readonly lua?: { readonly root: PlainDigest; readonly changed: PlainDigest };
@@ -9,6 +10,8 @@ interface Plan {
 }
 
 const LUA = 'cd build && make "CC=gcc -std=gnu99" "CFLAGS=-O1 -DLUA_USE_POSIX" a lua';
+
+const DISTANCE_MILLISECONDS = 10;
 
 /** A C program of many files, each with the C library's headers. */
 export const build: Scenario<Plan> = {
@@ -54,6 +57,13 @@ export const build: Scenario<Plan> = {
         const changed = await side.run(script, toDigest(project.changed), outputs);
         bench.recordCost(`${title}, one source changed`, side, changed);
       });
+      const far = `${title}, ${DISTANCE_MILLISECONDS} ms from the storage`;
+      const sides = bench.variants.filter(({ kind }) => kind !== "local");
+      await bench.interleaved(far, sides, (side) =>
+        measureAtDistance(bench, side, far, DISTANCE_MILLISECONDS, () =>
+          side.run(script, toDigest(project.root), ["project/program"]),
+        ),
+      );
     }
   },
 };

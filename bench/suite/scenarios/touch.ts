@@ -1,5 +1,6 @@
 import { type PlainDigest, toDigest } from "../../plain-digest.ts";
 import type { Scenario } from "../scenario.ts";
+import { measureAtDistance } from "./at-a-distance.ts";
 import { importVisitedRoot, readEvery } from "./visited-root.ts";
 
 /** Where does loading lazily stop to pay? */
@@ -23,23 +24,9 @@ export const touch: Scenario<{ files: number; digest: PlainDigest }> = {
         const title = `${percentage}% of ${files} files at ${latencyMilliseconds} ms`;
         const script = readEvery(100 / percentage, files);
         const sides = bench.variants.filter(({ kind }) => kind !== "local");
-        await bench.interleaved(title, sides, async (side) => {
-          await side.restart("cold", bench.smallest);
-          bench.distance.latencyMilliseconds = latencyMilliseconds;
-          try {
-            bench.recordCost(`${title}, cold`, side, await side.run(script, root));
-            bench.recordCost(`${title}, again`, side, await side.run(script, root));
-            if (side.prefetches) {
-              // Cold once more, but now there is a profile.
-              bench.distance.latencyMilliseconds = 0;
-              await side.restart("cold", bench.smallest);
-              bench.distance.latencyMilliseconds = latencyMilliseconds;
-              bench.recordCost(`${title}, cold, with a profile`, side, await side.run(script, root));
-            }
-          } finally {
-            bench.distance.latencyMilliseconds = 0;
-          }
-        });
+        await bench.interleaved(title, sides, (side) =>
+          measureAtDistance(bench, side, title, latencyMilliseconds, () => side.run(script, root)),
+        );
       }
     }
   },

@@ -12,7 +12,10 @@ import type { RandomAccess } from "./upload-source.ts";
 export interface TransferPool {
   /** Rejects with {@link BlobError}; with the signal's reason once that aborts. */
   run<T extends TransferTask>(task: T, context?: TransferContext): Promise<TransferResults[T["kind"]]>;
-  /** Resolves once every thread runs, and has begun to connect to the servers. Rejects with {@link BlobError}. */
+  /**
+   * Begins to connect to the servers. Resolves once every thread runs that is not to start later, and has begun, too.
+   * Rejects with {@link BlobError}.
+   */
   start(): Promise<void>;
   /** Aborts what runs; what comes later is rejected. */
   close(): Promise<void>;
@@ -21,6 +24,8 @@ export interface TransferPool {
 export interface TransferPoolOptions extends TransferSettings {
   /** With 0, the calling thread does the work. */
   readonly threads: number;
+  /** Whether threads start only when there is something for them to do. Default: with the pool. */
+  readonly startThreadsLate?: boolean;
   /** The module to run {@link ThreadTask}s with, instead of our own. */
   readonly thread?: URL;
 }
@@ -30,8 +35,13 @@ const TASKS_PER_THREAD = 64;
 /** A task whose thread dies goes to another one, but only so often, as it may be what kills them. */
 const MAXIMUM_THREAD_DEATHS = 2;
 
-export function createTransferPool({ threads, thread, ...settings }: TransferPoolOptions): TransferPool {
-  return threads === 0 ? inlinePool(settings) : threadPool(threads, thread ?? ownThread(), settings);
+export function createTransferPool({
+  threads,
+  startThreadsLate = false,
+  thread = ownThread(),
+  ...settings
+}: TransferPoolOptions): TransferPool {
+  return threads === 0 ? inlinePool(settings) : threadPool(threads, startThreadsLate, thread, settings);
 }
 
 function inlinePool(settings: TransferSettings): TransferPool {
@@ -45,7 +55,12 @@ function inlinePool(settings: TransferSettings): TransferPool {
   };
 }
 
-function threadPool(threads: number, thread: URL, settings: TransferSettings): TransferPool {
+function threadPool(
+  threads: number,
+  startThreadsLate: boolean,
+  thread: URL,
+  settings: TransferSettings,
+): TransferPool {
   const own = createTaskRunner(settings);
   const light = new LightTasks(own);
   const calls = new Map<number, (message: ThreadMessage) => void>();
@@ -148,7 +163,8 @@ function threadPool(threads: number, thread: URL, settings: TransferSettings): T
     run,
     async start() {
       // One each, as a task goes to the thread that has the fewest.
-      const threadStarts = Array.from({ length: threads }, () => run({ kind: "connect" }));
+      const length = startThreadsLate ? 0 : threads;
+      const threadStarts = Array.from({ length }, () => run({ kind: "connect" }));
       await Promise.all([own.run({ kind: "connect" }), ...threadStarts]);
     },
     async close() {

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { contentOf, newIdentity } from "../../../src/cas/local/layout.ts";
 import { toPortable } from "../../../src/cas/transfer/portable.ts";
 import { DEFAULT_RETRY_POLICY } from "../../../src/cas/transfer/retry.ts";
-import { createTransferPool } from "../../../src/cas/transfer/transfer-pool.ts";
+import { createTransferPool, type TransferPoolOptions } from "../../../src/cas/transfer/transfer-pool.ts";
 import type { TransferTask } from "../../../src/cas/transfer/transfer-task.ts";
 import { Code } from "../../../src/proto/gen/google/rpc/code_pb.ts";
 import { ApiServer, endpoints } from "../grpc/kubernetes/api-server.ts";
@@ -32,6 +32,20 @@ test("a pool starts without a call to a server, unless it is closed", async () =
   await assert.rejects(threads.start(), blobError(Code.UNAVAILABLE, /closed/));
 });
 
+test("threads begin with the pool, or late: with the first task for them", async () => {
+  await using f = await fixture();
+  // Only the tasks that are meant for it are ones that it can do.
+  const thread = new URL("dying-thread.ts", import.meta.url);
+  const early = pool(f, { thread });
+  await assert.rejects(early.start(), blobError(Code.INTERNAL, /thread died/));
+  await early.close();
+  const late = pool(f, { thread, startThreadsLate: true });
+  await late.start();
+  const deaths = new Int32Array(new SharedArrayBuffer(8));
+  assert.equal(await late.run({ ...hashOfZeros, deaths, times: 0 } as unknown as TransferTask), "survived");
+  await late.close();
+});
+
 test("what is fetched by threads survives a restart", async () => {
   await using f = await fixture({ transferThreads: 1 });
   const { contents, digests } = await fetchBlobs(f, [10, 100_000, 5 * chunk]);
@@ -43,10 +57,10 @@ test("what is fetched by threads survives a restart", async () => {
   }
 });
 
-function pool(f: Fixture, thread?: URL) {
+function pool(f: Fixture, options: Pick<Partial<TransferPoolOptions>, "thread" | "startThreadsLate"> = {}) {
   return createTransferPool({
     threads: 1,
-    ...(thread && { thread }),
+    ...options,
     servers: [{ endpoint: { address: f.storage.address }, compression: false }],
     retryPolicy: DEFAULT_RETRY_POLICY,
     storeIdentity: newIdentity(),
@@ -110,7 +124,7 @@ test("failures in a thread come back as errors, and the pool works on until it i
 
 test("a thread that dies is replaced: its tasks go to the next one, but not for ever", async () => {
   await using f = await fixture();
-  const threads = pool(f, new URL("dying-thread.ts", import.meta.url));
+  const threads = pool(f, { thread: new URL("dying-thread.ts", import.meta.url) });
   const deaths = new Int32Array(new SharedArrayBuffer(8));
   const dying = (times: number) => ({ ...hashOfZeros, deaths, times }) as unknown as typeof hashOfZeros;
   assert.equal(await threads.run(dying(1)), "survived");
@@ -121,7 +135,7 @@ test("a thread that dies is replaced: its tasks go to the next one, but not for 
 
 test("a light task alone is done by the calling thread, what comes meanwhile by the pool's", async () => {
   await using f = await fixture();
-  const threads = pool(f, new URL("dying-thread.ts", import.meta.url));
+  const threads = pool(f, { thread: new URL("dying-thread.ts", import.meta.url) });
   const digest = f.storage.add("small");
   const gate = Promise.withResolvers<void>();
   f.storage.gate = gate.promise;
