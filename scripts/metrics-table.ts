@@ -53,7 +53,10 @@ const ABSENT: readonly (readonly string[])[] = [
     "`buildbarn_blobstore_blob_replicator_…`, `…_mirrored_blob_access_…`",
     "the copies show as operations at the servers",
   ],
-  ["`buildbarn_eviction_set_operations_total`", "see `bb_worker_nfs4_cache_evictions_total`"],
+  [
+    "`buildbarn_eviction_set_operations_total` with other names",
+    "of `CachingDirectoryFetcher` and `HardlinkingFileFetcher` it is there; other sets are small",
+  ],
   ["`buildbarn_zstd_pool_…`", "there is no pool: Zstandard is Node's own"],
   [
     "`buildbarn_virtual_pool_backed_file_allocator_…`",
