@@ -27,6 +27,11 @@ as what another producer has counted.
 \`configs/grafana/\` has a dashboard for each program. \`npm run check:dashboards\` holds that they ask for nothing that is not
 here, and \`npm test -- e2e/dashboards\`, where Debian's \`prometheus\` is installed, that every panel has data during a build.
 
+Of bb-deployments' dashboards (\`monitoring/grafana\`, with its recording rules), BuildExecutor and gRPC clients show
+the worker in every panel, and gRPC servers the runner. BlobAccess shows what the worker does with \`cas\` and \`ac\`, to which it
+only writes; Eviction sets has \`CachingDirectoryFetcher\` and, where inputs are hard links, \`HardlinkingFileFetcher\`.
+FUSE is empty. The others are about storage and the scheduler.
+
 What Buildbarn's worker has and this one has not, as nothing here means the same:
 `;
 
