@@ -14,7 +14,7 @@ const benchmarks: Readonly<Record<string, readonly [file: string, subject: strin
   native: ["native.ts", "the same where input roots are hard links, beside a loop that makes as many"],
   memory: ["memory.ts", "the worker's memory after find / in 200,000 files"],
   nfs: ["nfs/main.ts", "operations/s and CPU per NFS operation, beside a bare echo server and Ganesha"],
-  "nfs-overhead": ["nfs/overhead.ts", "CPU per NFS operation with and without metrics"],
+  "nfs-overhead": ["nfs/overhead.ts", "CPU per NFS operation with and without metrics and traces"],
   "nfs-moved": ["nfs/moved.ts", "the NFS server's memory while 10 GiB are read and written"],
   vfs: ["vfs/find.ts", "the file tree alone: listings, look-ups and memory per file in 200,000 files"],
   "vfs-write": ["vfs/write.ts", "the file tree alone: creating and writing files"],

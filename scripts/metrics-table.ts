@@ -27,6 +27,11 @@ as what another producer has counted.
 \`configs/grafana/\` has a dashboard for each program. \`npm run check:dashboards\` holds that they ask for nothing that is not
 here, and \`npm test -- e2e/dashboards\`, where Debian's \`prometheus\` is installed, that every panel has data during a build.
 
+Of bb-deployments' dashboards (\`monitoring/grafana\`, with its recording rules), BuildExecutor and gRPC clients show
+the worker in every panel, and gRPC servers the runner. BlobAccess shows what the worker does with \`cas\` and \`ac\`, to which it
+only writes; Eviction sets has \`CachingDirectoryFetcher\` and, where inputs are hard links, \`HardlinkingFileFetcher\`.
+FUSE is empty. The others are about storage and the scheduler.
+
 What Buildbarn's worker has and this one has not, as nothing here means the same:
 `;
 
@@ -53,7 +58,10 @@ const ABSENT: readonly (readonly string[])[] = [
     "`buildbarn_blobstore_blob_replicator_…`, `…_mirrored_blob_access_…`",
     "the copies show as operations at the servers",
   ],
-  ["`buildbarn_eviction_set_operations_total`", "see `bb_worker_nfs4_cache_evictions_total`"],
+  [
+    "`buildbarn_eviction_set_operations_total` with other names",
+    "of `CachingDirectoryFetcher` and `HardlinkingFileFetcher` it is there; other sets are small",
+  ],
   ["`buildbarn_zstd_pool_…`", "there is no pool: Zstandard is Node's own"],
   [
     "`buildbarn_virtual_pool_backed_file_allocator_…`",

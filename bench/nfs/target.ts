@@ -36,13 +36,14 @@ export function measure(
   kind: string,
   { load, seconds, depth }: Load,
   units: number,
+  cpuSeconds = processCpuSeconds,
 ): Reading {
-  const before = processCpuSeconds(target.pid);
+  const before = cpuSeconds(target.pid);
   const args = [String(port), kind, String(depth), String(seconds), target.exportName];
   const output = execFileSync(load, args, { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
   const [operations, , elapsed] = output.split(" ").map(Number) as [number, number, number];
   const count = operations * units;
-  return { rate: count / elapsed, cpu: ((processCpuSeconds(target.pid) - before) / count) * 1e6 };
+  return { rate: count / elapsed, cpu: ((cpuSeconds(target.pid) - before) / count) * 1e6 };
 }
 
 /** Starts a script beside this one, which says on which ports it listens. */

@@ -8,7 +8,6 @@ local grpc(address) = { grpc: { client: { address: address } } };
   anyone: { allow: {} },
   // What actions must ask for.
   platform: { properties: [{ name: 'OSFamily', value: 'linux' }] },
-  // Traces go to the collector of the profile `monitoring`; without it they are lost, at no cost but a line in the log.
   global(name): {
     diagnosticsHttpServer: {
       httpServers: [{ listenAddresses: [':9980'], authenticationPolicy: { allow: {} } }],

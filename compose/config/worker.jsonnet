@@ -9,7 +9,7 @@ local common = import 'common.libsonnet';
       currentBlocks: 24,
       newBlocks: 3,
       blocksOnBlockDevice: {
-        source: { file: { path: '/worker/blobs', sizeBytes: 16e9 } },
+        source: { file: { path: '/cache/blobs', sizeBytes: 16e9 } },
         spareBlocks: 3,
         dataIntegrityValidationCache: {
           cacheSize: 100000,
@@ -20,14 +20,14 @@ local common = import 'common.libsonnet';
       keyLocationMapInMemory: { entries: 1000000 },
       keyLocationMapMaximumGetAttempts: 16,
       keyLocationMapMaximumPutAttempts: 64,
-      persistent: { stateDirectoryPath: '/worker/blobs.state', minimumEpochInterval: '300s' },
+      persistent: { stateDirectoryPath: '/cache/blobs.state', minimumEpochInterval: '300s' },
     } } } },
     actionCache: common.storage,
   },
   browserUrl: common.browserUrl,
   maximumMessageSizeBytes: common.maximumMessageSizeBytes,
   global: common.global('bb_worker'),
-  filePool: { blockDevice: { file: { path: '/worker/pool', sizeBytes: 16e9 } } },
+  filePool: { blockDevice: { file: { path: '/cache/pool', sizeBytes: 16e9 } } },
   directoryCache: { maximumCount: 100000, maximumSizeBytes: 128e6, cacheReplacementPolicy: 'LEAST_RECENTLY_USED' },
   outputUploadConcurrency: 16,
   buildDirectories: [{

@@ -8,10 +8,9 @@ export type ProgramName = "bb_worker" | "bb_runner";
 
 export const ROOT = path.resolve(import.meta.dirname, "../..");
 const MAIN = { bb_worker: "src/worker/main.ts", bb_runner: "src/runner/main.ts" };
-const PISCINA_WORKER = path.join(
-  path.dirname(createRequire(import.meta.url).resolve("piscina")),
-  "worker.js",
-);
+const PISCINA = path.dirname(createRequire(import.meta.url).resolve("piscina"));
+/** From the root, as it gets into the source map: whatever the checkout's folder is, the bundle is the same. */
+const PISCINA_WORKER = `./${path.relative(ROOT, path.join(PISCINA, "worker.js"))}`;
 /** The C helpers that each program executes. */
 export const HELPERS: Readonly<Record<ProgramName, readonly string[]>> = {
   bb_worker: ["bb_mount", "bb_files"],

@@ -52,6 +52,8 @@ export interface StorageStatistics {
   /** Answers to directory(), by whether they were in memory. */
   directoryHits: number;
   directoryMisses: number;
+  /** Directories that were taken into the memory cache. */
+  directoriesKept: number;
   /** Blobs whose content did not match their digest, from storage or from the local store. */
   corruptBlobs: number;
   blobsUploaded: number;
@@ -102,6 +104,7 @@ export function newStatistics(): StorageStatistics {
     storageReads: new TierReads(),
     directoryHits: 0,
     directoryMisses: 0,
+    directoriesKept: 0,
     corruptBlobs: 0,
     blobsUploaded: 0,
     bytesUploaded: 0,

@@ -51,7 +51,7 @@ test("worker and runner in the compose file's namespaces run an action", inKerne
     runnerSettings: { buildDirectoryOwnerUserId: uid, buildDirectoryOwnerGroupId: gid },
     runnerConfiguration: { chrootIntoInputRoot: false },
     // As the service `volumes` makes it.
-    volumeMode: 0o777,
+    volumeMode: 0o1777,
   });
   await cluster.ready();
 

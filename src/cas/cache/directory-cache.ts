@@ -33,6 +33,9 @@ export class DirectoryCache {
     this.#maximumCount = Math.max(1, options.maximumCount);
     this.#directories = new LRUCache({
       maxSize: Math.max(1, options.maximumSizeBytes),
+      onInsert: () => {
+        statistics.directoriesKept++;
+      },
       dispose: (_directory, _key, reason) => {
         statistics.directoryEvictions += reason === "evict" ? 1 : 0;
       },

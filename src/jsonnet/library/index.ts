@@ -30,7 +30,7 @@ export function standardLibrary(variables: Readonly<Record<string, string>>): Js
     extVar: strict("x", (name: Value) => {
       const key = expectType(name, "string", "a variable's name");
       if (!Object.hasOwn(variables, key)) {
-        throw new JsonnetError(`there is no external variable ${key}`);
+        throw new JsonnetError(`there is no external variable ${key}: set ${key} in the environment`);
       }
       return variables[key]!;
     }),

@@ -35,6 +35,13 @@ interface CachedFile {
   pins: number;
 }
 
+/** What was done with the set of files that may be evicted: those that were there already are touched. */
+export interface SetOperations {
+  insert: number;
+  touch: number;
+  remove: number;
+}
+
 /** What somebody has pinned, by its key in the cache. */
 export type PinnedFiles = Map<string, CachedFile>;
 
@@ -62,6 +69,7 @@ export function cacheKey({ digest, isExecutable }: Pick<InputFile, "digest" | "i
  */
 export class FileCache {
   readonly #options: FileCacheOptions;
+  readonly #operations: SetOperations = { insert: 0, touch: 0, remove: 0 };
   readonly #files = new Map<string, CachedFile>();
   readonly #order: EvictionOrder;
   readonly #downloading = new SingleFlight<void>();
@@ -93,6 +101,10 @@ export class FileCache {
     return this.#sizeBytes;
   }
 
+  get operations(): Readonly<SetOperations> {
+    return this.#operations;
+  }
+
   has(key: string): boolean {
     return this.#files.has(key);
   }
@@ -105,7 +117,12 @@ export class FileCache {
     const missing = new Map<string, WantedFile>();
     for (const { digest, isExecutable } of files) {
       const key = cacheKey({ digest, isExecutable });
-      if (!pinned.has(key) && !this.#pin(key, pinned)) {
+      if (pinned.has(key)) {
+        continue;
+      }
+      if (this.#pin(key, pinned)) {
+        this.#operations.touch++;
+      } else {
         missing.set(key, { digest, isExecutable, key });
       }
     }
@@ -145,9 +162,16 @@ export class FileCache {
   }
 
   async #pinMissing(file: WantedFile, pinned: PinnedFiles, signal: AbortSignal): Promise<void> {
+    let hasDownloaded = false;
     // It may go before the one who waited for it has its turn.
     while (!pinned.has(file.key) && !this.#pin(file.key, pinned)) {
-      await this.#downloading.run(file.key, signal, (aborted) => this.#download(file, aborted));
+      await this.#downloading.run(file.key, signal, (aborted) => {
+        hasDownloaded = true;
+        return this.#download(file, aborted);
+      });
+    }
+    if (!hasDownloaded) {
+      this.#operations.touch++;
     }
   }
 
@@ -164,6 +188,7 @@ export class FileCache {
     this.#files.set(key, { sizeBytes: digest.sizeBytes, pins: 0 });
     this.#sizeBytes += digest.sizeBytes;
     this.#order.add(key);
+    this.#operations.insert++;
   }
 
   async #read(digest: Digest, offset: number): Promise<Uint8Array> {
@@ -268,6 +293,7 @@ export class FileCache {
     if (file !== undefined) {
       this.#files.delete(key);
       this.#order.delete(key);
+      this.#operations.remove++;
       this.#sizeBytes -= file.sizeBytes;
     }
   }

@@ -24,6 +24,7 @@ import type {
 import type { NativeBuildDirectory } from "../native/native-build-directory.ts";
 import { ActionMetrics } from "./action-metrics.ts";
 import type { RunningStage } from "./action-progress.ts";
+import { observeEvictionSets } from "./eviction-metrics.ts";
 import { observeNfs } from "./nfs-metrics.ts";
 import { RunningActions } from "./running-actions.ts";
 import { observeStorage } from "./storage-metrics.ts";
@@ -102,6 +103,11 @@ export class WorkerWatch {
       return;
     }
     observeStorage(this.#metrics, () => storage.statistics());
+    observeEvictionSets(
+      this.#metrics,
+      () => storage.statistics(),
+      () => this.nativeDirectories.map(({ cache }) => cache.operations),
+    );
     this.#metrics.observe(
       "gauge",
       {

@@ -17,6 +17,23 @@ import { BlobAccessConfigurationSchema } from "../../../src/proto/gen/buildbarn/
 
 const COMPOSE = join(import.meta.dirname, "../../../compose");
 
+type Volume = string | { readonly target: string };
+
+function targetOf(volume: Volume): string {
+  return typeof volume === "string" ? volume.split(":")[1]! : volume.target;
+}
+
+/** Where worker.jsonnet keeps what actions must not reach, unless only the worker has a volume there. */
+function pathsOutside(worker: readonly string[], runner: readonly string[]): readonly string[] {
+  const text = readFileSync(join(COMPOSE, "config/worker.jsonnet"), "utf8");
+  const paths = [...text.matchAll(/\b(?:path|stateDirectoryPath): '([^']+)'/g)].map(([, path]) => path!);
+  assert.equal(paths.length, 3);
+  return paths.filter((path) => {
+    const isBelow = (target: string) => path.startsWith(`${target}/`);
+    return !worker.some(isBelow) || runner.some(isBelow);
+  });
+}
+
 describe("compose files", () => {
   const combinations = [["docker-compose.yml"], ["docker-compose.yml", "hard-linking.yml"]];
   combinations.push(["docker-compose.yml", "monitoring.yml"]);
@@ -34,6 +51,11 @@ describe("compose files", () => {
       assert.equal(runner.network_mode, "none");
     });
   }
+
+  it("the worker keeps its cache and pool where the runner's container does not see them", () => {
+    const { worker, runner } = parse(readFileSync(join(COMPOSE, "docker-compose.yml"), "utf8")).services;
+    assert.deepEqual(pathsOutside(worker.volumes.map(targetOf), runner.volumes.map(targetOf)), []);
+  });
 
   it("name every service's configuration", () => {
     for (const file of globSync("*.yml", { cwd: COMPOSE })) {
@@ -71,6 +93,11 @@ describe("Kubernetes manifests", () => {
         [worker.securityContext.privileged, propagation(worker), propagation(runner)],
         mounts ? [true, "Bidirectional", "HostToContainer"] : [undefined, undefined, undefined],
       );
+      if (mounts) {
+        const targets = (container: { volumeMounts: readonly { mountPath: string }[] }) =>
+          container.volumeMounts.map(({ mountPath }) => mountPath);
+        assert.deepEqual(pathsOutside(targets(worker), targets(runner)), []);
+      }
       for (const { securityContext } of mounts ? [runner] : [worker, runner]) {
         const { runAsNonRoot, allowPrivilegeEscalation, capabilities } = securityContext;
         assert.deepEqual(

@@ -44,7 +44,10 @@ describe("evaluateJsonnet", () => {
     );
     assert.match(error("{ a: "), /^expected an expression, not end of file\n {4}at a\/b\.jsonnet:1:6$/);
     assert.match(error("{ a: 1 b: 2 }"), /^expected "}", not "b"\n {4}at a\/b\.jsonnet:1:8$/);
-    assert.match(error("std.extVar('Y')"), /^there is no external variable Y\n {4}at a\/b\.jsonnet:1:11$/);
+    assert.match(
+      error("std.extVar('Y')"),
+      /^there is no external variable Y: set Y in the environment\n {4}at a\/b\.jsonnet:1:11$/,
+    );
     assert.match(
       error("{ a: function(x) x }"),
       /^a function cannot be written as JSON\n {4}at a\/b\.jsonnet:1:1$/,

@@ -75,6 +75,7 @@ describe("the cache of input files", () => {
     assert.ok(all.every((pinned) => pinned.size === 2));
     await pinAll(cache, ...files);
     assert.equal(content.readsAsked.length, 2);
+    assert.deepEqual(cache.operations, { insert: 2, touch: 8, remove: 0 });
   });
 
   it("gives up what was used longest ago, by count and by size", async (test) => {
@@ -106,6 +107,9 @@ describe("the cache of input files", () => {
           const expected = kept.map((index) => cacheKey(files[index]!));
           assert.deepEqual(readdirSync(cachePath).toSorted(), expected.toSorted());
           assert.equal(cache.count, kept.length);
+          const { insert, touch, remove } = cache.operations;
+          assert.equal(insert + touch, uses.length);
+          assert.equal(insert - remove, kept.length);
           assert.equal(
             cache.sizeBytes,
             kept.reduce((sum, index) => sum + sizes[index]!, 0),

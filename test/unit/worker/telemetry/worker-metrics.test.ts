@@ -86,6 +86,15 @@ it("worker and runner count what their actions did, by Buildbarn's names", {
   assert.equal(value(families, "bb_worker_nfs4_read_wait_seconds_count", { tier: "storage" }), 1);
   assert.equal(value(families, "bb_worker_nfs4_read_bytes_total", { tier: "storage" }), 1000);
 
+  const evictionSet = (name: string, operation: string) =>
+    value(families, "buildbarn_eviction_set_operations_total", { name, operation });
+  assert.deepEqual(
+    ["Insert", "Touch", "Remove"].map((operation) => evictionSet("HardlinkingFileFetcher", operation)),
+    [1, 1, 0],
+  );
+  assert.ok(evictionSet("CachingDirectoryFetcher", "Insert") >= 1);
+  assert.ok(evictionSet("CachingDirectoryFetcher", "Touch") >= 1);
+
   // Whatever actions are called, and however many there are, there are no more series.
   const before = (await worker.text()).split("\n").length;
   for (const name of ["a", "b\nc"]) {
