@@ -6,7 +6,7 @@ import { Replicator as ReplicatorService } from "../../proto/gen/buildbarn/repli
 import { asBlobError, BlobError } from "../../reapi/blob-error.ts";
 import type { Digest } from "../../reapi/digest.ts";
 import { digestMessage } from "../../reapi/wire-digest.ts";
-import { asFrame, contentOf } from "../local/layout.ts";
+import { contentOf } from "../local/layout.ts";
 import { fromPortable, type PortableDigest } from "../transfer/portable.ts";
 import type { RandomAccess } from "../transfer/upload-source.ts";
 import { type BlobAccess, keyOf, type Run } from "./blob-access.ts";
@@ -76,7 +76,7 @@ export class LocalReplicator implements Replicator {
           run,
           // One chunk.
           { digest, offset, length, chunkSizeBytes: Math.max(1, length) },
-          (_index, frame) => pieces.push(contentOf(asFrame(frame), length)),
+          (_index, frame) => pieces.push(contentOf(frame, length)),
           signal,
         );
         return Buffer.concat(pieces);

@@ -186,8 +186,7 @@ export class LocalStore {
     } catch (error) {
       return this.#drop(entry, error);
     }
-    const content = contentOf(frame, location.contentBytes);
-    return this.#accept(entry, frame, checkOf(content, this.identity), expectedCheck) ? content : undefined;
+    return this.#accepted(entry, frame, expectedCheck);
   }
 
   /** Part of an entry that need not be read whole; undefined, at once or later, if it cannot be read. */
@@ -323,25 +322,19 @@ export class LocalStore {
     } catch (error) {
       return this.#drop(entry, error);
     }
-    const content = contentOf(frame, contentBytes);
-    return this.#accept(entry, frame, checkOf(content, this.identity), expectedCheck) ? content : undefined;
+    return this.#accepted(entry, frame, expectedCheck);
   }
 
-  /** Whether what was read is right. Notes that, and copies it if it would be given up soon. */
-  #accept(
-    entry: StoredEntry,
-    frame: Frame,
-    check: Uint8Array,
-    expectedCheck: Uint8Array | undefined,
-  ): boolean {
+  /** The content of what was read, if it is right. Notes that, and copies it if it would be given up soon. */
+  #accepted(entry: StoredEntry, frame: Frame, expectedCheck: Uint8Array | undefined): Uint8Array | undefined {
     const { key, location, block } = entry;
+    const content = contentOf(frame, location.contentBytes);
     if (
       !isEntry(frame, location.turn, key, location.contentBytes) ||
-      !frameCheck(frame).equals(check) ||
+      !frameCheck(frame).equals(checkOf(content, this.identity)) ||
       (expectedCheck !== undefined && !frameCheck(frame).equals(expectedCheck))
     ) {
-      this.#drop(entry, undefined);
-      return false;
+      return this.#drop(entry, undefined);
     }
     const slot = this.#slotOf(entry);
     if (slot !== undefined) {
@@ -350,7 +343,7 @@ export class LocalStore {
         void this.put([{ key, frame, contentBytes: location.contentBytes }]);
       }
     }
-    return true;
+    return content;
   }
 
   /** The entry's slot in the map, if it is still the one that is found. */

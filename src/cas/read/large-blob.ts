@@ -3,15 +3,7 @@ import { asBlobError, BlobError, blobFailure, blobName } from "../../reapi/blob-
 import { type Digest, digestKey } from "../../reapi/digest.ts";
 import type { BlobRoute } from "../blob-server.ts";
 import type { MemoryCache } from "../cache/memory-cache.ts";
-import {
-  asFrame,
-  CHECK_BYTES,
-  contentOf,
-  type EntryKey,
-  frameCheck,
-  frameOf,
-  partKey,
-} from "../local/layout.ts";
+import { CHECK_BYTES, contentOf, type EntryKey, frameCheck, frameOf, partKey } from "../local/layout.ts";
 import type { LocalStore } from "../local/local-store.ts";
 import type { StoredEntry } from "../local/options.ts";
 import type { StorageStatistics } from "../statistics.ts";
@@ -260,7 +252,7 @@ export class LargeBlob {
             const { promise, resolve } = arrivals[index - from]!;
             // Else it came before, from a thread that died.
             if (this.#chunks[index]!.fetch === promise) {
-              this.#arrived(index, asFrame(frame)).then(resolve, (error) => fail(index, error));
+              this.#arrived(index, frame).then(resolve, (error) => fail(index, error));
             }
           },
         },

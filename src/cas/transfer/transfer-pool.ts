@@ -2,6 +2,7 @@ import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { Piscina } from "piscina";
 import { Code } from "../../proto/gen/google/rpc/code_pb.ts";
 import { BlobError } from "../../reapi/blob-error.ts";
+import { asFrame } from "../local/layout.ts";
 import { LightTasks } from "./light-tasks.ts";
 import { closed, createTaskRunner } from "./task-runner.ts";
 import type { PoolMessage, ThreadMessage, ThreadResult, ThreadTask } from "./thread-messages.ts";
@@ -134,7 +135,7 @@ function threadPool(
     calls.set(call, (message) => {
       received++;
       if (message.kind === "chunk") {
-        context.chunk?.(message.index, message.frame);
+        context.chunk?.(message.index, asFrame(message.frame));
       } else {
         answer?.(message);
       }

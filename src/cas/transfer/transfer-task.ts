@@ -1,7 +1,7 @@
 import type { SharedCallCounts } from "../../grpc/calls/counts.ts";
 import type { KubernetesResolverSettings } from "../../grpc/kubernetes/resolver.ts";
 import type { BlobServer } from "../blob-server.ts";
-import type { Identity } from "../local/layout.ts";
+import type { Frame, Identity } from "../local/layout.ts";
 import type { PortableDigest, PortableError } from "./portable.ts";
 import type { RetryPolicy } from "./retry.ts";
 import type { RandomAccess } from "./upload-source.ts";
@@ -89,5 +89,5 @@ export interface TransferContext {
   /** What upload and hash read. */
   readonly source?: RandomAccess | undefined;
   /** Takes the chunks of a fetchRange, as frames for the local store. */
-  readonly chunk?: ((index: number, frame: Uint8Array<ArrayBuffer>) => void) | undefined;
+  readonly chunk?: ((index: number, frame: Frame) => void) | undefined;
 }
