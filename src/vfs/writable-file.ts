@@ -136,7 +136,7 @@ export class WritableFile extends Leaf implements RegularFile, SparseFile, Clone
     return this.#content.seek(offset, what);
   }
 
-  /** Reserves nothing but quota, and that only for what makes the file longer: storage is not kept back. */
+  /** Reserves nothing but quota, and that only for what makes the file longer: storage must be there, but is not kept back. */
   allocate(offset: number, length: number): MaybePromise<void> {
     const pending = this.#content.allocate(offset, length);
     return pending === undefined ? this.#contentChanged() : pending.then(() => this.#contentChanged());

@@ -1,11 +1,15 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 
 /** What there is on this machine, each thing as often as there is one of its name. */
 export type Census = ReadonlyMap<string, number>;
 
 /** From the kernel's include/linux/sched.h: a thread of its own. */
 const PF_KTHREAD = 0x20_0000;
+
+/** What ends by itself may take this long: a killed worker's unmounting, a connection's last words. */
+const SETTLE_MILLISECONDS = 20_000;
 
 /** It has a process for what may wait for a mount's server. */
 const MOUNT_HELPER = "bb_mount";
@@ -77,8 +81,20 @@ export function takeCensus(folders: readonly string[]): Census {
   return census;
 }
 
+/** What there is more of than before, and stays. */
+export async function leftBehind(before: Census, take: () => Census): Promise<string[]> {
+  const deadline = performance.now() + SETTLE_MILLISECONDS;
+  for (;;) {
+    const differences = increase(before, take());
+    if (differences.length === 0 || performance.now() > deadline) {
+      return differences;
+    }
+    await delay(200);
+  }
+}
+
 /** What there is more of than before: lines such as "process sh: 0, then 2". */
-export function increase(before: Census, after: Census): string[] {
+function increase(before: Census, after: Census): string[] {
   return [...after]
     .filter(([thing, number]) => number > (before.get(thing) ?? 0))
     .map(([thing, number]) => `${thing}: ${before.get(thing) ?? 0}, then ${number}`)

@@ -1,10 +1,14 @@
+import { once } from "node:events";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { get, type IncomingMessage } from "node:http";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { fromBinary } from "@bufbuild/protobuf";
 import { EmbeddedStorage } from "../../src/cluster/storage/embedded-storage.ts";
 import { shareMounts } from "../../src/mount/index.ts";
 import type { Directory } from "../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { DirectorySchema } from "../../src/proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { freePort } from "../e2e/free-port.ts";
 import { Program } from "../kernel/program.ts";
 import { unmountVolume } from "../kernel/volume.ts";
 import { copyPrograms } from "../unit/runner/root-file-system.ts";
@@ -28,6 +32,8 @@ export class ChaosCluster implements AsyncDisposable {
   readonly relay: Relay;
   /** The Directory that all input roots begin with. */
   readonly root: Directory;
+  /** Where the worker serves its metrics by HTTP, on 127.0.0.1. */
+  readonly metricsPort: number;
   readonly #parts = new Map<PartName, Program>();
   readonly #log: (line: string) => void;
 
@@ -36,12 +42,14 @@ export class ChaosCluster implements AsyncDisposable {
     concurrency: number,
     relay: Relay,
     root: Directory,
+    metricsPort: number,
     log: (line: string) => void,
   ) {
     this.folder = folder;
     this.concurrency = concurrency;
     this.relay = relay;
     this.root = root;
+    this.metricsPort = metricsPort;
     this.#log = log;
   }
 
@@ -53,10 +61,11 @@ export class ChaosCluster implements AsyncDisposable {
   ): Promise<ChaosCluster> {
     await shareMounts(folder);
     mkdirSync(join(folder, "pool"));
-    writeConfigurations(folder, concurrency);
+    const metricsPort = await freePort();
+    writeConfigurations(folder, concurrency, metricsPort);
     const root = await importRoot(folder);
     const relay = await Relay.open({ path: join(folder, "relay") }, { path: join(folder, "server") });
-    const cluster = new ChaosCluster(folder, concurrency, relay, root, log);
+    const cluster = new ChaosCluster(folder, concurrency, relay, root, metricsPort, log);
     for (const name of ["storage and scheduler", "runner", "worker"] as const) {
       await cluster.startPart(name);
     }
@@ -99,6 +108,19 @@ export class ChaosCluster implements AsyncDisposable {
     await program.line(ready);
   }
 
+  /** What the worker's metric says, all its labels together. */
+  async metric(name: string): Promise<number> {
+    // Without an agent the connection ends with the answer, and is in nobody's census.
+    const request = get({ host: "127.0.0.1", port: this.metricsPort, path: "/metrics", agent: false });
+    const [response] = (await once(request, "response")) as [IncomingMessage];
+    const exposition = await text(response);
+    const values = [...exposition.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)`, "gm"))];
+    if (values.length === 0) {
+      throw new Error(`the worker has no metric ${name}`);
+    }
+    return values.reduce((sum, [, value]) => sum + Number(value), 0);
+  }
+
   /** The processes of that name that the part has started. */
   childrenOf(name: PartName, comm: string): number[] {
     const { pid } = this.part(name).process;
@@ -116,7 +138,7 @@ export class ChaosCluster implements AsyncDisposable {
   }
 }
 
-function writeConfigurations(folder: string, concurrency: number): void {
+function writeConfigurations(folder: string, concurrency: number, metricsPort: number): void {
   const at = (file: string) => join(folder, file);
   const write = (name: string, configuration: object) =>
     writeFileSync(at(name), JSON.stringify(configuration));
@@ -127,7 +149,9 @@ function writeConfigurations(folder: string, concurrency: number): void {
   });
   const client = { address: `unix:${at("relay")}` };
   const blobs = { deadlineEnforcing: { timeout: "5s", backend: { grpc: { client } } } };
+  const metrics = { listenAddresses: [`127.0.0.1:${metricsPort}`], authenticationPolicy: { allow: {} } };
   write("bb_worker.json", {
+    global: { diagnosticsHttpServer: { httpServers: [metrics], enablePrometheus: true } },
     scheduler: client,
     blobstore: { contentAddressableStorage: blobs, actionCache: blobs },
     filePool: { blockDevice: { file: { path: at("pool"), sizeBytes: 1e9 } } },

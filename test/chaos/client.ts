@@ -45,12 +45,17 @@ export class WorkClient {
   readonly #storage: Client<typeof ContentAddressableStorage>;
   readonly #execution: Client<typeof Execution>;
   readonly #root: Directory;
+  readonly #callMilliseconds: number;
 
-  /** `root` is the Directory that all input roots begin with; its blobs are in storage. */
-  constructor(channel: Channel, root: Directory) {
+  /**
+   * `root` is the Directory that all input roots begin with; its blobs are in storage. `callMilliseconds` is how long a
+   * call to storage may take.
+   */
+  constructor(channel: Channel, root: Directory, callMilliseconds = 10_000) {
     this.#storage = createClient(ContentAddressableStorage, channel);
     this.#execution = createClient(Execution, channel);
     this.#root = root;
+    this.#callMilliseconds = callMilliseconds;
   }
 
   /**
@@ -117,7 +122,7 @@ export class WorkClient {
       ),
     );
     for (const batch of batches(blobs, ({ data }) => data.length)) {
-      const { responses } = await this.#storage.batchUpdateBlobs({ requests: batch }, inTime());
+      const { responses } = await this.#storage.batchUpdateBlobs({ requests: batch }, this.#inTime());
       for (const response of responses) {
         throwUnlessOk(response.status);
       }
@@ -176,7 +181,7 @@ export class WorkClient {
   async #read(digests: readonly WireDigest[]): Promise<Buffer[]> {
     const contents: Buffer[] = [];
     for (const batch of batches(digests, ({ sizeBytes }) => Number(sizeBytes))) {
-      const { responses } = await this.#storage.batchReadBlobs({ digests: batch }, inTime());
+      const { responses } = await this.#storage.batchReadBlobs({ digests: batch }, this.#inTime());
       for (const [index, { data, digest, status: ended }] of responses.entries()) {
         throwUnlessOk(ended);
         const { hash } = computeDigest("", SHA256, data);
@@ -188,15 +193,15 @@ export class WorkClient {
     }
     return contents;
   }
+
+  #inTime() {
+    return { deadline: Date.now() + this.#callMilliseconds };
+  }
 }
 
 interface Blob {
   readonly digest: WireDigest;
   readonly data: Uint8Array;
-}
-
-function inTime() {
-  return { deadline: Date.now() + 10_000 };
 }
 
 function throwUnlessOk(ended: { code: number; message: string } | undefined): void {

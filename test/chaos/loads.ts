@@ -50,8 +50,14 @@ const ALWAYS: readonly Load[] = [
   },
 ];
 
-/** What can run here; dbench only where it is installed. */
-export function loads(): Load[] {
-  const dbench = { name: "dbench", script: `dbench -t 20 -c ${DBENCH} -D . 4 > log` };
-  return [...ALWAYS, ...(existsSync(DBENCH) ? [dbench] : [])];
+/** What can run here: dbench only where it is installed, fsx only if its program is given. */
+export function loads(fsx?: string): Load[] {
+  const optional: Load[] = [];
+  if (existsSync(DBENCH)) {
+    optional.push({ name: "dbench", script: `dbench -t 20 -c ${DBENCH} -D . 4 > log` });
+  }
+  if (fsx !== undefined) {
+    optional.push({ name: "fsx", script: `${fsx} -q -S 0 -N 3000 -P /tmp file` });
+  }
+  return [...ALWAYS, ...optional];
 }

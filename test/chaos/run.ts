@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { openChannel } from "../../src/grpc/endpoint.ts";
 import { Random } from "../kernel/random.ts";
-import { type Census, increase, takeCensus } from "./census.ts";
+import { leftBehind, takeCensus } from "./census.ts";
 import { ChaosCluster } from "./chaos-cluster.ts";
 import { WorkClient } from "./client.ts";
 import { FAULTS } from "./faults.ts";
@@ -38,8 +38,6 @@ const ACTIONS_AT_ONCE = 6;
 const WARM_UP_ACTIONS = 16;
 /** An action must end this long after the last fault of its round. */
 const QUIET_MILLISECONDS = 120_000;
-/** What ends by itself may take this long: a killed worker's unmounting, a connection's last words. */
-const SETTLE_MILLISECONDS = 20_000;
 
 /** One run of faults under verified work. The same seed makes the same actions and faults. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
@@ -118,16 +116,4 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
 function hangingTasks(): string {
   writeFileSync("/proc/sysrq-trigger", "w");
   return execFileSync("dmesg", { encoding: "utf8" }).slice(-20_000);
-}
-
-/** What there is more of than before, and stays. */
-async function leftBehind(before: Census, take: () => Census): Promise<string[]> {
-  const deadline = performance.now() + SETTLE_MILLISECONDS;
-  for (;;) {
-    const differences = increase(before, take());
-    if (differences.length === 0 || performance.now() > deadline) {
-      return differences;
-    }
-    await delay(200);
-  }
 }

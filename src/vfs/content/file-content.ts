@@ -5,6 +5,7 @@ import { blockEnd, blockStart } from "./blocks.ts";
 import type { ContentAccount, ContentPlaces } from "./content-places.ts";
 import { Extents } from "./extents.ts";
 import { OwnBytes } from "./own-bytes.ts";
+import { seek } from "./seek.ts";
 
 const EMPTY = Buffer.alloc(0);
 
@@ -110,7 +111,10 @@ export class FileContent {
     return this.#change(() => this.#resize(size));
   }
 
-  /** Makes the blocks of the range used ones, and the file at least reach to its end. */
+  /**
+   * Makes the blocks of the range used ones, and the file at least reach to its end. Throws FileSystemError NOSPC if the
+   * pool has not so many bytes free now; it keeps none back.
+   */
   allocate(offset: number, length: number): MaybePromise<void> {
     return this.#change(() => this.#allocate(offset, offset + length));
   }
@@ -131,28 +135,7 @@ export class FileContent {
 
   /** See {@link SparseFile.seek}. */
   seek(offset: number, what: "data" | "hole"): number | undefined {
-    if (offset >= this.#size) {
-      throw new FileSystemError(FileSystemStatus.NXIO);
-    }
-    if (what === "data") {
-      return this.#dataEnd(offset) === undefined ? this.#nextData(offset) : offset;
-    }
-    let hole = offset;
-    for (let end = this.#dataEnd(hole); end !== undefined; end = this.#dataEnd(hole)) {
-      hole = end;
-    }
-    return Math.min(hole, this.#size);
-  }
-
-  /** An offset up to which all from `offset` on is own or from the base; undefined in a hole. */
-  #dataEnd(offset: number): number | undefined {
-    return this.#own.endAt(offset) ?? this.#based.endAt(offset);
-  }
-
-  /** Where data begins behind the hole at `offset`; undefined if there is none. */
-  #nextData(offset: number): number | undefined {
-    const starts = [this.#own.startAfter(offset), this.#based.startAfter(offset)];
-    return starts.reduce((a, b) => (a === undefined || b === undefined ? (a ?? b) : Math.min(a, b)));
+    return seek([this.#own, this.#based], this.#size, offset, what);
   }
 
   /** Frees all storage and all charges. Further changes fail with STALE. */
@@ -231,10 +214,18 @@ export class FileContent {
   }
 
   #allocate(offset: number, end: number): void {
-    if (end > this.#size) {
+    const oldSize = this.#size;
+    if (end > oldSize) {
       this.#extend(end);
     }
-    this.#usedBlocks.add(blockStart(offset), blockEnd(end));
+    const [start, stop] = [blockStart(offset), blockEnd(end)];
+    if (stop - start - this.#usedBlocks.covered(start, stop) > this.#places.pool.space().freeBytes) {
+      // Only now, as a quota's refusal is also told to whoever runs the action.
+      this.#charge(this.#beyondBase(oldSize) - this.#beyondBase(this.#size));
+      this.#size = oldSize;
+      throw new FileSystemError(FileSystemStatus.NOSPC);
+    }
+    this.#usedBlocks.add(start, stop);
   }
 
   #extend(size: number): void {

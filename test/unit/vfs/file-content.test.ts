@@ -154,7 +154,7 @@ test("a private copy reads from the CAS only what is read, and is charged only f
 
 test("space is used by the blocks that hold something or were allocated", async () => {
   const block = 4096;
-  const { source, account, places } = setUp(new MemoryFilePool(1_000_000));
+  const { source, account, places } = setUp(new MemoryFilePool(2_000_000));
   const content = new FileContent(places, account, undefined);
   await content.write(2 * block, Buffer.from("x"));
   assert.equal(content.spaceUsed, block);
@@ -182,6 +182,33 @@ test("space is used by the blocks that hold something or were allocated", async 
   assert.equal(copy.spaceUsed, 2 * block);
   await copy.replaceBy(source.addBlob(numbers(5 * block, 1)));
   assert.equal(copy.spaceUsed, 5 * block);
+});
+
+test("more than the pool has free cannot be allocated, and changes nothing", async () => {
+  const block = 4096;
+  const { faults, quota, account, places } = setUp(new MemoryFilePool(10 * block), {
+    maximumSizeBytes: 30 * block,
+  });
+  const content = new FileContent(places, account, undefined);
+  await content.allocate(0, 10 * block);
+  for (const [offset, length] of [
+    [0, 20 * block + 1],
+    [15 * block, 11 * block],
+  ] as const) {
+    assert.throws(
+      () => content.allocate(offset, length),
+      (error: FileSystemError) => error.status === FileSystemStatus.NOSPC,
+    );
+    assert.deepEqual([content.size, content.spaceUsed, quota.sizeBytes], Array(3).fill(10 * block));
+  }
+  assert.deepEqual(faults, []);
+  await content.allocate(0, 20 * block);
+  assert.equal(content.spaceUsed, 20 * block);
+  assert.throws(
+    () => content.allocate(0, 100 * block),
+    (error: FileSystemError) => error.status === FileSystemStatus.DQUOT,
+  );
+  assert.equal(faults.length, 1);
 });
 
 test("a hole in a private copy of any size is made without a byte being read or stored", async () => {
