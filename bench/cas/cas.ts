@@ -46,7 +46,7 @@ const contents: StorageContents = {
   largeBytes: LARGE_BYTES,
 };
 const storage = fork(new URL("storage-process.ts", import.meta.url), [JSON.stringify(contents)]);
-const [{ address, small, large }] = (await once(storage, "message")) as [StorageReady];
+const { address, small, large } = (await answer(storage)) as StorageReady;
 
 interface Side {
   readonly name: string;
@@ -59,11 +59,11 @@ async function start(name: string, settings: Omit<SideSettings, "address">): Pro
   return { name, process };
 }
 
-/** The next message; rejects if the process ends instead, having said why. */
+/** The next message; rejects if the process ends instead. */
 async function answer(process: ChildProcess): Promise<unknown> {
   const ended = new AbortController();
   const exit = once(process, "exit", { signal: ended.signal }).then(([code]) => {
-    throw new Error(`a side has ended with ${code}`);
+    throw new Error(`a process has ended with ${code}; what it said is above`);
   });
   try {
     const [message] = await Promise.race([once(process, "message", { signal: ended.signal }), exit]);

@@ -30,7 +30,13 @@ interface Round {
   readonly without: number;
 }
 
+/** Of fewer, no interval has the median by 95%. */
+const FEWEST_ROUNDS = 6;
+
 const rounds = Number(process.argv[2] ?? 15);
+if (!(rounds >= FEWEST_ROUNDS)) {
+  throw new Error(`${process.argv[2]}: give at least ${FEWEST_ROUNDS} rounds`);
+}
 const directory = mkdtempSync(join(tmpdir(), "bench-nfs-"));
 const load = join(directory, "load");
 compileLoad(load);

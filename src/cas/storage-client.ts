@@ -65,7 +65,7 @@ export interface StorageClientOptions {
  * given and aborts. `directory` and `read` are those of {@link InputSource}.
  */
 export interface StorageClient extends InputSource, AsyncDisposable {
-  /** Resolves once fetching can begin without delay. Does not wait for storage. Rejects with BlobError. */
+  /** Begins to connect, and starts what can be started before it is needed. Does not wait for storage. Rejects with BlobError. */
   start(): Promise<void>;
   /** A whole blob, such as a Command; INVALID_ARGUMENT if it is larger than a message may be. */
   message(digest: Digest): Promise<Uint8Array>;

@@ -5,7 +5,7 @@ import { type Digest, digestKey } from "../../reapi/digest.ts";
 import type { BlobBackend } from "../backend.ts";
 import type { BlobRoute } from "../blob-server.ts";
 import type { MemoryCache } from "../cache/memory-cache.ts";
-import { ALIGNMENT_BYTES, asFrame, contentOf, ENTRY_HEADER_BYTES } from "../local/layout.ts";
+import { asFrame, contentOf, entryBytes } from "../local/layout.ts";
 import type { LocalStore } from "../local/local-store.ts";
 import type { NewEntry } from "../local/options.ts";
 import { WriteBehind } from "../local/write-behind.ts";
@@ -163,10 +163,5 @@ interface Wanted {
 
 /** Bytes that keep no others in memory, as they would that came together with more. */
 function ofItsOwn(content: Uint8Array): Uint8Array {
-  if (content.buffer.byteLength <= content.length + ENTRY_HEADER_BYTES + ALIGNMENT_BYTES) {
-    return content;
-  }
-  const own = Buffer.allocUnsafeSlow(content.length);
-  own.set(content);
-  return own;
+  return content.buffer.byteLength <= entryBytes(content.length) ? content : new Uint8Array(content);
 }

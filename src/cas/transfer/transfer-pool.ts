@@ -14,8 +14,8 @@ export interface TransferPool {
   /** Rejects with {@link BlobError}; with the signal's reason once that aborts. */
   run<T extends TransferTask>(task: T, context?: TransferContext): Promise<TransferResults[T["kind"]]>;
   /**
-   * Begins to connect to the servers. Resolves once every thread runs that is not to start later, and has begun, too.
-   * Rejects with {@link BlobError}.
+   * Begins to connect to the servers. Unless threads are to start late, resolves once every thread runs and has begun
+   * that, too. Rejects with {@link BlobError}.
    */
   start(): Promise<void>;
   /** Aborts what runs; what comes later is rejected. */
